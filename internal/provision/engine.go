@@ -1,0 +1,120 @@
+package provision
+
+import (
+	"context"
+	"slices"
+	"strings"
+)
+
+// Engine is a kind of data service. An implementation is pure but for Probe: it
+// describes, checks and renders, and leaves the doing to the Runner.
+type Engine interface {
+	// Describe gives what the engine offers. It never changes while the process runs.
+	Describe() EngineInfo
+	// Defaults gives the value of every parameter for an instance of this size.
+	Defaults(Resources) Parameters
+	// Check finds what is wrong with complete parameters as a whole (a collation that
+	// does not fit the charset, more memory than the plan has). Fields are named
+	// "parameters.NAME".
+	Check(Parameters, Resources) []FieldError
+	// NewCredentials makes up the tenant's credentials, and the administrator's.
+	NewCredentials(Instance, Generator) Credentials
+	// Workload says what to run. The same instance and credentials give the same
+	// workload. Ports carry no host port yet.
+	Workload(Instance, Credentials) (Workload, error)
+	// Probe does real work with the tenant's credentials, over the address that the
+	// tenant will use, and leaves no trace. One try, bounded by the context; an error
+	// says what did not work, without secrets.
+	Probe(context.Context, Instance, Credentials) error
+	// Connection says how to connect, and with which configuration it runs.
+	Connection(Instance, Credentials) Connection
+}
+
+// EngineInfo is what an engine offers.
+type EngineInfo struct {
+	Name        string // as in the URL: "mysql"
+	Title       string // for people: "MySQL"
+	Description string
+	Versions    []Version // the default first
+	Plans       []Plan    // the default first
+	Limits      ResourceLimits
+	Parameters  []Parameter
+}
+
+// Version is one version of an engine and the images that it can run on, the
+// preferred first: the first that is present is taken, else the first is pulled.
+type Version struct {
+	Name   string
+	Images []string
+}
+
+// Plan is a name for resource limits.
+type Plan struct {
+	Name        string
+	Description string
+	Resources   Resources
+}
+
+// PlanCustom is the plan of instances with explicit resources.
+const PlanCustom = "custom"
+
+// ResourceLimits are the bounds of explicit resources, inclusive.
+type ResourceLimits struct{ Min, Max Resources }
+
+// Version finds a version by name; an empty name means the default.
+func (e EngineInfo) Version(name string) (Version, bool) {
+	if name == "" {
+		return e.Versions[0], true
+	}
+	i := slices.IndexFunc(e.Versions, func(v Version) bool { return v.Name == name })
+	if i < 0 {
+		return Version{}, false
+	}
+	return e.Versions[i], true
+}
+
+// Plan finds a plan by name; an empty name means the default.
+func (e EngineInfo) Plan(name string) (Plan, bool) {
+	if name == "" {
+		return e.Plans[0], true
+	}
+	i := slices.IndexFunc(e.Plans, func(p Plan) bool { return p.Name == name })
+	if i < 0 {
+		return Plan{}, false
+	}
+	return e.Plans[i], true
+}
+
+// Connection is everything a tenant needs to use an instance. It is full of
+// secrets and is shown by the config endpoint only.
+type Connection struct {
+	Host     string
+	Port     int
+	Username string
+	Password Secret
+	Database string
+	URI      Secret // holds the password
+	CLI      Secret // a command line to paste; holds the password
+	File     ConfigFile
+}
+
+// ConfigFile is the rendered configuration the server runs with; no secrets.
+type ConfigFile struct {
+	Name    string
+	Content string
+}
+
+// Catalog is the list of engines.
+type Catalog []Engine
+
+// Find gives the engine of that name, or CodeNotFound.
+func (c Catalog) Find(name string) (Engine, error) {
+	names := make([]string, 0, len(c))
+	for _, e := range c {
+		if e.Describe().Name == name {
+			return e, nil
+		}
+		names = append(names, e.Describe().Name)
+	}
+	return nil, Errorf(CodeNotFound, nil, "there is no engine %q; there are: %s", name, strings.Join(names, ", "))
+}

@@ -1,0 +1,62 @@
+package provision
+
+import "time"
+
+// Event is an immutable fact. Events are written in the transaction that makes
+// them true, numbered by the store, and never edited.
+type Event struct {
+	Number   int64 // given by the store; grows
+	ID       EventID
+	Tenant   TenantID
+	Type     string // for example "instance.running", "job.failed"
+	Instance InstanceID
+	Job      JobID  // empty where no job was involved
+	Message  string // for people; no secrets
+	At       time.Time
+}
+
+// The types of events.
+const (
+	EventInstancePending      = "instance.pending"
+	EventInstanceProvisioning = "instance.provisioning"
+	EventInstanceRunning      = "instance.running"
+	EventInstanceFailed       = "instance.failed"
+	EventInstanceDeleting     = "instance.deleting"
+	EventInstanceDeleted      = "instance.deleted"
+	EventJobSucceeded         = "job.succeeded"
+	EventJobFailed            = "job.failed"
+	EventJobCanceled          = "job.canceled"
+)
+
+// Delivery is one attempt chain to tell one address about the end of one job. Like
+// a job's row, its row is its own outbox.
+type Delivery struct {
+	ID       DeliveryID
+	Tenant   TenantID
+	Instance InstanceID
+	Job      JobID
+	Event    EventID
+	URL      string
+	Body     []byte // the JSON that is signed and sent, the same at every attempt
+	// Secret signs it; it is a sealed copy, because the instance's own credentials
+	// are gone when a delete has ended. Emptied when the delivery has ended.
+	Secret     Sealed
+	State      DeliveryState
+	Attempt    int
+	LastStatus int    // HTTP status of the last answer; 0: there was none
+	LastError  string // why the last attempt failed
+	Generation int64
+	WakeAt     time.Time // when it is sent (again); zero once ended
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// DeliveryState is where a delivery is.
+type DeliveryState string
+
+// The states of a delivery.
+const (
+	DeliveryPending   DeliveryState = "pending"
+	DeliveryDelivered DeliveryState = "delivered"
+	DeliveryExhausted DeliveryState = "exhausted" // gave up; the last error says why
+)

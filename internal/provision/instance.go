@@ -1,0 +1,117 @@
+package provision
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Instance is one provisioned data service of one tenant.
+type Instance struct {
+	ID         InstanceID
+	Tenant     TenantID
+	Engine     string
+	Version    string
+	Name       string // unique among the tenant's instances that are not deleted
+	Plan       string // "custom" where explicit resources were asked for
+	Resources  Resources
+	Parameters Parameters // complete: what was asked for, and the defaults for the rest
+	Labels     map[string]string
+	State      InstanceState
+	Reason     string // why it is in this state, where that needs saying
+	Host       HostID // empty until it is placed
+	Address    string // what tenants connect to; empty until it is placed
+	Port       int    // 0 until it is reserved
+	Fence      int64  // the highest fencing token handed out for this instance
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+	DeletedAt  time.Time // zero until deleted
+	Rev        int64     // grows with every write; a write names the one it saw
+}
+
+// Resources are the limits an instance runs under.
+type Resources struct {
+	CPUMillis   int64 // thousandths of a core
+	MemoryBytes int64
+	DiskBytes   int64 // counted when hosts are filled; enforced where the host can
+}
+
+// Parameters are the settings of an engine, by name. Values are string, int64 or
+// bool, as the engine's schema says.
+type Parameters map[string]any
+
+// Clone gives a copy that can be changed.
+func (p Parameters) Clone() Parameters { return maps.Clone(p) }
+
+// String gives the value of a parameter as a string, "" where it is none.
+func (p Parameters) String(name string) string { s, _ := p[name].(string); return s }
+
+// Int gives the value of a parameter as an integer, 0 where it is none.
+func (p Parameters) Int(name string) int64 { n, _ := p[name].(int64); return n }
+
+// InstanceState is where an instance is in its life.
+//
+//	pending ──► provisioning ──► running ◄──► unhealthy
+//	   │             │            ▲  │           │
+//	   │             │            │  ▼           │
+//	   │             │           stopped         │
+//	   │             │                           │
+//	   │             │     running, stopped, unhealthy ──► updating ──► back, or failed
+//	   ▼             ▼                           ▼
+//	   └─────────────┴── deleting ◄── failed ◄───┘
+//	                        │  ▲        ▲
+//	                        │  └────────┘  (a delete that could not finish)
+//	                        ▼
+//	                     deleted
+type InstanceState string
+
+// The states of an instance.
+const (
+	StatePending      InstanceState = "pending"      // accepted, no worker has begun
+	StateProvisioning InstanceState = "provisioning" // a worker is at it
+	StateRunning      InstanceState = "running"      // proven usable with the tenant's credentials
+	StateUnhealthy    InstanceState = "unhealthy"    // was running, does not answer now
+	StateStopped      InstanceState = "stopped"      // stopped on request
+	StateUpdating     InstanceState = "updating"     // being changed
+	StateDeleting     InstanceState = "deleting"     // being removed
+	StateDeleted      InstanceState = "deleted"      // gone; readable for a while
+	StateFailed       InstanceState = "failed"       // gave up; Reason says why
+)
+
+// instanceMoves is the whole rule: what is not in it cannot happen.
+var instanceMoves = map[InstanceState][]InstanceState{
+	StatePending:      {StateProvisioning, StateDeleting, StateFailed},
+	StateProvisioning: {StateRunning, StateDeleting, StateFailed},
+	StateRunning:      {StateUnhealthy, StateStopped, StateUpdating, StateDeleting, StateFailed},
+	StateUnhealthy:    {StateRunning, StateStopped, StateUpdating, StateDeleting, StateFailed},
+	StateStopped:      {StateRunning, StateUpdating, StateDeleting, StateFailed},
+	StateUpdating:     {StateRunning, StateUnhealthy, StateStopped, StateDeleting, StateFailed},
+	StateDeleting:     {StateDeleted, StateFailed},
+	StateFailed:       {StateDeleting},
+	StateDeleted:      {},
+}
+
+// InstanceStates lists every state, in the order of a life.
+func InstanceStates() []InstanceState {
+	return []InstanceState{
+		StatePending, StateProvisioning, StateRunning, StateUnhealthy, StateStopped, StateUpdating, StateDeleting,
+		StateDeleted, StateFailed,
+	}
+}
+
+// CanBecome reports whether the state table allows the move.
+func (s InstanceState) CanBecome(next InstanceState) bool {
+	return slices.Contains(instanceMoves[s], next)
+}
+
+// Move changes the state, or fails with CodeInternal where the table forbids it.
+func (i *Instance) Move(next InstanceState, reason string, now time.Time) error {
+	if !i.State.CanBecome(next) {
+		return Errorf(CodeInternal, nil, "instance %s cannot go from %s to %s", i.ID, i.State, next)
+	}
+	i.State, i.Reason, i.UpdatedAt = next, reason, now
+	if next == StateDeleted {
+		i.DeletedAt = now
+	}
+	return nil
+}

@@ -1,0 +1,151 @@
+package provision
+
+import (
+	"slices"
+	"time"
+)
+
+// JobKind says what a job does.
+type JobKind string
+
+// The kinds of jobs.
+const (
+	JobCreate JobKind = "instance.create"
+	JobDelete JobKind = "instance.delete"
+)
+
+// Job is one asynchronous operation on one instance. Its row is also the outbox:
+// while it is not ended, WakeAt says when it must be looked at again.
+type Job struct {
+	ID       JobID
+	Tenant   TenantID
+	Instance InstanceID
+	Engine   string
+	Kind     JobKind
+	State    JobState
+	Steps    []Step
+	Error    *JobError // why it failed, or why the last attempt did
+
+	Attempt int // failures that were tried again
+	Crashes int // workers that vanished while they owned it
+	// Undoing is set once the job has given up and is taking back what it did; Error
+	// then holds why.
+	Undoing bool
+
+	Fence      int64  // the token of the current, or last, owner
+	Owner      string // the worker that holds the lease; empty: nobody
+	LeaseUntil time.Time
+	Generation int64     // of its task in the queue; a new one makes a new task
+	WakeAt     time.Time // when the relay looks at it; zero once ended
+
+	CallbackURL string
+	Deadline    time.Time
+	CreatedAt   time.Time
+	StartedAt   time.Time // zero until a worker has begun
+	FinishedAt  time.Time // zero until it has ended
+	UpdatedAt   time.Time
+}
+
+// JobError tells a user why a job failed.
+type JobError struct {
+	Code      Code
+	Step      string // the step that failed; empty: none had begun
+	Message   string
+	Retryable bool // whether asking again, unchanged, can help
+}
+
+// JobState is where a job is in its life.
+//
+//	queued ──► running ──► succeeded
+//	  ▲  │        │ └────► failed
+//	  │  │        │ └────► canceled
+//	  │  └────────┼──────► canceled, failed
+//	  └───────────┘ (waits for its next attempt)
+type JobState string
+
+// The states of a job.
+const (
+	JobQueued    JobState = "queued"
+	JobRunning   JobState = "running"
+	JobSucceeded JobState = "succeeded"
+	JobFailed    JobState = "failed"
+	JobCanceled  JobState = "canceled"
+)
+
+var jobMoves = map[JobState][]JobState{
+	JobQueued:    {JobRunning, JobFailed, JobCanceled},
+	JobRunning:   {JobRunning, JobQueued, JobSucceeded, JobFailed, JobCanceled},
+	JobSucceeded: {},
+	JobFailed:    {},
+	JobCanceled:  {},
+}
+
+// JobStates lists every state of a job.
+func JobStates() []JobState {
+	return []JobState{JobQueued, JobRunning, JobSucceeded, JobFailed, JobCanceled}
+}
+
+// CanBecome reports whether the state table allows the move. A running job may be
+// claimed again, once its lease is over.
+func (s JobState) CanBecome(next JobState) bool { return slices.Contains(jobMoves[s], next) }
+
+// Ended reports whether nothing more will happen.
+func (s JobState) Ended() bool { return len(jobMoves[s]) == 0 }
+
+// move changes the state and what follows from it.
+func (j *Job) move(next JobState, now time.Time) error {
+	if !j.State.CanBecome(next) {
+		return Errorf(CodeInternal, nil, "job %s cannot go from %s to %s", j.ID, j.State, next)
+	}
+	j.State, j.UpdatedAt = next, now
+	if next.Ended() {
+		j.FinishedAt, j.WakeAt, j.Owner, j.LeaseUntil = now, time.Time{}, "", time.Time{}
+	}
+	return nil
+}
+
+// claimable reports whether a worker may take the job now.
+func (j *Job) claimable(now time.Time) bool {
+	return !j.State.Ended() && !j.LeaseUntil.After(now)
+}
+
+// Progress gives how far the job is, in percent of its steps.
+func (j *Job) Progress() int {
+	if j.State == JobSucceeded {
+		return 100
+	}
+	if len(j.Steps) == 0 {
+		return 0
+	}
+	done := 0
+	for _, s := range j.Steps {
+		if s.State == StepDone {
+			done++
+		}
+	}
+	return done * 100 / len(j.Steps)
+}
+
+// Step is one journaled part of a job. A retry goes on behind the last step that
+// is done.
+type Step struct {
+	Name       string
+	State      StepState
+	Attempt    int    // how often it was begun
+	Detail     string // what it is doing, or has found
+	Error      string // why its last attempt failed
+	StartedAt  time.Time
+	FinishedAt time.Time
+}
+
+// StepState is where a step is.
+type StepState string
+
+// The states of a step.
+const (
+	StepWaiting StepState = "waiting"
+	StepRunning StepState = "running"
+	StepDone    StepState = "done"
+	StepFailed  StepState = "failed"
+	StepUndone  StepState = "undone" // was done, and then taken back
+)

@@ -1,0 +1,109 @@
+package provision
+
+import (
+	"context"
+	"time"
+)
+
+// Host is a place that instances run on.
+type Host struct {
+	ID        HostID
+	Name      string // unique
+	Endpoint  string // of its engine: "unix:///var/run/docker.sock", "tcp://10.0.0.7:2376"
+	Advertise string // the address that tenants connect to
+	Bind      string // the address that ports are published on
+	PortLow   int    // the first port that instances may get
+	PortHigh  int    // the last one
+}
+
+// Runtimes gives the Runtime of a host. It fails with CodeHostUnavailable.
+type Runtimes interface {
+	Runtime(Host) (Runtime, error)
+}
+
+// Runtime runs instances on one host. It speaks of instances, not of containers,
+// so that an orchestrator can stand behind it.
+//
+// Every call is idempotent: what is already there is adopted if it carries the
+// same fencing token, replaced if an older one, and left alone with CodeFenced if
+// a newer one; what is already gone is success. A host that does not answer gives
+// CodeHostUnavailable. Things of others, without the labels of this deployment,
+// are never touched.
+type Runtime interface {
+	// Ping reports whether the host's engine answers.
+	Ping(context.Context) error
+	// EnsureImage makes one of the references present and says which: the first one
+	// that is there already, else the first one, pulled. However many ask at once, it
+	// is pulled once; each is told of the progress. CodeImageUnavailable when it
+	// cannot be had.
+	EnsureImage(ctx context.Context, references []string, progress func(string)) (string, error)
+	// CreateVolume makes the instance's volume.
+	CreateVolume(context.Context, Workload) error
+	// Create makes the instance ready to be started, with its files in place.
+	Create(context.Context, Workload) error
+	// Start starts it and reads back where it listens, by the names in Workload.Ports.
+	// CodePortRefused when the host would not give a port; the instance must then be
+	// created anew with another one.
+	Start(ctx context.Context, id InstanceID, fence int64) (map[string]int, error)
+	// Settle makes the host keep it running from now on, also after a reboot.
+	Settle(ctx context.Context, id InstanceID, fence int64) error
+	// Inspect says what is there. CodeNotFound when nothing runs under that id.
+	Inspect(context.Context, InstanceID) (Unit, error)
+	// Stop asks it to end, and ends it after the grace period. Gone is success.
+	Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error
+	// Remove removes it and, with data, its volume, and comes back only when both are
+	// confirmed gone.
+	Remove(ctx context.Context, id InstanceID, fence int64, data bool) error
+	// List gives everything of this deployment on the host, in one call.
+	List(context.Context) ([]Unit, error)
+	// Output gives the last lines that it wrote, for the explanation of a failure.
+	Output(ctx context.Context, id InstanceID, lines int) (string, error)
+}
+
+// Workload is what an instance runs, in the terms of no particular runtime.
+type Workload struct {
+	Instance  InstanceID
+	Tenant    TenantID
+	Engine    string
+	Fence     int64
+	Image     string
+	Command   []string // replaces the image's own entrypoint and command
+	User      string   // "uid:gid", numbers, so that the image needs no such user
+	Resources Resources
+	PidsLimit int64
+	Ports     []PortBinding
+	Bind      string // the host address to publish on
+	// DataPath is where the instance's volume is mounted. Its root belongs to User.
+	DataPath string
+	// Scratch are writable places in memory, with their sizes in bytes. All else
+	// outside DataPath is read-only.
+	Scratch map[string]int64
+	// Files are put below DataPath before the start, owned by User.
+	Files     []File
+	StopGrace time.Duration
+}
+
+// PortBinding publishes a port of the instance on the host.
+type PortBinding struct {
+	Name      string // "redis"
+	Container int
+	Host      int
+}
+
+// File is a file to put in place.
+type File struct {
+	Path    string // absolute, below Workload.DataPath
+	Mode    uint32 // permission bits
+	Content Secret // many of them hold passwords, so all are handled as if they did
+}
+
+// Unit is what a runtime has for one instance.
+type Unit struct {
+	Instance  InstanceID
+	Fence     int64
+	Running   bool
+	ExitCode  int            // where it has ended
+	OOMKilled bool           // it ended because it used more memory than its limit
+	Ports     map[string]int // host ports by name
+	Volume    bool           // its volume exists
+}

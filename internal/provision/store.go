@@ -1,0 +1,133 @@
+package provision
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps what must not be lost. Reads outside a transaction see what is
+// committed. A missing row is CodeNotFound, a database that does not answer
+// CodeUnavailable.
+type Store interface {
+	Reader
+	// Tx runs the function in one transaction: all of its writes are there
+	// afterwards, or none. A deadlock or a busy database is tried again a few times, so
+	// the function may run more than once and must have no other effects.
+	Tx(context.Context, func(Tx) error) error
+}
+
+// Reader reads.
+type Reader interface {
+	Instance(context.Context, InstanceID) (Instance, error)
+	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
+	Job(context.Context, JobID) (Job, error)
+	Jobs(context.Context, JobFilter, Page) ([]Job, error)
+	// ActiveJob gives the job of the instance that has not ended.
+	ActiveJob(context.Context, InstanceID) (Job, error)
+	Credentials(context.Context, InstanceID) (Sealed, error)
+	Delivery(context.Context, DeliveryID) (Delivery, error)
+	// Idempotent gives what was answered to a request with this key.
+	Idempotent(ctx context.Context, tenant TenantID, key string) (IdempotencyRecord, error)
+	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
+	// overdue first.
+	DueJobs(ctx context.Context, now time.Time, limit int) ([]Job, error)
+	DueDeliveries(ctx context.Context, now time.Time, limit int) ([]Delivery, error)
+	Hosts(context.Context) ([]Host, error)
+	Host(context.Context, HostID) (Host, error)
+	// PortLeft reports whether TakePort could succeed.
+	PortLeft(ctx context.Context, host Host, now time.Time) (bool, error)
+}
+
+// Tx writes, within one transaction.
+//
+// Lock order, which keeps transactions from blocking one another: the job's row
+// first, then the instance's, then everything else.
+type Tx interface {
+	// Job and Instance read inside the transaction.
+	Job(JobID) (Job, error)
+	Instance(InstanceID) (Instance, error)
+	Delivery(DeliveryID) (Delivery, error)
+	// ActiveJob gives the job of the instance that has not ended.
+	ActiveJob(InstanceID) (Job, error)
+
+	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
+	// that name.
+	InsertInstance(Instance) error
+	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
+	UpdateInstance(Instance) error
+	// InsertJob fails with CodeBusy where the instance has a job that has not ended.
+	InsertJob(Job) error
+	// UpdateJob writes the job and its steps, and fails with CodeFenced unless the row
+	// still has that fence and has not ended.
+	UpdateJob(job Job, fence int64) error
+	// CheckClaim takes the job's row for the rest of the transaction, and fails with
+	// CodeFenced unless it still has the claim's fence and has not ended.
+	CheckClaim(Claim) error
+
+	PutCredentials(InstanceID, Sealed) error
+	DeleteCredentials(InstanceID) error
+	AppendEvent(Event) error
+	InsertDelivery(Delivery) error
+	// UpdateDelivery fails with CodeConflict unless the row still has the attempt and
+	// generation given.
+	UpdateDelivery(d Delivery, attempt int, generation int64) error
+	// PutIdempotent fails with CodeConflict where the key is there already.
+	PutIdempotent(IdempotencyRecord) error
+
+	// HeldPort gives the port that the instance holds under the name.
+	HeldPort(instance InstanceID, name string) (int, error)
+	// TakePort gives the instance the port of the host that nobody has held for the
+	// longest time, in a time that does not depend on how many are taken.
+	// CodePortsExhausted when there is none; CodeConflict when somebody else was
+	// faster: try again.
+	TakePort(host Host, instance InstanceID, name string, now time.Time) (int, error)
+	// RestPort takes one port from the instance and keeps it out of use until then.
+	RestPort(host HostID, port int, instance InstanceID, until time.Time) error
+	// RestPorts does so with all ports of the instance.
+	RestPorts(instance InstanceID, until time.Time) error
+
+	// PutHost inserts the host, or changes the one of the same name, and gives it with
+	// its id.
+	PutHost(Host) (Host, error)
+	// TakeDuty gives the named periodic duty to the owner until then, unless somebody
+	// else has it now.
+	TakeDuty(name, owner string, now, until time.Time) (bool, error)
+	// DeleteExpired removes what nobody needs any more: deleted instances and ended
+	// jobs, deliveries and idempotency records that are older than given.
+	DeleteExpired(before time.Time, limit int) (int, error)
+}
+
+// IdempotencyRecord remembers the answer to a request (draft-ietf-httpapi-
+// idempotency-key-header).
+type IdempotencyRecord struct {
+	Tenant      TenantID
+	Key         string
+	Fingerprint string // of the request: same key with another one is refused
+	Answer      Sealed // it may hold a secret
+	CreatedAt   time.Time
+}
+
+// Page asks for one page of a list, newest first, by keyset.
+type Page struct {
+	Before string // the id that ended the page before; empty: the first page
+	Limit  int
+}
+
+// InstanceFilter narrows a list of instances; empty fields do not.
+type InstanceFilter struct {
+	Tenant TenantID
+	Engine string
+	State  InstanceState
+	Name   string
+	Labels map[string]string
+	// Deleted also lists deleted instances; State "deleted" implies it.
+	Deleted bool
+}
+
+// JobFilter narrows a list of jobs; empty fields do not.
+type JobFilter struct {
+	Tenant   TenantID
+	Instance InstanceID
+	State    JobState
+	Kind     JobKind
+}
