@@ -11,8 +11,9 @@ import (
 type Engine interface {
 	// Describe gives what the engine offers. It never changes while the process runs.
 	Describe() EngineInfo
-	// Defaults gives the value of every parameter for an instance of this size.
-	Defaults(Resources) Parameters
+	// Complete gives every parameter a value: what was given, and for the rest what
+	// suits an instance of this size and the parameters given.
+	Complete(given Parameters, size Resources) Parameters
 	// Check finds what is wrong with complete parameters as a whole (a collation that
 	// does not fit the charset, more memory than the plan has). Fields are named
 	// "parameters.NAME".

@@ -43,10 +43,11 @@ type Delivery struct {
 	Secret     Sealed
 	State      DeliveryState
 	Attempt    int
-	LastStatus int    // HTTP status of the last answer; 0: there was none
-	LastError  string // why the last attempt failed
+	LastStatus int       // HTTP status of the last answer; 0: there was none
+	LastError  string    // why the last attempt failed
+	DueAt      time.Time // not sent before
 	Generation int64
-	WakeAt     time.Time // when it is sent (again); zero once ended
+	WakeAt     time.Time // when the relay looks at it; zero once ended
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 }

@@ -104,6 +104,21 @@ func (j *Job) move(next JobState, now time.Time) error {
 	return nil
 }
 
+// giveUp turns the job round: from now on it takes back what it did.
+func (j *Job) giveUp(why *JobError) { j.Undoing, j.Error = true, why }
+
+// release gives the job back to the queue, to be woken as a new task.
+func (j *Job) release(wakeAt, now time.Time) error {
+	if j.State == JobRunning {
+		if err := j.move(JobQueued, now); err != nil {
+			return err
+		}
+	}
+	j.Owner, j.LeaseUntil, j.WakeAt, j.UpdatedAt = "", time.Time{}, wakeAt, now
+	j.Generation++
+	return nil
+}
+
 // claimable reports whether a worker may take the job now.
 func (j *Job) claimable(now time.Time) bool {
 	return !j.State.Ended() && !j.LeaseUntil.After(now)

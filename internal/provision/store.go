@@ -60,22 +60,27 @@ type Tx interface {
 	// UpdateJob writes the job and its steps, and fails with CodeFenced unless the row
 	// still has that fence and has not ended.
 	UpdateJob(job Job, fence int64) error
+	// RescheduleJob sets when the job is woken and the generation of its task, and
+	// fails with CodeConflict unless the row still has the WakeAt, generation and fence
+	// of the job given.
+	RescheduleJob(job Job, generation int64, wakeAt time.Time) error
 	// CheckClaim takes the job's row for the rest of the transaction, and fails with
 	// CodeFenced unless it still has the claim's fence and has not ended.
 	CheckClaim(Claim) error
 
+	Credentials(InstanceID) (Sealed, error)
 	PutCredentials(InstanceID, Sealed) error
 	DeleteCredentials(InstanceID) error
 	AppendEvent(Event) error
 	InsertDelivery(Delivery) error
-	// UpdateDelivery fails with CodeConflict unless the row still has the attempt and
-	// generation given.
-	UpdateDelivery(d Delivery, attempt int, generation int64) error
+	// UpdateDelivery writes what changes of a delivery, and fails with CodeConflict
+	// unless the row still has the attempt and generation of the one before.
+	UpdateDelivery(after, before Delivery) error
 	// PutIdempotent fails with CodeConflict where the key is there already.
 	PutIdempotent(IdempotencyRecord) error
 
-	// HeldPort gives the port that the instance holds under the name.
-	HeldPort(instance InstanceID, name string) (int, error)
+	// HeldPort gives the port that the instance holds on the host under the name.
+	HeldPort(host HostID, instance InstanceID, name string) (int, error)
 	// TakePort gives the instance the port of the host that nobody has held for the
 	// longest time, in a time that does not depend on how many are taken.
 	// CodePortsExhausted when there is none; CodeConflict when somebody else was

@@ -1,0 +1,360 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// CreateRequest asks for an instance. Empty fields get defaults.
+type CreateRequest struct {
+	Tenant      TenantID
+	Engine      string
+	Name        string
+	HasName     bool // an empty name that was given is an error, a missing one is not
+	Version     string
+	Plan        string
+	Resources   ResourceRequest
+	Parameters  map[string]any
+	Labels      map[string]string
+	CallbackURL string
+	Idempotency *Idempotency // nil: the client sent no key
+}
+
+// ResourceRequest asks for explicit resources; nil fields are the plan's.
+type ResourceRequest struct {
+	CPUMillis, MemoryBytes, DiskBytes *int64
+}
+
+func (r ResourceRequest) empty() bool {
+	return r.CPUMillis == nil && r.MemoryBytes == nil && r.DiskBytes == nil
+}
+
+// Idempotency makes a request safe to repeat.
+type Idempotency struct {
+	Key         string
+	Fingerprint string
+	// Encode gives the answer as it is stored and replayed.
+	Encode func(Accepted) ([]byte, error)
+}
+
+// Limits of what a client may send.
+const (
+	maxNameLength     = 40
+	maxLabels         = 32
+	maxLabelLength    = 63
+	maxKeyLength      = 255
+	passwordLength    = 28
+	generatedNameTail = 8
+)
+
+var (
+	namePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	labelPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
+)
+
+// Create accepts a request for an instance: the instance and its job are committed
+// in one transaction, together with the credentials and the answer to a repeated
+// request, and then the workers are told.
+func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, error) {
+	engine, err := s.cfg.Catalog.Find(req.Engine)
+	if err != nil {
+		return Accepted{}, err
+	}
+	if req.Idempotency != nil {
+		if replay, err := s.replay(ctx, req); err != nil || replay != nil {
+			return Accepted{Replay: replay}, err
+		}
+	}
+	now := s.cfg.Now()
+	inst, err := s.newInstance(ctx, engine, req, now)
+	if err != nil {
+		return Accepted{}, err
+	}
+	if err := s.checkCapacity(ctx); err != nil {
+		return Accepted{}, err
+	}
+	creds := engine.NewCredentials(inst, s.cfg.Secrets)
+	creds.CallbackSecret = s.cfg.Secrets.SigningSecret()
+	accepted := Accepted{
+		Instance: inst, Job: s.newJob(JobCreate, inst, s.cfg.CreateDeadline, req.CallbackURL, now),
+		CallbackSecret: creds.CallbackSecret,
+	}
+	if err := s.commitCreate(ctx, accepted, creds, req.Idempotency); err != nil {
+		if errors.Is(err, ErrConflict) && req.Idempotency != nil {
+			replay, err := s.replay(ctx, req) // the same request was faster
+			return Accepted{Replay: replay}, err
+		}
+		return Accepted{}, s.explainName(ctx, err, inst)
+	}
+	s.wake(ctx, accepted.Job)
+	return accepted, nil
+}
+
+func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) error {
+	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
+	if err != nil {
+		return fmt.Errorf("seal credentials: %w", err)
+	}
+	var record *IdempotencyRecord
+	if idem != nil {
+		if record, err = s.idempotencyRecord(a, idem); err != nil {
+			return err
+		}
+	}
+	event := newEvent(s.cfg.NewID, EventInstancePending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
+	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if record != nil {
+			if err := tx.PutIdempotent(*record); err != nil {
+				return err
+			}
+		}
+		if err := tx.InsertInstance(a.Instance); err != nil {
+			return err
+		}
+		if err := tx.InsertJob(a.Job); err != nil {
+			return err
+		}
+		if err := tx.PutCredentials(a.Instance.ID, sealed); err != nil {
+			return err
+		}
+		return tx.AppendEvent(event)
+	})
+}
+
+// newInstance checks every field and gives the pending instance, or CodeInvalid
+// with all that is wrong.
+func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time) (Instance, error) {
+	info := engine.Describe()
+	inst := Instance{
+		ID: InstanceID(s.cfg.NewID(PrefixInstance)), Tenant: req.Tenant, Engine: info.Name, Name: req.Name,
+		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
+	}
+	wrong := checkName(req)
+	if inst.Name == "" {
+		id := strings.ToLower(string(inst.ID))
+		inst.Name = info.Name + "-" + id[len(id)-generatedNameTail:]
+	}
+	if version, ok := info.Version(req.Version); ok {
+		inst.Version = version.Name
+	} else {
+		wrong = append(wrong, FieldError{"version", "unknown version; " + info.Name + " has: " + names(info.Versions, func(v Version) string { return v.Name })})
+	}
+	plan, size, problems := chooseSize(info, req)
+	wrong = append(wrong, problems...)
+	inst.Plan, inst.Resources = plan, size
+
+	given, problems := info.ParseParameters(req.Parameters)
+	wrong = append(wrong, problems...)
+	if len(problems) == 0 {
+		inst.Parameters = engine.Complete(given, size)
+		wrong = append(wrong, engine.Check(inst.Parameters, size)...)
+	}
+	wrong = append(wrong, checkLabels(req.Labels)...)
+	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)
+	if len(wrong) > 0 {
+		return Instance{}, invalid(wrong)
+	}
+	return inst, nil
+}
+
+func invalid(wrong []FieldError) error {
+	return &Error{Code: CodeInvalid, Message: "the request was refused; nothing was changed", Fields: wrong}
+}
+
+func names[T any](list []T, name func(T) string) string {
+	out := make([]string, len(list))
+	for i, v := range list {
+		out[i] = name(v)
+	}
+	return strings.Join(out, ", ")
+}
+
+func checkName(req CreateRequest) []FieldError {
+	switch {
+	case req.Name == "" && !req.HasName:
+		return nil
+	case req.Name == "":
+		return []FieldError{{"name", "must not be empty; leave it out and one is made up"}}
+	case len(req.Name) > maxNameLength:
+		return []FieldError{{"name", fmt.Sprintf("must be at most %d characters", maxNameLength)}}
+	case !namePattern.MatchString(req.Name):
+		return []FieldError{{"name", "must be of a-z, 0-9 and -, and begin and end with a letter or digit"}}
+	}
+	return nil
+}
+
+func checkLabels(labels map[string]string) []FieldError {
+	var wrong []FieldError
+	if len(labels) > maxLabels {
+		wrong = append(wrong, FieldError{"labels", fmt.Sprintf("must be at most %d", maxLabels)})
+	}
+	for _, key := range sortedKeys(labels) {
+		if len(key) > maxLabelLength || !labelPattern.MatchString(key) {
+			wrong = append(wrong, FieldError{"labels." + key, fmt.Sprintf("a label's name must be 1 to %d of A-Z, a-z, 0-9, . _ / and -", maxLabelLength)})
+		}
+		if len(labels[key]) > maxLabelLength {
+			wrong = append(wrong, FieldError{"labels." + key, fmt.Sprintf("must be at most %d characters", maxLabelLength)})
+		}
+	}
+	return wrong
+}
+
+func (s *Service) checkCallback(ctx context.Context, url string) []FieldError {
+	if url == "" {
+		return nil
+	}
+	if err := s.cfg.Sender.CheckURL(ctx, url); err != nil {
+		return []FieldError{{"callback_url", err.Error()}}
+	}
+	return nil
+}
+
+// chooseSize gives the plan's name and the resources: the plan's, or what was
+// asked for explicitly within the engine's limits.
+func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []FieldError) {
+	plan, ok := info.Plan(req.Plan)
+	if req.Plan == PlanCustom && !req.Resources.empty() {
+		plan, ok = info.Plans[0], true
+	}
+	if !ok {
+		return "", info.Plans[0].Resources, []FieldError{{"plan", "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
+	}
+	size := plan.Resources
+	if req.Resources.empty() {
+		return plan.Name, size, nil
+	}
+	var wrong []FieldError
+	choose := func(field string, asked *int64, to *int64, lo, hi int64, unit string) {
+		if asked == nil {
+			return
+		}
+		if *asked < lo || *asked > hi {
+			wrong = append(wrong, FieldError{"resources." + field, fmt.Sprintf("must be from %d to %d %s", lo, hi, unit)})
+			return
+		}
+		*to = *asked
+	}
+	lo, hi := info.Limits.Min, info.Limits.Max
+	choose("cpu", req.Resources.CPUMillis, &size.CPUMillis, lo.CPUMillis, hi.CPUMillis, "thousandths of a core")
+	choose("memory", req.Resources.MemoryBytes, &size.MemoryBytes, lo.MemoryBytes, hi.MemoryBytes, "bytes")
+	choose("disk", req.Resources.DiskBytes, &size.DiskBytes, lo.DiskBytes, hi.DiskBytes, "bytes")
+	return PlanCustom, size, wrong
+}
+
+// checkCapacity refuses at once what no host could take now. Before the first
+// worker has registered its host nothing is known, and the job may wait.
+func (s *Service) checkCapacity(ctx context.Context) error {
+	hosts, err := s.cfg.Store.Hosts(ctx)
+	if err != nil || len(hosts) == 0 {
+		return err
+	}
+	for _, host := range hosts {
+		left, err := s.cfg.Ports.Available(ctx, host)
+		if err != nil || left {
+			return err
+		}
+	}
+	return &Error{
+		Code: CodeCapacity, RetryAfter: 30 * time.Second,
+		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
+	}
+}
+
+// explainName turns a taken name into a refusal of the field.
+func (s *Service) explainName(ctx context.Context, err error, inst Instance) error {
+	if !errors.Is(err, ErrNameHeld) {
+		return err
+	}
+	message := "is taken by another instance; choose another name or delete that one"
+	holders, findErr := s.cfg.Store.Instances(ctx, InstanceFilter{Tenant: inst.Tenant, Name: inst.Name}, Page{Limit: 1})
+	if findErr == nil && len(holders) == 1 {
+		message = fmt.Sprintf("is taken by %s (%s); choose another name or delete that one", holders[0].ID, holders[0].State)
+	}
+	return invalid([]FieldError{{"name", message}})
+}
+
+// idempotencyContext binds a stored answer to its key.
+func idempotencyContext(tenant TenantID, key string) string {
+	return "idempotency/" + string(tenant) + "/" + key
+}
+
+func (s *Service) idempotencyRecord(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
+	if idem.Key == "" || len(idem.Key) > maxKeyLength {
+		return nil, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d characters", maxKeyLength)}})
+	}
+	answer, err := idem.Encode(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	sealed, err := s.cfg.Vault.Seal(answer, idempotencyContext(a.Instance.Tenant, idem.Key))
+	if err != nil {
+		return nil, fmt.Errorf("seal answer: %w", err)
+	}
+	return &IdempotencyRecord{
+		Tenant: a.Instance.Tenant, Key: idem.Key, Fingerprint: idem.Fingerprint, Answer: sealed, CreatedAt: a.Instance.CreatedAt,
+	}, nil
+}
+
+// replay gives the stored answer to the same request, or nil where there is none.
+func (s *Service) replay(ctx context.Context, req CreateRequest) ([]byte, error) {
+	record, err := s.cfg.Store.Idempotent(ctx, req.Tenant, req.Idempotency.Key)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if record.Fingerprint != req.Idempotency.Fingerprint {
+		return nil, Errorf(CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for another request; take a new key for a new request")
+	}
+	answer, err := s.cfg.Vault.Open(record.Answer, idempotencyContext(req.Tenant, req.Idempotency.Key))
+	if err != nil {
+		return nil, fmt.Errorf("open stored answer: %w", err)
+	}
+	return answer, nil
+}
+
+// openCredentials is Credentials with its secrets in the open; it exists between
+// SealCredentials and OpenCredentials only.
+type openCredentials struct {
+	Username       string `json:"username"`
+	Password       string `json:"password"`
+	Database       string `json:"database,omitempty"`
+	AdminPassword  string `json:"admin_password,omitempty"`
+	CallbackSecret string `json:"callback_secret"`
+}
+
+func credentialsContext(id InstanceID) string { return "credentials/" + string(id) }
+
+// SealCredentials encrypts the credentials for the instance's row.
+func SealCredentials(v Vault, id InstanceID, c Credentials) (Sealed, error) {
+	plain, err := json.Marshal(openCredentials{
+		Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
+		AdminPassword: c.AdminPassword.Reveal(), CallbackSecret: c.CallbackSecret.Reveal(),
+	})
+	if err != nil {
+		return Sealed{}, err
+	}
+	return v.Seal(plain, credentialsContext(id))
+}
+
+// OpenCredentials decrypts what SealCredentials made.
+func OpenCredentials(v Vault, id InstanceID, s Sealed) (Credentials, error) {
+	plain, err := v.Open(s, credentialsContext(id))
+	if err != nil {
+		return Credentials{}, fmt.Errorf("open credentials of %s: %w", id, err)
+	}
+	var o openCredentials
+	if err := json.Unmarshal(plain, &o); err != nil {
+		return Credentials{}, fmt.Errorf("read credentials of %s: %w", id, err)
+	}
+	return Credentials{
+		Username: o.Username, Password: NewSecret(o.Password), Database: o.Database,
+		AdminPassword: NewSecret(o.AdminPassword), CallbackSecret: NewSecret(o.CallbackSecret),
+	}, nil
+}

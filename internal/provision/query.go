@@ -1,0 +1,181 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Pages are at most this long.
+const (
+	DefaultPageLimit = 50
+	MaxPageLimit     = 200
+)
+
+// Get gives one instance of the tenant; an empty engine means any.
+func (s *Service) Get(ctx context.Context, tenant TenantID, engine string, id InstanceID) (Instance, error) {
+	if engine != "" {
+		if _, err := s.cfg.Catalog.Find(engine); err != nil {
+			return Instance{}, err
+		}
+	}
+	inst, err := s.cfg.Store.Instance(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Instance{}, err
+	}
+	// Another tenant's instance is answered like one that never was.
+	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Engine != engine) {
+		return Instance{}, Errorf(CodeNotFound, nil, "there is no instance %s", id)
+	}
+	return inst, nil
+}
+
+// List gives a page of instances, newest first, and the cursor of the next page,
+// empty on the last.
+func (s *Service) List(ctx context.Context, filter InstanceFilter, page Page) ([]Instance, string, error) {
+	if filter.Engine != "" {
+		if _, err := s.cfg.Catalog.Find(filter.Engine); err != nil {
+			return nil, "", err
+		}
+	}
+	page, want := onePageMore(page)
+	list, err := s.cfg.Store.Instances(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(list) <= want {
+		return list, "", nil
+	}
+	return list[:want], string(list[want-1].ID), nil
+}
+
+// onePageMore asks for one row more than wanted: its presence says that there is a
+// next page.
+func onePageMore(page Page) (Page, int) {
+	if page.Limit <= 0 {
+		page.Limit = DefaultPageLimit
+	}
+	want := min(page.Limit, MaxPageLimit)
+	page.Limit = want + 1
+	return page, want
+}
+
+// Config says how to connect to an instance. A deleted one is CodeGone; one that
+// never ran is CodeNotReady.
+func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id InstanceID) (Instance, Connection, error) {
+	inst, err := s.Get(ctx, tenant, engine, id)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	switch inst.State {
+	case StateRunning, StateUnhealthy, StateStopped, StateUpdating:
+	case StateDeleted:
+		return Instance{}, Connection{}, gone(inst)
+	default:
+		refusal := Errorf(CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
+		if job, err := s.cfg.Store.ActiveJob(ctx, id); err == nil {
+			refusal.Job, refusal.RetryAfter = job.ID, time.Second
+		}
+		return Instance{}, Connection{}, refusal
+	}
+	e, err := s.cfg.Catalog.Find(inst.Engine)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	return inst, e.Connection(inst, creds), nil
+}
+
+// Job gives one job of the tenant.
+func (s *Service) Job(ctx context.Context, tenant TenantID, id JobID) (Job, error) {
+	job, err := s.cfg.Store.Job(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Job{}, err
+	}
+	if err != nil || job.Tenant != tenant {
+		return Job{}, Errorf(CodeNotFound, nil, "there is no job %s", id)
+	}
+	return job, nil
+}
+
+// Jobs gives a page of jobs, newest first, and the cursor of the next page.
+func (s *Service) Jobs(ctx context.Context, filter JobFilter, page Page) ([]Job, string, error) {
+	page, want := onePageMore(page)
+	list, err := s.cfg.Store.Jobs(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(list) <= want {
+		return list, "", nil
+	}
+	return list[:want], string(list[want-1].ID), nil
+}
+
+// The steps in which a waiting client's job is looked at.
+const (
+	firstWaitStep = 10 * time.Millisecond
+	lastWaitStep  = 200 * time.Millisecond
+)
+
+// WaitJob gives the job as soon as it has ended, or as it is when the time is up
+// or the context ends.
+func (s *Service) WaitJob(ctx context.Context, tenant TenantID, id JobID, wait time.Duration) (Job, error) {
+	job, err := s.Job(ctx, tenant, id)
+	timeUp := time.NewTimer(wait)
+	defer timeUp.Stop()
+	for step := firstWaitStep; err == nil && !job.State.Ended(); step = min(step*3/2, lastWaitStep) {
+		select {
+		case <-ctx.Done():
+			return job, nil
+		case <-timeUp.C:
+			return job, nil
+		case <-time.After(step):
+		}
+		job, err = s.Job(ctx, tenant, id)
+	}
+	return job, err
+}
+
+// CancelJob stops a create: the worker that has it is cut off by a higher fence,
+// and the job is taken up again to undo what was done. It then ends as canceled and
+// the instance as failed. A delete cannot be canceled.
+func (s *Service) CancelJob(ctx context.Context, tenant TenantID, id JobID) (Job, error) {
+	if _, err := s.Job(ctx, tenant, id); err != nil {
+		return Job{}, err
+	}
+	var job Job
+	err := s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		now := s.cfg.Now()
+		var err error
+		if job, err = tx.Job(id); err != nil {
+			return err
+		}
+		switch {
+		case job.State.Ended():
+			return Errorf(CodeNotCancelable, nil, "job %s has ended: it is %s", id, job.State)
+		case job.Kind != JobCreate:
+			return Errorf(CodeNotCancelable, nil, "a %s cannot be canceled", job.Kind)
+		case job.Undoing:
+			return nil // it is on its way back already
+		}
+		fence := job.Fence
+		job.Fence++
+		job.giveUp(&JobError{Code: CodeCanceled, Step: runningStep(job), Message: "canceled on request"})
+		if err := job.release(now, now); err != nil {
+			return err
+		}
+		return tx.UpdateJob(job, fence)
+	})
+	if err != nil {
+		return Job{}, err
+	}
+	s.wake(ctx, job)
+	return job, nil
+}

@@ -1,0 +1,192 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+// Runner runs jobs: it claims one, runs the steps that are not done yet, and ends
+// it. Any number of Runners, in any number of processes, may be told of the same
+// job at once; one of them gets it.
+type Runner struct{ cfg RunnerConfig }
+
+// RunnerConfig is what a Runner needs.
+type RunnerConfig struct {
+	Store    Store
+	Ports    Ports
+	Runtimes Runtimes
+	Vault    Vault
+	Catalog  Catalog
+	NewID    NewID
+	Now      Clock
+	Log      *slog.Logger
+	// Owner names this worker, for people who look at a job.
+	Owner string
+	// LeaseTTL is how long a worker that vanished keeps its jobs.
+	LeaseTTL time.Duration
+	// Quarantine is how long a freed port rests.
+	Quarantine time.Duration
+}
+
+// Bounds of the patience with a job.
+const (
+	DefaultLeaseTTL   = 10 * time.Second
+	DefaultQuarantine = 2 * time.Minute
+	maxCreateAttempts = 4
+	maxCrashes        = 5
+	firstBackoff      = time.Second
+	lastBackoff       = 30 * time.Second
+	// undoGrace is how long a job whose deadline has passed may still clean up.
+	undoGrace = 10 * time.Minute
+	// endTimeout bounds the last write of a run, which goes on even when the worker is
+	// told to stop.
+	endTimeout = 10 * time.Second
+)
+
+// NewRunner makes a Runner.
+func NewRunner(cfg RunnerConfig) *Runner {
+	if cfg.Now == nil {
+		cfg.Now = SystemClock
+	}
+	if cfg.LeaseTTL == 0 {
+		cfg.LeaseTTL = DefaultLeaseTTL
+	}
+	if cfg.Quarantine == 0 {
+		cfg.Quarantine = DefaultQuarantine
+	}
+	return &Runner{cfg: cfg}
+}
+
+// errNotClaimable says that there is nothing to do: the job has ended, or
+// somebody else is at it.
+var errNotClaimable = errors.New("nothing to claim")
+
+// errHandBack is the cause of a run that ends because the process is stopping.
+var errHandBack = errors.New("the worker is stopping")
+
+// Run does what is left of the job. nil means that there is no more for this call
+// to do: the job has ended, waits for its next attempt, or is somebody else's. An
+// error means that the outcome could not be written; the lease will run out and
+// the relay wakes somebody else.
+func (r *Runner) Run(ctx context.Context, id JobID) error {
+	w, err := r.claim(ctx, id)
+	if errors.Is(err, errNotClaimable) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrConflict) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("claim %s: %w", id, err)
+	}
+	leaseCtx, lost := context.WithCancelCause(ctx)
+	keeper := make(chan struct{})
+	go func() {
+		defer close(keeper)
+		w.keepLease(leaseCtx, lost)
+	}()
+	outcome := w.work(leaseCtx)
+	cause := context.Cause(leaseCtx)
+	lost(nil)
+	<-keeper
+
+	if errors.Is(outcome, ErrFenced) || errors.Is(cause, ErrFenced) {
+		r.cfg.Log.WarnContext(ctx, "job lost to another owner", "job", id, "fence", w.claim.Fence)
+		return nil
+	}
+	if ctx.Err() != nil && outcome != nil {
+		outcome = errHandBack
+	}
+	endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	if err := w.end(endCtx, outcome); err != nil && !errors.Is(err, ErrFenced) {
+		return fmt.Errorf("end %s: %w", id, err)
+	}
+	return nil
+}
+
+// claim takes the job: a higher fence on job and instance, a lease, and the
+// instance on its way.
+func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
+	w := &work{Runner: r}
+	err := r.cfg.Store.Tx(ctx, func(tx Tx) error {
+		now := r.cfg.Now()
+		job, err := tx.Job(id)
+		if err != nil {
+			return err
+		}
+		if !job.claimable(now) {
+			return errNotClaimable
+		}
+		inst, err := tx.Instance(job.Instance)
+		if err != nil {
+			return err
+		}
+		before := job.Fence
+		r.take(&job, &inst, now)
+		if err := tx.UpdateJob(job, before); err != nil {
+			return err
+		}
+		if job.Kind == JobCreate && inst.State == StatePending {
+			if err := inst.Move(StateProvisioning, "", now); err != nil {
+				return err
+			}
+			event := newEvent(r.cfg.NewID, EventInstanceProvisioning, inst, job.ID, "a worker has begun", now)
+			if err := tx.AppendEvent(event); err != nil {
+				return err
+			}
+		}
+		if err := tx.UpdateInstance(inst); err != nil {
+			return err
+		}
+		inst.Rev++
+		w.job, w.inst, w.kind, w.deadline = job, inst, job.Kind, job.Deadline
+		w.claim = Claim{Job: job.ID, Instance: inst.ID, Fence: job.Fence}
+		return nil
+	})
+	return w, err
+}
+
+// take makes the job this worker's.
+func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
+	if job.State == JobRunning {
+		job.Crashes++ // it was never handed back
+	}
+	job.Fence = max(job.Fence, inst.Fence) + 1
+	inst.Fence = job.Fence
+	job.State, job.Owner, job.UpdatedAt = JobRunning, r.cfg.Owner, now
+	job.LeaseUntil = now.Add(r.cfg.LeaseTTL)
+	job.WakeAt = job.LeaseUntil
+	if job.StartedAt.IsZero() {
+		job.StartedAt = now
+	}
+	if job.Undoing {
+		return
+	}
+	job.redoWhatCarriesTheFence()
+	switch {
+	case job.Crashes > maxCrashes:
+		job.giveUp(&JobError{
+			Code: CodeWorkerCrashed, Step: runningStep(*job),
+			Message: fmt.Sprintf("%d workers vanished while they were at this job, so it was stopped", job.Crashes),
+		})
+	case !job.Deadline.After(now):
+		job.giveUp(deadlineError(*job))
+	}
+}
+
+func deadlineError(job Job) *JobError {
+	message := fmt.Sprintf("the job did not end within %s", job.Deadline.Sub(job.CreatedAt).Round(time.Second))
+	if job.Error != nil {
+		message += "; its last attempt failed: " + job.Error.Message
+	}
+	return &JobError{Code: CodeDeadline, Step: runningStep(job), Message: message, Retryable: true}
+}
+
+// backoff gives the pause before the next attempt: exponential, capped, and with
+// jitter so that what failed together does not come back together.
+func backoff(attempt int) time.Duration {
+	d := min(firstBackoff<<min(attempt, 10), lastBackoff)
+	return d/2 + rand.N(d/2) //nolint:gosec // jitter, not a secret
+}

@@ -1,0 +1,97 @@
+package provision
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// Service is what clients can ask for. It accepts and answers; the work itself is
+// the Runner's.
+type Service struct{ cfg ServiceConfig }
+
+// ServiceConfig is what a Service needs.
+type ServiceConfig struct {
+	Store   Store
+	Queue   Queue
+	Ports   Ports
+	Vault   Vault
+	Secrets Generator
+	Sender  Sender
+	Catalog Catalog
+	NewID   NewID
+	Now     Clock
+	Log     *slog.Logger
+	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
+	CreateDeadline time.Duration
+	DeleteDeadline time.Duration
+}
+
+// The time limits of jobs where the configuration says nothing. A create may have
+// to pull an image; a delete outlasts a host that is away for a while.
+const (
+	DefaultCreateDeadline = 15 * time.Minute
+	DefaultDeleteDeadline = time.Hour
+)
+
+// enqueueTimeout bounds the wake-up call within a request. The relay makes good
+// what is missed here.
+const enqueueTimeout = 500 * time.Millisecond
+
+// relayGrace is how long the relay leaves a new job to the one who wrote it.
+const relayGrace = 2 * time.Second
+
+// NewService makes a Service.
+func NewService(cfg ServiceConfig) *Service {
+	if cfg.Now == nil {
+		cfg.Now = SystemClock
+	}
+	if cfg.CreateDeadline == 0 {
+		cfg.CreateDeadline = DefaultCreateDeadline
+	}
+	if cfg.DeleteDeadline == 0 {
+		cfg.DeleteDeadline = DefaultDeleteDeadline
+	}
+	return &Service{cfg: cfg}
+}
+
+// Accepted is the answer to a request that started a job.
+type Accepted struct {
+	Instance Instance
+	Job      Job
+	// CallbackSecret is what callbacks about the instance are signed with. Shown once,
+	// in the answer to the create.
+	CallbackSecret Secret
+	// Replay is the stored answer, where the request was a repetition. The other
+	// fields are empty then.
+	Replay []byte
+}
+
+// Catalog gives the engines.
+func (s *Service) Catalog() Catalog { return s.cfg.Catalog }
+
+// newJob makes a queued job for the instance.
+func (s *Service) newJob(kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
+	return Job{
+		ID: JobID(s.cfg.NewID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
+		State: JobQueued, Steps: waitingSteps(kind), Generation: 1, WakeAt: now.Add(relayGrace),
+		CallbackURL: callbackURL, Deadline: now.Add(limit), CreatedAt: now, UpdatedAt: now,
+	}
+}
+
+// wake tells the workers of a committed job. Its failure is no failure of the
+// request: the relay finds the job.
+func (s *Service) wake(ctx context.Context, job Job) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
+	defer cancel()
+	if err := s.cfg.Queue.Enqueue(ctx, job.task()); err != nil {
+		s.cfg.Log.WarnContext(ctx, "job accepted, but the queue could not be told; the relay will", "job", job.ID, "error", err)
+	}
+}
+
+// newEvent makes an event about the instance.
+func newEvent(newID NewID, kind string, inst Instance, job JobID, message string, now time.Time) Event {
+	return Event{
+		ID: EventID(newID(PrefixEvent)), Tenant: inst.Tenant, Type: kind, Instance: inst.ID, Job: job, Message: message, At: now,
+	}
+}

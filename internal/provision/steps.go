@@ -1,0 +1,320 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// step is one part of a job. It is idempotent: run again after a crash at any line
+// it comes to the same end.
+type step struct {
+	name    string
+	timeout time.Duration
+	do      func(context.Context, *work) error
+	// fenced steps make or prove the thing that carries the fence, so a new owner runs
+	// them again rather than trust what an old one may still be changing.
+	fenced bool
+}
+
+var (
+	createSteps = []step{
+		{name: "reserve", timeout: 30 * time.Second, do: reserve},
+		{name: "image", timeout: 10 * time.Minute, do: image},
+		{name: "data", timeout: time.Minute, do: data},
+		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
+		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
+	}
+	deleteSteps = []step{
+		{name: "remove", timeout: 2 * time.Minute, do: remove},
+		{name: "data", timeout: 2 * time.Minute, do: removeData},
+	}
+)
+
+func stepsOf(kind JobKind) []step {
+	if kind == JobDelete {
+		return deleteSteps
+	}
+	return createSteps
+}
+
+func waitingSteps(kind JobKind) []Step {
+	steps := make([]Step, 0, len(createSteps))
+	for _, s := range stepsOf(kind) {
+		steps = append(steps, Step{Name: s.name, State: StepWaiting})
+	}
+	return steps
+}
+
+func (j *Job) redoWhatCarriesTheFence() {
+	steps := slices.Clone(j.Steps)
+	for i, s := range stepsOf(j.Kind) {
+		if s.fenced && steps[i].State == StepDone {
+			steps[i].State = StepWaiting
+		}
+	}
+	j.Steps = steps
+}
+
+// reserve finds a host and a port.
+func reserve(ctx context.Context, w *work) error {
+	if w.run.runtime == nil {
+		host, err := w.place(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.useHost(ctx, host.ID); err != nil {
+			return err
+		}
+	}
+	return w.takePort(ctx)
+}
+
+// place chooses the host: the first that has a port left.
+func (w *work) place(ctx context.Context) (Host, error) {
+	hosts, err := w.cfg.Store.Hosts(ctx)
+	if err != nil {
+		return Host{}, err
+	}
+	if len(hosts) == 0 {
+		return Host{}, Errorf(CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
+	}
+	for _, host := range hosts {
+		left, err := w.cfg.Ports.Available(ctx, host)
+		if err != nil {
+			return Host{}, err
+		}
+		if left {
+			return host, nil
+		}
+	}
+	return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
+}
+
+// takePort reserves a port and writes where the instance will be.
+func (w *work) takePort(ctx context.Context) error {
+	port, err := w.cfg.Ports.Allocate(ctx, w.claim, w.run.host, w.inst.Engine)
+	if err != nil {
+		return err
+	}
+	w.detail(ctx, fmt.Sprintf("port %d on %s", port, w.run.host.Name))
+	return w.save(ctx, func(tx Tx) error {
+		inst, err := tx.Instance(w.inst.ID)
+		if err != nil {
+			return err
+		}
+		inst.Host, inst.Address, inst.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, w.cfg.Now()
+		if err := tx.UpdateInstance(inst); err != nil {
+			return err
+		}
+		w.inst = inst
+		return nil
+	})
+}
+
+// image makes the image present on the host.
+func image(ctx context.Context, w *work) error {
+	version, ok := w.run.engine.Describe().Version(w.inst.Version)
+	if !ok {
+		return Errorf(CodeImageUnavailable, nil, "this worker has no %s %s", w.inst.Engine, w.inst.Version)
+	}
+	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.detail(ctx, text) })
+	if err != nil {
+		return err
+	}
+	w.run.image = ref
+	w.detail(ctx, ref)
+	return nil
+}
+
+// workload renders what to run, under the claim's fence.
+func (w *work) workload(ctx context.Context) (Workload, error) {
+	if w.run.image == "" {
+		// An earlier run did the image step; this only looks the reference up again.
+		if err := image(ctx, w); err != nil {
+			return Workload{}, err
+		}
+	}
+	load, err := w.run.engine.Workload(w.inst, w.run.creds)
+	if err != nil {
+		return Workload{}, err
+	}
+	load.Fence, load.Image, load.Bind = w.claim.Fence, w.run.image, w.run.host.Bind
+	for i := range load.Ports {
+		load.Ports[i].Host = w.inst.Port
+	}
+	return load, nil
+}
+
+// data makes the volume.
+func data(ctx context.Context, w *work) error {
+	load, err := w.workload(ctx)
+	if err != nil {
+		return err
+	}
+	return w.run.runtime.CreateVolume(ctx, load)
+}
+
+// maxPortTries bounds how many refused ports one attempt goes through.
+const maxPortTries = 20
+
+// start creates and starts the instance. A port that the host refuses is marked,
+// and the next one is tried.
+func start(ctx context.Context, w *work) error {
+	for try := 1; ; try++ {
+		load, err := w.workload(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.run.runtime.Create(ctx, load); err != nil {
+			return err
+		}
+		_, err = w.run.runtime.Start(ctx, w.inst.ID, w.claim.Fence)
+		if CodeOf(err) != CodePortRefused || err == nil {
+			return err
+		}
+		if try == maxPortTries {
+			return Errorf(CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
+		}
+		w.detail(ctx, fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
+		if err := w.cfg.Ports.Refused(ctx, w.claim, w.run.host, w.inst.Port); err != nil {
+			return err
+		}
+		if err := w.takePort(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// The steps in which readiness is asked for, and how long one try may take.
+const (
+	firstProbeStep = 5 * time.Millisecond
+	lastProbeStep  = 100 * time.Millisecond
+	probeTimeout   = 5 * time.Second
+	inspectEvery   = 500 * time.Millisecond
+)
+
+// ready proves with the tenant's credentials, over the address that the tenant
+// will use, that the instance can be used; then the host may keep it running.
+func ready(ctx context.Context, w *work) error {
+	inspected := w.cfg.Now()
+	for pause := firstProbeStep; ; pause = min(pause*3/2, lastProbeStep) {
+		probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
+		err := w.run.engine.Probe(probeCtx, w.inst, w.run.creds)
+		cancel()
+		if err == nil {
+			return w.run.runtime.Settle(ctx, w.inst.ID, w.claim.Fence)
+		}
+		if now := w.cfg.Now(); now.Sub(inspected) >= inspectEvery {
+			inspected = now
+			if err := w.stillThere(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return Errorf(CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, explain(err))
+		case <-time.After(pause):
+		}
+	}
+}
+
+// stillThere tells a server that is slow from one that has ended.
+func (w *work) stillThere(ctx context.Context) error {
+	unit, err := w.run.runtime.Inspect(ctx, w.inst.ID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Errorf(CodeStartFailed, err, "somebody removed the container while it was starting")
+	case err != nil:
+		return err
+	case unit.Fence > w.claim.Fence:
+		return Errorf(CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
+	case unit.Running:
+		return nil
+	case unit.OOMKilled:
+		return Errorf(CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
+	}
+	return Errorf(CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
+}
+
+// lastWords gives the end of what the server wrote.
+func (w *work) lastWords(ctx context.Context) string {
+	out, err := w.run.runtime.Output(ctx, w.inst.ID, 5)
+	if err != nil || strings.TrimSpace(out) == "" {
+		return "it wrote nothing"
+	}
+	return w.scrub(strings.Join(strings.Fields(out), " "))
+}
+
+// remove ends and removes the container. What is deleted needs no farewell.
+func remove(ctx context.Context, w *work) error {
+	if w.run.runtime == nil {
+		return nil // it was never placed
+	}
+	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, false)
+}
+
+// removeData removes the volume.
+func removeData(ctx context.Context, w *work) error {
+	if w.run.runtime == nil {
+		return nil
+	}
+	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
+}
+
+// undo takes back what a create did. A delete has nothing to take back. Ports and
+// credentials are not its business: they go in the transaction that ends the job,
+// so that they are never gone before the instance is.
+func (w *work) undo(ctx context.Context) error {
+	if w.kind != JobCreate || w.inst.Host == "" {
+		w.markUndone()
+		return nil
+	}
+	err := w.useHost(ctx, w.inst.Host)
+	if err == nil {
+		undoCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+		defer cancel()
+		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, true)
+	}
+	if err == nil {
+		w.markUndone()
+		return nil
+	}
+	if CodeOf(err) != CodeFenced && ctx.Err() == nil && w.cfg.Now().After(w.deadline.Add(undoGrace)) {
+		// The job must end. Its ports stay reserved, because the container may be there.
+		w.change(func(job *Job) {
+			why := *job.Error
+			why.Message += "; and the clean-up failed: " + explain(err) + "; delete the instance to try it again"
+			job.Error = &why
+		})
+		return nil
+	}
+	return err
+}
+
+func (w *work) markUndone() {
+	w.change(func(job *Job) {
+		job.Steps = slices.Clone(job.Steps)
+		for i, s := range job.Steps {
+			if s.State == StepDone || s.State == StepRunning {
+				job.Steps[i].State = StepUndone
+			}
+		}
+	})
+}
+
+// undone reports whether nothing that was done is left.
+func (w *work) undone() bool {
+	if w.job.Kind != JobCreate {
+		return false
+	}
+	for _, s := range w.job.Steps {
+		if s.State == StepDone || s.State == StepRunning {
+			return false
+		}
+	}
+	return true
+}

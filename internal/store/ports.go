@@ -1,0 +1,82 @@
+package store
+
+import (
+	"database/sql"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// A host has a row for every port that was ever used: held by an instance, or
+// nobody's and resting until a time. Fresh ports are handed out in ascending order,
+// then those that have rested longest, so both questions are one step into an index
+// however full the range is, and a port comes back as late as possible. The primary
+// key (host, port) is what keeps a port from having two holders.
+
+// freshPort gives the lowest port above all that were ever used; beyond
+// host.PortHigh there is none.
+func freshPort(db *gorm.DB, host provision.Host) (int, error) {
+	var highest sql.NullInt64
+	err := db.Model(&portRow{}).Select("MAX(port)").
+		Where("host_id = ? AND port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh).Scan(&highest).Error
+	if err != nil {
+		return 0, translate(err)
+	}
+	if !highest.Valid {
+		return host.PortLow, nil
+	}
+	return int(highest.Int64) + 1, nil
+}
+
+// restedPort gives the port that nobody has held for the longest time.
+func restedPort(db *gorm.DB, host provision.Host, now time.Time) (int, error) {
+	row, err := one[portRow](db.Where("host_id = ? AND instance_id IS NULL AND rest_until <= ? AND port BETWEEN ? AND ?",
+		string(host.ID), millis(now), host.PortLow, host.PortHigh).Order("rest_until"))
+	return row.Port, err
+}
+
+// HeldPort implements provision.Tx.
+func (t *tx) HeldPort(host provision.HostID, instance provision.InstanceID, name string) (int, error) {
+	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(instance), string(host), name))
+	return row.Port, err
+}
+
+// TakePort implements provision.Tx.
+func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name string, now time.Time) (int, error) {
+	fresh, err := freshPort(t.db, host)
+	if err != nil {
+		return 0, err
+	}
+	if fresh <= host.PortHigh {
+		err := t.db.Create(&portRow{HostID: string(host.ID), Port: fresh, InstanceID: nullable(string(instance)), Name: name}).Error
+		return fresh, duplicate(err, provision.ErrConflict)
+	}
+	port, err := restedPort(t.db, host, now)
+	if errors.Is(err, provision.ErrNotFound) {
+		return 0, provision.Errorf(provision.CodePortsExhausted, nil,
+			"every port from %d to %d of host %s is taken or resting; delete an instance or widen BERTH_PORT_RANGE", host.PortLow, host.PortHigh, host.Name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return port, changed(t.db.Model(&portRow{}).
+		Where("host_id = ? AND port = ? AND instance_id IS NULL", string(host.ID), port).
+		Updates(map[string]any{"instance_id": string(instance), "name": name, "rest_until": 0}), provision.ErrConflict)
+}
+
+// RestPort implements provision.Tx.
+func (t *tx) RestPort(host provision.HostID, port int, instance provision.InstanceID, until time.Time) error {
+	return t.rest(t.db.Where("host_id = ? AND port = ? AND instance_id = ?", string(host), port, string(instance)), until)
+}
+
+// RestPorts implements provision.Tx.
+func (t *tx) RestPorts(instance provision.InstanceID, until time.Time) error {
+	return t.rest(t.db.Where("instance_id = ?", string(instance)), until)
+}
+
+func (t *tx) rest(which *gorm.DB, until time.Time) error {
+	return which.Model(&portRow{}).Updates(map[string]any{"instance_id": nil, "name": "", "rest_until": millis(until)}).Error
+}

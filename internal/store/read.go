@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// reader implements provision.Reader on a pool or within a transaction.
+type reader struct{ db *gorm.DB }
+
+// one gives the first row of a query, or CodeNotFound.
+func one[R any](q *gorm.DB) (R, error) {
+	var row R
+	return row, translate(q.Take(&row).Error)
+}
+
+// entities turns rows into the domain's types.
+func entities[R, E any](rows []R, turn func(R) (E, error)) ([]E, error) {
+	out := make([]E, 0, len(rows))
+	for _, row := range rows {
+		e, err := turn(row)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, e)
+	}
+	return out, nil
+}
+
+// Instance implements provision.Reader.
+func (r reader) Instance(ctx context.Context, id provision.InstanceID) (provision.Instance, error) {
+	row, err := one[instanceRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	if err != nil {
+		return provision.Instance{}, err
+	}
+	return row.entity()
+}
+
+// Instances implements provision.Reader.
+func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page provision.Page) ([]provision.Instance, error) {
+	q := r.db.WithContext(ctx).Where("tenant_id = ?", string(f.Tenant))
+	switch {
+	case f.State != "":
+		q = q.Where("state = ?", string(f.State))
+	case !f.Deleted:
+		q = q.Where("deleted_at = 0")
+	}
+	if f.Engine != "" {
+		q = q.Where("engine = ?", f.Engine)
+	}
+	switch {
+	case f.Name == "":
+	case f.Deleted || f.State == provision.StateDeleted:
+		q = q.Where("name = ?", f.Name)
+	default:
+		q = q.Where("live_name = ?", f.Name)
+	}
+	for name, value := range f.Labels {
+		q = q.Where("id IN (?)", r.db.Model(&labelRow{}).Select("instance_id").Where("name = ? AND value = ?", name, value))
+	}
+	var rows []instanceRow
+	if err := keyset(q, page).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, instanceRow.entity)
+}
+
+func keyset(q *gorm.DB, page provision.Page) *gorm.DB {
+	if page.Before != "" {
+		q = q.Where("id < ?", page.Before)
+	}
+	return q.Order("id DESC").Limit(page.Limit)
+}
+
+// Job implements provision.Reader.
+func (r reader) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
+	return job(r.db.WithContext(ctx).Where("id = ?", string(id)))
+}
+
+func job(q *gorm.DB) (provision.Job, error) {
+	row, err := one[jobRow](q)
+	if err != nil {
+		return provision.Job{}, err
+	}
+	return row.entity()
+}
+
+// Jobs implements provision.Reader.
+func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page provision.Page) ([]provision.Job, error) {
+	q := r.db.WithContext(ctx).Where("tenant_id = ?", string(f.Tenant))
+	if f.Instance != "" {
+		q = q.Where("instance_id = ?", string(f.Instance))
+	}
+	if f.State != "" {
+		q = q.Where("state = ?", string(f.State))
+	}
+	if f.Kind != "" {
+		q = q.Where("kind = ?", string(f.Kind))
+	}
+	var rows []jobRow
+	if err := keyset(q, page).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, jobRow.entity)
+}
+
+// ActiveJob implements provision.Reader.
+func (r reader) ActiveJob(ctx context.Context, id provision.InstanceID) (provision.Job, error) {
+	return job(r.db.WithContext(ctx).Where("live_instance_id = ?", string(id)))
+}
+
+// Credentials implements provision.Reader.
+func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (provision.Sealed, error) {
+	row, err := one[credentialsRow](r.db.WithContext(ctx).Where("instance_id = ?", string(id)))
+	return provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext}, err
+}
+
+// Delivery implements provision.Reader.
+func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provision.Delivery, error) {
+	row, err := one[deliveryRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	return row.entity(), err
+}
+
+// Idempotent implements provision.Reader.
+func (r reader) Idempotent(ctx context.Context, tenant provision.TenantID, key string) (provision.IdempotencyRecord, error) {
+	row, err := one[idempotencyRow](r.db.WithContext(ctx).Where("tenant_id = ? AND idem_key = ?", string(tenant), key))
+	return provision.IdempotencyRecord{
+		Tenant: tenant, Key: key, Fingerprint: row.Fingerprint, CreatedAt: moment(row.CreatedAt),
+		Answer: provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext},
+	}, err
+}
+
+// due narrows a query to rows whose wake_at has come; ended ones have none.
+func (r reader) due(ctx context.Context, now time.Time, limit int) *gorm.DB {
+	return r.db.WithContext(ctx).Where("wake_at <= ?", millis(now)).Order("wake_at").Limit(limit)
+}
+
+// DueJobs implements provision.Reader.
+func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]provision.Job, error) {
+	var rows []jobRow
+	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, jobRow.entity)
+}
+
+// DueDeliveries implements provision.Reader.
+func (r reader) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]provision.Delivery, error) {
+	var rows []deliveryRow
+	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, func(row deliveryRow) (provision.Delivery, error) { return row.entity(), nil })
+}
+
+// Hosts implements provision.Reader.
+func (r reader) Hosts(ctx context.Context) ([]provision.Host, error) {
+	var rows []hostRow
+	if err := r.db.WithContext(ctx).Order("id").Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, func(row hostRow) (provision.Host, error) { return row.entity(), nil })
+}
+
+// Host implements provision.Reader.
+func (r reader) Host(ctx context.Context, id provision.HostID) (provision.Host, error) {
+	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	return row.entity(), err
+}
+
+// PortLeft implements provision.Reader.
+func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time) (bool, error) {
+	db := r.db.WithContext(ctx)
+	fresh, err := freshPort(db, host)
+	if err != nil || fresh <= host.PortHigh {
+		return err == nil, err
+	}
+	_, err = restedPort(db, host, now)
+	if errors.Is(err, provision.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}

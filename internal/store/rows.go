@@ -1,0 +1,336 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Rows are the tables' shapes and nothing else's: the domain has its own types.
+// Times are milliseconds since 1970; 0 is the zero time.
+
+type settingRow struct {
+	Name  string `gorm:"primaryKey"`
+	Value string
+}
+
+func (settingRow) TableName() string { return "settings" }
+
+type hostRow struct {
+	ID        string `gorm:"primaryKey"`
+	Name      string
+	Endpoint  string
+	Advertise string
+	Bind      string
+	PortLow   int
+	PortHigh  int
+}
+
+func (hostRow) TableName() string { return "hosts" }
+
+type instanceRow struct {
+	ID          string `gorm:"primaryKey"`
+	TenantID    string
+	Engine      string
+	Version     string
+	Name        string
+	LiveName    *string
+	Plan        string
+	CPUMillis   int64 `gorm:"column:cpu_millis"`
+	MemoryBytes int64
+	DiskBytes   int64
+	Parameters  string
+	Labels      string
+	State       string
+	Reason      string
+	HostID      string
+	Address     string
+	Port        int
+	Fence       int64
+	Rev         int64
+	CreatedAt   int64 `gorm:"autoCreateTime:false"`
+	UpdatedAt   int64 `gorm:"autoUpdateTime:false"`
+	DeletedAt   int64
+}
+
+func (instanceRow) TableName() string { return "instances" }
+
+type labelRow struct {
+	InstanceID string `gorm:"primaryKey"`
+	Name       string `gorm:"primaryKey"`
+	Value      string
+}
+
+func (labelRow) TableName() string { return "instance_labels" }
+
+type jobRow struct {
+	ID             string `gorm:"primaryKey"`
+	TenantID       string
+	InstanceID     string
+	LiveInstanceID *string
+	Engine         string
+	Kind           string
+	State          string
+	Steps          string
+	Error          *string
+	Attempt        int
+	Crashes        int
+	Undoing        bool
+	Fence          int64
+	Owner          string
+	LeaseUntil     int64
+	Generation     int64
+	WakeAt         *int64
+	CallbackURL    string
+	Deadline       int64
+	Rev            int64
+	CreatedAt      int64 `gorm:"autoCreateTime:false"`
+	StartedAt      int64
+	FinishedAt     int64
+	UpdatedAt      int64 `gorm:"autoUpdateTime:false"`
+}
+
+func (jobRow) TableName() string { return "jobs" }
+
+type credentialsRow struct {
+	InstanceID string `gorm:"primaryKey"`
+	KeyID      string
+	Ciphertext []byte
+}
+
+func (credentialsRow) TableName() string { return "credentials" }
+
+type portRow struct {
+	HostID     string `gorm:"primaryKey"`
+	Port       int    `gorm:"primaryKey;autoIncrement:false"`
+	InstanceID *string
+	Name       string
+	RestUntil  int64
+}
+
+func (portRow) TableName() string { return "ports" }
+
+type eventRow struct {
+	Number     int64 `gorm:"primaryKey"`
+	ID         string
+	TenantID   string
+	Type       string
+	InstanceID string
+	JobID      string
+	Message    string
+	At         int64
+}
+
+func (eventRow) TableName() string { return "events" }
+
+type deliveryRow struct {
+	ID         string `gorm:"primaryKey"`
+	TenantID   string
+	InstanceID string
+	JobID      string
+	EventID    string
+	URL        string
+	Body       []byte
+	KeyID      string
+	Ciphertext []byte
+	State      string
+	Attempt    int
+	LastStatus int
+	LastError  string
+	DueAt      int64
+	Generation int64
+	WakeAt     *int64
+	Rev        int64
+	CreatedAt  int64 `gorm:"autoCreateTime:false"`
+	UpdatedAt  int64 `gorm:"autoUpdateTime:false"`
+}
+
+func (deliveryRow) TableName() string { return "deliveries" }
+
+type idempotencyRow struct {
+	TenantID    string `gorm:"primaryKey"`
+	IdemKey     string `gorm:"primaryKey"`
+	Fingerprint string
+	KeyID       string
+	Ciphertext  []byte
+	CreatedAt   int64 `gorm:"autoCreateTime:false"`
+}
+
+func (idempotencyRow) TableName() string { return "idempotency" }
+
+type dutyRow struct {
+	Name      string `gorm:"primaryKey"`
+	Owner     string
+	UntilTime int64
+	Rev       int64
+}
+
+func (dutyRow) TableName() string { return "duties" }
+
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+func nullable[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+func toJSON(v any) (string, error) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return "", fmt.Errorf("encode column: %w", err)
+	}
+	return string(b), nil
+}
+
+func fromJSON(s string, into any) error {
+	d := json.NewDecoder(strings.NewReader(s))
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
+		return fmt.Errorf("decode column: %w", err)
+	}
+	return nil
+}
+
+func toInstanceRow(i provision.Instance) (instanceRow, error) {
+	parameters, err := toJSON(i.Parameters)
+	if err != nil {
+		return instanceRow{}, err
+	}
+	labels, err := toJSON(i.Labels)
+	if err != nil {
+		return instanceRow{}, err
+	}
+	row := instanceRow{
+		ID: string(i.ID), TenantID: string(i.Tenant), Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan,
+		CPUMillis: i.Resources.CPUMillis, MemoryBytes: i.Resources.MemoryBytes, DiskBytes: i.Resources.DiskBytes,
+		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Host),
+		Address: i.Address, Port: i.Port, Fence: i.Fence, Rev: i.Rev,
+		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt),
+	}
+	if i.State != provision.StateDeleted {
+		row.LiveName = &row.Name
+	}
+	return row, nil
+}
+
+func (r instanceRow) entity() (provision.Instance, error) {
+	i := provision.Instance{
+		ID: provision.InstanceID(r.ID), Tenant: provision.TenantID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
+		Plan: r.Plan, Resources: provision.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
+		State: provision.InstanceState(r.State), Reason: r.Reason, Host: provision.HostID(r.HostID), Address: r.Address, Port: r.Port,
+		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt),
+	}
+	if err := fromJSON(r.Labels, &i.Labels); err != nil {
+		return i, err
+	}
+	if err := fromJSON(r.Parameters, &i.Parameters); err != nil {
+		return i, err
+	}
+	for name, v := range i.Parameters { // the domain promises int64, JSON knows only numbers
+		if n, ok := v.(json.Number); ok {
+			whole, err := n.Int64()
+			if err != nil {
+				return i, fmt.Errorf("parameter %s: %w", name, err)
+			}
+			i.Parameters[name] = whole
+		}
+	}
+	return i, nil
+}
+
+func toJobRow(j provision.Job) (jobRow, error) {
+	steps, err := toJSON(j.Steps)
+	if err != nil {
+		return jobRow{}, err
+	}
+	row := jobRow{
+		ID: string(j.ID), TenantID: string(j.Tenant), InstanceID: string(j.Instance), Engine: j.Engine, Kind: string(j.Kind),
+		State: string(j.State), Steps: steps, Attempt: j.Attempt, Crashes: j.Crashes, Undoing: j.Undoing, Fence: j.Fence,
+		Owner: j.Owner, LeaseUntil: millis(j.LeaseUntil), Generation: j.Generation, WakeAt: nullable(millis(j.WakeAt)),
+		CallbackURL: j.CallbackURL, Deadline: millis(j.Deadline), CreatedAt: millis(j.CreatedAt), StartedAt: millis(j.StartedAt),
+		FinishedAt: millis(j.FinishedAt), UpdatedAt: millis(j.UpdatedAt),
+	}
+	if !j.State.Ended() {
+		row.LiveInstanceID = &row.InstanceID
+	}
+	if j.Error != nil {
+		text, err := toJSON(j.Error)
+		if err != nil {
+			return jobRow{}, err
+		}
+		row.Error = &text
+	}
+	return row, nil
+}
+
+func (r jobRow) entity() (provision.Job, error) {
+	j := provision.Job{
+		ID: provision.JobID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID), Engine: r.Engine,
+		Kind: provision.JobKind(r.Kind), State: provision.JobState(r.State), Attempt: r.Attempt, Crashes: r.Crashes, Undoing: r.Undoing,
+		Fence: r.Fence, Owner: r.Owner, LeaseUntil: moment(r.LeaseUntil), Generation: r.Generation, WakeAt: moment(value(r.WakeAt)),
+		CallbackURL: r.CallbackURL, Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
+		FinishedAt: moment(r.FinishedAt), UpdatedAt: moment(r.UpdatedAt),
+	}
+	if err := fromJSON(r.Steps, &j.Steps); err != nil {
+		return j, err
+	}
+	if r.Error != nil {
+		return j, fromJSON(*r.Error, &j.Error)
+	}
+	return j, nil
+}
+
+func toDeliveryRow(d provision.Delivery) deliveryRow {
+	ciphertext := d.Secret.Ciphertext
+	if ciphertext == nil {
+		ciphertext = []byte{}
+	}
+	return deliveryRow{
+		ID: string(d.ID), TenantID: string(d.Tenant), InstanceID: string(d.Instance), JobID: string(d.Job), EventID: string(d.Event),
+		URL: d.URL, Body: d.Body, KeyID: d.Secret.KeyID, Ciphertext: ciphertext, State: string(d.State), Attempt: d.Attempt,
+		LastStatus: d.LastStatus, LastError: d.LastError, DueAt: millis(d.DueAt), Generation: d.Generation,
+		WakeAt: nullable(millis(d.WakeAt)), CreatedAt: millis(d.CreatedAt), UpdatedAt: millis(d.UpdatedAt),
+	}
+}
+
+func (r deliveryRow) entity() provision.Delivery {
+	return provision.Delivery{
+		ID: provision.DeliveryID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID),
+		Job: provision.JobID(r.JobID), Event: provision.EventID(r.EventID), URL: r.URL, Body: r.Body,
+		Secret: provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
+		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
+		WakeAt: moment(value(r.WakeAt)), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
+	}
+}
+
+func (r hostRow) entity() provision.Host {
+	return provision.Host{
+		ID: provision.HostID(r.ID), Name: r.Name, Endpoint: r.Endpoint, Advertise: r.Advertise, Bind: r.Bind, PortLow: r.PortLow, PortHigh: r.PortHigh,
+	}
+}

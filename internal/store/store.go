@@ -1,0 +1,190 @@
+// Package store keeps the domain's entities in MySQL or SQLite, through GORM. It
+// owns the rows and the migrations, and is the only importer of gorm. It knows no
+// rules: what may follow on what is decided in provision, and arrives here as
+// conditions of a write.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/glebarez/sqlite"
+	driver "github.com/go-sql-driver/mysql"
+	"gorm.io/driver/mysql"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Store implements provision.Store.
+type Store struct {
+	reader
+	dialect string
+	// writer lets one transaction of this process write at a time where the database
+	// does so anyway: waiting in line here is fair and quick, SQLite's busy handler
+	// sleeps.
+	writer chan struct{}
+}
+
+const (
+	dialectSQLite = "sqlite"
+	dialectMySQL  = "mysql"
+)
+
+// Open opens the database at a URL: "sqlite:///path/to/file" (or
+// "sqlite://relative/path"), or "mysql://user:password@host:port/database". It does
+// not wait for the database to answer; Ping does that.
+func Open(databaseURL string) (*Store, error) {
+	scheme, rest, ok := strings.Cut(databaseURL, "://")
+	switch {
+	case ok && scheme == dialectSQLite && rest != "":
+		return openSQLite(rest)
+	case ok && scheme == dialectMySQL:
+		return openMySQL(databaseURL)
+	}
+	// The URL may hold a password, so only its scheme is repeated.
+	return nil, fmt.Errorf("database URL with scheme %q: want sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE", scheme)
+}
+
+func openSQLite(path string) (*Store, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("folder of the database: %w", err)
+	}
+	options := "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)"
+	db, err := gorm.Open(sqlite.Open("file:"+path+options), gormConfig(true))
+	if err != nil {
+		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
+	}
+	// The file holds credentials, even if sealed ones.
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, fmt.Errorf("protect the database: %w", err)
+	}
+	return newStore(db, dialectSQLite, 8)
+}
+
+func openMySQL(databaseURL string) (*Store, error) {
+	u, err := url.Parse(databaseURL)
+	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		return nil, fmt.Errorf("database URL: want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
+	}
+	cfg := driver.NewConfig()
+	cfg.Net, cfg.Addr, cfg.DBName = "tcp", u.Host, strings.Trim(u.Path, "/")
+	if u.Port() == "" {
+		cfg.Addr = net.JoinHostPort(u.Hostname(), "3306")
+	}
+	cfg.User = u.User.Username()
+	cfg.Passwd, _ = u.User.Password()
+	cfg.Collation = "utf8mb4_0900_bin"
+	cfg.InterpolateParams = true // one round trip a statement
+	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
+	cfg.Logger = &driver.NopLogger{}
+	connector, err := driver.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	pool := sql.OpenDB(connector)
+	db, err := gorm.Open(mysql.New(mysql.Config{Conn: pool, SkipInitializeWithVersion: true}), gormConfig(false))
+	if err != nil {
+		return nil, fmt.Errorf("open MySQL database: %w", err)
+	}
+	return newStore(db, dialectMySQL, 32)
+}
+
+func gormConfig(prepare bool) *gorm.Config {
+	return &gorm.Config{
+		Logger: logger.Discard, TranslateError: true, SkipDefaultTransaction: true, PrepareStmt: prepare,
+		DisableAutomaticPing: true, NowFunc: provision.SystemClock,
+	}
+}
+
+func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
+	pool, err := db.DB()
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
+	pool.SetConnMaxLifetime(5 * time.Minute)
+	return &Store{reader: reader{db}, dialect: dialect, writer: make(chan struct{}, 1)}, nil
+}
+
+// Close closes every connection.
+func (s *Store) Close() error {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return pool.Close()
+}
+
+// Ping reports whether the database answers.
+func (s *Store) Ping(ctx context.Context) error {
+	pool, err := s.db.DB()
+	if err != nil {
+		return err
+	}
+	return translate(pool.PingContext(ctx))
+}
+
+// How often a transaction that lost to another one is tried again.
+const maxTxTries = 6
+
+// Tx implements provision.Store.
+func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
+	if s.dialect == dialectSQLite {
+		select {
+		case s.writer <- struct{}{}:
+			defer func() { <-s.writer }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	options := &sql.TxOptions{}
+	if s.dialect == dialectMySQL {
+		options.Isolation = sql.LevelReadCommitted // no gap locks, so fewer deadlocks
+	}
+	for try := 1; ; try++ {
+		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(&tx{reader{db}, ctx}) }, options)
+		if err == nil || !lostToAnother(err) || try == maxTxTries {
+			return translate(err)
+		}
+		pause := time.NewTimer(time.Duration(try)*2*time.Millisecond + rand.N(5*time.Millisecond)) //nolint:gosec // jitter, not a secret
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return ctx.Err()
+		case <-pause.C:
+		}
+	}
+}
+
+// deploymentSetting names the row with this deployment's id.
+const deploymentSetting = "deployment"
+
+// Deployment gives the id of this deployment, which its containers are labelled
+// with: the one that is stored, or the given one, if there is none yet.
+func (s *Store) Deployment(ctx context.Context, fresh string) (string, error) {
+	var row settingRow
+	err := s.Tx(ctx, func(t provision.Tx) error {
+		db := t.(*tx).db //nolint:errcheck,forcetypeassert // Tx above makes no other
+		found := db.Limit(1).Find(&row, "name = ?", deploymentSetting)
+		if found.Error != nil || found.RowsAffected > 0 {
+			return found.Error
+		}
+		row = settingRow{Name: deploymentSetting, Value: fresh}
+		return db.Create(&row).Error
+	})
+	if provision.CodeOf(err) == provision.CodeConflict { // another process was faster
+		err = translate(s.db.WithContext(ctx).First(&row, "name = ?", deploymentSetting).Error)
+	}
+	return row.Value, err
+}

@@ -1,0 +1,204 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// tx implements provision.Tx. Its context is the one its transaction was begun
+// with, so it lives no longer than that call.
+type tx struct {
+	reader
+	ctx context.Context //nolint:containedctx // bound to the transaction, see above
+}
+
+// changed gives the error where a conditional write met no row.
+func changed(done *gorm.DB, otherwise *provision.Error) error {
+	if done.Error == nil && done.RowsAffected == 0 {
+		return otherwise
+	}
+	return done.Error
+}
+
+// oneMore makes every write change its row: MySQL counts only rows that changed.
+var oneMore = gorm.Expr("rev + 1")
+
+func (t *tx) Job(id provision.JobID) (provision.Job, error) { return t.reader.Job(t.ctx, id) }
+
+func (t *tx) Instance(id provision.InstanceID) (provision.Instance, error) {
+	return t.reader.Instance(t.ctx, id)
+}
+
+func (t *tx) Delivery(id provision.DeliveryID) (provision.Delivery, error) {
+	return t.reader.Delivery(t.ctx, id)
+}
+
+func (t *tx) ActiveJob(id provision.InstanceID) (provision.Job, error) {
+	return t.reader.ActiveJob(t.ctx, id)
+}
+
+func (t *tx) Credentials(id provision.InstanceID) (provision.Sealed, error) {
+	return t.reader.Credentials(t.ctx, id)
+}
+
+func (t *tx) InsertInstance(i provision.Instance) error {
+	row, err := toInstanceRow(i)
+	if err != nil {
+		return err
+	}
+	if err := t.db.Create(&row).Error; err != nil {
+		return duplicate(err, provision.ErrNameHeld)
+	}
+	labels := make([]labelRow, 0, len(i.Labels))
+	for name, value := range i.Labels {
+		labels = append(labels, labelRow{row.ID, name, value})
+	}
+	if len(labels) == 0 {
+		return nil
+	}
+	return t.db.Create(&labels).Error
+}
+
+func (t *tx) UpdateInstance(i provision.Instance) error {
+	row, err := toInstanceRow(i)
+	if err != nil {
+		return err
+	}
+	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(map[string]any{
+		"live_name": row.LiveName, "plan": row.Plan, "cpu_millis": row.CPUMillis, "memory_bytes": row.MemoryBytes, "disk_bytes": row.DiskBytes,
+		"parameters": row.Parameters, "state": row.State, "reason": row.Reason, "host_id": row.HostID, "address": row.Address, "port": row.Port,
+		"fence": row.Fence, "rev": oneMore, "updated_at": row.UpdatedAt, "deleted_at": row.DeletedAt,
+	}), provision.ErrConflict)
+}
+
+func (t *tx) InsertJob(j provision.Job) error {
+	row, err := toJobRow(j)
+	if err != nil {
+		return err
+	}
+	return duplicate(t.db.Create(&row).Error, provision.ErrBusy)
+}
+
+func (t *tx) UpdateJob(j provision.Job, fence int64) error {
+	row, err := toJobRow(j)
+	if err != nil {
+		return err
+	}
+	return changed(t.liveJob(row.ID, fence).Updates(map[string]any{
+		"live_instance_id": row.LiveInstanceID, "state": row.State, "steps": row.Steps, "error": row.Error, "attempt": row.Attempt,
+		"crashes": row.Crashes, "undoing": row.Undoing, "fence": row.Fence, "owner": row.Owner, "lease_until": row.LeaseUntil,
+		"generation": row.Generation, "wake_at": row.WakeAt, "rev": oneMore, "started_at": row.StartedAt, "finished_at": row.FinishedAt,
+		"updated_at": row.UpdatedAt,
+	}), provision.ErrFenced)
+}
+
+// liveJob names the job's row as long as it has the fence and has not ended.
+func (t *tx) liveJob(id string, fence int64) *gorm.DB {
+	return t.db.Model(&jobRow{}).Where("id = ? AND fence = ? AND live_instance_id IS NOT NULL", id, fence)
+}
+
+func (t *tx) RescheduleJob(j provision.Job, generation int64, wakeAt time.Time) error {
+	return changed(t.liveJob(string(j.ID), j.Fence).Where("generation = ? AND wake_at = ?", j.Generation, millis(j.WakeAt)).
+		Updates(map[string]any{"generation": generation, "wake_at": millis(wakeAt), "rev": oneMore}), provision.ErrConflict)
+}
+
+func (t *tx) CheckClaim(c provision.Claim) error {
+	return changed(t.liveJob(string(c.Job), c.Fence).Updates(map[string]any{"rev": oneMore}), provision.ErrFenced)
+}
+
+func (t *tx) PutCredentials(id provision.InstanceID, s provision.Sealed) error {
+	return t.db.Clauses(clause.OnConflict{UpdateAll: true}).
+		Create(&credentialsRow{InstanceID: string(id), KeyID: s.KeyID, Ciphertext: s.Ciphertext}).Error
+}
+
+func (t *tx) DeleteCredentials(id provision.InstanceID) error {
+	return t.db.Where("instance_id = ?", string(id)).Delete(&credentialsRow{}).Error
+}
+
+func (t *tx) AppendEvent(e provision.Event) error {
+	return t.db.Create(&eventRow{
+		ID: string(e.ID), TenantID: string(e.Tenant), Type: e.Type, InstanceID: string(e.Instance), JobID: string(e.Job), Message: e.Message, At: millis(e.At),
+	}).Error
+}
+
+func (t *tx) InsertDelivery(d provision.Delivery) error {
+	row := toDeliveryRow(d)
+	return t.db.Create(&row).Error
+}
+
+func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
+	row := toDeliveryRow(after)
+	return changed(t.db.Model(&deliveryRow{}).
+		Where("id = ? AND attempt = ? AND generation = ? AND state = ?", row.ID, before.Attempt, before.Generation, string(before.State)).
+		Updates(map[string]any{
+			"key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
+			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "rev": oneMore,
+			"updated_at": row.UpdatedAt,
+		}), provision.ErrConflict)
+}
+
+func (t *tx) PutIdempotent(r provision.IdempotencyRecord) error {
+	err := t.db.Create(&idempotencyRow{
+		TenantID: string(r.Tenant), IdemKey: r.Key, Fingerprint: r.Fingerprint, KeyID: r.Answer.KeyID, Ciphertext: r.Answer.Ciphertext, CreatedAt: millis(r.CreatedAt),
+	}).Error
+	return duplicate(err, provision.ErrConflict)
+}
+
+func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
+	row := hostRow{string(h.ID), h.Name, h.Endpoint, h.Advertise, h.Bind, h.PortLow, h.PortHigh}
+	err := t.db.Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "name"}},
+		DoUpdates: clause.AssignmentColumns([]string{"endpoint", "advertise", "bind", "port_low", "port_high"}),
+	}).Create(&row).Error
+	if err != nil {
+		return provision.Host{}, err
+	}
+	stored, err := one[hostRow](t.db.Where("name = ?", h.Name))
+	return stored.entity(), err
+}
+
+func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
+	err := t.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&dutyRow{Name: name}).Error
+	if err != nil {
+		return false, err
+	}
+	err = changed(t.db.Model(&dutyRow{}).Where("name = ? AND (owner = ? OR until_time <= ?)", name, owner, millis(now)).
+		Updates(map[string]any{"owner": owner, "until_time": millis(until), "rev": oneMore}), provision.ErrConflict)
+	if errors.Is(err, provision.ErrConflict) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
+	removed := 0
+	purge := func(row any, column, where string, args ...any) error {
+		var keys []string
+		q := t.db.Model(row).Where(where, args...).Limit(limit)
+		if err := q.Pluck(column, &keys).Error; err != nil || len(keys) == 0 {
+			return err
+		}
+		done := t.db.Where(column+" IN ?", keys).Delete(row)
+		removed += int(done.RowsAffected)
+		return done.Error
+	}
+	old := millis(before)
+	for _, err := range []error{
+		purge(&labelRow{}, "instance_id", "instance_id IN (?)", t.db.Model(&instanceRow{}).Select("id").Where("deleted_at > 0 AND deleted_at < ?", old)),
+		purge(&instanceRow{}, "id", "deleted_at > 0 AND deleted_at < ?", old),
+		purge(&jobRow{}, "id", "finished_at > 0 AND finished_at < ?", old),
+		purge(&deliveryRow{}, "id", "state <> ? AND updated_at < ?", string(provision.DeliveryPending), old),
+		purge(&idempotencyRow{}, "idem_key", "created_at < ?", old),
+	} {
+		if err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
+}
