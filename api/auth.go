@@ -1,0 +1,80 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+type tenantKey struct{}
+
+// tenantOf gives whose request it is.
+func tenantOf(ctx context.Context) provision.TenantID {
+	tenant, _ := ctx.Value(tenantKey{}).(provision.TenantID)
+	return tenant
+}
+
+// rightKey compares in constant time; hashing first makes the lengths equal.
+func (s *server) rightKey(given string) bool {
+	want, got := sha256.Sum256([]byte(s.AdminKey.Reveal())), sha256.Sum256([]byte(given))
+	return subtle.ConstantTimeCompare(want[:], got[:]) == 1 && !s.AdminKey.Empty()
+}
+
+func bearer(header string) string {
+	scheme, key, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(key)
+}
+
+const needKey = "this needs an API key: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
+
+func unauthorized() *problem { return newProblem(http.StatusUnauthorized, "unauthorized", needKey) }
+
+// open reports whether a path needs no key: health and documentation, and the
+// queues' pages, which browserLogin guards.
+func open(path string) bool {
+	switch path {
+	case "/healthz", "/readyz", "/docs", QueuesPath:
+		return true
+	}
+	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/")
+}
+
+// authenticate guards everything that is not open, whether there is an operation
+// behind the path or not, before a body is read.
+func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if open(c.Request().URL.Path) || c.Request().Method == http.MethodOptions {
+			return next(c)
+		}
+		if !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="berth"`)
+			return unauthorized()
+		}
+		// One admin key for now, and so one tenant.
+		ctx := context.WithValue(c.Request().Context(), tenantKey{}, provision.DefaultTenant)
+		c.SetRequest(c.Request().WithContext(ctx))
+		return next(c)
+	}
+}
+
+// browserLogin guards pages: a browser asks its user for a name, which does not
+// matter, and a password, which is the admin key.
+func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		_, password, _ := c.Request().BasicAuth()
+		if !s.rightKey(password) && !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="berth: any user name, the admin key as password", charset="UTF-8"`)
+			return unauthorized()
+		}
+		return next(c)
+	}
+}

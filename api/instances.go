@@ -1,0 +1,222 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func (s *server) instanceRoutes(h huma.API) {
+	op := func(id, method, path, summary string, statuses ...int) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: method, Path: basePath + "/storage" + path, Summary: summary, Tags: []string{"instances"}, Errors: statuses,
+		}
+	}
+	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 503)
+	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, maxBody
+	huma.Register(h, create, s.createInstance)
+
+	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, also while it is being made", 404, 410, 422, 503)
+	remove.DefaultStatus = http.StatusAccepted
+	huma.Register(h, remove, s.deleteInstance)
+
+	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "Instances of all engines, newest first"),
+		func(ctx context.Context, in *ListInput) (*body[pageView[instanceView]], error) {
+			return s.listInstances(ctx, "", in)
+		})
+	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "Instances of one engine, newest first", 404),
+		func(ctx context.Context, in *struct {
+			EnginePath
+			ListInput
+		},
+		) (*body[pageView[instanceView]], error) {
+			return s.listInstances(ctx, in.Engine, &in.ListInput)
+		})
+	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "One instance, of whatever engine", 404),
+		func(ctx context.Context, in *InstancePath) (*body[instanceView], error) {
+			return s.getInstance(ctx, "", in.ID)
+		})
+	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "One instance", 404),
+		func(ctx context.Context, in *engineInstancePath) (*body[instanceView], error) {
+			return s.getInstance(ctx, in.Engine, in.ID)
+		})
+	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "How to connect, and the settings in force", 404, 409, 410), s.getConfig)
+}
+
+// huma finds the parameters in embedded structs only if these are exported.
+
+// EnginePath is the part of a path that names an engine.
+type EnginePath struct {
+	Engine string `path:"engine" doc:"mysql, redis"`
+}
+
+// InstancePath is the part of a path that names an instance.
+type InstancePath struct {
+	ID string `path:"id" doc:"the instance's id"`
+}
+
+type engineInstancePath struct {
+	EnginePath
+	InstancePath
+}
+
+// PageInput asks for a page of a list.
+type PageInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
+	Cursor string `query:"cursor" maxLength:"40" doc:"next_cursor of the page before"`
+}
+
+func (p PageInput) page() provision.Page { return provision.Page{Before: p.Cursor, Limit: p.Limit} }
+
+// ListInput narrows a list of instances.
+type ListInput struct {
+	PageInput
+	State   string   `query:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
+	Name    string   `query:"name" maxLength:"100"`
+	Label   []string `query:"label,explode" doc:"name=value; may be given more than once, and then all must match"`
+	Deleted bool     `query:"deleted" doc:"list deleted ones, too"`
+}
+
+type acceptedOutput struct {
+	Location   string `header:"Location" doc:"the job"`
+	RetryAfter int    `header:"Retry-After" doc:"seconds until it makes sense to look"`
+	Body       acceptedView
+}
+
+func accepted(a provision.Accepted) *acceptedOutput {
+	return &acceptedOutput{Location: jobPath(a.Job.ID), RetryAfter: 1, Body: viewAccepted(a)}
+}
+
+type createInput struct {
+	EnginePath
+	IdempotencyKey string `header:"Idempotency-Key" doc:"makes the request safe to repeat: the same key gives the same answer"`
+	Body           *createBody
+	RawBody        []byte
+}
+
+func (s *server) createInstance(ctx context.Context, in *createInput) (*acceptedOutput, error) {
+	req := provision.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
+	if b := in.Body; b != nil {
+		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
+		req.Resources = b.Resources.request()
+		if b.Name != nil {
+			req.Name, req.HasName = *b.Name, true
+		}
+	}
+	if in.IdempotencyKey != "" {
+		mine := string(req.Tenant) + "/" + in.IdempotencyKey
+		if _, running := s.inFlight.LoadOrStore(mine, true); running {
+			return nil, s.fail(&provision.Error{
+				Code: provision.CodeIdempotencyInFlight, Message: "the first request with this Idempotency-Key is still being answered; try again in a moment", RetryAfter: 1e9,
+			})
+		}
+		defer s.inFlight.Delete(mine)
+		req.Idempotency = &provision.Idempotency{
+			Key: in.IdempotencyKey, Fingerprint: fingerprint(in.Engine, in.RawBody),
+			Encode: func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) },
+		}
+	}
+	a, err := s.Service.Create(ctx, req)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	if a.Replay == nil {
+		return accepted(a), nil
+	}
+	var stored acceptedView
+	if err := json.Unmarshal(a.Replay, &stored); err != nil {
+		return nil, s.fail(fmt.Errorf("read stored answer: %w", err))
+	}
+	return &acceptedOutput{Location: jobPath(stored.Job.ID), RetryAfter: 1, Body: stored}, nil
+}
+
+// fingerprint tells two requests with the same key apart. JSON that differs only
+// in white space or in the order of its keys is the same request.
+func fingerprint(engine string, raw []byte) string {
+	var v any
+	if json.Unmarshal(raw, &v) == nil {
+		if canonical, err := json.Marshal(v); err == nil {
+			raw = canonical
+		}
+	}
+	sum := sha256.Sum256(append([]byte(engine+"\n"), raw...))
+	return hex.EncodeToString(sum[:])
+}
+
+func (s *server) deleteInstance(ctx context.Context, in *struct {
+	engineInstancePath
+	CallbackURL string `query:"callback_url" doc:"gets a signed POST when the job ends"`
+},
+) (*acceptedOutput, error) {
+	a, err := s.Service.Delete(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID), in.CallbackURL)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return accepted(a), nil
+}
+
+func (s *server) listInstances(ctx context.Context, engine string, in *ListInput) (*body[pageView[instanceView]], error) {
+	filter := provision.InstanceFilter{
+		Tenant: tenantOf(ctx), Engine: engine, State: provision.InstanceState(in.State), Name: in.Name, Deleted: in.Deleted, Labels: map[string]string{},
+	}
+	for _, label := range in.Label {
+		name, value, ok := strings.Cut(label, "=")
+		if !ok || name == "" {
+			return nil, s.fail(&provision.Error{
+				Code: provision.CodeInvalid, Message: "the request was refused",
+				Fields: []provision.FieldError{{Field: "label", Message: "must be name=value"}},
+			})
+		}
+		filter.Labels[name] = value
+	}
+	list, next, err := s.Service.List(ctx, filter, in.page())
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[instanceView]]{viewPage(list, next, viewInstance)}, nil
+}
+
+func (s *server) getInstance(ctx context.Context, engine, id string) (*body[instanceView], error) {
+	inst, err := s.Service.Get(ctx, tenantOf(ctx), engine, provision.InstanceID(id))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[instanceView]{viewInstance(inst)}, nil
+}
+
+type configFileView struct {
+	Name    string `json:"name"`
+	Content string `json:"content"`
+}
+
+type configView struct {
+	Engine     string         `json:"engine"`
+	Host       string         `json:"host"`
+	Port       int            `json:"port"`
+	Username   string         `json:"username"`
+	Password   string         `json:"password"`
+	Database   string         `json:"database,omitempty"`
+	URI        string         `json:"uri"`
+	CLI        string         `json:"cli" doc:"a command line to paste"`
+	Parameters map[string]any `json:"parameters" doc:"the settings in force"`
+	File       configFileView `json:"file" doc:"the configuration file that the server runs with"`
+}
+
+func (s *server) getConfig(ctx context.Context, in *engineInstancePath) (*body[configView], error) {
+	inst, c, err := s.Service.Config(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[configView]{configView{
+		Engine: inst.Engine, Host: c.Host, Port: c.Port, Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
+		URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), Parameters: inst.Parameters, File: configFileView(c.File),
+	}}, nil
+}

@@ -1,0 +1,84 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// maxWait bounds a long poll, below the time limits of usual proxies.
+const maxWait = 60 * time.Second
+
+// JobPathInput is the part of a path that names a job.
+type JobPathInput struct {
+	ID string `path:"id" doc:"the job's id"`
+}
+
+func (s *server) jobRoutes(h huma.API) {
+	op := func(id, method, path, summary string) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"jobs"}}
+	}
+	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "Jobs, newest first"), s.listJobs)
+	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "One job; with ?wait=30s the answer comes as soon as it has ended"), s.getJob)
+	huma.Register(h, op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Stop a create; what it did is taken back"), s.cancelJob)
+}
+
+func (s *server) listJobs(ctx context.Context, in *struct {
+	PageInput
+	InstanceID string `query:"instance_id"`
+	State      string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
+	Kind       string `query:"kind" enum:"instance.create,instance.delete"`
+},
+) (*body[pageView[jobView]], error) {
+	jobs, next, err := s.Service.Jobs(ctx, provision.JobFilter{
+		Tenant: tenantOf(ctx), Instance: provision.InstanceID(in.InstanceID), State: provision.JobState(in.State), Kind: provision.JobKind(in.Kind),
+	}, in.page())
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[jobView]]{viewPage(jobs, next, viewJob)}, nil
+}
+
+func (s *server) getJob(ctx context.Context, in *struct {
+	JobPathInput
+	Wait string `query:"wait" doc:"how long to wait for its end, for example 30s; at most 60s" example:"30s"`
+},
+) (*body[jobView], error) {
+	wait := time.Duration(0)
+	if in.Wait != "" {
+		var err error
+		if wait, err = time.ParseDuration(in.Wait); err != nil || wait < 0 {
+			return nil, s.fail(&provision.Error{
+				Code: provision.CodeInvalid, Message: "the request was refused",
+				Fields: []provision.FieldError{{Field: "wait", Message: `must be a duration such as "30s" or "500ms"`}},
+			})
+		}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.Stopping, cancel)()
+	job, err := s.Service.WaitJob(ctx, tenantOf(ctx), provision.JobID(in.ID), min(wait, maxWait))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[jobView]{viewJob(job)}, nil
+}
+
+type jobAcceptedOutput struct {
+	Status     int
+	Location   string `header:"Location"`
+	RetryAfter int    `header:"Retry-After"`
+	Body       jobView
+}
+
+func (s *server) cancelJob(ctx context.Context, in *JobPathInput) (*jobAcceptedOutput, error) {
+	job, err := s.Service.CancelJob(ctx, tenantOf(ctx), provision.JobID(in.ID))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &jobAcceptedOutput{Status: http.StatusAccepted, Location: jobPath(job.ID), RetryAfter: 1, Body: viewJob(job)}, nil
+}

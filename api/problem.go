@@ -1,0 +1,218 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// statuses is the error table: which status a code of the domain is answered with.
+// A code that is not in it is ours to explain, not the client's: 500.
+var statuses = map[provision.Code]int{
+	provision.CodeInvalid:             http.StatusUnprocessableEntity,
+	provision.CodeNotFound:            http.StatusNotFound,
+	provision.CodeGone:                http.StatusGone,
+	provision.CodeBusy:                http.StatusConflict,
+	provision.CodeNotReady:            http.StatusConflict,
+	provision.CodeNotCancelable:       http.StatusConflict,
+	provision.CodeIdempotencyInFlight: http.StatusConflict,
+	provision.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
+	provision.CodeConflict:            http.StatusConflict,
+	provision.CodeCapacity:            http.StatusServiceUnavailable,
+	provision.CodeUnavailable:         http.StatusServiceUnavailable,
+	provision.CodeHostUnavailable:     http.StatusServiceUnavailable,
+}
+
+// httpCodes are the codes of failures that never reach the domain.
+var httpCodes = map[int]provision.Code{
+	http.StatusBadRequest:            "malformed",
+	http.StatusUnauthorized:          "unauthorized",
+	http.StatusForbidden:             "forbidden",
+	http.StatusNotFound:              provision.CodeNotFound,
+	http.StatusMethodNotAllowed:      "method_not_allowed",
+	http.StatusRequestTimeout:        "request_timeout",
+	http.StatusRequestEntityTooLarge: "too_large",
+	http.StatusUnsupportedMediaType:  "unsupported_media_type",
+	http.StatusUnprocessableEntity:   provision.CodeInvalid,
+}
+
+// problem is an error as clients see it: RFC 9457, with a stable code.
+type problem struct {
+	Type   string         `json:"type" doc:"always about:blank; the code says what it is"`
+	Title  string         `json:"title" doc:"the status in words"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail" doc:"what happened, to what, and what to do next"`
+	Code   provision.Code `json:"code" doc:"stable, for programs"`
+	Errors []problemField `json:"errors,omitempty" doc:"each bad field"`
+	JobID  string         `json:"job_id,omitempty" doc:"the job that is in the way"`
+
+	retryAfter time.Duration
+}
+
+type problemField struct {
+	Field   string `json:"field"`
+	Message string `json:"message"`
+}
+
+// Error gives the detail.
+func (p *problem) Error() string { return p.Detail }
+
+// GetStatus gives the HTTP status.
+func (p *problem) GetStatus() int { return p.Status }
+
+// ContentType is RFC 9457's.
+func (p *problem) ContentType(string) string { return problemType }
+
+// GetHeaders gives Retry-After where it makes sense.
+func (p *problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", seconds(p.retryAfter))
+	}
+	return h
+}
+
+const problemType = "application/problem+json"
+
+func seconds(d time.Duration) string {
+	return strconv.Itoa(max(1, int(d.Round(time.Second).Seconds())))
+}
+
+func newProblem(status int, code provision.Code, detail string) *problem {
+	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+}
+
+// problemOf is the one place where an error of the domain becomes an answer. What
+// is not the client's to know goes into the log only.
+func problemOf(err error, log *slog.Logger) *problem {
+	var known *provision.Error
+	if !errors.As(err, &known) {
+		known = &provision.Error{Code: provision.CodeInternal}
+	}
+	status, ok := statuses[known.Code]
+	if !ok {
+		log.Error("request failed", "error", err)
+		return newProblem(http.StatusInternalServerError, provision.CodeInternal, "something went wrong on our side; the log has the details")
+	}
+	if status == http.StatusServiceUnavailable {
+		log.Warn("request refused", "code", known.Code, "error", err)
+	}
+	p := newProblem(status, known.Code, known.Message)
+	p.JobID, p.retryAfter = string(known.Job), known.RetryAfter
+	if status == http.StatusServiceUnavailable && p.retryAfter == 0 {
+		p.retryAfter = 2 * time.Second
+	}
+	for _, f := range known.Fields {
+		p.Errors = append(p.Errors, problemField(f))
+	}
+	return p
+}
+
+// humaError turns what huma finds wrong with a request into a problem.
+func humaError(status int, message string, errs ...error) huma.StatusError {
+	if status == http.StatusUnprocessableEntity {
+		message = "the request was refused; nothing was changed"
+	}
+	code, ok := httpCodes[status]
+	if !ok {
+		code = provision.CodeInternal
+	}
+	p := newProblem(status, code, message)
+	for _, err := range errs {
+		var d huma.ErrorDetailer
+		if !errors.As(err, &d) {
+			p.Detail += ": " + err.Error()
+			continue
+		}
+		detail := d.ErrorDetail() // its Value is not repeated: it may be a secret
+		if status == http.StatusBadRequest && strings.Contains(detail.Message, "unmarshal") || detail.Location == "body" && status == http.StatusBadRequest {
+			p.Detail = "the body is not valid JSON: " + detail.Message
+			continue
+		}
+		p.Errors = append(p.Errors, problemField{Field: fieldName(detail.Location), Message: fieldMessage(detail)})
+	}
+	return p
+}
+
+// fieldName gives a field as the client wrote it: without "body." in front.
+func fieldName(location string) string {
+	for _, in := range []string{"body.", "query.", "path.", "header."} {
+		if name, ok := strings.CutPrefix(location, in); ok {
+			return name
+		}
+	}
+	return location
+}
+
+func fieldMessage(d *huma.ErrorDetail) string {
+	if d.Message != "unexpected property" {
+		return d.Message
+	}
+	switch strings.Count(d.Location, ".") {
+	case 1:
+		return "unknown field; there are: " + fieldsOf[createBody]()
+	default:
+		return "unknown field; there are: " + fieldsOf[resourcesBody]()
+	}
+}
+
+// fieldsOf lists the JSON names of a type's fields.
+func fieldsOf[T any]() string {
+	var names []string
+	for f := range reflect.TypeFor[T]().Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// writeProblem answers a request that never reached huma.
+func writeProblem(c echo.Context, p *problem) error {
+	for name, values := range p.GetHeaders() {
+		c.Response().Header()[name] = values
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return c.Blob(p.Status, problemType, body)
+}
+
+// echoError answers what the router finds wrong: no such path, no such method.
+func echoError(log *slog.Logger) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			return
+		}
+		p := &problem{}
+		var h *echo.HTTPError
+		switch {
+		case errors.As(err, &p):
+		case errors.As(err, &h):
+			code, ok := httpCodes[h.Code]
+			if !ok {
+				code = provision.CodeInternal
+			}
+			p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists what there is")
+			if h.Code != http.StatusNotFound && h.Code != http.StatusMethodNotAllowed {
+				p.Detail = http.StatusText(h.Code)
+			}
+		default:
+			p = problemOf(err, log)
+		}
+		if err := writeProblem(c, p); err != nil {
+			log.Warn("answer not written", "error", err)
+		}
+	}
+}

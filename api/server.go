@@ -1,0 +1,187 @@
+// Package api is the HTTP front: routes, the types that clients see, the error
+// table, the OpenAPI document. A handler decodes, calls one use case and encodes;
+// it knows no rules.
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
+	"github.com/swaggest/swgui/v5emb"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Config is what the API needs.
+type Config struct {
+	Service  *provision.Service
+	AdminKey provision.Secret
+	// Checks are the parts that must work for the API to be ready, by the name that
+	// /readyz shows.
+	Checks map[string]func(context.Context) error
+	// Queues serves the queues' web UI below QueuesPath; nil: there is none.
+	Queues      http.Handler
+	Log         *slog.Logger
+	Version     string
+	Gzip        bool
+	CORSOrigins []string
+	// Stopping ends when the server is to stop: long polls are then answered at once.
+	Stopping context.Context //nolint:containedctx // a signal, not a request's context
+}
+
+// QueuesPath is where the queues' web UI is.
+const QueuesPath = "/queues"
+
+const (
+	maxBody  = 1 << 20
+	basePath = "/api/v1"
+)
+
+// server has what the handlers share.
+type server struct {
+	Config
+	inFlight sync.Map // Idempotency keys whose first request is still running
+}
+
+// New makes the handler of everything that the API serves.
+func New(cfg Config) http.Handler { return newServer(cfg).echo() }
+
+func newServer(cfg Config) *server { return &server{Config: cfg} }
+
+var humaErrorsOnce sync.Once // huma keeps its error type in a package variable
+
+func (s *server) echo() *echo.Echo {
+	humaErrorsOnce.Do(func() { huma.NewError = humaError })
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = echoError(s.Log)
+	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders)
+	if s.Gzip {
+		e.Use(middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024}))
+	}
+	if len(s.CORSOrigins) > 0 {
+		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
+			AllowOrigins:  s.CORSOrigins,
+			AllowHeaders:  []string{echo.HeaderAuthorization, echo.HeaderContentType, "Idempotency-Key"},
+			ExposeHeaders: []string{echo.HeaderLocation, "Retry-After"},
+			MaxAge:        3600,
+		}))
+	}
+	e.Use(s.authenticate)
+	e.GET("/healthz", s.health)
+	e.GET("/readyz", s.ready)
+	docs := echo.WrapHandler(v5emb.New("Berth API", "/openapi.json", "/docs/"))
+	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs/") })
+	e.GET("/docs/*", docs)
+	if s.Queues != nil {
+		queues := echo.WrapHandler(http.NewCrossOriginProtection().Handler(s.Queues))
+		e.Any(QueuesPath, queues, s.browserLogin)
+		e.Any(QueuesPath+"/*", queues, s.browserLogin)
+	}
+	s.routes(humaecho.New(e, s.humaConfig()))
+	return e
+}
+
+func (s *server) humaConfig() huma.Config {
+	c := huma.DefaultConfig("Berth", s.Version)
+	c.Info.Description = "Data services on request: POST for an instance, get a job, wait for it, connect."
+	c.DocsPath = ""     // ours is served from the binary
+	c.SchemasPath = ""  // the document has them all
+	c.CreateHooks = nil // no $schema field in every answer
+	c.OpenAPIPath = "/openapi"
+	// What `curl -d` says it sends when nobody tells it otherwise.
+	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat, "application/x-www-form-urlencoded": huma.DefaultJSONFormat}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"api_key": {Type: "http", Scheme: "bearer", Description: "the API key"},
+	}
+	c.Security = []map[string][]string{{"api_key": {}}}
+	return c
+}
+
+func (s *server) routes(h huma.API) {
+	s.engineRoutes(h)
+	s.instanceRoutes(h)
+	s.jobRoutes(h)
+}
+
+// health says that the process is alive.
+func (s *server) health(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+const checkTimeout = 2 * time.Second
+
+// ready asks every part, all at once, and names those that are down.
+func (s *server) ready(c echo.Context) error {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
+	defer cancel()
+	var (
+		mu    sync.Mutex
+		wg    sync.WaitGroup
+		parts = map[string]string{}
+		down  bool
+	)
+	for name, check := range s.Checks {
+		wg.Go(func() {
+			err := check(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			parts[name] = "ok"
+			if err != nil {
+				parts[name], down = "down", true
+				s.Log.WarnContext(ctx, "not ready", "part", name, "error", err)
+			}
+		})
+	}
+	wg.Wait()
+	if down {
+		c.Response().Header().Set("Retry-After", "2")
+		return c.JSON(http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "parts": parts})
+	}
+	return c.JSON(http.StatusOK, map[string]any{"status": "ready", "parts": parts})
+}
+
+// secureHeaders keeps browsers from guessing, framing and remembering.
+func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store") // answers hold passwords
+		return next(c)
+	}
+}
+
+// logRequests logs each request, without what may hold a secret: query, headers,
+// body.
+func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		begun := time.Now()
+		if err := next(c); err != nil {
+			c.Error(err)
+		}
+		level := slog.LevelDebug
+		if c.Request().Method != http.MethodGet {
+			level = slog.LevelInfo
+		}
+		s.Log.Log(c.Request().Context(), level, "request", "method", c.Request().Method, "path", c.Request().URL.Path,
+			"status", c.Response().Status, "took", time.Since(begun).Round(time.Microsecond).String(),
+			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
+		return nil
+	}
+}
+
+// fail turns an error of the domain into huma's.
+func (s *server) fail(err error) error { return problemOf(err, s.Log) }
+
+// jobPath gives the address of a job.
+func jobPath(id provision.JobID) string { return fmt.Sprintf("%s/jobs/%s", basePath, id) }

@@ -1,0 +1,219 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// The types of this file are what clients see. They are made from the domain's, by
+// hand, so that a new field of the domain never shows itself by accident.
+
+// stamp is a time in RFC 3339, UTC, with milliseconds.
+type stamp string
+
+func at(t time.Time) stamp {
+	if t.IsZero() {
+		return ""
+	}
+	return stamp(t.UTC().Format("2006-01-02T15:04:05.000Z"))
+}
+
+type resourcesView struct {
+	CPU    float64 `json:"cpu" doc:"cores"`
+	Memory int64   `json:"memory" doc:"bytes"`
+	Disk   int64   `json:"disk" doc:"bytes"`
+}
+
+func viewResources(r provision.Resources) resourcesView {
+	return resourcesView{CPU: float64(r.CPUMillis) / 1000, Memory: r.MemoryBytes, Disk: r.DiskBytes}
+}
+
+type endpointView struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+type instanceView struct {
+	ID         provision.InstanceID    `json:"id"`
+	Engine     string                  `json:"engine"`
+	Version    string                  `json:"version"`
+	Name       string                  `json:"name"`
+	Plan       string                  `json:"plan"`
+	Resources  resourcesView           `json:"resources"`
+	Parameters map[string]any          `json:"parameters"`
+	Labels     map[string]string       `json:"labels"`
+	State      provision.InstanceState `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
+	Reason     string                  `json:"reason,omitempty" doc:"why it is in this state"`
+	Endpoint   *endpointView           `json:"endpoint,omitempty" doc:"where it listens, once it is placed"`
+	CreatedAt  stamp                   `json:"created_at"`
+	UpdatedAt  stamp                   `json:"updated_at"`
+	DeletedAt  stamp                   `json:"deleted_at,omitempty"`
+}
+
+func viewInstance(i provision.Instance) instanceView {
+	v := instanceView{
+		ID: i.ID, Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan, Resources: viewResources(i.Resources),
+		Parameters: i.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
+		CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), DeletedAt: at(i.DeletedAt),
+	}
+	if v.Labels == nil {
+		v.Labels = map[string]string{}
+	}
+	if i.Port != 0 && i.State != provision.StateDeleted && i.State != provision.StateFailed {
+		v.Endpoint = &endpointView{Host: i.Address, Port: i.Port}
+	}
+	return v
+}
+
+type stepView struct {
+	Name       string              `json:"name"`
+	State      provision.StepState `json:"state" enum:"waiting,running,done,failed,undone"`
+	Attempt    int                 `json:"attempt" doc:"how often it was begun"`
+	Detail     string              `json:"detail,omitempty"`
+	Error      string              `json:"error,omitempty" doc:"why its last attempt failed"`
+	StartedAt  stamp               `json:"started_at,omitempty"`
+	FinishedAt stamp               `json:"finished_at,omitempty"`
+}
+
+type jobErrorView struct {
+	Code      provision.Code `json:"code"`
+	Step      string         `json:"step,omitempty"`
+	Message   string         `json:"message"`
+	Retryable bool           `json:"retryable" doc:"whether asking again, unchanged, can help"`
+}
+
+type jobView struct {
+	ID          provision.JobID      `json:"id"`
+	InstanceID  provision.InstanceID `json:"instance_id"`
+	Engine      string               `json:"engine"`
+	Kind        provision.JobKind    `json:"kind" enum:"instance.create,instance.delete"`
+	State       provision.JobState   `json:"state" enum:"queued,running,succeeded,failed,canceled"`
+	Progress    int                  `json:"progress" minimum:"0" maximum:"100"`
+	Attempt     int                  `json:"attempt" doc:"1 for the first"`
+	Steps       []stepView           `json:"steps"`
+	Error       *jobErrorView        `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
+	CallbackURL string               `json:"callback_url,omitempty"`
+	Worker      string               `json:"worker,omitempty" doc:"who is at it now"`
+	Deadline    stamp                `json:"deadline"`
+	CreatedAt   stamp                `json:"created_at"`
+	StartedAt   stamp                `json:"started_at,omitempty"`
+	FinishedAt  stamp                `json:"finished_at,omitempty"`
+}
+
+func viewJob(j provision.Job) jobView {
+	v := jobView{
+		ID: j.ID, InstanceID: j.Instance, Engine: j.Engine, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
+		CallbackURL: j.CallbackURL, Worker: j.Owner, Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
+		StartedAt: at(j.StartedAt), FinishedAt: at(j.FinishedAt), Steps: make([]stepView, len(j.Steps)),
+	}
+	for i, s := range j.Steps {
+		v.Steps[i] = stepView{
+			Name: s.Name, State: s.State, Attempt: s.Attempt, Detail: s.Detail, Error: s.Error,
+			StartedAt: at(s.StartedAt), FinishedAt: at(s.FinishedAt),
+		}
+	}
+	if j.Error != nil {
+		v.Error = (*jobErrorView)(j.Error)
+	}
+	return v
+}
+
+type acceptedView struct {
+	Instance      instanceView `json:"instance"`
+	Job           jobView      `json:"job"`
+	WebhookSecret string       `json:"webhook_secret,omitempty" doc:"what callbacks about this instance are signed with; shown in this answer only"`
+}
+
+func viewAccepted(a provision.Accepted) acceptedView {
+	return acceptedView{Instance: viewInstance(a.Instance), Job: viewJob(a.Job), WebhookSecret: a.CallbackSecret.Reveal()}
+}
+
+type pageView[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"next_cursor,omitempty" doc:"give it as ?cursor= for the next page; missing on the last"`
+}
+
+func viewPage[E, V any](list []E, next string, view func(E) V) pageView[V] {
+	p := pageView[V]{Items: make([]V, len(list)), NextCursor: next}
+	for i, e := range list {
+		p.Items[i] = view(e)
+	}
+	return p
+}
+
+// bytesValue is a number of bytes that a client may also write as "512mb".
+type bytesValue struct{ n int64 }
+
+// UnmarshalJSON reads both forms.
+func (b *bytesValue) UnmarshalJSON(data []byte) error {
+	var v any
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	switch x := v.(type) {
+	case string:
+		n, ok := provision.ParseBytes(x)
+		if !ok {
+			return fmt.Errorf("%q is no number of bytes", x)
+		}
+		b.n = n
+	case float64:
+		if x < 0 || x > 1<<53 || x != math.Trunc(x) {
+			return fmt.Errorf("%v is no number of bytes", x)
+		}
+		b.n = int64(x)
+	}
+	return nil
+}
+
+// Schema implements huma.SchemaProvider.
+func (bytesValue) Schema(huma.Registry) *huma.Schema {
+	zero := 0.0
+	return &huma.Schema{
+		Description: `a number of bytes, or a string such as "512mb"`,
+		OneOf: []*huma.Schema{
+			{Type: huma.TypeInteger, Minimum: &zero},
+			{Type: huma.TypeString, Pattern: `^ *[0-9]{1,15} *([kKmMgG][bB]?|[bB])? *$`},
+		},
+	}
+}
+
+type resourcesBody struct {
+	CPU    *float64    `json:"cpu,omitempty" doc:"cores, for example 0.5"`
+	Memory *bytesValue `json:"memory,omitempty"`
+	Disk   *bytesValue `json:"disk,omitempty"`
+}
+
+func (r *resourcesBody) request() provision.ResourceRequest {
+	var out provision.ResourceRequest
+	if r == nil {
+		return out
+	}
+	if r.CPU != nil {
+		millis := int64(math.Round(min(max(*r.CPU, -1), 1e6) * 1000))
+		out.CPUMillis = &millis
+	}
+	if r.Memory != nil {
+		out.MemoryBytes = &r.Memory.n
+	}
+	if r.Disk != nil {
+		out.DiskBytes = &r.Disk.n
+	}
+	return out
+}
+
+type createBody struct {
+	Name        *string           `json:"name,omitempty" doc:"a-z, 0-9 and -, at most 40; made up if missing"`
+	Version     string            `json:"version,omitempty" doc:"the engine's default if missing"`
+	Plan        string            `json:"plan,omitempty" doc:"the engine's default if missing"`
+	Resources   *resourcesBody    `json:"resources,omitempty" doc:"in place of the plan's, within the engine's limits"`
+	Parameters  map[string]any    `json:"parameters,omitempty" doc:"settings of the engine; GET /api/v1/engines has their schemas"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	CallbackURL string            `json:"callback_url,omitempty" doc:"gets a signed POST when the job ends"`
+}

@@ -1,0 +1,37 @@
+// Command berth provisions data services on request. It is the server (`berth
+// dev`, or `berth api` and `berth worker`) and the client (`berth create redis`).
+// This package holds flags and wiring and nothing else.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set when a release is built.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := reportError(os.Stderr, newRoot().ExecuteContext(ctx))
+	stop()
+	os.Exit(code)
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use: "berth", Short: "Data services on request", Version: version,
+		Long: "Berth gives people data services on request: ask for a MySQL or a Redis, get a job, connect when it has ended.\n\n" +
+			"`berth dev` runs everything in one process; `berth create redis --wait` asks it for a Redis.",
+		SilenceErrors: true, SilenceUsage: true,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.AddCommand(serverCommands()...)
+	root.AddCommand(clientCommands()...)
+	return root
+}

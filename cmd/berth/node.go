@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/hibiken/asynqmon"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/config"
+	"github.com/berth-project/berth/internal/docker"
+	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/ports"
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/webhook"
+	"github.com/berth-project/berth/worker"
+)
+
+// node is one process and its parts, in the order in which they are opened.
+type node struct {
+	cfg   config.Config
+	log   *slog.Logger
+	out   io.Writer
+	owner string // names this process in jobs and logs
+
+	store      *store.Store
+	deployment string
+	vault      *secret.Vault
+	redis      redis.UniversalClient
+	queue      *queue.Queue
+	ports      *ports.Allocator
+	runtimes   *docker.Hosts
+	sender     *webhook.Sender
+	catalog    provision.Catalog
+	newID      provision.NewID
+
+	closers []func() error
+}
+
+func newNode(cfg config.Config, out io.Writer) (*node, error) {
+	var handler slog.Handler = slog.NewTextHandler(out, &slog.HandlerOptions{Level: cfg.Level})
+	if cfg.LogFormat == "json" {
+		handler = slog.NewJSONHandler(out, &slog.HandlerOptions{Level: cfg.Level})
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("name of this machine: %w", err)
+	}
+	tail := make([]byte, 3)
+	_, _ = rand.Read(tail) // never fails: it ends the program first
+	n := &node{cfg: cfg, out: out, owner: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), hex.EncodeToString(tail)), newID: id.NewSource().New}
+	n.log = slog.New(handler)
+	return n, nil
+}
+
+// close closes what was opened, the last first.
+func (n *node) close() error {
+	var errs []error
+	for i := len(n.closers) - 1; i >= 0; i-- {
+		errs = append(errs, n.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (n *node) openStore() error {
+	s, err := store.Open(n.cfg.DatabaseURL)
+	if err != nil {
+		return err
+	}
+	n.store, n.closers = s, append(n.closers, s.Close)
+	return nil
+}
+
+// openAll opens everything that api and worker need, and waits for it. The order
+// in which the processes are started does not matter.
+func (n *node) openAll(ctx context.Context) error {
+	if err := n.openStore(); err != nil {
+		return err
+	}
+	err := n.waitFor(ctx, "the database and its schema (`berth migrate` makes it)", func(ctx context.Context) error {
+		current, err := n.store.Current(ctx)
+		if err == nil && !current {
+			err = errors.New("the schema is not up to date")
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return n.openRest(ctx)
+}
+
+// openRest opens what stands on the database.
+func (n *node) openRest(ctx context.Context) error {
+	key, err := secret.FileOrValue(n.cfg.MasterKey)
+	if err != nil {
+		return err
+	}
+	if n.vault, err = secret.NewVault(key); err != nil {
+		return fmt.Errorf("BERTH_MASTER_KEY: %w", err)
+	}
+	if n.deployment, err = n.store.Deployment(ctx, n.newID("dep")); err != nil {
+		return err
+	}
+	if err := n.openRedis(); err != nil {
+		return err
+	}
+	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
+	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
+	n.runtimes = docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+	n.closers = append(n.closers, n.runtimes.Close, func() error { n.sender.Close(); return nil })
+	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis})
+	return nil
+}
+
+func (n *node) openRedis() error {
+	options, err := redis.ParseURL(n.cfg.RedisURL)
+	if err != nil {
+		return errors.New("BERTH_REDIS_URL: want redis://[:PASSWORD@]HOST:PORT/DB") // the URL may hold a password
+	}
+	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = time.Second, 3*time.Second, 3*time.Second
+	options.ContextTimeoutEnabled = true
+	client := redis.NewClient(options)
+	n.redis, n.queue, n.closers = client, queue.New(client), append(n.closers, client.Close)
+	return nil
+}
+
+// The pauses between two looks at something that is not there yet.
+const (
+	waitFirst = 200 * time.Millisecond
+	waitLast  = 3 * time.Second
+)
+
+// waitFor asks until the answer is good, and says what it is waiting for.
+func (n *node) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
+	for pause := waitFirst; ; pause = min(2*pause, waitLast) {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		n.log.InfoContext(ctx, "waiting for "+what, "error", err)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up waiting for %s: %w", what, err)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// serveAPI serves the API. With docker, the local engine counts as a part of it.
+func (n *node) serveAPI(ctx context.Context, listener net.Listener, withDocker bool) error {
+	key, err := secret.FileOrValue(n.cfg.AdminKey)
+	if err != nil {
+		return err
+	}
+	if len(key) < 20 {
+		return errors.New("BERTH_ADMIN_KEY: too short; use at least 20 characters, for example from `openssl rand -hex 20`")
+	}
+	queues, err := n.queuePages()
+	if err != nil {
+		return err
+	}
+	checks := map[string]func(context.Context) error{
+		"database": n.store.Ping,
+		"redis":    func(ctx context.Context) error { return n.redis.Ping(ctx).Err() },
+	}
+	if withDocker {
+		checks["docker"] = n.pingDocker
+	}
+	handler := api.New(api.Config{
+		Service: provision.NewService(provision.ServiceConfig{
+			Store: n.store, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
+			Catalog: n.catalog, NewID: n.newID, Log: n.log,
+		}),
+		AdminKey: provision.NewSecret(key), Checks: checks, Queues: queues, Log: n.log, Version: version,
+		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
+	})
+	return n.serveHTTP(ctx, listener, handler)
+}
+
+func (n *node) pingDocker(ctx context.Context) error {
+	runtime, err := n.runtimes.Runtime(n.cfg.Host())
+	if err != nil {
+		return err
+	}
+	return runtime.Ping(ctx)
+}
+
+func (n *node) queuePages() (http.Handler, error) {
+	connection, err := asynq.ParseRedisURI(n.cfg.RedisURL)
+	if err != nil {
+		return nil, errors.New("BERTH_REDIS_URL: the queues' pages cannot use it")
+	}
+	pages := asynqmon.New(asynqmon.Options{RootPath: api.QueuesPath, RedisConnOpt: connection})
+	n.closers = append(n.closers, pages.Close)
+	return pages, nil
+}
+
+// work registers this process's host and runs jobs.
+func (n *node) work(ctx context.Context) error {
+	host := n.cfg.Host()
+	host.ID = provision.HostID(n.newID(provision.PrefixHost))
+	err := n.store.Tx(ctx, func(tx provision.Tx) error {
+		_, err := tx.PutHost(host)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("register host %s: %w", host.Name, err)
+	}
+	return worker.Run(ctx, worker.Config{
+		Redis: n.redis, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
+		Runner: provision.NewRunner(provision.RunnerConfig{
+			Store: n.store, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine,
+		}),
+		Courier: &provision.Courier{Store: n.store, Vault: n.vault, Sender: n.sender, Now: provision.SystemClock, Log: n.log},
+		Relay:   &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
+		Janitor: &provision.Janitor{Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention},
+	})
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-project/berth/internal/client"
+)
+
+const (
+	defaultURL     = "http://127.0.0.1:8080"
+	defaultDataDir = ".berth"
+	outputTable    = "table"
+	outputJSON     = "json"
+)
+
+// cli is what the client verbs share: the flags that all of them have, and the
+// world around them, which tests replace.
+type cli struct {
+	url    string
+	output string
+
+	getenv   func(string) string
+	now      func() time.Time
+	terminal func(io.Writer) (terminalSize, bool)
+	connect  func(client.Config) (*client.Client, error)
+}
+
+// verb is the body of a client verb.
+type verb func(ctx context.Context, cmd *cobra.Command, args []string) error
+
+// clientCommands gives the verbs for people. Each speaks to a server through the
+// public API and needs nothing else of this program.
+func clientCommands() []*cobra.Command {
+	c := &cli{getenv: os.Getenv, now: time.Now, terminal: terminalOf, connect: client.New}
+	return c.commands()
+}
+
+func (c *cli) commands() []*cobra.Command {
+	commands := []*cobra.Command{
+		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
+		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(),
+	}
+	for _, cmd := range commands {
+		url := c.getenv("BERTH_URL")
+		if url == "" {
+			url = defaultURL
+		}
+		cmd.Flags().StringVar(&c.url, "url", url, "address of the API (BERTH_URL)")
+		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "table, or json for scripts")
+		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
+		cmd.Args = usageArgs(cmd.Args)
+		// reportError says what went wrong, in one place and in our words.
+		cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	}
+	return commands
+}
+
+// runs turns a verb into what cobra calls. An interrupt cancels the verb's context,
+// so that it can put the terminal in order and say how to go on.
+//
+//nolint:contextcheck // the context is cobra's, and comes with the command
+func (c *cli) runs(v verb) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if c.output != outputTable && c.output != outputJSON {
+			return usagef(cmd, "--output is %s or %s, not %q", outputTable, outputJSON, c.output)
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return v(ctx, cmd, args)
+	}
+}
+
+// client connects with the address and the key of this call.
+func (c *cli) client(cmd *cobra.Command) (*client.Client, error) {
+	key, err := c.apiKey()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := c.connect(client.Config{URL: c.url, APIKey: key})
+	if err != nil {
+		return nil, usagef(cmd, "%v", err)
+	}
+	return cl, nil
+}
+
+// apiKey finds the key where only this user can read it. It is not a flag: command
+// lines are open to everybody on the machine.
+func (c *cli) apiKey() (string, error) {
+	if key := strings.TrimSpace(c.getenv("BERTH_API_KEY")); key != "" {
+		return key, nil
+	}
+	dir := c.getenv("BERTH_DATA_DIR")
+	if dir == "" {
+		dir = defaultDataDir
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "admin.key")) //nolint:gosec // the user names the folder
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // the server says whether it wants one
+	}
+	if err != nil {
+		return "", fmt.Errorf("read the API key: %w", err)
+	}
+	return strings.TrimSpace(string(key)), nil
+}
+
+func (c *cli) json() bool { return c.output == outputJSON }

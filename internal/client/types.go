@@ -1,0 +1,241 @@
+package client
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Engine is a kind of data service that can be had.
+type Engine struct {
+	Name           string         `json:"name"`
+	Title          string         `json:"title"`
+	Description    string         `json:"description"`
+	Versions       []Version      `json:"versions"`
+	Plans          []Plan         `json:"plans"`
+	ResourceLimits ResourceLimits `json:"resource_limits"`
+	Parameters     Schema         `json:"parameters"`
+	document
+}
+
+// Version is one version of an engine.
+type Version struct {
+	Name    string `json:"name"`
+	Default bool   `json:"default"`
+}
+
+// Plan is a named size.
+type Plan struct {
+	Name        string    `json:"name"`
+	Description string    `json:"description"`
+	Default     bool      `json:"default"`
+	Resources   Resources `json:"resources"`
+}
+
+// Resources is what an instance may use; zero: as the plan says.
+type Resources struct {
+	CPU    float64 `json:"cpu,omitempty"`    // cores
+	Memory int64   `json:"memory,omitempty"` // bytes
+	Disk   int64   `json:"disk,omitempty"`   // bytes
+}
+
+// ResourceLimits bounds explicit Resources.
+type ResourceLimits struct {
+	Min Resources `json:"min"`
+	Max Resources `json:"max"`
+}
+
+// Instance is one provisioned data service.
+type Instance struct {
+	ID         string            `json:"id"`
+	Engine     string            `json:"engine"`
+	Version    string            `json:"version"`
+	Name       string            `json:"name"`
+	Plan       string            `json:"plan"`
+	Resources  Resources         `json:"resources"`
+	Parameters map[string]any    `json:"parameters"`
+	Labels     map[string]string `json:"labels"`
+	State      string            `json:"state"`
+	Reason     string            `json:"reason,omitempty"` // why it is in that state
+	Endpoint   *Endpoint         `json:"endpoint,omitempty"`
+	CreatedAt  time.Time         `json:"created_at"`
+	UpdatedAt  time.Time         `json:"updated_at"`
+	DeletedAt  *time.Time        `json:"deleted_at,omitempty"`
+	document
+}
+
+// InstanceRunning is the state of an instance that can be used.
+const InstanceRunning = "running"
+
+// Endpoint is where an instance listens.
+type Endpoint struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+// Connection is what an application needs to use an instance. It holds the password.
+type Connection struct {
+	Engine     string         `json:"engine"`
+	Host       string         `json:"host"`
+	Port       int            `json:"port"`
+	Username   string         `json:"username"`
+	Password   string         `json:"password"`
+	Database   string         `json:"database,omitempty"`
+	URI        string         `json:"uri"`
+	CLI        string         `json:"cli"`        // a ready-made command line
+	Parameters map[string]any `json:"parameters"` // in force, the defaults included
+	File       ConfigFile     `json:"file"`
+	document
+}
+
+// ConfigFile is the server's rendered configuration.
+type ConfigFile struct {
+	Name    string `json:"name"`
+	Content string `json:"content"`
+}
+
+// The states of a job, and of its steps, that callers act on.
+const (
+	JobQueued    = "queued"
+	JobRunning   = "running"
+	JobSucceeded = "succeeded"
+	JobFailed    = "failed"
+	JobCanceled  = "canceled"
+
+	StepWaiting = "waiting"
+	StepRunning = "running"
+	StepDone    = "done"
+	StepFailed  = "failed"
+	StepUndone  = "undone" // was done, and then taken back
+)
+
+// Job is one asynchronous operation on one instance.
+type Job struct {
+	ID          string     `json:"id"`
+	InstanceID  string     `json:"instance_id"`
+	Engine      string     `json:"engine"`
+	Kind        string     `json:"kind"`
+	State       string     `json:"state"`
+	Progress    int        `json:"progress"` // percent
+	Attempt     int        `json:"attempt"`
+	Steps       []Step     `json:"steps"`
+	Error       *JobError  `json:"error,omitempty"`
+	CallbackURL string     `json:"callback_url,omitempty"`
+	Deadline    time.Time  `json:"deadline"`
+	CreatedAt   time.Time  `json:"created_at"`
+	StartedAt   *time.Time `json:"started_at,omitempty"`
+	FinishedAt  *time.Time `json:"finished_at,omitempty"`
+	document
+}
+
+// Ended reports whether nothing more will happen.
+func (j Job) Ended() bool {
+	return j.State == JobSucceeded || j.State == JobFailed || j.State == JobCanceled
+}
+
+// Step is one part of a job.
+type Step struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state"`
+	Attempt    int        `json:"attempt"`
+	Detail     string     `json:"detail,omitempty"`
+	Error      string     `json:"error,omitempty"` // why its last attempt failed
+	StartedAt  *time.Time `json:"started_at,omitempty"`
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+}
+
+// JobError says why a job failed.
+type JobError struct {
+	Code      string `json:"code"`
+	Step      string `json:"step"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"` // asking again, unchanged, can help
+}
+
+// CreateRequest asks for an instance; everything is optional.
+type CreateRequest struct {
+	Name        string            `json:"name,omitempty"`
+	Version     string            `json:"version,omitempty"`
+	Plan        string            `json:"plan,omitempty"`
+	Resources   *Resources        `json:"resources,omitempty"`
+	Parameters  map[string]any    `json:"parameters,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	CallbackURL string            `json:"callback_url,omitempty"`
+}
+
+// Accepted is the answer to a request that a job will carry out.
+type Accepted struct {
+	Instance      Instance `json:"instance"`
+	Job           Job      `json:"job"`
+	WebhookSecret string   `json:"webhook_secret,omitempty"` // shown this once
+}
+
+// Page is a part of a list.
+type Page[T any] struct {
+	Items      []T    `json:"items"`
+	NextCursor string `json:"next_cursor,omitempty"` // empty: this was the last one
+}
+
+// document keeps what the server sent, so that a command that shows JSON shows
+// all of it, also what this client is too old to know. The copy is not for
+// changed values: encoding a decoded value gives what was received.
+type document struct{ raw json.RawMessage }
+
+func (d *document) decode(data []byte, into any) error {
+	d.raw = append(json.RawMessage(nil), data...)
+	return json.Unmarshal(data, into)
+}
+
+func (d document) encode(value any) ([]byte, error) {
+	if d.raw != nil {
+		return d.raw, nil
+	}
+	return json.Marshal(value)
+}
+
+// UnmarshalJSON decodes the value and keeps the document.
+func (e *Engine) UnmarshalJSON(data []byte) error {
+	type plain Engine
+	return e.decode(data, (*plain)(e))
+}
+
+// MarshalJSON gives the document as it was received.
+func (e Engine) MarshalJSON() ([]byte, error) {
+	type plain Engine
+	return e.encode(plain(e))
+}
+
+// UnmarshalJSON decodes the value and keeps the document.
+func (i *Instance) UnmarshalJSON(data []byte) error {
+	type plain Instance
+	return i.decode(data, (*plain)(i))
+}
+
+// MarshalJSON gives the document as it was received.
+func (i Instance) MarshalJSON() ([]byte, error) {
+	type plain Instance
+	return i.encode(plain(i))
+}
+
+// UnmarshalJSON decodes the value and keeps the document.
+func (c *Connection) UnmarshalJSON(data []byte) error {
+	type plain Connection
+	return c.decode(data, (*plain)(c))
+}
+
+// MarshalJSON gives the document as it was received.
+func (c Connection) MarshalJSON() ([]byte, error) {
+	type plain Connection
+	return c.encode(plain(c))
+}
+
+// UnmarshalJSON decodes the value and keeps the document.
+func (j *Job) UnmarshalJSON(data []byte) error {
+	type plain Job
+	return j.decode(data, (*plain)(j))
+}
+
+// MarshalJSON gives the document as it was received.
+func (j Job) MarshalJSON() ([]byte, error) {
+	type plain Job
+	return j.encode(plain(j))
+}

@@ -1,0 +1,179 @@
+// Package config turns the environment into one validated struct. It owns the
+// names, defaults and bounds of the settings; it opens nothing and connects to
+// nothing.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// RedisEmbedded as BERTH_REDIS_URL runs a Redis inside the process (dev only).
+const RedisEmbedded = "embedded"
+
+// Config is every setting. The comments are the documentation of each.
+type Config struct {
+	// HTTPAddr is where the API listens.
+	HTTPAddr string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080"`
+	// DataDir holds what `berth dev` keeps: the database, the master key, the admin key.
+	DataDir string `env:"DATA_DIR" envDefault:".berth"`
+	// DatabaseURL is sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE.
+	DatabaseURL string `env:"DATABASE_URL"`
+	// RedisURL is redis://[:PASSWORD@]HOST:PORT/DB, rediss:// with TLS, or "embedded".
+	RedisURL string `env:"REDIS_URL"`
+	// DockerHost is the engine that workers drive: unix:///PATH or tcp://HOST:PORT.
+	DockerHost string `env:"DOCKER_HOST"`
+	// HostName names that engine's host; several workers of one host give the same.
+	HostName string `env:"HOST_NAME" envDefault:"local"`
+	// AdvertiseHost is the address that tenants reach instances at.
+	AdvertiseHost string `env:"ADVERTISE_HOST" envDefault:"127.0.0.1"`
+	// BindHost is the host's address that instances' ports are published on. Empty:
+	// loopback if tenants are to use loopback, else every address.
+	BindHost string `env:"BIND_HOST"`
+	// PortRange is what instances' ports are taken from, "LOW-HIGH", inclusive.
+	PortRange string `env:"PORT_RANGE" envDefault:"20000-29999"`
+	// PortQuarantine is how long a freed port rests before somebody else gets it.
+	PortQuarantine time.Duration `env:"PORT_QUARANTINE" envDefault:"2m"`
+	// MasterKey encrypts credentials: base64 of 32 bytes, or the path of a file with
+	// one key a line, the active one first.
+	MasterKey string `env:"MASTER_KEY"`
+	// AdminKey is the operator's API key, or the path of a file that holds it.
+	AdminKey string `env:"ADMIN_KEY"`
+	// ImageMySQL and ImageRedis replace the engines' images; {version} stands for the
+	// version, as in "registry.example/mysql:{version}".
+	ImageMySQL string `env:"IMAGE_MYSQL"`
+	ImageRedis string `env:"IMAGE_REDIS"`
+	// WorkerConcurrency is how many creates one worker process does at once.
+	WorkerConcurrency int `env:"WORKER_CONCURRENCY"`
+	// LeaseTTL is after how long without a sign of life a worker loses its jobs.
+	LeaseTTL time.Duration `env:"LEASE_TTL" envDefault:"10s"`
+	// ShutdownTimeout is how long a stopping process may finish what it has begun,
+	// before it hands it back.
+	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"15s"`
+	// Retention is how long deleted instances, ended jobs and stored answers stay
+	// readable.
+	Retention time.Duration `env:"RETENTION" envDefault:"24h"`
+	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
+	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
+	// Gzip compresses answers.
+	Gzip bool `env:"HTTP_GZIP"`
+	// CORSOrigins are the origins whose pages may call the API; none: no CORS headers.
+	CORSOrigins []string `env:"HTTP_CORS_ORIGINS" envSeparator:","`
+	// LogFormat is text or json.
+	LogFormat string `env:"LOG_FORMAT" envDefault:"text"`
+	// LogLevel is debug, info, warn or error.
+	LogLevel string `env:"LOG_LEVEL" envDefault:"info"`
+
+	PortLow  int        `env:"-"` // from PortRange
+	PortHigh int        `env:"-"`
+	Level    slog.Level `env:"-"` // from LogLevel
+}
+
+// Mode is what a process is going to be; it decides on defaults and on what must
+// be set.
+type Mode int
+
+// The modes.
+const (
+	Dev     Mode = iota // everything in one process
+	API                 // serves HTTP
+	Worker              // runs jobs
+	Migrate             // brings the schema up to date
+)
+
+// Load reads the environment, given as "NAME=value" lines like os.Environ gives.
+// The error names every setting that is wrong, and what it may be.
+func Load(mode Mode, environ []string) (Config, error) {
+	c, err := env.ParseAsWithOptions[Config](env.Options{Prefix: "BERTH_", Environment: env.ToMap(environ)})
+	if err != nil {
+		return Config{}, fmt.Errorf("settings: %w", err)
+	}
+	if mode == Dev {
+		c.devDefaults(environ)
+	}
+	if c.DockerHost == "" {
+		c.DockerHost = "unix:///var/run/docker.sock"
+	}
+	if c.WorkerConcurrency == 0 {
+		c.WorkerConcurrency = max(4, 2*runtime.NumCPU())
+	}
+	if c.BindHost == "" {
+		c.BindHost = "0.0.0.0"
+		if a, err := netip.ParseAddr(c.AdvertiseHost); (err == nil && a.IsLoopback()) || c.AdvertiseHost == "localhost" {
+			c.BindHost = "127.0.0.1"
+		}
+	}
+	return c, c.validate(mode)
+}
+
+func (c *Config) devDefaults(environ []string) {
+	if c.DatabaseURL == "" {
+		c.DatabaseURL = "sqlite://" + filepath.Join(c.DataDir, "berth.db")
+	}
+	if c.RedisURL == "" {
+		c.RedisURL = RedisEmbedded
+	}
+	if _, set := env.ToMap(environ)["BERTH_CALLBACK_ALLOW_PRIVATE"]; !set {
+		c.CallbackAllowPrivate = true // a developer's receiver is on this machine
+	}
+}
+
+func (c *Config) validate(mode Mode) error {
+	var wrong []error
+	check := func(ok bool, name, want string) {
+		if !ok {
+			wrong = append(wrong, fmt.Errorf("BERTH_%s: %s", name, want))
+		}
+	}
+	check(c.DatabaseURL != "", "DATABASE_URL", "must be set: mysql://USER:PASSWORD@HOST:PORT/DATABASE or sqlite://FILE")
+	if mode == API || mode == Worker {
+		check(c.RedisURL != "" && c.RedisURL != RedisEmbedded, "REDIS_URL", "must be set: redis://[:PASSWORD@]HOST:PORT/DB (only `berth dev` has an embedded one)")
+		check(c.MasterKey != "", "MASTER_KEY", "must be set: the output of `openssl rand -base64 32`, or a file that holds it")
+	}
+	if mode == API {
+		check(c.AdminKey != "", "ADMIN_KEY", "must be set: the operator's API key, at least 20 characters, or a file that holds it")
+	}
+	_, _, err := net.SplitHostPort(c.HTTPAddr)
+	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
+	check(c.parsePorts(), "PORT_RANGE", "must be LOW-HIGH, from 1024 to 65535, with LOW not above HIGH")
+	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")
+	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")
+	check(c.ShutdownTimeout >= 0, "SHUTDOWN_TIMEOUT", "must not be negative")
+	check(c.PortQuarantine >= 0, "PORT_QUARANTINE", "must not be negative")
+	check(c.Retention >= time.Minute, "RETENTION", "must be at least 1m")
+	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
+	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")
+	bind, err := netip.ParseAddr(c.BindHost)
+	check(err == nil && bind.IsValid(), "BIND_HOST", "must be an IP address of the host")
+	if len(wrong) > 0 {
+		return fmt.Errorf("settings: %w", errors.Join(wrong...))
+	}
+	return nil
+}
+
+func (c *Config) parsePorts() bool {
+	low, high, ok := strings.Cut(c.PortRange, "-")
+	var err1, err2 error
+	c.PortLow, err1 = strconv.Atoi(strings.TrimSpace(low))
+	c.PortHigh, err2 = strconv.Atoi(strings.TrimSpace(high))
+	return ok && err1 == nil && err2 == nil && c.PortLow >= 1024 && c.PortHigh <= 65535 && c.PortLow <= c.PortHigh
+}
+
+// Host gives the host that this process's worker serves, without its id.
+func (c *Config) Host() provision.Host {
+	return provision.Host{
+		Name: c.HostName, Endpoint: c.DockerHost, Advertise: c.AdvertiseHost, Bind: c.BindHost, PortLow: c.PortLow, PortHigh: c.PortHigh,
+	}
+}

@@ -1,0 +1,145 @@
+package docker
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/pkg/stdcopy"
+)
+
+// One method per API call. Containers that are changed are named by their own id,
+// never by the name, which may belong to another one meanwhile.
+
+func (e *engine) ping(ctx context.Context) error {
+	return e.within(ctx, min(pingLimit, e.limit), "ping", func(ctx context.Context) error {
+		_, err := e.api.Ping(ctx)
+		return err
+	})
+}
+
+func (e *engine) imageThere(ctx context.Context, reference string) error {
+	return e.read(ctx, "look for image "+reference, func(ctx context.Context) error {
+		_, err := e.api.ImageInspect(ctx, reference)
+		return err
+	})
+}
+
+func (e *engine) createVolume(ctx context.Context, options volume.CreateOptions) (v volume.Volume, err error) {
+	err = e.change(ctx, "create volume "+options.Name, func(ctx context.Context) (err error) {
+		v, err = e.api.VolumeCreate(ctx, options)
+		return err
+	})
+	return v, err
+}
+
+func (e *engine) inspectVolume(ctx context.Context, name string) (v volume.Volume, err error) {
+	err = e.read(ctx, "inspect volume "+name, func(ctx context.Context) (err error) {
+		v, err = e.api.VolumeInspect(ctx, name)
+		return err
+	})
+	return v, err
+}
+
+func (e *engine) removeVolume(ctx context.Context, name string) error {
+	return e.change(ctx, "remove volume "+name, func(ctx context.Context) error {
+		return e.api.VolumeRemove(ctx, name, false)
+	})
+}
+
+func (e *engine) listVolumes(ctx context.Context, label string) (volumes []*volume.Volume, err error) {
+	err = e.read(ctx, "list volumes", func(ctx context.Context) error {
+		answer, err := e.api.VolumeList(ctx, volume.ListOptions{Filters: filters.NewArgs(filters.Arg("label", label))})
+		volumes = answer.Volumes
+		return err
+	})
+	return volumes, err
+}
+
+func (e *engine) createContainer(ctx context.Context, s spec) (id string, err error) {
+	err = e.change(ctx, "create container "+s.Name, func(ctx context.Context) error {
+		answer, err := e.api.ContainerCreate(ctx, s.Config, s.HostConfig, nil, nil, s.Name)
+		id = answer.ID
+		return err
+	})
+	return id, err
+}
+
+// copyFiles unpacks the archive in the folder of the container.
+func (e *engine) copyFiles(ctx context.Context, id, folder string, archive []byte) error {
+	return e.change(ctx, "copy files to container "+id, func(ctx context.Context) error {
+		return e.api.CopyToContainer(ctx, id, folder, bytes.NewReader(archive), container.CopyToContainerOptions{})
+	})
+}
+
+func (e *engine) startContainer(ctx context.Context, id string) error {
+	return e.change(ctx, "start container "+id, func(ctx context.Context) error {
+		return e.api.ContainerStart(ctx, id, container.StartOptions{})
+	})
+}
+
+// stopContainer takes no slot: it waits more than it works, and stopping many must
+// not keep others from being created.
+func (e *engine) stopContainer(ctx context.Context, id string, grace time.Duration) error {
+	seconds := wholeSeconds(grace)
+	return e.within(ctx, grace+stopMargin, "stop container "+id, func(ctx context.Context) error {
+		return e.api.ContainerStop(ctx, id, container.StopOptions{Timeout: &seconds})
+	})
+}
+
+func (e *engine) setRestartPolicy(ctx context.Context, id string, policy container.RestartPolicyMode) error {
+	return e.change(ctx, "update container "+id, func(ctx context.Context) error {
+		_, err := e.api.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: policy}})
+		return err
+	})
+}
+
+// removeContainer also ends it, and removes the anonymous volumes that the image
+// asked for.
+func (e *engine) removeContainer(ctx context.Context, id string) error {
+	return e.change(ctx, "remove container "+id, func(ctx context.Context) error {
+		return e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	})
+}
+
+func (e *engine) inspectContainer(ctx context.Context, idOrName string) (c container.InspectResponse, err error) {
+	err = e.read(ctx, "inspect container "+idOrName, func(ctx context.Context) (err error) {
+		c, err = e.api.ContainerInspect(ctx, idOrName)
+		return err
+	})
+	return c, err
+}
+
+func (e *engine) listContainers(ctx context.Context, label string) (all []container.Summary, err error) {
+	err = e.read(ctx, "list containers", func(ctx context.Context) (err error) {
+		all, err = e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", label))})
+		return err
+	})
+	return all, err
+}
+
+// logs writes the last lines of both streams, in the order they came.
+func (e *engine) logs(ctx context.Context, id string, lines int, to io.Writer) error {
+	return e.read(ctx, "read output of container "+id, func(ctx context.Context) error {
+		stream, err := e.api.ContainerLogs(ctx, id, container.LogsOptions{
+			ShowStdout: true, ShowStderr: true, Tail: strconv.Itoa(lines),
+		})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = stream.Close() }()
+		_, err = stdcopy.StdCopy(to, to, stream)
+		return err
+	})
+}
+
+// wholeSeconds rounds up, because to Docker zero means at once.
+func wholeSeconds(d time.Duration) int {
+	return int(math.Ceil(d.Seconds()))
+}

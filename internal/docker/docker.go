@@ -1,0 +1,105 @@
+// Package docker runs instances on Docker engines. It implements
+// provision.Runtimes and provision.Runtime and is the only package that imports
+// the Docker SDK.
+//
+// It owns what an instance is in the terms of Docker: one container and one named
+// volume, both named after the instance's id and labeled with the deployment, the
+// instance and the fencing token of the claim that made them. It knows nothing of
+// engines, jobs, databases or queues.
+//
+// Its layers, from the bottom: engine.go holds the connection to one engine,
+// calls.go has one method per API call (each with a time limit and its errors
+// translated by errors.go), spec.go and files.go map a Workload to Docker's terms
+// without any call, and lifecycle.go decides what to adopt, replace or leave alone.
+package docker
+
+import (
+	"cmp"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Config says how to use the engines of all hosts. Zero values mean the default.
+type Config struct {
+	// Deployment marks what is ours. Things without it are never touched.
+	Deployment string
+	Log        *slog.Logger
+	// CertPath is a folder with ca.pem, cert.pem and key.pem for hosts reached by TCP,
+	// as DOCKER_CERT_PATH; empty: no TLS.
+	CertPath string
+	// Parallel bounds the changing calls at once per host (8).
+	Parallel int
+	// CallLimit is how long one call may take (30 s). Stopping may take its grace
+	// period and 10 s more.
+	CallLimit time.Duration
+	// PullLimit is how long one pull may take (30 min), PullStall how long it may show
+	// no progress (1 min).
+	PullLimit time.Duration
+	PullStall time.Duration
+}
+
+func (c Config) withDefaults() Config {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Parallel = cmp.Or(c.Parallel, 8)
+	c.CallLimit = cmp.Or(c.CallLimit, 30*time.Second)
+	c.PullLimit = cmp.Or(c.PullLimit, 30*time.Minute)
+	c.PullStall = cmp.Or(c.PullStall, time.Minute)
+	return c
+}
+
+// Hosts gives the Runtime of any host. It keeps one client per engine, made when
+// it is first asked for.
+type Hosts struct {
+	config Config
+
+	mu      sync.Mutex
+	closed  bool
+	engines map[string]*engine // by endpoint
+}
+
+var _ provision.Runtimes = (*Hosts)(nil)
+
+// New makes Hosts. It connects to nothing.
+func New(config Config) *Hosts {
+	return &Hosts{config: config.withDefaults(), engines: map[string]*engine{}}
+}
+
+// Runtime gives the runtime of the host. It does not connect; an endpoint that
+// cannot be one fails with CodeHostUnavailable.
+func (h *Hosts) Runtime(host provision.Host) (provision.Runtime, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	name := cmp.Or(host.Name, host.Endpoint)
+	if h.closed {
+		return nil, provision.Errorf(provision.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
+	}
+	e, ok := h.engines[host.Endpoint]
+	if !ok {
+		var err error
+		if e, err = newEngine(name, host.Endpoint, h.config); err != nil {
+			return nil, err
+		}
+		h.engines[host.Endpoint] = e
+	}
+	return &Runtime{engine: e, deployment: h.config.Deployment, log: h.config.Log.With("host", name)}, nil
+}
+
+// Close ends pulls that are under way, waits for them, and closes every client.
+func (h *Hosts) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	var first error
+	for endpoint, e := range h.engines {
+		if err := e.close(); err != nil && first == nil {
+			first = err
+		}
+		delete(h.engines, endpoint)
+	}
+	return first
+}

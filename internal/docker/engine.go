@@ -1,0 +1,123 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/docker/docker/client"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	// pingLimit is short: a ping that takes longer tells as much as one that fails.
+	pingLimit = 5 * time.Second
+	// stopMargin is what a stop may take beyond its grace period.
+	stopMargin = 10 * time.Second
+)
+
+// engine is the connection to one Docker engine.
+type engine struct {
+	name  string // of the host, for messages
+	api   *client.Client
+	limit time.Duration
+	slots chan struct{} // one per changing call under way
+	pulls *pulls
+
+	negotiated  atomic.Bool
+	negotiating chan struct{} // holds one token while somebody negotiates
+}
+
+func newEngine(name, endpoint string, config Config) (*engine, error) {
+	options := []client.Opt{client.WithHost(endpoint), client.WithAPIVersionNegotiation()}
+	if config.CertPath != "" && strings.HasPrefix(endpoint, "tcp://") {
+		options = append(options, client.WithTLSClientConfig(
+			filepath.Join(config.CertPath, "ca.pem"),
+			filepath.Join(config.CertPath, "cert.pem"),
+			filepath.Join(config.CertPath, "key.pem")))
+	}
+	api, err := client.NewClientWithOpts(options...)
+	if err != nil {
+		return nil, provision.Errorf(provision.CodeHostUnavailable, err,
+			"host %s: %q is not the address of a Docker engine (unix:///path or tcp://host:port)", name, endpoint)
+	}
+	e := &engine{
+		name:        name,
+		api:         api,
+		limit:       config.CallLimit,
+		slots:       make(chan struct{}, config.Parallel),
+		negotiating: make(chan struct{}, 1),
+	}
+	e.pulls = newPulls(e, config.PullLimit, config.PullStall)
+	return e, nil
+}
+
+func (e *engine) close() error {
+	e.pulls.close()
+	return e.api.Close()
+}
+
+// read makes one call within the usual time limit.
+func (e *engine) read(ctx context.Context, doing string, call func(context.Context) error) error {
+	return e.within(ctx, e.limit, doing, call)
+}
+
+// change makes one changing call. Only a few run at once per host: an engine under
+// load gets slower with every further one, and then all of them time out.
+func (e *engine) change(ctx context.Context, doing string, call func(context.Context) error) error {
+	select {
+	case e.slots <- struct{}{}:
+		defer func() { <-e.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	}
+	return e.within(ctx, e.limit, doing, call)
+}
+
+// within makes one call that may take as long as given. When the caller's own
+// context ends, its error is given; everything else is translated.
+func (e *engine) within(ctx context.Context, limit time.Duration, doing string, call func(context.Context) error) error {
+	inner, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err := e.negotiate(inner)
+	if err == nil {
+		err = call(inner)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	default:
+		return translate(e.name, doing, err)
+	}
+}
+
+// negotiate agrees on an API version with the engine, once. The SDK would do so
+// by itself, but behind a mutex, where callers queue up for a hung engine one time
+// limit after the other, and with errors ignored.
+func (e *engine) negotiate(ctx context.Context) error {
+	if e.negotiated.Load() {
+		return nil
+	}
+	select {
+	case e.negotiating <- struct{}{}:
+		defer func() { <-e.negotiating }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if e.negotiated.Load() {
+		return nil
+	}
+	ping, err := e.api.Ping(ctx)
+	if err != nil {
+		return err
+	}
+	e.api.NegotiateAPIVersionPing(ping)
+	e.negotiated.Store(true)
+	return nil
+}

@@ -1,0 +1,72 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/client"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// translate turns an error of the Docker SDK into one of the domain. It is the
+// only place that does.
+func translate(host, doing string, err error) *provision.Error {
+	switch {
+	case unanswered(err):
+		return provision.Errorf(provision.CodeHostUnavailable, err,
+			"host %s: the Docker engine does not answer (%s); see that it runs and can be reached", host, doing)
+	case portRefused(err):
+		return provision.Errorf(provision.CodePortRefused, err, "host %s would not give the port", host)
+	case cerrdefs.IsNotFound(err):
+		return provision.Errorf(provision.CodeNotFound, err, "host %s has no such thing (%s)", host, doing)
+	case cerrdefs.IsConflict(err):
+		return provision.Errorf(provision.CodeConflict, err, "host %s: something is in the way (%s)", host, doing)
+	default:
+		return provision.Errorf(provision.CodeInternal, err, "host %s: the Docker engine could not %s: %s", host, doing, words(err))
+	}
+}
+
+// words gives what the engine said: people who see only the message need to know of
+// a full disk. It knows no secrets, since no spec holds one.
+func words(err error) string {
+	return strings.TrimPrefix(err.Error(), "Error response from daemon: ")
+}
+
+// cause gives what a translated error was made from. An error that is given another
+// code keeps only that: with the old code in its chain errors.Is would match both.
+func cause(err error) error {
+	var e *provision.Error
+	if errors.As(err, &e) && e.Err != nil {
+		return e.Err
+	}
+	return err
+}
+
+// unanswered reports whether the engine gave no answer: it is not there, it hangs,
+// it went away in the middle of one, or it is going down.
+func unanswered(err error) bool {
+	var network net.Error
+	return client.IsErrConnectionFailed(err) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &network) ||
+		cerrdefs.IsUnavailable(err)
+}
+
+// portRefused reports whether a start failed because of a host port. Docker says so
+// in words only (an internal error): the first text when one of its own containers
+// has the port, the second when another process has it, the third on Docker Desktop.
+func portRefused(err error) bool {
+	text := err.Error()
+	for _, words := range []string{"port is already allocated", "address already in use", "Ports are not available"} {
+		if strings.Contains(text, words) {
+			return true
+		}
+	}
+	return false
+}

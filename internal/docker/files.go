@@ -1,0 +1,102 @@
+package docker
+
+import (
+	"archive/tar"
+	"bytes"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// folderMode is the mode of the data folder and of folders made for files. What
+// lies there is the server's own business.
+const folderMode = 0o700
+
+// archiveOf gives the workload's files as a tar to be unpacked in its data folder:
+// the folder itself, the folders above each file, and the files, all owned by the
+// workload's user.
+func archiveOf(w provision.Workload) ([]byte, error) {
+	uid, gid, err := userOf(w.User)
+	if err != nil {
+		return nil, err
+	}
+	var buffer bytes.Buffer
+	out := tar.NewWriter(&buffer)
+	put := func(h tar.Header, content string) error {
+		h.Uid, h.Gid, h.Size = uid, gid, int64(len(content))
+		h.Format = tar.FormatPAX
+		if err := out.WriteHeader(&h); err != nil {
+			return fmt.Errorf("pack %s: %w", h.Name, err)
+		}
+		if _, err := out.Write([]byte(content)); err != nil {
+			return fmt.Errorf("pack %s: %w", h.Name, err)
+		}
+		return nil
+	}
+
+	// Docker skips an entry named "." (and copies into a volume only, because all
+	// else is read-only), so the folder is named from its parent: "../data" in /data.
+	root := path.Clean(w.DataPath)
+	if err := put(tar.Header{Typeflag: tar.TypeDir, Name: "../" + path.Base(root) + "/", Mode: folderMode}, ""); err != nil {
+		return nil, err
+	}
+	names, err := relativePaths(w.Files, root)
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range foldersOf(names) {
+		if err := put(tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: folderMode}, ""); err != nil {
+			return nil, err
+		}
+	}
+	for i, name := range names {
+		header := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(w.Files[i].Mode & 0o777)}
+		if err := put(header, w.Files[i].Content.Reveal()); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return nil, fmt.Errorf("pack files: %w", err)
+	}
+	return buffer.Bytes(), nil
+}
+
+// relativePaths gives the paths of the files from the data folder on.
+func relativePaths(files []provision.File, root string) ([]string, error) {
+	names := make([]string, 0, len(files))
+	for _, f := range files {
+		name, below := strings.CutPrefix(path.Clean(f.Path), root+"/")
+		if !below {
+			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s is not below %s", f.Path, root)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// foldersOf gives every folder above the files, outer ones first, each once.
+func foldersOf(names []string) []string {
+	var folders []string
+	for _, name := range names {
+		for folder := path.Dir(name); folder != "."; folder = path.Dir(folder) {
+			folders = append(folders, folder)
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+// userOf reads "uid:gid".
+func userOf(user string) (uid, gid int, err error) {
+	left, right, ok := strings.Cut(user, ":")
+	uid, err1 := strconv.Atoi(left)
+	gid, err2 := strconv.Atoi(right)
+	if !ok || err1 != nil || err2 != nil || uid < 0 || gid < 0 {
+		return 0, 0, provision.Errorf(provision.CodeInternal, nil, `user %q is not "uid:gid" in numbers`, user)
+	}
+	return uid, gid, nil
+}

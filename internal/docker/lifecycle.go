@@ -1,0 +1,316 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	// pollEvery is how often is looked again while Docker finishes what it began.
+	pollEvery = 100 * time.Millisecond
+	// settleWithin is how long Docker may take to let go of a name or a volume.
+	settleWithin = 15 * time.Second
+)
+
+// CreateVolume makes the instance's volume, or finds it there. A volume keeps the
+// labels that it was made with, so one of an earlier claim is as good.
+func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+	v, err := r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+	if err != nil {
+		return err
+	}
+	// Docker answers with the old one where there is one of that name.
+	switch r.stands(v.Labels, w.Instance, w.Fence) {
+	case foreign:
+		return r.inTheWay("volume", v.Name)
+	case newer:
+		return fenced(w.Instance, "volume")
+	default:
+		return nil
+	}
+}
+
+// Create makes the container, with its files in the volume.
+//
+// A crash can come after any line. What is then found under this claim is adopted
+// only if it runs as it was asked to, because only a complete container is ever
+// started; anything else is made anew, which is cheap and needs no mark for
+// "complete" that could itself be missing.
+func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+	s, err := specOf(w, r.deployment)
+	if err != nil {
+		return err
+	}
+	archive, err := archiveOf(w)
+	if err != nil {
+		return err
+	}
+	if err := r.CreateVolume(ctx, w); err != nil {
+		return err
+	}
+	id, err := r.createContainer(ctx, w, s)
+	if err != nil || id == "" {
+		return err
+	}
+	return r.engine.copyFiles(ctx, id, w.DataPath, archive)
+}
+
+// createContainer gives the id of the new container, "" if one was adopted.
+func (r *Runtime) createContainer(ctx context.Context, w provision.Workload, s spec) (string, error) {
+	patience, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	for {
+		adopted, err := r.makeWay(ctx, w, s)
+		if err != nil || adopted {
+			return "", err
+		}
+		id, err := r.engine.createContainer(ctx, s)
+		switch {
+		case err == nil:
+			return id, nil
+		case errors.Is(err, provision.ErrNotFound):
+			return "", provision.Errorf(provision.CodeImageUnavailable, cause(err), "image %s is not on host %s", w.Image, r.engine.name)
+		case !errors.Is(err, provision.ErrConflict):
+			return "", err
+		}
+		// Somebody was faster, or Docker has not let go of the name yet: look again.
+		if pause(patience, pollEvery) != nil {
+			return "", err
+		}
+	}
+}
+
+// makeWay removes what an earlier claim, or an earlier try, has left under the name.
+func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (adopted bool, err error) {
+	c, err := r.engine.inspectContainer(ctx, s.Name)
+	if errors.Is(err, provision.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	switch r.stands(c.Config.Labels, w.Instance, w.Fence) {
+	case foreign:
+		return false, r.inTheWay("container", s.Name)
+	case newer:
+		return false, fenced(w.Instance, "container")
+	case same:
+		if running(c) && c.Config.Labels[labelSpec] == s.digest() {
+			return true, nil
+		}
+	case older:
+	}
+	r.log.DebugContext(ctx, "replacing a container", "instance", w.Instance, "container", c.ID,
+		"fence", c.Config.Labels[labelFence], "state", c.State.Status)
+	return false, r.removeContainer(ctx, c.ID)
+}
+
+// Start starts the instance and reads back where it listens. Whether it keeps
+// running is for Inspect to say: of one that has ended already the ports are given
+// that it was asked to have.
+func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (map[string]int, error) {
+	c, err := r.own(ctx, id, fence)
+	if err != nil {
+		return nil, err
+	}
+	if !c.State.Running {
+		if err := r.engine.startContainer(ctx, c.ID); err != nil {
+			return nil, r.startFailed(ctx, id, c.ID, err)
+		}
+		if c, err = r.engine.inspectContainer(ctx, c.ID); err != nil {
+			return nil, err
+		}
+	}
+	ports, missing := published(c)
+	if len(missing) > 0 {
+		// Engine 29.1 may start a container without its ports (moby 51758).
+		err := provision.Errorf(provision.CodePortRefused, nil, "host %s did not publish %v", r.engine.name, missing)
+		return nil, r.startFailed(ctx, id, c.ID, err)
+	}
+	return ports, nil
+}
+
+// startFailed clears away a container that did not get its ports: its ports cannot
+// be changed any more.
+func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID, id string, err error) error {
+	switch provision.CodeOf(err) {
+	case provision.CodePortRefused:
+		if err := r.removeContainer(ctx, id); err != nil {
+			// Create replaces it anyway.
+			r.log.WarnContext(ctx, "a container without its ports is left", "instance", instance, "container", id, "error", err)
+		}
+		return err
+	case provision.CodeInternal:
+		if ctx.Err() != nil {
+			return err
+		}
+		return provision.Errorf(provision.CodeStartFailed, cause(err), "host %s could not start instance %s: %s",
+			r.engine.name, instance, words(cause(err)))
+	default:
+		return err
+	}
+}
+
+// Settle makes the engine keep the instance running from now on.
+func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+	c, err := r.own(ctx, id, fence)
+	if err != nil {
+		return err
+	}
+	if c.HostConfig.RestartPolicy.Name == container.RestartPolicyUnlessStopped {
+		return nil
+	}
+	return r.engine.setRestartPolicy(ctx, c.ID, container.RestartPolicyUnlessStopped)
+}
+
+// Stop asks the instance to end, and ends it after the grace period.
+func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, grace time.Duration) error {
+	c, err := r.own(ctx, id, fence)
+	if err == nil && c.State.Running { // also while it is between two restarts
+		err = r.engine.stopContainer(ctx, c.ID, grace)
+	}
+	if errors.Is(err, provision.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Remove removes the container and, with data, the volume. It comes back only when
+// the engine says that they are gone. Things of others under these names are not
+// the instance's: it is gone, and they stay.
+func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+	c, err := r.own(ctx, id, fence)
+	if err == nil {
+		err = r.removeContainer(ctx, c.ID)
+	}
+	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+		return err
+	}
+	if !data {
+		return nil
+	}
+	return r.removeVolume(ctx, id, fence)
+}
+
+// removeContainer comes back when the engine knows no such container any more.
+func (r *Runtime) removeContainer(ctx context.Context, id string) error {
+	for {
+		err := r.engine.removeContainer(ctx, id)
+		// A conflict: somebody else's removal is under way.
+		if err != nil && !errors.Is(err, provision.ErrNotFound) && !errors.Is(err, provision.ErrConflict) {
+			return err
+		}
+		_, err = r.engine.inspectContainer(ctx, id)
+		if errors.Is(err, provision.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, pollEvery); err != nil {
+			return fmt.Errorf("wait until container %s is gone: %w", id, err)
+		}
+	}
+}
+
+func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fence int64) error {
+	patience, cancel := context.WithTimeout(ctx, settleWithin)
+	defer cancel()
+	for {
+		v, err := r.engine.inspectVolume(ctx, nameOf(id))
+		if errors.Is(err, provision.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch r.stands(v.Labels, id, fence) {
+		case foreign:
+			return nil
+		case newer:
+			return fenced(id, "volume")
+		}
+		err = r.engine.removeVolume(ctx, v.Name)
+		switch {
+		case err == nil, errors.Is(err, provision.ErrNotFound):
+			continue // and have it confirmed
+		case !errors.Is(err, provision.ErrConflict):
+			return err
+		}
+		// In use: by a container that is on its way out, or one that somebody has attached.
+		if pause(patience, pollEvery) != nil {
+			return provision.Errorf(provision.CodeInternal, cause(err),
+				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)
+		}
+	}
+}
+
+// own finds the instance's container for a claim: CodeNotFound when there is none
+// of ours, CodeFenced when it was made under a newer claim. One of an older claim
+// is for the newest claim to use.
+func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64) (container.InspectResponse, error) {
+	c, err := r.engine.inspectContainer(ctx, nameOf(id))
+	if err != nil {
+		return c, err
+	}
+	switch r.stands(c.Config.Labels, id, fence) {
+	case foreign:
+		return c, provision.Errorf(provision.CodeNotFound, nil,
+			"host %s has no container of instance %s (%s is not Berth's)", r.engine.name, id, nameOf(id))
+	case newer:
+		return c, fenced(id, "container")
+	default:
+		return c, nil
+	}
+}
+
+func (r *Runtime) inTheWay(kind, name string) error {
+	return provision.Errorf(provision.CodeInternal, nil,
+		"host %s has a %s named %s that is not of this deployment (label %s=%s); it was left alone: remove or rename it",
+		r.engine.name, kind, name, labelDeployment, r.deployment)
+}
+
+// running leaves out a container that waits between two restarts.
+func running(c container.InspectResponse) bool { return c.State.Running && !c.State.Restarting }
+
+// published gives the host's ports by name, and which ones are missing. Of a
+// container that does not run the ports are given that it was asked to have.
+func published(c container.InspectResponse) (ports map[string]int, missing []string) {
+	ports = map[string]int{}
+	for name, want := range portsOf(c.Config.Labels) {
+		if !running(c) {
+			ports[name] = want.host
+			continue
+		}
+		found := 0
+		for _, binding := range c.NetworkSettings.Ports[tcp(want.container)] {
+			if port, err := strconv.Atoi(binding.HostPort); err == nil && (port == want.host || want.host == 0) {
+				found = port
+			}
+		}
+		if found == 0 {
+			missing = append(missing, fmt.Sprintf("port %d as %s", want.host, name))
+			continue
+		}
+		ports[name] = found
+	}
+	return ports, missing
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,86 @@
+package docker
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// The labels of containers and volumes. They never change after creation.
+const (
+	labelDeployment = "berth.deployment"
+	labelInstance   = "berth.instance"
+	labelFence      = "berth.fence"
+	labelTenant     = "berth.tenant"
+	labelEngine     = "berth.engine"
+	// labelSpec is a digest of how the container was asked to be, without its files.
+	labelSpec = "berth.spec"
+	// labelPort and the port's name: "18001:6379", the host's port and the container's.
+	labelPort = "berth.port."
+)
+
+// nameOf gives the name of the instance's container, and of its volume.
+func nameOf(id provision.InstanceID) string { return "berth-" + string(id) }
+
+// standing is how a thing found on a host relates to who asks.
+type standing int
+
+const (
+	foreign standing = iota // not of this deployment and instance: never touched
+	older                   // made under an earlier claim
+	same                    // made under this claim
+	newer                   // made under a later claim: whoever asks has lost the lease
+)
+
+// stands compares what a thing's labels say with who asks.
+func (r *Runtime) stands(labels map[string]string, id provision.InstanceID, fence int64) standing {
+	made, err := strconv.ParseInt(labels[labelFence], 10, 64)
+	switch {
+	case err != nil || labels[labelDeployment] != r.deployment || labels[labelInstance] != string(id):
+		return foreign
+	case made < fence:
+		return older
+	case made > fence:
+		return newer
+	default:
+		return same
+	}
+}
+
+// labelsOf gives the labels of everything that is made for the workload.
+func labelsOf(w provision.Workload, deployment string) map[string]string {
+	return map[string]string{
+		labelDeployment: deployment,
+		labelInstance:   string(w.Instance),
+		labelFence:      strconv.FormatInt(w.Fence, 10),
+		labelTenant:     string(w.Tenant),
+		labelEngine:     w.Engine,
+	}
+}
+
+// boundPort is a port of the container and the port of the host that it was asked
+// to be published on.
+type boundPort struct{ host, container int }
+
+// portsOf reads the ports back from a container's labels, by name.
+func portsOf(labels map[string]string) map[string]boundPort {
+	ports := map[string]boundPort{}
+	for key, value := range labels {
+		name, ok := strings.CutPrefix(key, labelPort)
+		if !ok {
+			continue
+		}
+		left, right, _ := strings.Cut(value, ":")
+		host, err1 := strconv.Atoi(left)
+		inside, err2 := strconv.Atoi(right)
+		if err1 == nil && err2 == nil {
+			ports[name] = boundPort{host, inside}
+		}
+	}
+	return ports
+}
+
+func fenced(id provision.InstanceID, what string) *provision.Error {
+	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+}

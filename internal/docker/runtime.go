@@ -1,0 +1,160 @@
+package docker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// outputLimit bounds what Output gives, in bytes.
+const outputLimit = 64 << 10
+
+// Runtime runs the instances of one deployment on one Docker engine.
+type Runtime struct {
+	engine     *engine
+	deployment string
+	log        *slog.Logger
+}
+
+var _ provision.Runtime = (*Runtime)(nil)
+
+// Ping reports whether the engine answers.
+func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
+
+// anyFence is above every fence: for those who only look.
+const anyFence = int64(^uint64(0) >> 1)
+
+// Inspect says what is there of the instance.
+func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provision.Unit, error) {
+	c, err := r.own(ctx, id, anyFence)
+	if err != nil {
+		return provision.Unit{}, err
+	}
+	v, err := r.engine.inspectVolume(ctx, nameOf(id))
+	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+		return provision.Unit{}, err
+	}
+	ports, _ := published(c)
+	return provision.Unit{
+		Instance:  id,
+		Fence:     fenceOf(c.Config.Labels),
+		Running:   running(c),
+		ExitCode:  c.State.ExitCode,
+		OOMKilled: c.State.OOMKilled,
+		Ports:     ports,
+		Volume:    err == nil && r.stands(v.Labels, id, anyFence) != foreign,
+	}, nil
+}
+
+// List gives everything of the deployment on the host, ordered by instance: one
+// call for the containers, one for the volumes. It does not know OOMKilled.
+func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
+	ours := labelDeployment + "=" + r.deployment
+	containers, err := r.engine.listContainers(ctx, ours)
+	if err != nil {
+		return nil, err
+	}
+	volumes, err := r.engine.listVolumes(ctx, ours)
+	if err != nil {
+		return nil, err
+	}
+	units := map[provision.InstanceID]provision.Unit{}
+	for _, c := range containers {
+		if id := instanceOf(c.Labels); id != "" {
+			units[id] = unitOf(id, c)
+		}
+	}
+	for _, v := range volumes {
+		id := instanceOf(v.Labels)
+		if id == "" {
+			continue
+		}
+		u, ok := units[id]
+		if !ok {
+			u = provision.Unit{Instance: id, Fence: fenceOf(v.Labels)}
+		}
+		u.Volume = true
+		units[id] = u
+	}
+	return slices.SortedFunc(maps.Values(units), func(a, b provision.Unit) int { return cmp.Compare(a.Instance, b.Instance) }), nil
+}
+
+// Output gives the last lines that the instance wrote, at most 64 KiB of them.
+func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int) (string, error) {
+	c, err := r.own(ctx, id, anyFence)
+	if err != nil || lines <= 0 {
+		return "", err
+	}
+	var last tail
+	if err := r.engine.logs(ctx, c.ID, lines, &last); err != nil {
+		return "", err
+	}
+	return last.String(), nil
+}
+
+func instanceOf(labels map[string]string) provision.InstanceID {
+	return provision.InstanceID(labels[labelInstance])
+}
+
+func fenceOf(labels map[string]string) int64 {
+	fence, _ := strconv.ParseInt(labels[labelFence], 10, 64)
+	return fence
+}
+
+func unitOf(id provision.InstanceID, c container.Summary) provision.Unit {
+	u := provision.Unit{
+		Instance: id,
+		Fence:    fenceOf(c.Labels),
+		Running:  c.State == container.StateRunning || c.State == container.StatePaused,
+		ExitCode: exitCodeOf(c.Status),
+		Ports:    map[string]int{},
+	}
+	for name, want := range portsOf(c.Labels) {
+		if !u.Running {
+			u.Ports[name] = want.host
+			continue
+		}
+		for _, p := range c.Ports {
+			if int(p.PrivatePort) == want.container && p.PublicPort != 0 {
+				u.Ports[name] = int(p.PublicPort)
+			}
+		}
+	}
+	return u
+}
+
+// exitStatus is how a list of containers tells the exit code: "Exited (3) 2 minutes
+// ago". The list has no field for it, and one more call for each container is what
+// List is there to save.
+var exitStatus = regexp.MustCompile(`^(?:Exited|Restarting) \((-?\d+)\)`)
+
+func exitCodeOf(status string) int {
+	found := exitStatus.FindStringSubmatch(status)
+	if found == nil {
+		return 0
+	}
+	code, _ := strconv.Atoi(found[1])
+	return code
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ kept []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	if over := len(t.kept) - outputLimit; over > 0 {
+		t.kept = append(t.kept[:0], t.kept[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.kept) }

@@ -1,0 +1,153 @@
+package docker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/go-connections/nat"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// spec is a workload in Docker's terms. It holds no secret: all of it can be read
+// with docker inspect.
+type spec struct {
+	Name       string
+	Config     *container.Config
+	HostConfig *container.HostConfig
+}
+
+// digest tells two specs apart.
+func (s spec) digest() string { return s.Config.Labels[labelSpec] }
+
+// volumeOf maps a workload to its volume.
+func volumeOf(w provision.Workload, deployment string) volume.CreateOptions {
+	return volume.CreateOptions{Name: nameOf(w.Instance), Driver: "local", Labels: labelsOf(w, deployment)}
+}
+
+// specOf maps a workload to its container.
+func specOf(w provision.Workload, deployment string) (spec, error) {
+	if len(w.Command) == 0 || w.DataPath == "" {
+		return spec{}, provision.Errorf(provision.CodeInternal, nil, "the workload of %s has no command or no data path", w.Instance)
+	}
+	exposed, bindings := portsFor(w)
+	stopTimeout := wholeSeconds(w.StopGrace)
+	s := spec{
+		Name: nameOf(w.Instance),
+		Config: &container.Config{
+			Hostname:     hostname(w),
+			Image:        w.Image,
+			User:         w.User,
+			Entrypoint:   w.Command[:1],
+			Cmd:          w.Command[1:],
+			ExposedPorts: exposed,
+			Labels:       containerLabels(w, deployment),
+			StopTimeout:  &stopTimeout,
+			// Berth probes from outside, with the tenant's credentials. The image's own
+			// check would run as often again, with none.
+			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
+		},
+		HostConfig: hostConfig(w, deployment, bindings),
+	}
+	digest, err := digestOf(s)
+	if err != nil {
+		return spec{}, err
+	}
+	s.Config.Labels[labelSpec] = digest
+	return s, nil
+}
+
+func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *container.HostConfig {
+	init, pids := true, w.PidsLimit
+	h := &container.HostConfig{
+		Resources: container.Resources{
+			Memory:     w.Resources.MemoryBytes,
+			MemorySwap: w.Resources.MemoryBytes, // memory and swap together: no swap
+			NanoCPUs:   w.Resources.CPUMillis * 1_000_000,
+		},
+		Mounts: []mount.Mount{{
+			Type:   mount.TypeVolume,
+			Source: nameOf(w.Instance),
+			Target: w.DataPath,
+			// Should the volume vanish between its creation and the container's, Docker
+			// makes it anew: then it must be found as ours.
+			VolumeOptions: &mount.VolumeOptions{Labels: labelsOf(w, deployment)},
+		}},
+		Tmpfs:          tmpfs(w.Scratch),
+		PortBindings:   bindings,
+		ReadonlyRootfs: true,
+		CapDrop:        []string{"ALL"},
+		SecurityOpt:    []string{"no-new-privileges"},
+		// Settle changes it once the instance is known to be usable: until then a
+		// server that ends must stay ended, so that its exit code can be read.
+		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
+		Init:          &init,
+		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
+	}
+	if pids > 0 {
+		h.PidsLimit = &pids
+	}
+	return h
+}
+
+func portsFor(w provision.Workload) (nat.PortSet, nat.PortMap) {
+	// To Docker an empty address means every interface; nobody should get that by
+	// leaving something out.
+	bind := w.Bind
+	if bind == "" {
+		bind = "127.0.0.1"
+	}
+	exposed, bindings := nat.PortSet{}, nat.PortMap{}
+	for _, p := range w.Ports {
+		port := tcp(p.Container)
+		exposed[port] = struct{}{}
+		bindings[port] = append(bindings[port], nat.PortBinding{HostIP: bind, HostPort: strconv.Itoa(p.Host)})
+	}
+	return exposed, bindings
+}
+
+func tcp(port int) nat.Port { return nat.Port(strconv.Itoa(port) + "/tcp") }
+
+func containerLabels(w provision.Workload, deployment string) map[string]string {
+	labels := labelsOf(w, deployment)
+	for _, p := range w.Ports {
+		labels[labelPort+p.Name] = fmt.Sprintf("%d:%d", p.Host, p.Container)
+	}
+	return labels
+}
+
+func tmpfs(scratch map[string]int64) map[string]string {
+	mounts := map[string]string{}
+	for path, size := range scratch {
+		mounts[path] = fmt.Sprintf("rw,noexec,nosuid,nodev,mode=1777,size=%d", size)
+	}
+	return mounts
+}
+
+// hostname gives a short name that is a valid host name whatever the id looks
+// like; the end of a ULID is its random part.
+func hostname(w provision.Workload) string {
+	letters := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(string(w.Instance)))
+	return "berth-" + letters[max(0, len(letters)-8):]
+}
+
+func digestOf(s spec) (string, error) {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return "", fmt.Errorf("encode container spec: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8]), nil
+}

@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os/exec"
+	"path"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// unit runs a workload by plain Docker commands, under the restrictions that the real
+// runtime sets: read-only, no capabilities, no new privileges, not root.
+type unit struct {
+	t         *testing.T
+	engine    provision.Engine
+	inst      provision.Instance
+	cred      provision.Credentials
+	work      provision.Workload
+	container string
+}
+
+const howToGet = "run scripts/docker.sh and scripts/images.sh"
+
+// cryptoGenerator makes real passwords.
+type cryptoGenerator struct{}
+
+func (cryptoGenerator) Password(n int) provision.Secret {
+	return provision.NewSecret((rand.Text() + rand.Text())[:n])
+}
+func (cryptoGenerator) SigningSecret() provision.Secret { return provision.Secret{} }
+
+// docker runs a command and fails the test where it fails.
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := tryDocker(nil, args...)
+	if err != nil {
+		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func tryDocker(stdin []byte, args ...string) (string, error) {
+	cmd := exec.Command("docker", args...) //nolint:gosec // a test with its own arguments
+	cmd.Stdin = bytes.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+// localImage gives the first image that is here.
+func localImage(t *testing.T, images []string) string {
+	t.Helper()
+	if out, err := tryDocker(nil, "version", "--format", "{{.Server.Version}}"); err != nil {
+		t.Fatalf("no Docker engine answers (%s); %s", out, howToGet)
+	}
+	for _, image := range images {
+		if _, err := tryDocker(nil, "image", "inspect", image); err == nil {
+			return image
+		}
+	}
+	t.Fatalf("none of %v is here; %s", images, howToGet)
+	return ""
+}
+
+// create makes everything but does not start it.
+func create(t *testing.T, name, version, plan string, given map[string]any) *unit {
+	t.Helper()
+	e := find(t, name)
+	u := &unit{t: t, engine: e, inst: instance(t, e, version, plan, given)}
+	v, _ := e.Describe().Version(version)
+	image := localImage(t, v.Images)
+	u.inst.Port = freePort(t)
+	u.cred = e.NewCredentials(u.inst, cryptoGenerator{})
+	var err error
+	if u.work, err = e.Workload(u.inst, u.cred); err != nil {
+		t.Fatal(err)
+	}
+	volume := docker(t, "volume", "create")
+	t.Cleanup(func() { _, _ = tryDocker(nil, "volume", "rm", volume) })
+
+	r := u.work.Resources
+	args := []string{
+		"create", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
+		"--volume", volume + ":" + u.work.DataPath, "--memory", fmt.Sprint(r.MemoryBytes), "--memory-swap", fmt.Sprint(r.MemoryBytes),
+		"--cpus", fmt.Sprintf("%.3f", float64(r.CPUMillis)/1000), "--pids-limit", fmt.Sprint(u.work.PidsLimit),
+		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Port, u.work.Ports[0].Container),
+		"--entrypoint", u.work.Command[0],
+	}
+	for at, bytes := range u.work.Scratch {
+		args = append(args, "--tmpfs", fmt.Sprintf("%s:size=%d,mode=1777", at, bytes))
+	}
+	u.container = docker(t, append(append(args, image), u.work.Command[1:]...)...)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(tryDocker(nil, "inspect", "--format", "{{json .State}}", u.container))
+			t.Log(u.logs())
+		}
+		_, _ = tryDocker(nil, "rm", "--force", u.container)
+	})
+	if out, err := tryDocker(archive(t, u.work), "cp", "-", u.container+":"+u.work.DataPath); err != nil {
+		t.Fatalf("docker cp: %v: %s", err, out)
+	}
+	return u
+}
+
+// archive packs the files below DataPath, with the folders they are in and DataPath
+// itself, as serverUser's.
+func archive(t *testing.T, w provision.Workload) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	tw := tar.NewWriter(&b)
+	add := func(h tar.Header, content string) {
+		h.Uid, h.Gid, h.Size = 999, 999, int64(len(content))
+		if err := tw.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tw.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := map[string]bool{}
+	for _, f := range w.Files {
+		name := "." + strings.TrimPrefix(f.Path, w.DataPath)
+		for _, dir := range []string{".", path.Dir(name)} {
+			if !made[dir] {
+				made[dir] = true
+				add(tar.Header{Typeflag: tar.TypeDir, Name: dir + "/", Mode: 0o755}, "")
+			}
+		}
+		add(tar.Header{Name: name, Mode: int64(f.Mode)}, f.Content.Reveal())
+	}
+	if err := tw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// deploy creates and starts, waits until it can be used, and says how long it took.
+func deploy(t *testing.T, name, version, plan string, given map[string]any) *unit {
+	t.Helper()
+	u := create(t, name, version, plan, given)
+	began := time.Now()
+	u.start()
+	u.ready()
+	t.Logf("%s %s %s: start to usable %s", name, version, plan, time.Since(began).Round(time.Millisecond))
+	return u
+}
+
+func (u *unit) start() { u.t.Helper(); docker(u.t, "start", u.container) }
+
+// stop ends it as the runtime would, and says with which exit code.
+func (u *unit) stop() string {
+	u.t.Helper()
+	docker(u.t, "stop", "--time", fmt.Sprint(int(u.work.StopGrace.Seconds())), u.container)
+	return docker(u.t, "inspect", "--format", "{{.State.ExitCode}}", u.container)
+}
+
+func (u *unit) logs() string {
+	out, _ := tryDocker(nil, "logs", "--tail", "40", u.container)
+	return out
+}
+
+// exec runs a command inside, and gives what it wrote, and whether it failed.
+func (u *unit) exec(args ...string) (string, error) {
+	return tryDocker(nil, append([]string{"exec", u.container}, args...)...)
+}
+
+// has reports whether a path is there, whether it runs or not.
+func (u *unit) has(name string) bool {
+	_, err := tryDocker(nil, "cp", u.container+":"+name, "-")
+	return err == nil
+}
+
+func (u *unit) probe() error {
+	ctx, cancel := context.WithTimeout(u.t.Context(), 5*time.Second)
+	defer cancel()
+	return u.engine.Probe(ctx, u.inst, u.cred)
+}
+
+// ready probes until it succeeds.
+func (u *unit) ready() {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := u.probe()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			u.t.Fatalf("not usable after a minute: %v", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// refusesWrongPassword tries one, and looks at what the error says.
+func (u *unit) refusesWrongPassword() {
+	u.t.Helper()
+	wrong := u.cred
+	wrong.Password = provision.NewSecret("WrongSecret0123456789")
+	err := u.engine.Probe(u.t.Context(), u.inst, wrong)
+	if provision.CodeOf(err) != provision.CodeProbeFailed {
+		u.t.Errorf("a wrong password gave %v", err)
+		return
+	}
+	if !strings.Contains(err.Error(), "logging in") || strings.Contains(err.Error(), "WrongSecret") {
+		u.t.Errorf("the error is %v", err)
+	}
+}
+
+// hidesSecrets looks for the passwords where anybody with Docker can see.
+func (u *unit) hidesSecrets() {
+	u.t.Helper()
+	seen := docker(u.t, "inspect", u.container) + u.logs()
+	for _, s := range []provision.Secret{u.cred.Password, u.cred.AdminPassword} {
+		if !s.Empty() && strings.Contains(seen, s.Reveal()) {
+			u.t.Error("docker inspect or docker logs shows a password")
+		}
+	}
+}
+
+// freePort finds one that nobody listens on.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		n, err := rand.Int(rand.Reader, big.NewInt(1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := 19000 + int(n.Int64())
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return port
+		}
+	}
+	t.Fatal(errors.New("no free port from 19000 to 19999"))
+	return 0
+}

@@ -1,0 +1,172 @@
+package engine
+
+import (
+	_ "embed"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	mysqlName  = "mysql"
+	mysqlPort  = 3306
+	mysqlHome  = "/var/lib/mysql"
+	mysqlStart = mysqlHome + "/conf/start.sh"
+)
+
+// mysqlBig is the memory from which on the server can afford performance_schema, and
+// native asynchronous I/O, of which a host has only so much (fs.aio-max-nr).
+const mysqlBig = giB
+
+var (
+	//go:embed mysql/my.cnf.tmpl
+	mysqlConfigText string
+	//go:embed mysql/init.sql.tmpl
+	mysqlInitText string
+	//go:embed mysql/start.sh
+	mysqlStartScript string
+
+	mysqlConfig = parse("my.cnf", mysqlConfigText)
+	mysqlInit   = parse("init.sql", mysqlInitText)
+)
+
+// mysqlEngine gives a tenant a MySQL server with one database, and a user with all
+// rights on that database and none elsewhere.
+type mysqlEngine struct{ info provision.EngineInfo }
+
+func newMySQL(imageTemplate string) mysqlEngine {
+	e := mysqlEngine{provision.EngineInfo{
+		Name: mysqlName, Title: "MySQL",
+		Description: "A MySQL server with a database of your own.",
+		Versions:    versions(mysqlName, imageTemplate, "9.7"),
+		Plans: []provision.Plan{
+			{
+				Name: "small", Description: "1 CPU, 512 MiB of memory, 10 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 10 * giB},
+			},
+			{
+				Name: "medium", Description: "2 CPUs, 1 GiB of memory, 20 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: giB, DiskBytes: 20 * giB},
+			},
+			{
+				Name: "large", Description: "4 CPUs, 4 GiB of memory, 50 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 4000, MemoryBytes: 4 * giB, DiskBytes: 50 * giB},
+			},
+		},
+		Limits: provision.ResourceLimits{
+			Min: provision.Resources{CPUMillis: 250, MemoryBytes: 384 * miB, DiskBytes: giB},
+			Max: provision.Resources{CPUMillis: 32000, MemoryBytes: 128 * giB, DiskBytes: 4096 * giB},
+		},
+		Parameters: mysqlParameters(),
+	}}
+	e.info.Parameters = withDefaults(e.info.Parameters, e.Complete(nil, e.info.Plans[0].Resources))
+	return e
+}
+
+// Describe gives what MySQL offers.
+func (e mysqlEngine) Describe() provision.EngineInfo { return e.info }
+
+// NewCredentials names the user and the database after the instance.
+func (mysqlEngine) NewCredentials(inst provision.Instance, gen provision.Generator) provision.Credentials {
+	name := identifier(inst.Name)
+	return provision.Credentials{
+		Username: name, Password: gen.Password(passwordLength), Database: name,
+		AdminPassword: gen.Password(passwordLength),
+	}
+}
+
+// Workload runs mysqld by a script that first makes the data directory. What accounts
+// and rights there are is said anew at every start, before the server answers anybody.
+func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credentials) (provision.Workload, error) {
+	w, err := workload(e.info, inst)
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	config, err := renderMySQLConfig(inst)
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	accounts, err := renderMySQLInit(inst, cred)
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	w.Command = []string{"/bin/sh", mysqlStart}
+	w.PidsLimit = inst.Parameters.Int(paramMaxConnections) + 128 // a thread for each connection, and the server's own
+	w.Ports = []provision.PortBinding{{Name: mysqlName, Container: mysqlPort}}
+	w.DataPath = mysqlHome
+	w.Scratch = map[string]int64{"/tmp": 16 * miB} // the socket
+	w.Files = []provision.File{
+		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: provision.NewSecret(config)},
+		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: provision.NewSecret(accounts)},
+		{Path: mysqlStart, Mode: 0o440, Content: provision.NewSecret(mysqlStartScript)},
+	}
+	w.StopGrace = time.Minute
+	return w, nil
+}
+
+// Connection says how to connect.
+func (mysqlEngine) Connection(inst provision.Instance, cred provision.Credentials) provision.Connection {
+	uri := url.URL{
+		Scheme: "mysql", User: url.UserPassword(cred.Username, cred.Password.Reveal()),
+		Host: hostPort(inst), Path: "/" + cred.Database,
+	}
+	// It was rendered from the same instance before it was started.
+	config, _ := renderMySQLConfig(inst)
+	return provision.Connection{
+		Host: inst.Address, Port: inst.Port,
+		Username: cred.Username, Password: cred.Password, Database: cred.Database,
+		URI: provision.NewSecret(uri.String()),
+		CLI: provision.NewSecret(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s %s",
+			inst.Address, inst.Port, cred.Username, cred.Password.Reveal(), cred.Database)),
+		File: provision.ConfigFile{Name: "my.cnf", Content: config},
+	}
+}
+
+func renderMySQLConfig(inst provision.Instance) (string, error) {
+	p, mem := inst.Parameters, inst.Resources.MemoryBytes
+	return render(mysqlConfig, map[string]any{
+		"Charset": p.String(paramCharset), "Collation": p.String(paramCollation),
+		"BinlogFormat": p.String(paramBinlogFormat), "MaxConnections": p.Int(paramMaxConnections),
+		"LockWaitTimeout": p.Int(paramLockWaitTimeout), "WaitTimeout": p.Int(paramWaitTimeout),
+		"BufferPool": bufferPool(mem),
+		"RedoLog":    clamp(mem/16/miB*miB, 32*miB, giB),
+		"LogBuffer":  clamp(mem/64/miB*miB, 8*miB, 64*miB),
+		"TempTables": clamp(mem/16/miB*miB, 16*miB, giB),
+		"TableCache": clamp(mem/miB, 400, 4000),
+		"Big":        mem >= mysqlBig,
+	})
+}
+
+// bufferPool gives InnoDB the more of the memory, the less the server's own needs
+// weigh in it.
+func bufferPool(mem int64) int64 {
+	switch {
+	case mem < giB:
+		return mem / 4 / miB * miB
+	case mem < 4*giB:
+		return mem * 3 / 8 / miB * miB
+	default:
+		return mem / 2 / miB * miB
+	}
+}
+
+// renderMySQLInit gives the statements that mysqld runs at every start. They bring any
+// state to the wanted one: the instance's accounts and no others.
+func renderMySQLInit(inst provision.Instance, cred provision.Credentials) (string, error) {
+	for what, value := range map[string]string{
+		"user name": cred.Username, "database name": cred.Database,
+		"password": cred.Password.Reveal(), "administrator's password": cred.AdminPassword.Reveal(),
+		"charset": inst.Parameters.String(paramCharset), "collation": inst.Parameters.String(paramCollation),
+	} {
+		if err := checkPlain(what, value); err != nil {
+			return "", err
+		}
+	}
+	return render(mysqlInit, map[string]any{
+		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
+		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),
+		"Charset": inst.Parameters.String(paramCharset), "Collation": inst.Parameters.String(paramCollation),
+	})
+}

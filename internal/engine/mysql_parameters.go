@@ -1,0 +1,149 @@
+package engine
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// The parameters of MySQL, named as MySQL names them but for the first two.
+const (
+	paramCharset         = "charset"
+	paramCollation       = "collation"
+	paramBinlogFormat    = "binlog_format"
+	paramMaxConnections  = "max_connections"
+	paramLockWaitTimeout = "innodb_lock_wait_timeout"
+	paramWaitTimeout     = "wait_timeout"
+)
+
+// Bounds of max_connections whatever the size.
+const (
+	minConnections = 5
+	maxConnections = 10000
+)
+
+// Connections by memory: an idle connection takes about a quarter of a MiB, one that
+// works several.
+const (
+	memoryPerConnection = miB     // most connections that are accepted: memory by this
+	memoryPerDefault    = 5 * miB // connections without a wish: memory by this
+)
+
+// charset is a character set with its collations, the default first.
+type charset struct {
+	Name       string
+	Collations []string
+}
+
+// charsets lists them as MySQL 9.7 has them (SHOW COLLATION): a line for each pair of
+// charset and collation, the default collation before the others.
+//
+//go:embed mysql/charsets.txt
+var charsetLines string
+
+var charsets = parseCharsets(charsetLines)
+
+func parseCharsets(lines string) []charset {
+	var list []charset
+	for line := range strings.Lines(lines) {
+		name, collation, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if len(list) == 0 || list[len(list)-1].Name != name {
+			list = append(list, charset{Name: name})
+		}
+		last := &list[len(list)-1]
+		last.Collations = append(last.Collations, collation)
+	}
+	return list
+}
+
+func charsetNamed(name string) (charset, bool) {
+	for _, c := range charsets {
+		if c.Name == name {
+			return c, true
+		}
+	}
+	return charset{}, false
+}
+
+// charsetOf gives the charset that a collation belongs to; its name begins with it.
+func charsetOf(collation string) string {
+	name, _, _ := strings.Cut(collation, "_")
+	return name
+}
+
+func mysqlParameters() []provision.Parameter {
+	names, collations := []string{}, []string{}
+	for _, c := range charsets {
+		names = append(names, c.Name)
+		collations = append(collations, c.Collations...)
+	}
+	return []provision.Parameter{
+		{
+			Name: paramCharset, Type: provision.TypeString, Enum: names,
+			Description: "Character set of the server and of the database. Without it, the one that the collation belongs to.",
+		},
+		{
+			Name: paramCollation, Type: provision.TypeString, Enum: collations,
+			Description: "Collation of the server and of the database; must belong to the charset. Without it, the charset's default.",
+		},
+		{
+			Name: paramBinlogFormat, Type: provision.TypeString, Enum: []string{"ROW", "STATEMENT", "MIXED"},
+			Description: "How changes are written to the binary log.",
+		},
+		{
+			Name: paramMaxConnections, Type: provision.TypeInteger, Min: minConnections, Max: maxConnections,
+			Description: "Most connections at once; at most one for each MiB of the instance's memory.",
+		},
+		{
+			Name: paramLockWaitTimeout, Type: provision.TypeInteger, Min: 1, Max: 3600,
+			Description: "Seconds that a transaction waits for a row lock.",
+		},
+		{
+			Name: paramWaitTimeout, Type: provision.TypeInteger, Min: 30, Max: 31536000,
+			Description: "Seconds after which an idle connection is closed.",
+		},
+	}
+}
+
+// Complete gives every parameter a value. The collation follows the charset and the
+// charset the collation, where only one of them is given.
+func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources) provision.Parameters {
+	cs := charsets[0]
+	if wanted, ok := charsetNamed(given.String(paramCharset)); ok {
+		cs = wanted
+	} else if wanted, ok := charsetNamed(charsetOf(given.String(paramCollation))); ok {
+		cs = wanted
+	}
+	return overlay(provision.Parameters{
+		paramCharset:         cs.Name,
+		paramCollation:       cs.Collations[0],
+		paramBinlogFormat:    "ROW",
+		paramMaxConnections:  clamp(size.MemoryBytes/memoryPerDefault, minConnections, 2000),
+		paramLockWaitTimeout: int64(50),
+		paramWaitTimeout:     int64(28800),
+	}, given)
+}
+
+// Check finds a collation of another charset, and more connections than the memory is
+// good for.
+func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
+	var wrong []provision.FieldError
+	name, collation := p.String(paramCharset), p.String(paramCollation)
+	if charsetOf(collation) != name {
+		wrong = append(wrong, provision.FieldError{
+			Field: "parameters." + paramCollation,
+			Message: fmt.Sprintf("%s does not belong to charset %s, whose collations begin with %s_; leave it out for the default",
+				collation, name, name),
+		})
+	}
+	most := clamp(size.MemoryBytes/memoryPerConnection, minConnections, maxConnections)
+	if size.MemoryBytes > 0 && p.Int(paramMaxConnections) > most {
+		wrong = append(wrong, provision.FieldError{
+			Field:   "parameters." + paramMaxConnections,
+			Message: fmt.Sprintf("must be at most %d with %s of memory; choose fewer, or a bigger plan", most, memory(size.MemoryBytes)),
+		})
+	}
+	return wrong
+}

@@ -1,0 +1,133 @@
+package engine
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"net/url"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	redisName = "redis"
+	redisUser = "default"
+	redisPort = 6379
+	redisHome = "/data"
+)
+
+var (
+	//go:embed redis/redis.conf.tmpl
+	redisConfigText string
+	//go:embed redis/users.acl.tmpl
+	redisUsersText string
+
+	redisConfig = parse("redis.conf", redisConfigText)
+	redisUsers  = parse("users.acl", redisUsersText)
+)
+
+// redisRules narrow what a tenant may do: nothing that ends the server, changes its
+// settings or accounts, writes or reads its files, binds it to another server or makes
+// it connect elsewhere; but everything that only looks.
+var redisRules = []string{
+	"-@admin", "-migrate",
+	"+config|get", "+config|help", "+config|resetstat",
+	"+client|list", "+client|kill", "+client|unblock",
+	"+slowlog|get", "+slowlog|len", "+slowlog|reset", "+slowlog|help",
+	"+latency", "+monitor", "+role", "+lastsave",
+}
+
+// redisEngine gives a tenant a Redis server of their own.
+type redisEngine struct{ info provision.EngineInfo }
+
+func newRedis(imageTemplate string) redisEngine {
+	e := redisEngine{provision.EngineInfo{
+		Name: redisName, Title: "Redis",
+		Description: "A Redis server that keeps its data.",
+		Versions:    versions(redisName, imageTemplate, "8", "7"),
+		Plans: []provision.Plan{
+			{
+				Name: "small", Description: "0.5 CPU, 128 MiB of memory, 1 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 500, MemoryBytes: 128 * miB, DiskBytes: giB},
+			},
+			{
+				Name: "medium", Description: "1 CPU, 512 MiB of memory, 4 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 4 * giB},
+			},
+			{
+				Name: "large", Description: "2 CPUs, 2 GiB of memory, 16 GiB of disk",
+				Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 2 * giB, DiskBytes: 16 * giB},
+			},
+		},
+		Limits: provision.ResourceLimits{
+			Min: provision.Resources{CPUMillis: 100, MemoryBytes: 64 * miB, DiskBytes: 256 * miB},
+			Max: provision.Resources{CPUMillis: 16000, MemoryBytes: 128 * giB, DiskBytes: 1024 * giB},
+		},
+	}}
+	e.info.Parameters = withDefaults(
+		redisParameters(e.info.Limits.Max.MemoryBytes), e.Complete(nil, e.info.Plans[0].Resources))
+	return e
+}
+
+// Describe gives what Redis offers.
+func (e redisEngine) Describe() provision.EngineInfo { return e.info }
+
+// NewCredentials makes up the password of the default user.
+func (redisEngine) NewCredentials(_ provision.Instance, gen provision.Generator) provision.Credentials {
+	return provision.Credentials{Username: redisUser, Password: gen.Password(passwordLength)}
+}
+
+// Workload runs redis-server. The password is there as a hash only.
+func (e redisEngine) Workload(inst provision.Instance, cred provision.Credentials) (provision.Workload, error) {
+	w, err := workload(e.info, inst)
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	config, err := renderRedisConfig(inst)
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	if err := checkPlain("password", cred.Password.Reveal()); err != nil {
+		return provision.Workload{}, err
+	}
+	hash := sha256.Sum256([]byte(cred.Password.Reveal()))
+	users, err := render(redisUsers, map[string]any{"PasswordHash": hex.EncodeToString(hash[:]), "Rules": redisRules})
+	if err != nil {
+		return provision.Workload{}, err
+	}
+	w.Command = []string{"/bin/sh", "-c", "mkdir -p /data/db && exec redis-server /data/conf/redis.conf"}
+	w.PidsLimit = 64
+	w.Ports = []provision.PortBinding{{Name: redisName, Container: redisPort}}
+	w.DataPath = redisHome
+	w.Files = []provision.File{
+		{Path: redisHome + "/conf/redis.conf", Mode: 0o440, Content: provision.NewSecret(config)},
+		{Path: redisHome + "/conf/users.acl", Mode: 0o400, Content: provision.NewSecret(users)},
+	}
+	w.StopGrace = 30 * time.Second
+	return w, nil
+}
+
+// Connection says how to connect.
+func (redisEngine) Connection(inst provision.Instance, cred provision.Credentials) provision.Connection {
+	uri := url.URL{
+		Scheme: "redis", User: url.UserPassword(cred.Username, cred.Password.Reveal()),
+		Host: hostPort(inst), Path: "/0",
+	}
+	// It was rendered from the same instance before it was started.
+	config, _ := renderRedisConfig(inst)
+	return provision.Connection{
+		Host: inst.Address, Port: inst.Port, Username: cred.Username, Password: cred.Password,
+		URI:  provision.NewSecret(uri.String()),
+		CLI:  provision.NewSecret("redis-cli -u " + uri.String()),
+		File: provision.ConfigFile{Name: "redis.conf", Content: config},
+	}
+}
+
+func renderRedisConfig(inst provision.Instance) (string, error) {
+	p := inst.Parameters
+	return render(redisConfig, map[string]any{
+		"MaxMemory": p.Int(paramMaxMemory), "Policy": p.String(paramPolicy),
+		"MaxClients": p.Int(paramMaxClients), "AppendFsync": p.String(paramAppendFsync),
+	})
+}

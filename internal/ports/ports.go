@@ -1,0 +1,106 @@
+// Package ports hands out the ports of hosts. The database's unique (host, port)
+// row is what guarantees that a port has one holder; the Redis lock only keeps
+// workers from running into one another there, so Berth goes on without it.
+package ports
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/bsm/redislock"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	// lockTTL is far above what one allocation takes.
+	lockTTL = 3 * time.Second
+	// lockWait bounds the patience with the lock: beyond it the row alone decides.
+	lockWait   = time.Second
+	lockRetry  = 2 * time.Millisecond
+	maxTries   = 50
+	refusedFor = 10 * time.Minute
+)
+
+// Allocator implements provision.Ports.
+type Allocator struct {
+	store provision.Store
+	lock  *redislock.Client
+	now   provision.Clock
+	log   *slog.Logger
+}
+
+// New makes an Allocator.
+func New(store provision.Store, rdb redis.UniversalClient, now provision.Clock, log *slog.Logger) *Allocator {
+	return &Allocator{store: store, lock: redislock.New(rdb), now: now, log: log}
+}
+
+// Allocate implements provision.Ports.
+func (a *Allocator) Allocate(ctx context.Context, claim provision.Claim, host provision.Host, name string) (int, error) {
+	unlock := a.acquire(ctx, host)
+	defer unlock()
+	for try := 1; ; try++ {
+		var port int
+		err := a.store.Tx(ctx, func(tx provision.Tx) error {
+			err := tx.CheckClaim(claim)
+			if err != nil {
+				return err
+			}
+			port, err = tx.HeldPort(host.ID, claim.Instance, name)
+			if errors.Is(err, provision.ErrNotFound) {
+				port, err = tx.TakePort(host, claim.Instance, name, a.now())
+			}
+			return err
+		})
+		if !errors.Is(err, provision.ErrConflict) || try == maxTries {
+			return port, err
+		}
+		pause := time.NewTimer(rand.N(time.Duration(try) * time.Millisecond)) //nolint:gosec // jitter, not a secret
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return 0, ctx.Err()
+		case <-pause.C:
+		}
+	}
+}
+
+// Refused implements provision.Ports.
+func (a *Allocator) Refused(ctx context.Context, claim provision.Claim, host provision.Host, port int) error {
+	a.log.WarnContext(ctx, "the host refused a port", "host", host.Name, "port", port, "instance", claim.Instance, "rests", refusedFor.String())
+	return a.store.Tx(ctx, func(tx provision.Tx) error {
+		if err := tx.CheckClaim(claim); err != nil {
+			return err
+		}
+		return tx.RestPort(host.ID, port, claim.Instance, a.now().Add(refusedFor))
+	})
+}
+
+// Available implements provision.Ports.
+func (a *Allocator) Available(ctx context.Context, host provision.Host) (bool, error) {
+	return a.store.PortLeft(ctx, host, a.now())
+}
+
+// acquire takes the host's lock, or goes on without it when Redis is slow or away.
+func (a *Allocator) acquire(ctx context.Context, host provision.Host) (unlock func()) {
+	waitCtx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	lock, err := a.lock.Obtain(waitCtx, "berth:ports:"+string(host.ID), lockTTL, &redislock.Options{
+		RetryStrategy: redislock.LinearBackoff(lockRetry),
+	})
+	if err != nil {
+		a.log.WarnContext(ctx, "no port lock; going on with the database's guard alone", "host", host.Name, "error", err)
+		return func() {}
+	}
+	return func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockWait)
+		defer cancel()
+		if err := lock.Release(ctx); err != nil && !errors.Is(err, redislock.ErrLockNotHeld) {
+			a.log.WarnContext(ctx, "port lock not released; it ends by itself", "host", host.Name, "error", err)
+		}
+	}
+}

@@ -1,0 +1,121 @@
+package provisiontest
+
+import "github.com/berth-project/berth/internal/provision"
+
+// Behavior is what a server does when it is started. The zero value runs for ever.
+type Behavior struct {
+	Ends      bool // at once
+	ExitCode  int
+	OOMKilled bool
+	Output    string // what it writes
+}
+
+// Behave sets what the servers do that are created from now on. The function must
+// not call the Runtime.
+func (r *Runtime) Behave(f func(provision.Workload) Behavior) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behave = f
+}
+
+func (r *Runtime) behavior(w provision.Workload) Behavior {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.behave == nil {
+		return Behavior{}
+	}
+	return r.behave(w)
+}
+
+// Crash ends a server that runs. It reports whether there was one.
+func (r *Runtime) Crash(id provision.InstanceID, b Behavior) bool {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	c, ok := r.machine.containers[id]
+	if !ok || !c.running {
+		return false
+	}
+	c.end(b)
+	return true
+}
+
+// SetProbe sets the answer of Probe for servers that run; nil: success.
+func (r *Runtime) SetProbe(f func(provision.InstanceID) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.probe = f
+}
+
+// Probe is what a fake engine's Probe asks: it fails where the server does not run,
+// and else as SetProbe says.
+func (r *Runtime) Probe(id provision.InstanceID) error {
+	r.machine.mu.Lock()
+	c, ok := r.machine.containers[id]
+	up := ok && c.owner == r.deployment && c.running
+	r.machine.mu.Unlock()
+	if !up {
+		return provision.Errorf(provision.CodeProbeFailed, nil, "connection refused")
+	}
+	r.mu.Lock()
+	probe := r.probe
+	r.mu.Unlock()
+	if probe == nil {
+		return nil
+	}
+	return probe(id)
+}
+
+// TakePort makes the host refuse the port, as if another process had it.
+func (r *Runtime) TakePort(port int) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.taken[port] = true
+}
+
+// FreePort gives back a port that TakePort took.
+func (r *Runtime) FreePort(port int) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	delete(r.machine.taken, port)
+}
+
+// AddForeign puts a container and a volume of somebody else under the instance's
+// names.
+func (r *Runtime) AddForeign(id provision.InstanceID) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.containers[id] = &container{workload: provision.Workload{Instance: id}}
+	r.machine.volumes[id] = &volume{}
+}
+
+// ForeignThere reports whether the things of AddForeign are still there.
+func (r *Runtime) ForeignThere(id provision.InstanceID) bool {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	c, ok1 := r.machine.containers[id]
+	v, ok2 := r.machine.volumes[id]
+	return ok1 && ok2 && c.owner == "" && v.owner == ""
+}
+
+// Workload gives what the instance's container was created from.
+func (r *Runtime) Workload(id provision.InstanceID) (w provision.Workload, settled, ok bool) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	c, ok := r.machine.containers[id]
+	if !ok || c.owner != r.deployment {
+		return provision.Workload{}, false, false
+	}
+	return c.workload, c.settled, true
+}
+
+// File gives a file in the instance's volume, and its owner as "uid:gid".
+func (r *Runtime) File(id provision.InstanceID, path string) (f provision.File, owner string, ok bool) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	v, ok := r.machine.volumes[id]
+	if !ok {
+		return provision.File{}, "", false
+	}
+	f, ok = v.files[path]
+	return f, v.user, ok
+}

@@ -1,0 +1,212 @@
+package provisiontest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Subject is a Runtime under contract, with what the suite needs around it.
+type Subject struct {
+	// Runtime is the one that is tested; Other is of another deployment on the same
+	// host; Unreachable is of a host that does not answer.
+	Runtime, Other, Unreachable provision.Runtime
+	// Images are references of which one is there or can be had; Missing can not.
+	Images  []string
+	Missing string
+	// Workload gives what a fresh instance runs, under fence 1: a server that runs until
+	// it is stopped, with one port that is free and at least one file.
+	Workload func(*testing.T) provision.Workload
+	// Port gives a free host port.
+	Port func(*testing.T) int
+	// EndAtOnce changes the workload to write the words and end with the exit code.
+	EndAtOnce func(w provision.Workload, words string, exitCode int) provision.Workload
+	// AddForeign puts a container and a volume of somebody else under the instance's
+	// names; ForeignThere reports whether both are still as they were.
+	AddForeign   func(*testing.T, provision.InstanceID)
+	ForeignThere func(*testing.T, provision.InstanceID) bool
+	// File reads a file of the instance, and who owns it ("uid:gid").
+	File func(t *testing.T, id provision.InstanceID, path string) (f provision.File, owner string)
+}
+
+const (
+	suiteLimit = 2 * time.Minute
+	shortGrace = 2 * time.Second
+)
+
+// RuntimeContract tests that a Runtime keeps the promises of provision.Runtime.
+func RuntimeContract(t *testing.T, s Subject) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Subject)
+	}{
+		{"a whole life", wholeLife},
+		{"every call may come twice", twice},
+		{"the same claim goes on", sameClaim},
+		{"an incomplete create is made anew", createdAnew},
+		{"an older claim's is replaced", olderReplaced},
+		{"a newer claim's is left alone", newerFenced},
+		{"a newer claim's volume is left alone", newerVolume},
+		{"things of others are untouched", foreignUntouched},
+		{"a refused port", portRefused},
+		{"data outlives its container", dataStays},
+		{"files are in place", filesInPlace},
+		{"one that ends at once is explained", endsAtOnce},
+		{"output is the last lines", lastLines},
+		{"nothing is not found", nothing},
+		{"list is of one deployment", listOwn},
+		{"the image", imagePresent},
+		{"no image", imageMissing},
+		{"a host that does not answer", unreachable},
+		{"a context that has ended", contextEnded},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, s)
+		})
+	}
+}
+
+// bench is one test's view of the subject.
+type bench struct {
+	*testing.T
+	Subject
+	ctx context.Context
+}
+
+func newBench(t *testing.T, s Subject) bench {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), suiteLimit)
+	t.Cleanup(cancel)
+	return bench{T: t, Subject: s, ctx: ctx}
+}
+
+// workload gives a fresh instance's workload with its image present, and removes
+// whatever is left of it in the end.
+func (b bench) workload() provision.Workload {
+	b.Helper()
+	w := b.Workload(b.T)
+	image, err := b.Runtime.EnsureImage(b.ctx, b.Images, nil)
+	b.ok(err, "EnsureImage")
+	w.Image = image
+	b.Cleanup(func() {
+		//nolint:usetesting // the test's own context has ended by now
+		ctx, cancel := context.WithTimeout(context.Background(), suiteLimit)
+		defer cancel()
+		if err := b.Runtime.Remove(ctx, w.Instance, 1<<40, true); err != nil {
+			b.Errorf("clean up: %v", err)
+		}
+	})
+	return w
+}
+
+// run creates and starts the workload.
+func (b bench) run(w provision.Workload) map[string]int {
+	b.Helper()
+	b.ok(b.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
+	b.ok(b.Runtime.Create(b.ctx, w), "Create")
+	ports, err := b.Runtime.Start(b.ctx, w.Instance, w.Fence)
+	b.ok(err, "Start")
+	return ports
+}
+
+func (b bench) inspect(id provision.InstanceID) provision.Unit {
+	b.Helper()
+	u, err := b.Runtime.Inspect(b.ctx, id)
+	b.ok(err, "Inspect")
+	return u
+}
+
+func (b bench) ok(err error, what string) {
+	b.Helper()
+	if err != nil {
+		b.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (b bench) code(err error, want provision.Code, what string) {
+	b.Helper()
+	if err == nil || provision.CodeOf(err) != want {
+		b.Fatalf("%s: got %v (code %s), want code %s", what, err, provision.CodeOf(err), want)
+	}
+}
+
+// gone asserts that neither container nor volume is left.
+func (b bench) gone(id provision.InstanceID) {
+	b.Helper()
+	_, err := b.Runtime.Inspect(b.ctx, id)
+	b.code(err, provision.CodeNotFound, "Inspect of one that is gone")
+	if u, ok := b.listed(b.Runtime, id); ok {
+		b.Fatalf("it is gone but listed: %+v", u)
+	}
+}
+
+func (b bench) listed(r provision.Runtime, id provision.InstanceID) (provision.Unit, bool) {
+	b.Helper()
+	units, err := r.List(b.ctx)
+	b.ok(err, "List")
+	for _, u := range units {
+		if u.Instance == id {
+			return u, true
+		}
+	}
+	return provision.Unit{}, false
+}
+
+// ended waits until the instance does not run any more.
+func (b bench) ended(id provision.InstanceID) provision.Unit {
+	b.Helper()
+	for {
+		u := b.inspect(id)
+		if !u.Running {
+			return u
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-b.ctx.Done():
+			b.Fatalf("instance %s did not end: %+v", id, u)
+		}
+	}
+}
+
+func unreachable(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.Workload(t)
+	for name, err := range everyCall(b.ctx, s.Unreachable, w) {
+		b.code(err, provision.CodeHostUnavailable, string(name))
+	}
+}
+
+func contextEnded(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.Workload(t)
+	ctx, cancel := context.WithCancel(b.ctx)
+	cancel()
+	for name, err := range everyCall(ctx, s.Runtime, w) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want the context's error", name, err)
+		}
+	}
+}
+
+// everyCall makes every call once.
+func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) map[Method]error {
+	id, fence := w.Instance, w.Fence
+	answers := map[Method]error{
+		MethodPing:         r.Ping(ctx),
+		MethodCreateVolume: r.CreateVolume(ctx, w),
+		MethodCreate:       r.Create(ctx, w),
+		MethodSettle:       r.Settle(ctx, id, fence),
+		MethodStop:         r.Stop(ctx, id, fence, shortGrace),
+		MethodRemove:       r.Remove(ctx, id, fence, true),
+	}
+	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
+	_, answers[MethodStart] = r.Start(ctx, id, fence)
+	_, answers[MethodInspect] = r.Inspect(ctx, id)
+	_, answers[MethodList] = r.List(ctx)
+	_, answers[MethodOutput] = r.Output(ctx, id, 10)
+	return answers
+}

@@ -1,0 +1,149 @@
+package provisiontest
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func wholeLife(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	b.ok(s.Runtime.Ping(b.ctx), "Ping")
+	w := b.workload()
+	id := w.Instance
+
+	b.ok(s.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
+	if u, ok := b.listed(s.Runtime, id); !ok || !u.Volume || u.Running || u.Fence != w.Fence {
+		t.Fatalf("with only its volume it is listed as %+v, %v", u, ok)
+	}
+	_, err := s.Runtime.Inspect(b.ctx, id)
+	b.code(err, provision.CodeNotFound, "Inspect of a mere volume")
+
+	b.ok(s.Runtime.Create(b.ctx, w), "Create")
+	if u := b.inspect(id); u.Running || !u.Volume || u.Fence != w.Fence {
+		t.Fatalf("created, it is %+v", u)
+	}
+	ports, err := s.Runtime.Start(b.ctx, id, w.Fence)
+	b.ok(err, "Start")
+	want := w.Ports[0]
+	if len(ports) != len(w.Ports) || ports[want.Name] != want.Host {
+		t.Fatalf("it listens on %v, want %v", ports, w.Ports)
+	}
+	b.ok(s.Runtime.Settle(b.ctx, id, w.Fence), "Settle")
+	u := b.inspect(id)
+	if !u.Running || u.Ports[want.Name] != want.Host || !u.Volume || u.Instance != id {
+		t.Fatalf("started, it is %+v", u)
+	}
+	if l, ok := b.listed(s.Runtime, id); !ok || !l.Running || l.Ports[want.Name] != want.Host || !l.Volume || l.Fence != w.Fence {
+		t.Fatalf("started, it is listed as %+v, %v", l, ok)
+	}
+
+	b.ok(s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace), "Stop")
+	if u := b.inspect(id); u.Running {
+		t.Fatalf("stopped, it is %+v", u)
+	}
+	b.ok(s.Runtime.Remove(b.ctx, id, w.Fence, true), "Remove")
+	b.gone(id)
+}
+
+func twice(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.workload()
+	id := w.Instance
+	both := func(what string, call func() error) {
+		t.Helper()
+		b.ok(call(), what)
+		b.ok(call(), what+" again")
+	}
+	both("CreateVolume", func() error { return s.Runtime.CreateVolume(b.ctx, w) })
+	both("Create", func() error { return s.Runtime.Create(b.ctx, w) })
+	both("Start", func() error {
+		ports, err := s.Runtime.Start(b.ctx, id, w.Fence)
+		if err == nil && ports[w.Ports[0].Name] != w.Ports[0].Host {
+			t.Errorf("Start: it listens on %v", ports)
+		}
+		return err
+	})
+	both("Settle", func() error { return s.Runtime.Settle(b.ctx, id, w.Fence) })
+	both("Stop", func() error { return s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace) })
+	both("Remove without data", func() error { return s.Runtime.Remove(b.ctx, id, w.Fence, false) })
+	both("Remove", func() error { return s.Runtime.Remove(b.ctx, id, w.Fence, true) })
+	both("Stop of a gone one", func() error { return s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace) })
+	b.gone(id)
+}
+
+// dataStays removes the container only, and makes it anew on the same volume.
+func dataStays(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.workload()
+	b.run(w)
+	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, false), "Remove without data")
+	_, err := s.Runtime.Inspect(b.ctx, w.Instance)
+	b.code(err, provision.CodeNotFound, "Inspect")
+	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
+		t.Fatalf("the volume is not listed: %+v, %v", u, ok)
+	}
+	first := w.Files[0]
+	w.Files = nil
+	b.run(w)
+	if f, _ := s.File(t, w.Instance, first.Path); f.Content.Reveal() != first.Content.Reveal() {
+		t.Fatalf("the file of the first container is not in the volume any more")
+	}
+}
+
+func filesInPlace(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.workload()
+	deep := provision.File{Path: w.DataPath + "/some/folder/secret.txt", Mode: 0o440, Content: provision.NewSecret("s3cret\n")}
+	w.Files = append(w.Files, deep)
+	check := func(want provision.File) {
+		t.Helper()
+		f, owner := s.File(t, w.Instance, want.Path)
+		if f.Content.Reveal() != want.Content.Reveal() || f.Mode != want.Mode || owner != w.User {
+			t.Errorf("%s: mode %o of %s, %d bytes; want mode %o of %s, %d bytes", want.Path,
+				f.Mode, owner, len(f.Content.Reveal()), want.Mode, w.User, len(want.Content.Reveal()))
+		}
+	}
+	// Before the start, and over what an earlier container has left.
+	b.ok(s.Runtime.Create(b.ctx, w), "Create")
+	for _, f := range w.Files {
+		check(f)
+	}
+	w.Fence++
+	w.Files[len(w.Files)-1].Content = provision.NewSecret("another\n")
+	b.run(w)
+	for _, f := range w.Files {
+		check(f)
+	}
+}
+
+func endsAtOnce(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := s.EndAtOnce(b.workload(), "cannot do this", 3)
+	b.run(w)
+	u := b.ended(w.Instance)
+	if u.ExitCode != 3 || u.OOMKilled || !u.Volume {
+		t.Errorf("ended, it is %+v; want exit code 3", u)
+	}
+	if l, ok := b.listed(s.Runtime, w.Instance); !ok || l.Running || l.ExitCode != 3 {
+		t.Errorf("ended, it is listed as %+v, %v; want exit code 3", l, ok)
+	}
+	text, err := s.Runtime.Output(b.ctx, w.Instance, 10)
+	b.ok(err, "Output")
+	if strings.TrimSpace(text) != "cannot do this" {
+		t.Errorf("its output is %q", text)
+	}
+}
+
+func lastLines(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := s.EndAtOnce(b.workload(), "one\ntwo\nthree\nfour", 0)
+	b.run(w)
+	b.ended(w.Instance)
+	text, err := s.Runtime.Output(b.ctx, w.Instance, 2)
+	b.ok(err, "Output")
+	if text != "three\nfour\n" {
+		t.Errorf("the last two lines are %q", text)
+	}
+}

@@ -1,0 +1,43 @@
+package provisiontest
+
+import (
+	"sync"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Runtimes gives runtimes by host. It implements provision.Runtimes.
+type Runtimes struct {
+	mu     sync.Mutex
+	byHost map[provision.HostID]provision.Runtime
+	any    provision.Runtime
+}
+
+var _ provision.Runtimes = (*Runtimes)(nil)
+
+// NewRuntimes gives the runtime for every host that is not set otherwise; nil: such
+// hosts do not answer.
+func NewRuntimes(r provision.Runtime) *Runtimes {
+	return &Runtimes{byHost: map[provision.HostID]provision.Runtime{}, any: r}
+}
+
+// Set sets the runtime of one host; nil: it does not answer.
+func (h *Runtimes) Set(id provision.HostID, r provision.Runtime) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.byHost[id] = r
+}
+
+// Runtime gives the host's runtime, or CodeHostUnavailable.
+func (h *Runtimes) Runtime(host provision.Host) (provision.Runtime, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, ok := h.byHost[host.ID]
+	if !ok {
+		r = h.any
+	}
+	if r == nil {
+		return nil, provision.Errorf(provision.CodeHostUnavailable, nil, "host %s does not answer", host.Name)
+	}
+	return r, nil
+}

@@ -1,0 +1,103 @@
+package provisiontest
+
+import (
+	"maps"
+	"sync"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// machine is what a host would be: what lies on it stays when runtimes come and go,
+// and runtimes of several deployments can share it.
+type machine struct {
+	mu         sync.Mutex
+	containers map[provision.InstanceID]*container
+	volumes    map[provision.InstanceID]*volume
+	images     map[string]bool
+	noRegistry bool
+	pulls      map[string]int
+	waiting    map[string]int // who waits for a pull, by reference
+	hold       <-chan struct{}
+	taken      map[int]bool // host ports that somebody else has
+}
+
+type container struct {
+	owner    string // the deployment; empty: somebody else's
+	workload provision.Workload
+	behavior Behavior
+	running  bool
+	settled  bool
+	exitCode int
+	oom      bool
+	output   string
+}
+
+type volume struct {
+	owner string
+	fence int64
+	user  string
+	files map[string]provision.File
+}
+
+func newMachine() *machine {
+	return &machine{
+		containers: map[provision.InstanceID]*container{},
+		volumes:    map[provision.InstanceID]*volume{},
+		images:     map[string]bool{},
+		pulls:      map[string]int{},
+		waiting:    map[string]int{},
+		taken:      map[int]bool{},
+	}
+}
+
+// portHolder gives the instance that runs with the host port.
+func (m *machine) portHolder(port int) (provision.InstanceID, bool) {
+	for id, c := range m.containers {
+		if !c.running {
+			continue
+		}
+		for _, p := range c.workload.Ports {
+			if p.Host == port {
+				return id, true
+			}
+		}
+	}
+	return "", false
+}
+
+func (c *container) unit(m *machine) provision.Unit {
+	id := c.workload.Instance
+	v, ok := m.volumes[id]
+	return provision.Unit{
+		Instance:  id,
+		Fence:     c.workload.Fence,
+		Running:   c.running,
+		ExitCode:  c.exitCode,
+		OOMKilled: c.oom,
+		Ports:     c.ports(),
+		Volume:    ok && v.owner == c.owner,
+	}
+}
+
+func (c *container) ports() map[string]int {
+	ports := map[string]int{}
+	for _, p := range c.workload.Ports {
+		ports[p.Name] = p.Host
+	}
+	return ports
+}
+
+func (c *container) end(b Behavior) {
+	c.running, c.exitCode, c.oom = false, b.ExitCode, b.OOMKilled
+	c.output += b.Output
+}
+
+func (v *volume) put(w provision.Workload) {
+	v.user = w.User
+	files := map[string]provision.File{}
+	maps.Copy(files, v.files)
+	for _, f := range w.Files {
+		files[f.Path] = f
+	}
+	v.files = files
+}

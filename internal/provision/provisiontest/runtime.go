@@ -1,0 +1,251 @@
+package provisiontest
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Runtime is a provision.Runtime in memory. It keeps the contract, and has
+// switches for what goes wrong (Fail, TakePort, Behave, Crash, SetProbe).
+type Runtime struct {
+	machine    *machine
+	deployment string
+
+	mu     sync.Mutex
+	faults map[Method]*Fault
+	calls  map[Method]int
+	onCall func(context.Context, Method, provision.InstanceID)
+	behave func(provision.Workload) Behavior
+	probe  func(provision.InstanceID) error
+}
+
+var _ provision.Runtime = (*Runtime)(nil)
+
+// NewRuntime makes the runtime of a deployment on a host of its own, which has no
+// image but gets every one that is asked for.
+func NewRuntime(deployment string) *Runtime {
+	return &Runtime{machine: newMachine(), deployment: deployment, faults: map[Method]*Fault{}, calls: map[Method]int{}}
+}
+
+// Beside makes the runtime of another deployment on the same host.
+func (r *Runtime) Beside(deployment string) *Runtime {
+	other := NewRuntime(deployment)
+	other.machine = r.machine
+	return other
+}
+
+// Ping succeeds unless a fault is switched on.
+func (r *Runtime) Ping(ctx context.Context) error {
+	return r.call(ctx, MethodPing, "", func() error { return nil })
+}
+
+// CreateVolume makes the volume.
+func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+	return r.call(ctx, MethodCreateVolume, w.Instance, func() error { return r.createVolume(w) })
+}
+
+func (r *Runtime) createVolume(w provision.Workload) error {
+	v, ok := r.machine.volumes[w.Instance]
+	switch {
+	case !ok:
+		r.machine.volumes[w.Instance] = &volume{owner: r.deployment, fence: w.Fence}
+		return nil
+	case v.owner != r.deployment:
+		return inTheWay("volume", w.Instance)
+	case v.fence > w.Fence:
+		return fenced("volume", w.Instance)
+	default:
+		return nil
+	}
+}
+
+// Create makes the container, with its volume and files.
+func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+	return r.call(ctx, MethodCreate, w.Instance, func() error {
+		if err := r.createVolume(w); err != nil {
+			return err
+		}
+		if c, ok := r.machine.containers[w.Instance]; ok {
+			switch {
+			case c.owner != r.deployment:
+				return inTheWay("container", w.Instance)
+			case c.workload.Fence > w.Fence:
+				return fenced("container", w.Instance)
+			case c.workload.Fence == w.Fence && c.running && slices.Equal(c.workload.Ports, w.Ports):
+				return nil
+			}
+			delete(r.machine.containers, w.Instance)
+		}
+		if !r.machine.images[w.Image] {
+			return provision.Errorf(provision.CodeImageUnavailable, nil, "image %s is not on the host", w.Image)
+		}
+		// The caller may go on using its slices.
+		w.Ports, w.Files = slices.Clone(w.Ports), slices.Clone(w.Files)
+		r.machine.volumes[w.Instance].put(w)
+		r.machine.containers[w.Instance] = &container{owner: r.deployment, workload: w, behavior: r.behavior(w)}
+		return nil
+	})
+}
+
+// Start starts the container and gives its ports.
+func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (ports map[string]int, err error) {
+	err = r.call(ctx, MethodStart, id, func() error {
+		c, err := r.own(id, fence)
+		if err != nil {
+			return err
+		}
+		ports = c.ports()
+		if c.running {
+			return nil
+		}
+		for _, p := range c.workload.Ports {
+			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
+				delete(r.machine.containers, id)
+				return provision.Errorf(provision.CodePortRefused, nil, "the host would not give port %d", p.Host)
+			}
+		}
+		c.running, c.exitCode, c.oom = true, 0, false
+		if c.behavior.Ends {
+			c.end(c.behavior)
+		} else {
+			c.output += c.behavior.Output
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ports, nil
+}
+
+// Settle marks the container to be kept running.
+func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+	return r.call(ctx, MethodSettle, id, func() error {
+		c, err := r.own(id, fence)
+		if err != nil {
+			return err
+		}
+		c.settled = true
+		return nil
+	})
+}
+
+// Inspect says what is there.
+func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provision.Unit, err error) {
+	err = r.call(ctx, MethodInspect, id, func() error {
+		c, ok := r.machine.containers[id]
+		if !ok || c.owner != r.deployment {
+			return notFound(id)
+		}
+		u = c.unit(r.machine)
+		return nil
+	})
+	return u, err
+}
+
+// Stop ends the container at once, with exit code 0.
+func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, _ time.Duration) error {
+	return r.call(ctx, MethodStop, id, func() error {
+		c, err := r.own(id, fence)
+		if provision.CodeOf(err) == provision.CodeNotFound {
+			return nil
+		}
+		if err == nil && c.running {
+			c.end(Behavior{})
+		}
+		return err
+	})
+}
+
+// Remove removes the container and, with data, the volume.
+func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+	return r.call(ctx, MethodRemove, id, func() error {
+		_, err := r.own(id, fence)
+		switch {
+		case err == nil:
+			delete(r.machine.containers, id)
+		case provision.CodeOf(err) != provision.CodeNotFound:
+			return err
+		}
+		v, ok := r.machine.volumes[id]
+		if !data || !ok || v.owner != r.deployment {
+			return nil
+		}
+		if v.fence > fence {
+			return fenced("volume", id)
+		}
+		delete(r.machine.volumes, id)
+		return nil
+	})
+}
+
+// List gives everything of the deployment, ordered by instance.
+func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) {
+	err = r.call(ctx, MethodList, "", func() error {
+		for _, c := range r.machine.containers {
+			if c.owner == r.deployment {
+				units = append(units, c.unit(r.machine))
+			}
+		}
+		for id, v := range r.machine.volumes {
+			c, ok := r.machine.containers[id]
+			if v.owner == r.deployment && (!ok || c.owner != r.deployment) {
+				units = append(units, provision.Unit{Instance: id, Fence: v.fence, Volume: true})
+			}
+		}
+		slices.SortFunc(units, func(a, b provision.Unit) int { return cmp.Compare(a.Instance, b.Instance) })
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return units, nil
+}
+
+// Output gives the last lines that the container wrote.
+func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int) (text string, err error) {
+	err = r.call(ctx, MethodOutput, id, func() error {
+		c, ok := r.machine.containers[id]
+		if !ok || c.owner != r.deployment {
+			return notFound(id)
+		}
+		all := strings.SplitAfter(c.output, "\n")
+		if last := len(all) - 1; all[last] == "" {
+			all = all[:last]
+		}
+		text = strings.Join(all[max(0, len(all)-max(lines, 0)):], "")
+		return nil
+	})
+	return text, err
+}
+
+// own finds the container for a claim.
+func (r *Runtime) own(id provision.InstanceID, fence int64) (*container, error) {
+	c, ok := r.machine.containers[id]
+	switch {
+	case !ok || c.owner != r.deployment:
+		return nil, notFound(id)
+	case c.workload.Fence > fence:
+		return nil, fenced("container", id)
+	default:
+		return c, nil
+	}
+}
+
+func notFound(id provision.InstanceID) error {
+	return provision.Errorf(provision.CodeNotFound, nil, "the host has no instance %s", id)
+}
+
+func fenced(what string, id provision.InstanceID) error {
+	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+}
+
+func inTheWay(what string, id provision.InstanceID) error {
+	return provision.Errorf(provision.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
+}

@@ -1,0 +1,138 @@
+// Package secret makes secrets and encrypts them at rest. It owns the master keys
+// and knows nothing of what the secrets are for. The type that keeps a secret from
+// being shown is the domain's (provision.Secret), because the domain carries it.
+package secret
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// keySize is that of AES-256.
+const keySize = 32
+
+// Vault implements provision.Vault with AES-256-GCM (NIST SP 800-38D). The first
+// key seals; any of them opens, found by the key id beside the ciphertext, so that
+// a new key can be put in front while rows sealed with the old one are still there.
+type Vault struct {
+	active string
+	keys   map[string]cipher.AEAD
+}
+
+// NewVault makes a Vault from the text of a key file: one base64 key of 32 bytes a
+// line, the active one first. Empty lines and lines that begin with # are passed over.
+func NewVault(text string) (*Vault, error) {
+	v := &Vault{keys: map[string]cipher.AEAD{}}
+	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == ',' }) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, err := base64.StdEncoding.DecodeString(line)
+		if err != nil || len(key) != keySize {
+			return nil, fmt.Errorf("master key: want base64 of %d bytes, as `openssl rand -base64 %d` prints", keySize, keySize)
+		}
+		block, err := aes.NewCipher(key)
+		if err != nil {
+			return nil, fmt.Errorf("master key: %w", err)
+		}
+		aead, err := cipher.NewGCM(block)
+		if err != nil {
+			return nil, fmt.Errorf("master key: %w", err)
+		}
+		sum := sha256.Sum256(key)
+		id := hex.EncodeToString(sum[:4])
+		v.keys[id] = aead
+		if v.active == "" {
+			v.active = id
+		}
+	}
+	if v.active == "" {
+		return nil, errors.New("master key: there is none")
+	}
+	return v, nil
+}
+
+// Seal implements provision.Vault.
+func (v *Vault) Seal(plaintext []byte, context string) (provision.Sealed, error) {
+	aead := v.keys[v.active]
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plaintext)+aead.Overhead())
+	if _, err := rand.Read(nonce); err != nil {
+		return provision.Sealed{}, fmt.Errorf("nonce: %w", err)
+	}
+	return provision.Sealed{KeyID: v.active, Ciphertext: aead.Seal(nonce, nonce, plaintext, []byte(context))}, nil
+}
+
+// Open implements provision.Vault.
+func (v *Vault) Open(s provision.Sealed, context string) ([]byte, error) {
+	aead, ok := v.keys[s.KeyID]
+	if !ok {
+		return nil, fmt.Errorf("no master key %s; add the old key behind the active one in BERTH_MASTER_KEY", s.KeyID)
+	}
+	if len(s.Ciphertext) < aead.NonceSize() {
+		return nil, errors.New("ciphertext is cut off")
+	}
+	nonce, box := s.Ciphertext[:aead.NonceSize()], s.Ciphertext[aead.NonceSize():]
+	plain, err := aead.Open(nil, nonce, box, []byte(context))
+	if err != nil {
+		return nil, errors.New("ciphertext does not open: it was changed, or belongs elsewhere")
+	}
+	return plain, nil
+}
+
+// FileOrMake gives the content of a secret file, which only its owner can read,
+// and makes it if there is none. It says whether it made it. Of several processes
+// that do so at once, one makes it and all get the same.
+func FileOrMake(path string, fresh func() string) (content string, made bool, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", false, fmt.Errorf("folder of %s: %w", path, err)
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".new-*") // 0600
+	if err != nil {
+		return "", false, fmt.Errorf("make %s: %w", path, err)
+	}
+	defer os.Remove(temporary.Name()) //nolint:errcheck // gone when it became the file
+	_, err = temporary.WriteString(fresh() + "\n")
+	if err = errors.Join(err, temporary.Close()); err != nil {
+		return "", false, fmt.Errorf("write %s: %w", path, err)
+	}
+	switch err := os.Link(temporary.Name(), path); { // fails if it is there: never half, never twice
+	case err == nil:
+		made = true
+	case !errors.Is(err, fs.ErrExist):
+		return "", false, fmt.Errorf("make %s: %w", path, err)
+	}
+	b, err := os.ReadFile(path) //nolint:gosec // the path is the operator's
+	if err != nil {
+		return "", false, fmt.Errorf("read %s: %w", path, err)
+	}
+	return strings.TrimSpace(string(b)), made, nil
+}
+
+// FileOrValue gives the content of the file of that name, if the text is a path
+// ("/…" or "./…") and there is one, or else the text itself.
+func FileOrValue(text string) (string, error) {
+	if !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "./") {
+		return text, nil
+	}
+	b, err := os.ReadFile(text) //nolint:gosec // the path is the operator's
+	if errors.Is(err, fs.ErrNotExist) {
+		return text, nil // base64 may begin with a slash, too
+	}
+	if err != nil {
+		return "", fmt.Errorf("read secret: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}

@@ -1,0 +1,168 @@
+// Package webhook signs and sends webhooks as Standard Webhooks describes
+// (https://www.standardwebhooks.com), and decides which addresses may be called.
+// It sends once; when to try again is the domain's business.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"syscall"
+	"time"
+
+	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	sendTimeout = 15 * time.Second
+	// maxAnswer is how much of an answer is read, so that an endless one costs nothing.
+	maxAnswer     = 4 << 10
+	lookupTimeout = 2 * time.Second
+	maxURLLength  = 2048
+)
+
+// Sender implements provision.Sender.
+type Sender struct {
+	client       *http.Client
+	allowPrivate bool
+	now          provision.Clock
+}
+
+// New makes a Sender. Unless allowPrivate, it refuses addresses that are not
+// public: it is the name's address at the moment of the connection that counts, so
+// a name that changes its mind after the check gains nothing.
+func New(allowPrivate bool, now provision.Clock) *Sender {
+	s := &Sender{allowPrivate: allowPrivate, now: now}
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: s.control}
+	s.client = &http.Client{
+		Timeout: sendTimeout,
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: sendTimeout,
+			MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10,
+			// No proxy: it would be asked to connect to what we refuse to.
+		},
+		// A redirect is an answer like any other that is not 2xx.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return s
+}
+
+// Close closes idle connections.
+func (s *Sender) Close() { s.client.CloseIdleConnections() }
+
+// Send implements provision.Sender.
+func (s *Sender) Send(ctx context.Context, target, id string, body []byte, secret provision.Secret) (int, error) {
+	signer, err := standard.NewWebhook(strings.TrimPrefix(secret.Reveal(), "whsec_"))
+	if err != nil {
+		return 0, errors.New("the signing secret cannot be used")
+	}
+	at := s.now()
+	signature, err := signer.Sign(id, at, body)
+	if err != nil {
+		return 0, fmt.Errorf("sign: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	if err != nil {
+		return 0, fmt.Errorf("request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "berth-webhook/1")
+	req.Header.Set(standard.HeaderWebhookID, id)
+	req.Header.Set(standard.HeaderWebhookTimestamp, fmt.Sprint(at.Unix()))
+	req.Header.Set(standard.HeaderWebhookSignature, signature)
+	answer, err := s.client.Do(req)
+	if err != nil {
+		return 0, withoutURL(err)
+	}
+	defer answer.Body.Close() //nolint:errcheck // nothing depends on it
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
+	return answer.StatusCode, nil
+}
+
+// withoutURL drops the address from the error: it may hold a token, and whoever
+// reads the error knows it.
+func withoutURL(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+var errForbidden = errors.New("points at an address that is not public (loopback, private, link-local or metadata); set BERTH_CALLBACK_ALLOW_PRIVATE=true to allow that")
+
+// CheckURL implements provision.Sender. A name that cannot be looked up now is
+// accepted: it may be there when it is needed.
+func (s *Sender) CheckURL(ctx context.Context, target string) error {
+	u, err := url.Parse(target)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" {
+		return errors.New("must be an http or https URL with a host")
+	}
+	if len(target) > maxURLLength {
+		return fmt.Errorf("must be at most %d characters", maxURLLength)
+	}
+	if u.User != nil {
+		return errors.New("must not hold a user name or password")
+	}
+	if s.allowPrivate {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+	defer cancel()
+	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	if err != nil {
+		return nil //nolint:nilerr // see above; the connection is checked again
+	}
+	for _, a := range addresses {
+		if !public(a) {
+			return errForbidden
+		}
+	}
+	return nil
+}
+
+// control refuses a connection after the name has become an address.
+func (s *Sender) control(_, address string, _ syscall.RawConn) error {
+	if s.allowPrivate {
+		return nil
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || !public(to.Addr()) {
+		return errForbidden
+	}
+	return nil
+}
+
+// reserved are ranges that are not public and that netip has no word for: shared
+// address space (RFC 6598, where some clouds put their metadata), IETF protocol
+// assignments, documentation, benchmarks, 6to4 relays, class E, and the IPv6 forms
+// that carry an IPv4 address within them.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("fec0::/10"),
+}
+
+func public(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return false
+	}
+	for _, p := range reserved {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,176 @@
+// Package worker listens to the queues and does what they wake it for. It owns the
+// Asynq servers, their pools and the periodic duties; what a job or a delivery
+// means is the domain's business.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/queue"
+)
+
+// Config is what a worker needs.
+type Config struct {
+	Redis   redis.UniversalClient
+	Runner  *provision.Runner
+	Courier *provision.Courier
+	Relay   *provision.Relay
+	Janitor *provision.Janitor
+	Log     *slog.Logger
+	// Concurrency is how many creates are done at once. Deletes and upkeep have a pool
+	// of their own, half as big, so that a storm of creates never delays them.
+	Concurrency int
+	// ShutdownTimeout is how long begun work may go on once the worker is told to stop.
+	ShutdownTimeout time.Duration
+}
+
+const (
+	// noticeWithin is how often an idle pool looks for a new task (Asynq's own default
+	// is a second): on average a task waits half of it.
+	noticeWithin        = 25 * time.Millisecond
+	noticeWebhookWithin = 250 * time.Millisecond
+	webhookConcurrency  = 8
+	// handBackTimeout is how long interrupted jobs may take to write where they are.
+	handBackTimeout = 12 * time.Second
+)
+
+// Run works until the context ends, then finishes or hands back what it has begun.
+func Run(ctx context.Context, cfg Config) error {
+	// Begun work outlives ctx by the shutdown timeout.
+	base, interrupt := context.WithCancel(context.WithoutCancel(ctx))
+	defer interrupt()
+	var begun sync.WaitGroup
+	servers := cfg.servers(base, &begun)
+	for i, s := range servers {
+		if err := s.start(); err != nil {
+			for _, started := range servers[:i] {
+				started.server.Shutdown()
+			}
+			return fmt.Errorf("listen to queue %s: %w", s.queue, err)
+		}
+	}
+	group, dutyCtx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return every(dutyCtx, cfg.Log, "relay", provision.RelayEvery, cfg.Relay.RunOnce)
+	})
+	group.Go(func() error {
+		return every(dutyCtx, cfg.Log, "janitor", provision.JanitorEvery, cfg.Janitor.RunOnce)
+	})
+	cfg.Log.InfoContext(ctx, "worker ready", "concurrency", cfg.Concurrency)
+	err := group.Wait()
+
+	for _, s := range servers {
+		s.server.Stop() // take nothing new
+	}
+	if !waitFor(&begun, cfg.ShutdownTimeout) {
+		cfg.Log.Info("handing back unfinished work")
+		interrupt()
+		waitFor(&begun, handBackTimeout)
+	}
+	for _, s := range servers {
+		s.server.Shutdown()
+	}
+	return err
+}
+
+// pool is an Asynq server with its one queue and one handler.
+type pool struct {
+	queue  string
+	kind   provision.TaskKind
+	server *asynq.Server
+	handle asynq.HandlerFunc
+}
+
+func (p pool) start() error {
+	mux := asynq.NewServeMux()
+	mux.HandleFunc(string(p.kind), p.handle)
+	return p.server.Start(mux)
+}
+
+func (cfg Config) servers(base context.Context, begun *sync.WaitGroup) []pool {
+	runJob := func(ctx context.Context, id string) error { return cfg.Runner.Run(ctx, provision.JobID(id)) }
+	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
+	newPool := func(name string, kind provision.TaskKind, concurrency int, notice time.Duration, do func(context.Context, string) error) pool {
+		return pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(cfg.Redis, asynq.Config{
+			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: notice,
+			BaseContext: func() context.Context { return base },
+			// Only an outcome that could not be written comes back here.
+			RetryDelayFunc:  func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },
+			IsFailure:       func(error) bool { return false },
+			ShutdownTimeout: time.Second, // Run has waited by then
+			Logger:          asynqLog{cfg.Log},
+			LogLevel:        asynq.WarnLevel,
+		})}
+	}
+	return []pool{
+		newPool(queue.Creates, provision.TaskCreate, cfg.Concurrency, noticeWithin, runJob),
+		newPool(queue.Upkeep, provision.TaskUpkeep, max(2, cfg.Concurrency/2), noticeWithin, runJob),
+		newPool(queue.Webhooks, provision.TaskDeliver, webhookConcurrency, noticeWebhookWithin, deliver),
+	}
+}
+
+// handler decodes, and calls the one use case.
+func handler(begun *sync.WaitGroup, do func(context.Context, string) error) asynq.HandlerFunc {
+	return func(ctx context.Context, task *asynq.Task) error {
+		begun.Add(1)
+		defer begun.Done()
+		id, err := queue.Decode(task)
+		if err != nil {
+			return err
+		}
+		return do(ctx, id)
+	}
+}
+
+// waitFor waits for the group, but not longer than the time given.
+func waitFor(group *sync.WaitGroup, limit time.Duration) bool {
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// every runs a duty now and then again and again until the context ends. It says
+// once that the duty fails, and once that it is well again.
+func every(ctx context.Context, log *slog.Logger, name string, pause time.Duration, runOnce func(context.Context) (int, error)) error {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	failing := false
+	for {
+		n, err := runOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !failing:
+			log.WarnContext(ctx, "duty fails; trying on", "duty", name, "error", err)
+		case err == nil && failing:
+			log.InfoContext(ctx, "duty is well again", "duty", name)
+		case n > 0:
+			log.DebugContext(ctx, "duty done", "duty", name, "count", n)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
