@@ -60,7 +60,7 @@ func (s *server) getJob(ctx context.Context, in *struct {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.Stopping, cancel)()
+	defer context.AfterFunc(s.Stopping, cancel)() //nolint:contextcheck // the request's context ends early when the server stops
 	job, err := s.Service.WaitJob(ctx, tenantOf(ctx), provision.JobID(in.ID), min(wait, maxWait))
 	if err != nil {
 		return nil, s.fail(err)

@@ -9,7 +9,8 @@
 #
 # It owns the compose project, the image and the instances that it made, and takes all of them away again,
 # whatever happens. Settings: BERTH_BIN (bin/berth), BERTH_COMPOSE_TEST_WAIT (seconds until ready, 120),
-# BERTH_COMPOSE_TEST_PARTS=backing (only MySQL and Redis: needs no binary).
+# BERTH_COMPOSE_TEST_PARTS=backing (only MySQL and Redis: needs no binary), BERTH_COMPOSE_TEST_PORTS (LOW-HIGH, what
+# instances' ports are taken from; two hundred somewhere between 22000 and 29999).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/apt.sh
@@ -19,6 +20,8 @@ root=$(cd "$here/.." && pwd)
 berth=${BERTH_BIN:-$root/bin/berth}
 ready_wait=${BERTH_COMPOSE_TEST_WAIT:-120}
 parts=${BERTH_COMPOSE_TEST_PARTS:-all}
+first_port=$((22000 + RANDOM % 78 * 100))
+ports=${BERTH_COMPOSE_TEST_PORTS:-$first_port-$((first_port + 199))}
 instances=6
 workers=3
 
@@ -104,13 +107,12 @@ free_port() {
 }
 
 write_env() {
-  local http mysql redis first
+  local http mysql redis
   free_port; http=$port
   free_port; mysql=$port
   free_port; redis=$port
-  first=$((20000 + RANDOM % 90 * 100))
   COMPOSE_PROJECT_NAME=$project BERTH_IMAGE=$image BERTH_HTTP_PORT=$http \
-    BERTH_COMPOSE_MYSQL_PORT=$mysql BERTH_COMPOSE_REDIS_PORT=$redis BERTH_PORT_RANGE="$first-$((first + 199))" \
+    BERTH_COMPOSE_MYSQL_PORT=$mysql BERTH_COMPOSE_REDIS_PORT=$redis BERTH_PORT_RANGE=$ports \
     BERTH_COMPOSE_DOCKER_SOCKET=${docker_host#unix://} BERTH_WORKER_CONCURRENCY=2 BERTH_LOG_LEVEL=debug \
     "$here/env.sh" "$env_file" 2>/dev/null
 }
@@ -190,19 +192,21 @@ check_instances() {
   [ "$(containers_with "berth.deployment=$deployment" | grep -c .)" = "$instances" ] || die "there are other containers of this deployment than its $instances instances"
 }
 
-# A worker names in its log the jobs (or the instances) it works on.
+# A worker says in its log which jobs it claims: "job claimed". Each create belongs to one of them, and no
+# worker may have had them all.
 check_shared_work() {
-  local file job worker busy=0 count pattern
-  pattern=$(IFS='|'; printf '%s' "${ids[*]}")
-  for file in "$work"/create.[0-9]; do
-    job=$(first_id "$file" job)
-    [ -z "$job" ] || pattern+="|$job"
+  local n worker busy=0 all=0 count pattern='' log=$work/worker.log
+  for n in $(seq "$instances"); do
+    pattern+="${pattern:+|}$(first_id "$work/create.$n" job)"
   done
   for worker in $(compose ps -q worker); do
-    count=$(docker logs "$worker" 2>&1 | grep -oE "$pattern" | sort -u | grep -c . || true)
-    say "worker ${worker:0:12} had a part in $count jobs or instances"
+    docker logs "$worker" >"$log" 2>&1
+    count=$(grep -F 'job claimed' "$log" | grep -oE "$pattern" | sort -u | grep -c . || true)
+    say "worker ${worker:0:12} claimed $count of the $instances creates"
+    all=$((all + count))
     [ "$count" = 0 ] || busy=$((busy + 1))
   done
+  [ "$all" -ge "$instances" ] || die "the workers say that they claimed $all creates, not $instances"
   [ "$busy" -gt 1 ] || die "only $busy of $workers workers did anything"
 }
 

@@ -57,32 +57,37 @@ func runDev(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	// The embedded Redis outlives the parts that use it.
-	redisCtx, stopRedis := context.WithCancel(context.WithoutCancel(ctx))
-	redisDone := make(chan error, 1)
-	defer func() {
-		stopRedis()
-		<-redisDone
-	}()
 	if n.cfg.RedisURL == config.RedisEmbedded {
-		server, err := redisserver.Start(secret.APIKey())
-		if err != nil {
-			redisDone <- nil
+		if err := n.embedRedis(ctx); err != nil {
 			return errors.Join(err, listener.Close())
 		}
-		n.cfg.RedisURL = server.URL()
-		go func() { redisDone <- server.Run(redisCtx) }()
-	} else {
-		redisDone <- nil
 	}
 	if err := n.openRest(ctx); err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.serveAPI(groupCtx, listener, true) })
 	group.Go(func() error { return n.work(groupCtx) })
 	greet(n.out, n.cfg)
 	return group.Wait()
+}
+
+// embedRedis starts a Redis in this process. It outlives ctx: the parts that use it
+// stop first.
+func (n *node) embedRedis(ctx context.Context) error {
+	server, err := redisserver.Start(secret.APIKey())
+	if err != nil {
+		return err
+	}
+	n.cfg.RedisURL = server.URL()
+	runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan error, 1)
+	go func() { done <- server.Run(runCtx) }()
+	n.closers = append(n.closers, func() error {
+		stop()
+		return <-done
+	})
+	return nil
 }
 
 // devSecrets makes the master key and the admin key at the first start.
@@ -100,7 +105,7 @@ func devSecrets(n *node) error {
 }
 
 func greet(out io.Writer, cfg config.Config) {
-	fmt.Fprintf(out, `
+	_, _ = fmt.Fprintf(out, `
   Berth is ready:  http://%[1]s
   API reference:   http://%[1]s/docs/
   Queues:          http://%[1]s/queues   (any user name; the password is the admin key)
@@ -187,6 +192,8 @@ func (n *node) serveHTTP(ctx context.Context, listener net.Listener, handler htt
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	<-failed
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return err
 }

@@ -80,6 +80,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 	if err != nil {
 		return fmt.Errorf("claim %s: %w", id, err)
 	}
+	r.cfg.Log.InfoContext(ctx, "job claimed", "job", id, "instance", w.claim.Instance, "kind", w.kind, "fence", w.claim.Fence, "worker", r.cfg.Owner)
 	leaseCtx, lost := context.WithCancelCause(ctx)
 	keeper := make(chan struct{})
 	go func() {

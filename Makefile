@@ -1,0 +1,66 @@
+# Berth's commands. `make` lists them.
+#
+# Each does its own set-up: on a bare Debian or Ubuntu machine with Go and make, as root, they
+# install and start what is missing; elsewhere they say what it is.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run test smoke bench lint fmt build setup migrate up down clean
+
+GOLANGCI_VERSION := v2.15.0
+LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+export CGO_ENABLED ?= 0
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: setup build ## run everything in one process on http://127.0.0.1:8080 (BERTH_* settings apply)
+	@exec bin/berth dev
+
+build: ## build bin/berth, a static binary
+	@mkdir -p bin
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/berth ./cmd/berth
+
+setup: ## make sure that a Docker engine and the engine images are there
+	@scripts/docker.sh
+	@scripts/images.sh
+
+test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
+	@scripts/cc.sh
+	@scripts/chromium.sh
+	CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -timeout 30m ./...
+	scripts/compose-test.sh
+
+smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
+	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run 'TestSmoke' ./internal/smoke
+
+bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run
+	BERTH_BIN=$(CURDIR)/bin/berth go run ./internal/bench
+
+lint: $(LINTER) ## what the linters say (.golangci.yml)
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted; run make fmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	go vet ./...
+	$(LINTER) run ./...
+
+$(LINTER):
+	@mkdir -p bin
+	GOBIN=$(CURDIR)/bin/.linter go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/.linter/golangci-lint $@
+
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+migrate: build ## bring the schema of BERTH_DATABASE_URL up to date
+	bin/berth migrate
+
+up: setup build ## run the production shape: mysql, redis, api and workers (WORKERS=1)
+	@scripts/env.sh
+	scripts/image-berth.sh
+	scripts/compose.sh up -d --scale worker=$(or $(WORKERS),1)
+
+down: ## stop it; its data stays
+	scripts/compose.sh down
+
+clean: ## remove what was built (not .berth, not .env)
+	rm -rf bin
