@@ -45,7 +45,7 @@ func (s *server) instanceRoutes(h huma.API) {
 			return s.getInstance(ctx, "", in.ID)
 		})
 	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "One instance", 404),
-		func(ctx context.Context, in *engineInstancePath) (*body[instanceView], error) {
+		func(ctx context.Context, in *EngineInstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, in.Engine, in.ID)
 		})
 	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "How to connect, and the settings in force", 404, 409, 410), s.getConfig)
@@ -63,7 +63,8 @@ type InstancePath struct {
 	ID string `path:"id" doc:"the instance's id"`
 }
 
-type engineInstancePath struct {
+// EngineInstancePath is the part of a path that names an engine and an instance.
+type EngineInstancePath struct {
 	EnginePath
 	InstancePath
 }
@@ -152,7 +153,7 @@ func fingerprint(engine string, raw []byte) string {
 }
 
 func (s *server) deleteInstance(ctx context.Context, in *struct {
-	engineInstancePath
+	EngineInstancePath
 	CallbackURL string `query:"callback_url" doc:"gets a signed POST when the job ends"`
 },
 ) (*acceptedOutput, error) {
@@ -210,7 +211,7 @@ type configView struct {
 	File       configFileView `json:"file" doc:"the configuration file that the server runs with"`
 }
 
-func (s *server) getConfig(ctx context.Context, in *engineInstancePath) (*body[configView], error) {
+func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[configView], error) {
 	inst, c, err := s.Service.Config(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID))
 	if err != nil {
 		return nil, s.fail(err)

@@ -99,11 +99,15 @@ func devSecrets(n *node) error {
 		}
 	}
 	if n.cfg.AdminKey == "" {
-		n.cfg.AdminKey, _, err = secret.FileOrMake(n.cfg.DataDir+"/admin.key", secret.APIKey)
+		n.cfg.AdminKey, _, err = secret.FileOrMake(n.cfg.DataDir+"/"+adminKeyFile, secret.APIKey)
 	}
 	return err
 }
 
+// adminKeyFile is where dev keeps its key, and where the client verbs look for it.
+const adminKeyFile = "admin.key"
+
+// greet tells a person at a terminal what to do next.
 func greet(out io.Writer, cfg config.Config) {
 	_, _ = fmt.Fprintf(out, `
   Berth is ready:  http://%[1]s

@@ -105,7 +105,7 @@ func (c *cli) apiKey() (string, error) {
 	if dir == "" {
 		dir = defaultDataDir
 	}
-	key, err := os.ReadFile(filepath.Join(dir, "admin.key")) //nolint:gosec // the user names the folder
+	key, err := os.ReadFile(filepath.Join(dir, adminKeyFile)) //nolint:gosec // the user names the folder
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil // the server says whether it wants one
 	}

@@ -121,7 +121,7 @@ func (s *Service) Jobs(ctx context.Context, filter JobFilter, page Page) ([]Job,
 // The steps in which a waiting client's job is looked at.
 const (
 	firstWaitStep = 10 * time.Millisecond
-	lastWaitStep  = 200 * time.Millisecond
+	lastWaitStep  = 40 * time.Millisecond
 )
 
 // WaitJob gives the job as soon as it has ended, or as it is when the time is up
@@ -130,7 +130,7 @@ func (s *Service) WaitJob(ctx context.Context, tenant TenantID, id JobID, wait t
 	job, err := s.Job(ctx, tenant, id)
 	timeUp := time.NewTimer(wait)
 	defer timeUp.Stop()
-	for step := firstWaitStep; err == nil && !job.State.Ended(); step = min(step*3/2, lastWaitStep) {
+	for step := firstWaitStep; err == nil && !job.State.Ended(); step = min(step*5/4, lastWaitStep) {
 		select {
 		case <-ctx.Done():
 			return job, nil
