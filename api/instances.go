@@ -23,6 +23,8 @@ func (s *server) instanceRoutes(h huma.API) {
 	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 503)
 	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, maxBody
 	huma.Register(h, create, s.createInstance)
+	// Everything has a default. huma takes a RawBody for a body that must be there.
+	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false
 
 	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, also while it is being made", 404, 410, 422, 503)
 	remove.DefaultStatus = http.StatusAccepted
@@ -172,7 +174,7 @@ func (s *server) listInstances(ctx context.Context, engine string, in *ListInput
 		name, value, ok := strings.Cut(label, "=")
 		if !ok || name == "" {
 			return nil, s.fail(&provision.Error{
-				Code: provision.CodeInvalid, Message: "the request was refused",
+				Code: provision.CodeInvalid, Message: refused,
 				Fields: []provision.FieldError{{Field: "label", Message: "must be name=value"}},
 			})
 		}

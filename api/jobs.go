@@ -53,15 +53,18 @@ func (s *server) getJob(ctx context.Context, in *struct {
 		var err error
 		if wait, err = time.ParseDuration(in.Wait); err != nil || wait < 0 {
 			return nil, s.fail(&provision.Error{
-				Code: provision.CodeInvalid, Message: "the request was refused",
+				Code: provision.CodeInvalid, Message: refused,
 				Fields: []provision.FieldError{{Field: "wait", Message: `must be a duration such as "30s" or "500ms"`}},
 			})
 		}
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	waitCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.Stopping, cancel)() //nolint:contextcheck // the request's context ends early when the server stops
-	job, err := s.Service.WaitJob(ctx, tenantOf(ctx), provision.JobID(in.ID), min(wait, maxWait))
+	job, err := s.Service.WaitJob(waitCtx, tenantOf(ctx), provision.JobID(in.ID), min(wait, maxWait))
+	if err != nil && waitCtx.Err() != nil { // it was told to stop in the middle of a look
+		job, err = s.Service.Job(ctx, tenantOf(ctx), provision.JobID(in.ID))
+	}
 	if err != nil {
 		return nil, s.fail(err)
 	}

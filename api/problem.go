@@ -1,16 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
 
 	"github.com/berth-project/berth/internal/provision"
@@ -95,6 +93,9 @@ func newProblem(status int, code provision.Code, detail string) *problem {
 // problemOf is the one place where an error of the domain becomes an answer. What
 // is not the client's to know goes into the log only.
 func problemOf(err error, log *slog.Logger) *problem {
+	if errors.Is(err, context.Canceled) { // nobody is there to read the answer
+		return newProblem(http.StatusServiceUnavailable, provision.CodeUnavailable, "the request was given up")
+	}
 	var known *provision.Error
 	if !errors.As(err, &known) {
 		known = &provision.Error{Code: provision.CodeInternal}
@@ -116,65 +117,6 @@ func problemOf(err error, log *slog.Logger) *problem {
 		p.Errors = append(p.Errors, problemField(f))
 	}
 	return p
-}
-
-// humaError turns what huma finds wrong with a request into a problem.
-func humaError(status int, message string, errs ...error) huma.StatusError {
-	if status == http.StatusUnprocessableEntity {
-		message = "the request was refused; nothing was changed"
-	}
-	code, ok := httpCodes[status]
-	if !ok {
-		code = provision.CodeInternal
-	}
-	p := newProblem(status, code, message)
-	for _, err := range errs {
-		var d huma.ErrorDetailer
-		if !errors.As(err, &d) {
-			p.Detail += ": " + err.Error()
-			continue
-		}
-		detail := d.ErrorDetail() // its Value is not repeated: it may be a secret
-		if status == http.StatusBadRequest && strings.Contains(detail.Message, "unmarshal") || detail.Location == "body" && status == http.StatusBadRequest {
-			p.Detail = "the body is not valid JSON: " + detail.Message
-			continue
-		}
-		p.Errors = append(p.Errors, problemField{Field: fieldName(detail.Location), Message: fieldMessage(detail)})
-	}
-	return p
-}
-
-// fieldName gives a field as the client wrote it: without "body." in front.
-func fieldName(location string) string {
-	for _, in := range []string{"body.", "query.", "path.", "header."} {
-		if name, ok := strings.CutPrefix(location, in); ok {
-			return name
-		}
-	}
-	return location
-}
-
-func fieldMessage(d *huma.ErrorDetail) string {
-	if d.Message != "unexpected property" {
-		return d.Message
-	}
-	switch strings.Count(d.Location, ".") {
-	case 1:
-		return "unknown field; there are: " + fieldsOf[createBody]()
-	default:
-		return "unknown field; there are: " + fieldsOf[resourcesBody]()
-	}
-}
-
-// fieldsOf lists the JSON names of a type's fields.
-func fieldsOf[T any]() string {
-	var names []string
-	for f := range reflect.TypeFor[T]().Fields() {
-		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, ", ")
 }
 
 // writeProblem answers a request that never reached huma.

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
@@ -56,10 +58,10 @@ func New(cfg Config) http.Handler { return newServer(cfg).echo() }
 
 func newServer(cfg Config) *server { return &server{Config: cfg} }
 
-var humaErrorsOnce sync.Once // huma keeps its error type in a package variable
+var humaOnce sync.Once // huma keeps these settings in package variables
 
 func (s *server) echo() *echo.Echo {
-	humaErrorsOnce.Do(func() { huma.NewError = humaError })
+	humaOnce.Do(func() { huma.NewError, huma.ValidateStrictCasing = humaError, true })
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = echoError(s.Log)
@@ -75,14 +77,14 @@ func (s *server) echo() *echo.Echo {
 			MaxAge:        3600,
 		}))
 	}
-	e.Use(s.authenticate)
+	e.Use(s.authenticate, utf8Query)
 	e.GET("/healthz", s.health)
 	e.GET("/readyz", s.ready)
 	docs := echo.WrapHandler(v5emb.New("Berth API", "/openapi.json", "/docs/"))
 	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs/") })
 	e.GET("/docs/*", docs)
 	if s.Queues != nil {
-		queues := echo.WrapHandler(http.NewCrossOriginProtection().Handler(s.Queues))
+		queues := onlyOurs(echo.WrapHandler(http.NewCrossOriginProtection().Handler(s.Queues)))
 		e.Any(QueuesPath, queues, s.browserLogin)
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
@@ -149,6 +151,18 @@ func (s *server) ready(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"status": "ready", "parts": parts})
 }
 
+// utf8Query refuses a query that is no text: a database may not take it for one.
+func utf8Query(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		for name, values := range c.QueryParams() {
+			if !utf8.ValidString(name + strings.Join(values, "")) {
+				return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query is not UTF-8")
+			}
+		}
+		return next(c)
+	}
+}
+
 // secureHeaders keeps browsers from guessing, framing and remembering.
 func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
@@ -157,6 +171,16 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store") // answers hold passwords
+		return next(c)
+	}
+}
+
+// onlyOurs keeps the queues' pages from fetching anything from elsewhere: they would
+// like to have a font of Google's.
+func onlyOurs(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		c.Response().Header().Set("Content-Security-Policy",
+			"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
 		return next(c)
 	}
 }

@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"time"
 
@@ -150,7 +149,8 @@ func viewPage[E, V any](list []E, next string, view func(E) V) pageView[V] {
 // bytesValue is a number of bytes that a client may also write as "512mb".
 type bytesValue struct{ n int64 }
 
-// UnmarshalJSON reads both forms.
+// UnmarshalJSON reads both forms, after the schema has. What no int64 can hold
+// becomes the largest one: the domain refuses that and says what is allowed.
 func (b *bytesValue) UnmarshalJSON(data []byte) error {
 	var v any
 	if err := json.Unmarshal(data, &v); err != nil {
@@ -160,14 +160,11 @@ func (b *bytesValue) UnmarshalJSON(data []byte) error {
 	case string:
 		n, ok := provision.ParseBytes(x)
 		if !ok {
-			return fmt.Errorf("%q is no number of bytes", x)
+			n = math.MaxInt64
 		}
 		b.n = n
 	case float64:
-		if x < 0 || x > 1<<53 || x != math.Trunc(x) {
-			return fmt.Errorf("%v is no number of bytes", x)
-		}
-		b.n = int64(x)
+		b.n = int64(min(x, 1<<53))
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ ready_wait=${BERTH_COMPOSE_TEST_WAIT:-120}
 parts=${BERTH_COMPOSE_TEST_PARTS:-all}
 first_port=$((22000 + RANDOM % 78 * 100))
 ports=${BERTH_COMPOSE_TEST_PORTS:-$first_port-$((first_port + 199))}
+compose_wait=300 # seconds that one call of compose may take: `up` waits for the schema
 instances=6
 workers=3
 
@@ -46,7 +47,7 @@ deployment=''
 passed=no
 
 compose() {
-  "${compose_client[@]}" -p "$project" --project-directory "$root" -f "$root/docker-compose.yml" --env-file "$env_file" "$@"
+  timeout -k 10 "$compose_wait" "${compose_client[@]}" -p "$project" --project-directory "$root" -f "$root/docker-compose.yml" --env-file "$env_file" "$@"
 }
 
 # Everything of the deployment under test, or of one of its instances: label=VALUE.

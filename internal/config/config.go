@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"strconv"
 	"strings"
@@ -98,7 +99,7 @@ const (
 func Load(mode Mode, environ []string) (Config, error) {
 	c, err := env.ParseAsWithOptions[Config](env.Options{Prefix: "BERTH_", Environment: env.ToMap(environ)})
 	if err != nil {
-		return Config{}, fmt.Errorf("settings: %w", err)
+		return Config{}, fmt.Errorf("settings: %w", byVariable(err))
 	}
 	if mode == Dev {
 		c.devDefaults(environ)
@@ -116,6 +117,32 @@ func Load(mode Mode, environ []string) (Config, error) {
 		}
 	}
 	return c, c.validate(mode)
+}
+
+// byVariable names the variables of what could not be parsed, where the library
+// names the fields of the struct.
+func byVariable(err error) error {
+	var all env.AggregateError
+	if !errors.As(err, &all) {
+		return err
+	}
+	named := make([]error, len(all.Errors))
+	for i, err := range all.Errors {
+		named[i] = err
+		var p env.ParseError
+		if !errors.As(err, &p) {
+			continue
+		}
+		if field, ok := reflect.TypeFor[Config]().FieldByName(p.Name); ok {
+			named[i] = fmt.Errorf("BERTH_%s: must be %s: %w", field.Tag.Get("env"), kinds[field.Type], p.Err)
+		}
+	}
+	return errors.Join(named...)
+}
+
+// kinds says what is wanted of the fields that are not text.
+var kinds = map[reflect.Type]string{
+	reflect.TypeFor[int](): "a number", reflect.TypeFor[bool](): "true or false", reflect.TypeFor[time.Duration](): `a duration such as "90s" or "24h"`,
 }
 
 func (c *Config) devDefaults(environ []string) {
@@ -147,6 +174,7 @@ func (c *Config) validate(mode Mode) error {
 	}
 	_, _, err := net.SplitHostPort(c.HTTPAddr)
 	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
+	check(!strings.ContainsAny(c.AdvertiseHost, "/ \t"), "ADVERTISE_HOST", "must be a host name or an IP address, without scheme or path")
 	check(c.parsePorts(), "PORT_RANGE", "must be LOW-HIGH, from 1024 to 65535, with LOW not above HIGH")
 	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")
 	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")

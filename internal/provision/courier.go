@@ -38,14 +38,23 @@ func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 	if err != nil {
 		return fmt.Errorf("take delivery %s: %w", id, err)
 	}
-	secret, err := c.Vault.Open(d.Secret, deliveryContext(id))
-	if err != nil {
-		return fmt.Errorf("open secret of delivery %s: %w", id, err)
-	}
-	status, err := c.Sender.Send(ctx, d.URL, string(d.Event), d.Body, NewSecret(string(secret)))
+	status, err := c.send(ctx, d)
 	after := c.outcome(d, status, err)
+	if err != nil && ctx.Err() != nil { // this process is stopping: no fault of the receiver
+		after = d.handedBack(c.Now())
+	}
 	c.Log.InfoContext(ctx, "callback sent", "delivery", id, "job", d.Job, "attempt", d.Attempt, "status", status, "state", after.State, "error", after.LastError)
 	return c.Store.Tx(context.WithoutCancel(ctx), func(tx Tx) error { return tx.UpdateDelivery(after, d) })
+}
+
+// send makes one attempt. A secret that does not open counts as one, too: its key
+// may be put back, and if not, the delivery must end.
+func (c *Courier) send(ctx context.Context, d Delivery) (status int, err error) {
+	secret, err := c.Vault.Open(d.Secret, deliveryContext(d.ID))
+	if err != nil {
+		return 0, fmt.Errorf("open its secret: %w", err)
+	}
+	return c.Sender.Send(ctx, d.URL, string(d.Event), d.Body, NewSecret(string(secret)))
 }
 
 // take counts the attempt before it is made, so that a crash in the middle is
@@ -89,6 +98,14 @@ func (c *Courier) outcome(d Delivery, status int, err error) Delivery {
 	d.Generation++
 	d.DueAt = now.Add(pause + rand.N(pause/5)) //nolint:gosec // jitter, not a secret
 	d.WakeAt = d.DueAt
+	return d
+}
+
+// handedBack gives the delivery as it was before the attempt, due at once.
+func (d Delivery) handedBack(now time.Time) Delivery {
+	d.Attempt--
+	d.Generation++
+	d.DueAt, d.WakeAt, d.UpdatedAt = now, now, now
 	return d
 }
 

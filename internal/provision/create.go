@@ -54,6 +54,7 @@ const (
 
 var (
 	namePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
+	keyPattern   = regexp.MustCompile(fmt.Sprintf(`^[ -~]{1,%d}$`, maxKeyLength))
 	labelPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
 )
 
@@ -66,6 +67,9 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 		return Accepted{}, err
 	}
 	if req.Idempotency != nil {
+		if !keyPattern.MatchString(req.Idempotency.Key) {
+			return Accepted{}, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
+		}
 		if replay, err := s.replay(ctx, req); err != nil || replay != nil {
 			return Accepted{Replay: replay}, err
 		}
@@ -145,12 +149,13 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 		wrong = append(wrong, FieldError{"version", "unknown version; " + info.Name + " has: " + names(info.Versions, func(v Version) string { return v.Name })})
 	}
 	plan, size, problems := chooseSize(info, req)
+	sizeIsRight := len(problems) == 0
 	wrong = append(wrong, problems...)
 	inst.Plan, inst.Resources = plan, size
 
 	given, problems := info.ParseParameters(req.Parameters)
 	wrong = append(wrong, problems...)
-	if len(problems) == 0 {
+	if len(problems) == 0 && sizeIsRight {
 		inst.Parameters = engine.Complete(given, size)
 		wrong = append(wrong, engine.Check(inst.Parameters, size)...)
 	}
@@ -222,29 +227,32 @@ func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []FieldE
 		plan, ok = info.Plans[0], true
 	}
 	if !ok {
-		return "", info.Plans[0].Resources, []FieldError{{"plan", "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
+		return "", Resources{}, []FieldError{{"plan", "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
 	}
 	size := plan.Resources
 	if req.Resources.empty() {
 		return plan.Name, size, nil
 	}
 	var wrong []FieldError
-	choose := func(field string, asked *int64, to *int64, lo, hi int64, unit string) {
+	choose := func(field string, asked, to *int64, lo, hi int64, allowed string) {
 		if asked == nil {
 			return
 		}
 		if *asked < lo || *asked > hi {
-			wrong = append(wrong, FieldError{"resources." + field, fmt.Sprintf("must be from %d to %d %s", lo, hi, unit)})
+			wrong = append(wrong, FieldError{"resources." + field, "must be " + allowed})
 			return
 		}
 		*to = *asked
 	}
 	lo, hi := info.Limits.Min, info.Limits.Max
-	choose("cpu", req.Resources.CPUMillis, &size.CPUMillis, lo.CPUMillis, hi.CPUMillis, "thousandths of a core")
-	choose("memory", req.Resources.MemoryBytes, &size.MemoryBytes, lo.MemoryBytes, hi.MemoryBytes, "bytes")
-	choose("disk", req.Resources.DiskBytes, &size.DiskBytes, lo.DiskBytes, hi.DiskBytes, "bytes")
+	choose("cpu", req.Resources.CPUMillis, &size.CPUMillis, lo.CPUMillis, hi.CPUMillis,
+		fmt.Sprintf("from %g to %g cores", float64(lo.CPUMillis)/1000, float64(hi.CPUMillis)/1000))
+	choose("memory", req.Resources.MemoryBytes, &size.MemoryBytes, lo.MemoryBytes, hi.MemoryBytes, bytesBetween(lo.MemoryBytes, hi.MemoryBytes))
+	choose("disk", req.Resources.DiskBytes, &size.DiskBytes, lo.DiskBytes, hi.DiskBytes, bytesBetween(lo.DiskBytes, hi.DiskBytes))
 	return PlanCustom, size, wrong
 }
+
+func bytesBetween(lo, hi int64) string { return fmt.Sprintf("from %d to %d bytes", lo, hi) }
 
 // checkCapacity refuses at once what no host could take now. Before the first
 // worker has registered its host nothing is known, and the job may wait.
@@ -284,9 +292,6 @@ func idempotencyContext(tenant TenantID, key string) string {
 }
 
 func (s *Service) idempotencyRecord(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
-	if idem.Key == "" || len(idem.Key) > maxKeyLength {
-		return nil, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d characters", maxKeyLength)}})
-	}
 	answer, err := idem.Encode(a)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)

@@ -17,7 +17,7 @@ func (s *Service) Delete(ctx context.Context, tenant TenantID, engine string, id
 		return Accepted{}, invalid(wrong)
 	}
 	var accepted Accepted
-	err := s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err := s.decide(ctx, func(tx Tx) error {
 		var err error
 		accepted, err = s.beginDelete(tx, id, callbackURL)
 		return err
@@ -73,10 +73,11 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 func (s *Service) cutOff(tx Tx, job Job, now time.Time) error {
 	fence := job.Fence
 	job.Fence++
+	job.Error = &JobError{Code: CodeCanceled, Step: runningStep(job), Message: "the instance was deleted while this job was running"}
+	job.undoSteps() // by the delete
 	if err := job.move(JobCanceled, now); err != nil {
 		return err
 	}
-	job.Error = &JobError{Code: CodeCanceled, Step: runningStep(job), Message: "the instance was deleted while this job was running"}
 	if err := tx.UpdateJob(job, fence); err != nil {
 		return err
 	}

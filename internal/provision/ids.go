@@ -29,5 +29,19 @@ const (
 	PrefixHost     = "hst"
 )
 
+// maxIDLength is more than any id has.
+const maxIDLength = 64
+
+// wellFormed reports whether a text that a client sent can be an id at all. What
+// cannot is not asked for: a database may refuse the very question.
+func wellFormed[ID ~string](id ID) bool {
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return len(id) <= maxIDLength
+}
+
 // NewID makes a fresh id with the given prefix; ids made later sort later.
 type NewID func(prefix string) string

@@ -100,9 +100,23 @@ func (j *Job) move(next JobState, now time.Time) error {
 	j.State, j.UpdatedAt = next, now
 	if next.Ended() {
 		j.FinishedAt, j.WakeAt, j.Owner, j.LeaseUntil = now, time.Time{}, "", time.Time{}
+		j.turnSteps(StepFailed, StepRunning) // a worker vanished in the middle of it
 	}
 	return nil
 }
+
+// turnSteps gives the steps in one of the states another one.
+func (j *Job) turnSteps(to StepState, from ...StepState) {
+	j.Steps = slices.Clone(j.Steps)
+	for i := range j.Steps {
+		if slices.Contains(from, j.Steps[i].State) {
+			j.Steps[i].State = to
+		}
+	}
+}
+
+// undoSteps says that what was done, or begun, is taken back.
+func (j *Job) undoSteps() { j.turnSteps(StepUndone, StepDone, StepRunning) }
 
 // giveUp turns the job round: from now on it takes back what it did.
 func (j *Job) giveUp(why *JobError) { j.Undoing, j.Error = true, why }

@@ -19,6 +19,9 @@ func (s *Service) Get(ctx context.Context, tenant TenantID, engine string, id In
 			return Instance{}, err
 		}
 	}
+	if !wellFormed(id) {
+		return Instance{}, Errorf(CodeNotFound, nil, "there is no such instance")
+	}
 	inst, err := s.cfg.Store.Instance(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Instance{}, err
@@ -95,6 +98,9 @@ func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id
 
 // Job gives one job of the tenant.
 func (s *Service) Job(ctx context.Context, tenant TenantID, id JobID) (Job, error) {
+	if !wellFormed(id) {
+		return Job{}, Errorf(CodeNotFound, nil, "there is no such job")
+	}
 	job, err := s.cfg.Store.Job(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Job{}, err
@@ -151,7 +157,7 @@ func (s *Service) CancelJob(ctx context.Context, tenant TenantID, id JobID) (Job
 		return Job{}, err
 	}
 	var job Job
-	err := s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err := s.decide(ctx, func(tx Tx) error {
 		now := s.cfg.Now()
 		var err error
 		if job, err = tx.Job(id); err != nil {

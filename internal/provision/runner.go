@@ -94,6 +94,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 
 	if errors.Is(outcome, ErrFenced) || errors.Is(cause, ErrFenced) {
 		r.cfg.Log.WarnContext(ctx, "job lost to another owner", "job", id, "fence", w.claim.Fence)
+		w.withdraw(ctx)
 		return nil
 	}
 	if ctx.Err() != nil && outcome != nil {

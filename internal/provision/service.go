@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 )
@@ -86,6 +87,21 @@ func (s *Service) wake(ctx context.Context, job Job) {
 	defer cancel()
 	if err := s.cfg.Queue.Enqueue(ctx, job.task()); err != nil {
 		s.cfg.Log.WarnContext(ctx, "job accepted, but the queue could not be told; the relay will", "job", job.ID, "error", err)
+	}
+}
+
+// maxDecisions bounds how often a request that met a worker's write is decided anew.
+const maxDecisions = 10
+
+// decide runs a transaction that depends on what a worker may be changing at the
+// same moment. Where the worker was faster, it is run again and sees the change.
+func (s *Service) decide(ctx context.Context, do func(Tx) error) error {
+	for try := 1; ; try++ {
+		err := s.cfg.Store.Tx(ctx, do)
+		late := errors.Is(err, ErrFenced) || errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy)
+		if !late || try == maxDecisions {
+			return err
+		}
 	}
 }
 

@@ -15,14 +15,15 @@ type step struct {
 	name    string
 	timeout time.Duration
 	do      func(context.Context, *work) error
-	// fenced steps make or prove the thing that carries the fence, so a new owner runs
-	// them again rather than trust what an old one may still be changing.
+	// fenced steps make or prove the thing that carries the fence, or the port that the
+	// start may have given back, so a new owner runs them again rather than trust what
+	// an old one may still be changing.
 	fenced bool
 }
 
 var (
 	createSteps = []step{
-		{name: "reserve", timeout: 30 * time.Second, do: reserve},
+		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
 		{name: "image", timeout: 10 * time.Minute, do: image},
 		{name: "data", timeout: time.Minute, do: data},
 		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
@@ -269,8 +270,11 @@ func removeData(ctx context.Context, w *work) error {
 // credentials are not its business: they go in the transaction that ends the job,
 // so that they are never gone before the instance is.
 func (w *work) undo(ctx context.Context) error {
-	if w.kind != JobCreate || w.inst.Host == "" {
-		w.markUndone()
+	if w.kind != JobCreate {
+		return nil
+	}
+	if w.inst.Host == "" {
+		w.change((*Job).undoSteps)
 		return nil
 	}
 	err := w.useHost(ctx, w.inst.Host)
@@ -280,7 +284,7 @@ func (w *work) undo(ctx context.Context) error {
 		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, true)
 	}
 	if err == nil {
-		w.markUndone()
+		w.change((*Job).undoSteps)
 		return nil
 	}
 	if CodeOf(err) != CodeFenced && ctx.Err() == nil && w.cfg.Now().After(w.deadline.Add(undoGrace)) {
@@ -295,15 +299,23 @@ func (w *work) undo(ctx context.Context) error {
 	return err
 }
 
-func (w *work) markUndone() {
-	w.change(func(job *Job) {
-		job.Steps = slices.Clone(job.Steps)
-		for i, s := range job.Steps {
-			if s.State == StepDone || s.State == StepRunning {
-				job.Steps[i].State = StepUndone
-			}
-		}
-	})
+// withdraw is the last act of a worker that lost its create to a delete or a
+// cancel. The call to the host that it was cut off in may have had its effect after
+// the new owner had removed everything, so it removes what carries its own fence, or
+// an older one. Where the new owner goes on with the create, nothing is touched.
+func (w *work) withdraw(ctx context.Context) {
+	if w.kind != JobCreate || w.run.runtime == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
+	defer cancel()
+	job, err := w.cfg.Store.Job(ctx, w.claim.Job)
+	if err == nil && (job.Undoing || job.State == JobCanceled) {
+		err = w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
+	}
+	if err != nil {
+		w.cfg.Log.WarnContext(ctx, "could not look behind a lost create", "job", w.claim.Job, "instance", w.inst.ID, "error", err)
+	}
 }
 
 // undone reports whether nothing that was done is left.

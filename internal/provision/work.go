@@ -185,7 +185,11 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 	stepCtx, cancel := context.WithTimeoutCause(ctx, s.timeout, errStepTimeout)
 	err := s.do(stepCtx, w)
 	if err != nil && errors.Is(context.Cause(stepCtx), errStepTimeout) {
-		err = Errorf(CodeTimeout, err, "it took longer than %s: %s", s.timeout, explain(err))
+		code := CodeTimeout
+		if CodeOf(err) == CodeProbeFailed {
+			code = CodeProbeFailed // which says more
+		}
+		err = Errorf(code, err, "it took longer than %s: %s", s.timeout, explain(err))
 	}
 	cancel()
 	now = w.cfg.Now()

@@ -57,13 +57,17 @@ func Decode(t *asynq.Task) (id string, err error) {
 
 // Queue implements provision.Queue.
 type Queue struct {
+	rdb       redis.UniversalClient
 	client    *asynq.Client
 	inspector *asynq.Inspector
 }
 
+// known is where Asynq keeps the names of the queues.
+const known = "asynq:queues"
+
 // New makes a Queue on a Redis client, which stays the caller's to close.
 func New(rdb redis.UniversalClient) *Queue {
-	return &Queue{client: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
+	return &Queue{rdb: rdb, client: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
 }
 
 // Enqueue implements provision.Queue. The task's id holds the generation, so that a
@@ -76,6 +80,11 @@ func (q *Queue) Enqueue(ctx context.Context, t provision.Task) error {
 	queue, taskID := names[t.Kind], fmt.Sprintf("%s:%d", t.ID, t.Generation)
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
+	// A client of Asynq does this only once in its life: a Redis that has lost everything
+	// would take the tasks, but neither the Inspector nor the operators' pages show them.
+	if err := q.rdb.SAdd(ctx, known, queue).Err(); err != nil {
+		return provision.Errorf(provision.CodeUnavailable, err, "the queue does not answer")
+	}
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), body),
 		asynq.Queue(queue), asynq.TaskID(taskID), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
 	switch {

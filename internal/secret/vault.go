@@ -33,14 +33,11 @@ type Vault struct {
 
 // NewVault makes a Vault from the text of a key file: one base64 key of 32 bytes a
 // line, the active one first. Empty lines and lines that begin with # are passed over.
+// Where there can be only one line, commas stand between the keys.
 func NewVault(text string) (*Vault, error) {
 	v := &Vault{keys: map[string]cipher.AEAD{}}
-	for _, line := range strings.FieldsFunc(text, func(r rune) bool { return r == '\n' || r == '\r' || r == ',' }) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		key, err := base64.StdEncoding.DecodeString(line)
+	for _, word := range keyWords(text) {
+		key, err := base64.StdEncoding.DecodeString(word)
 		if err != nil || len(key) != keySize {
 			return nil, fmt.Errorf("master key: want base64 of %d bytes, as `openssl rand -base64 %d` prints", keySize, keySize)
 		}
@@ -63,6 +60,17 @@ func NewVault(text string) (*Vault, error) {
 		return nil, errors.New("master key: there is none")
 	}
 	return v, nil
+}
+
+func keyWords(text string) []string {
+	var words []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "#") {
+			continue
+		}
+		words = append(words, strings.FieldsFunc(line, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\r' })...)
+	}
+	return words
 }
 
 // Seal implements provision.Vault.
@@ -118,21 +126,26 @@ func FileOrMake(path string, fresh func() string) (content string, made bool, er
 	if err != nil {
 		return "", false, fmt.Errorf("read %s: %w", path, err)
 	}
-	return strings.TrimSpace(string(b)), made, nil
+	if content = strings.TrimSpace(string(b)); content == "" {
+		return "", false, fmt.Errorf("%s is empty; delete it, and a new one is made", path)
+	}
+	return content, made, nil
 }
 
-// FileOrValue gives the content of the file of that name, if the text is a path
-// ("/…" or "./…") and there is one, or else the text itself.
+// FileOrValue gives the content of a file, if the text is a path ("/…" or "./…"), or
+// else the text itself. A master key may begin with a slash, too, and is known by its
+// form; anything else that looks like a path and is none is an error, lest a mistyped
+// path becomes the secret.
 func FileOrValue(text string) (string, error) {
 	if !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "./") {
 		return text, nil
 	}
 	b, err := os.ReadFile(text) //nolint:gosec // the path is the operator's
-	if errors.Is(err, fs.ErrNotExist) {
-		return text, nil // base64 may begin with a slash, too
+	if err == nil {
+		return strings.TrimSpace(string(b)), nil
 	}
-	if err != nil {
-		return "", fmt.Errorf("read secret: %w", err)
+	if _, notKeys := NewVault(text); notKeys == nil {
+		return text, nil
 	}
-	return strings.TrimSpace(string(b)), nil
+	return "", fmt.Errorf("read secret: %w", err)
 }

@@ -38,6 +38,44 @@ func restedPort(db *gorm.DB, host provision.Host, now time.Time) (int, error) {
 	return row.Port, err
 }
 
+// gapPort gives the lowest port that was never used although a higher one was: there
+// are such ports only where the host's range was changed. Looking for one takes
+// longer the wider the range is, so it comes last.
+func gapPort(db *gorm.DB, host provision.Host) (int, error) {
+	within := func() *gorm.DB {
+		return db.Table("ports AS p").Where("p.host_id = ? AND p.port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh)
+	}
+	var used struct{ Count, Lowest int }
+	if err := within().Select("COUNT(*) AS count, COALESCE(MIN(p.port), 0) AS lowest").Scan(&used).Error; err != nil {
+		return 0, translate(err)
+	}
+	switch {
+	case used.Count == host.PortHigh-host.PortLow+1:
+		return 0, provision.ErrNotFound
+	case used.Lowest > host.PortLow:
+		return host.PortLow, nil
+	}
+	var gap int
+	err := within().Select("MIN(p.port) + 1").
+		Where("NOT EXISTS (SELECT 1 FROM ports AS q WHERE q.host_id = p.host_id AND q.port = p.port + 1)").Scan(&gap).Error
+	return gap, translate(err)
+}
+
+// nextPort gives the port that TakePort would take, and whether it is a new one.
+// ErrNotFound when there is none.
+func nextPort(db *gorm.DB, host provision.Host, now time.Time) (port int, fresh bool, err error) {
+	port, err = freshPort(db, host)
+	if err != nil || port <= host.PortHigh {
+		return port, true, err
+	}
+	port, err = restedPort(db, host, now)
+	if !errors.Is(err, provision.ErrNotFound) {
+		return port, false, err
+	}
+	port, err = gapPort(db, host)
+	return port, true, err
+}
+
 // HeldPort implements provision.Tx.
 func (t *tx) HeldPort(host provision.HostID, instance provision.InstanceID, name string) (int, error) {
 	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(instance), string(host), name))
@@ -46,21 +84,16 @@ func (t *tx) HeldPort(host provision.HostID, instance provision.InstanceID, name
 
 // TakePort implements provision.Tx.
 func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name string, now time.Time) (int, error) {
-	fresh, err := freshPort(t.db, host)
-	if err != nil {
-		return 0, err
-	}
-	if fresh <= host.PortHigh {
-		err := t.db.Create(&portRow{HostID: string(host.ID), Port: fresh, InstanceID: nullable(string(instance)), Name: name}).Error
-		return fresh, duplicate(err, provision.ErrConflict)
-	}
-	port, err := restedPort(t.db, host, now)
-	if errors.Is(err, provision.ErrNotFound) {
+	port, fresh, err := nextPort(t.db, host, now)
+	switch {
+	case errors.Is(err, provision.ErrNotFound):
 		return 0, provision.Errorf(provision.CodePortsExhausted, nil,
 			"every port from %d to %d of host %s is taken or resting; delete an instance or widen BERTH_PORT_RANGE", host.PortLow, host.PortHigh, host.Name)
-	}
-	if err != nil {
+	case err != nil:
 		return 0, err
+	case fresh:
+		err := t.db.Create(&portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(instance)), Name: name}).Error
+		return port, duplicate(err, provision.ErrConflict)
 	}
 	return port, changed(t.db.Model(&portRow{}).
 		Where("host_id = ? AND port = ? AND instance_id IS NULL", string(host.ID), port).

@@ -3,7 +3,11 @@ package store
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
 
@@ -17,6 +21,23 @@ type reader struct{ db *gorm.DB }
 func one[R any](q *gorm.DB) (R, error) {
 	var row R
 	return row, translate(q.Take(&row).Error)
+}
+
+// key gives an id as it can be compared with a column of ids. MySQL refuses to compare
+// those with what is not ASCII; no row has an empty id, so nothing is found, as on SQLite.
+func key[ID ~string](id ID) string {
+	for _, c := range []byte(id) {
+		if c == 0 || c > unicode.MaxASCII {
+			return ""
+		}
+	}
+	return string(id)
+}
+
+// legible reports whether all the texts are UTF-8, as everything in the database
+// is. MySQL refuses to compare it with anything else.
+func legible(texts ...string) bool {
+	return !slices.ContainsFunc(texts, func(s string) bool { return !utf8.ValidString(s) })
 }
 
 // entities turns rows into the domain's types.
@@ -34,7 +55,7 @@ func entities[R, E any](rows []R, turn func(R) (E, error)) ([]E, error) {
 
 // Instance implements provision.Reader.
 func (r reader) Instance(ctx context.Context, id provision.InstanceID) (provision.Instance, error) {
-	row, err := one[instanceRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	row, err := one[instanceRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	if err != nil {
 		return provision.Instance{}, err
 	}
@@ -43,7 +64,10 @@ func (r reader) Instance(ctx context.Context, id provision.InstanceID) (provisio
 
 // Instances implements provision.Reader.
 func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page provision.Page) ([]provision.Instance, error) {
-	q := r.db.WithContext(ctx).Where("tenant_id = ?", string(f.Tenant))
+	if !legible(f.Engine, string(f.State), f.Name) || !legible(slices.Collect(maps.Keys(f.Labels))...) || !legible(slices.Collect(maps.Values(f.Labels))...) {
+		return nil, nil
+	}
+	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	switch {
 	case f.State != "":
 		q = q.Where("state = ?", string(f.State))
@@ -72,14 +96,14 @@ func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page 
 
 func keyset(q *gorm.DB, page provision.Page) *gorm.DB {
 	if page.Before != "" {
-		q = q.Where("id < ?", page.Before)
+		q = q.Where("id < ?", key(page.Before))
 	}
 	return q.Order("id DESC").Limit(page.Limit)
 }
 
 // Job implements provision.Reader.
 func (r reader) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
-	return job(r.db.WithContext(ctx).Where("id = ?", string(id)))
+	return job(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 
 func job(q *gorm.DB) (provision.Job, error) {
@@ -92,9 +116,9 @@ func job(q *gorm.DB) (provision.Job, error) {
 
 // Jobs implements provision.Reader.
 func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page provision.Page) ([]provision.Job, error) {
-	q := r.db.WithContext(ctx).Where("tenant_id = ?", string(f.Tenant))
+	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	if f.Instance != "" {
-		q = q.Where("instance_id = ?", string(f.Instance))
+		q = q.Where("instance_id = ?", key(f.Instance))
 	}
 	if f.State != "" {
 		q = q.Where("state = ?", string(f.State))
@@ -111,26 +135,29 @@ func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page provision.
 
 // ActiveJob implements provision.Reader.
 func (r reader) ActiveJob(ctx context.Context, id provision.InstanceID) (provision.Job, error) {
-	return job(r.db.WithContext(ctx).Where("live_instance_id = ?", string(id)))
+	return job(r.db.WithContext(ctx).Where("live_instance_id = ?", key(id)))
 }
 
 // Credentials implements provision.Reader.
 func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (provision.Sealed, error) {
-	row, err := one[credentialsRow](r.db.WithContext(ctx).Where("instance_id = ?", string(id)))
+	row, err := one[credentialsRow](r.db.WithContext(ctx).Where("instance_id = ?", key(id)))
 	return provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext}, err
 }
 
 // Delivery implements provision.Reader.
 func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provision.Delivery, error) {
-	row, err := one[deliveryRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	row, err := one[deliveryRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	return row.entity(), err
 }
 
 // Idempotent implements provision.Reader.
-func (r reader) Idempotent(ctx context.Context, tenant provision.TenantID, key string) (provision.IdempotencyRecord, error) {
-	row, err := one[idempotencyRow](r.db.WithContext(ctx).Where("tenant_id = ? AND idem_key = ?", string(tenant), key))
+func (r reader) Idempotent(ctx context.Context, tenant provision.TenantID, idemKey string) (provision.IdempotencyRecord, error) {
+	if !legible(idemKey) {
+		return provision.IdempotencyRecord{}, provision.ErrNotFound
+	}
+	row, err := one[idempotencyRow](r.db.WithContext(ctx).Where("tenant_id = ? AND idem_key = ?", key(tenant), idemKey))
 	return provision.IdempotencyRecord{
-		Tenant: tenant, Key: key, Fingerprint: row.Fingerprint, CreatedAt: moment(row.CreatedAt),
+		Tenant: tenant, Key: idemKey, Fingerprint: row.Fingerprint, CreatedAt: moment(row.CreatedAt),
 		Answer: provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext},
 	}, err
 }
@@ -169,18 +196,13 @@ func (r reader) Hosts(ctx context.Context) ([]provision.Host, error) {
 
 // Host implements provision.Reader.
 func (r reader) Host(ctx context.Context, id provision.HostID) (provision.Host, error) {
-	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", string(id)))
+	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	return row.entity(), err
 }
 
 // PortLeft implements provision.Reader.
 func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time) (bool, error) {
-	db := r.db.WithContext(ctx)
-	fresh, err := freshPort(db, host)
-	if err != nil || fresh <= host.PortHigh {
-		return err == nil, err
-	}
-	_, err = restedPort(db, host, now)
+	_, _, err := nextPort(r.db.WithContext(ctx), host, now)
 	if errors.Is(err, provision.ErrNotFound) {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -33,6 +34,8 @@ type Store struct {
 	// does so anyway: waiting in line here is fair and quick, SQLite's busy handler
 	// sleeps.
 	writer chan struct{}
+	// migrating is the file that an SQLite store's migration locks.
+	migrating string
 }
 
 const (
@@ -60,7 +63,7 @@ func openSQLite(path string) (*Store, error) {
 		return nil, fmt.Errorf("folder of the database: %w", err)
 	}
 	options := "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)"
-	db, err := gorm.Open(sqlite.Open("file:"+path+options), gormConfig(true))
+	db, err := gorm.Open(sqlite.Open(sqliteFile(path)+options), gormConfig(true))
 	if err != nil {
 		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
 	}
@@ -68,7 +71,17 @@ func openSQLite(path string) (*Store, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, fmt.Errorf("protect the database: %w", err)
 	}
-	return newStore(db, dialectSQLite, 8)
+	s, err := newStore(db, dialectSQLite, 8)
+	if err != nil {
+		return nil, err
+	}
+	s.migrating = sqliteFile(path + "-migrating")
+	return s, nil
+}
+
+// sqliteFile gives the URL of a file (https://sqlite.org/uri.html).
+func sqliteFile(path string) string {
+	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
 func openMySQL(databaseURL string) (*Store, error) {
@@ -85,6 +98,7 @@ func openMySQL(databaseURL string) (*Store, error) {
 	cfg.Passwd, _ = u.User.Password()
 	cfg.Collation = "utf8mb4_0900_bin"
 	cfg.InterpolateParams = true // one round trip a statement
+	cfg.ParseTime = true         // goose's table locker reads times; without it, it waits for ever
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
 	cfg.Logger = &driver.NopLogger{}
 	connector, err := driver.NewConnector(cfg)
@@ -154,16 +168,27 @@ func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
 	}
 	for try := 1; ; try++ {
 		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(&tx{reader{db}, ctx}) }, options)
+		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
+			return ctx.Err() // the pool has rolled it back a moment before we could commit
+		}
 		if err == nil || !lostToAnother(err) || try == maxTxTries {
 			return translate(err)
 		}
-		pause := time.NewTimer(time.Duration(try)*2*time.Millisecond + rand.N(5*time.Millisecond)) //nolint:gosec // jitter, not a secret
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return ctx.Err()
-		case <-pause.C:
+		if err := wait(ctx, time.Duration(try)*2*time.Millisecond+rand.N(5*time.Millisecond)); err != nil { //nolint:gosec // jitter, not a secret
+			return err
 		}
+	}
+}
+
+// wait waits, unless the context ends before.
+func wait(ctx context.Context, d time.Duration) error {
+	pause := time.NewTimer(d)
+	defer pause.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-pause.C:
+		return nil
 	}
 }
 

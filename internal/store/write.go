@@ -177,28 +177,45 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 }
 
 func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
-	removed := 0
-	purge := func(row any, column, where string, args ...any) error {
-		var keys []string
-		q := t.db.Model(row).Where(where, args...).Limit(limit)
-		if err := q.Pluck(column, &keys).Error; err != nil || len(keys) == 0 {
-			return err
-		}
-		done := t.db.Where(column+" IN ?", keys).Delete(row)
-		removed += int(done.RowsAffected)
-		return done.Error
-	}
 	old := millis(before)
-	for _, err := range []error{
-		purge(&labelRow{}, "instance_id", "instance_id IN (?)", t.db.Model(&instanceRow{}).Select("id").Where("deleted_at > 0 AND deleted_at < ?", old)),
-		purge(&instanceRow{}, "id", "deleted_at > 0 AND deleted_at < ?", old),
-		purge(&jobRow{}, "id", "finished_at > 0 AND finished_at < ?", old),
-		purge(&deliveryRow{}, "id", "state <> ? AND updated_at < ?", string(provision.DeliveryPending), old),
-		purge(&idempotencyRow{}, "idem_key", "created_at < ?", old),
+	var gone []string
+	err := t.db.Model(&instanceRow{}).Where("deleted_at > 0 AND deleted_at < ?", old).Limit(limit).Pluck("id", &gone).Error
+	if err != nil {
+		return 0, err
+	}
+	if len(gone) > 0 {
+		if err := t.db.Where("instance_id IN ?", gone).Delete(&labelRow{}).Error; err != nil {
+			return 0, err
+		}
+	}
+	removed := 0
+	for _, kind := range []struct {
+		row           any
+		column, where string
+		args          []any
+	}{
+		{&instanceRow{}, "id", "id IN ?", []any{gone}},
+		{&jobRow{}, "id", "finished_at > 0 AND finished_at < ?", []any{old}},
+		{&deliveryRow{}, "id", "state <> ? AND updated_at < ?", []any{string(provision.DeliveryPending), old}},
+		{&idempotencyRow{}, "idem_key", "created_at < ?", []any{old}},
 	} {
+		n, err := t.purge(kind.row, kind.column, limit, kind.where, kind.args...)
 		if err != nil {
 			return removed, err
 		}
+		removed += n
 	}
 	return removed, nil
+}
+
+// purge deletes some of the rows that the condition meets. It finds them first,
+// because SQLite knows no DELETE with a limit; the column need not be unique, since
+// the condition is asked again.
+func (t *tx) purge(row any, column string, limit int, where string, args ...any) (int, error) {
+	var keys []string
+	if err := t.db.Model(row).Where(where, args...).Limit(limit).Pluck(column, &keys).Error; err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	done := t.db.Where(column+" IN ?", keys).Where(where, args...).Delete(row)
+	return int(done.RowsAffected), done.Error
 }

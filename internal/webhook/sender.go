@@ -72,7 +72,7 @@ func (s *Sender) Send(ctx context.Context, target, id string, body []byte, secre
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return 0, fmt.Errorf("request: %w", err)
+		return 0, fmt.Errorf("request: %w", withoutURL(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "berth-webhook/1")
@@ -142,6 +142,11 @@ func (s *Sender) control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
+// globalIPv6 is what has been given out of IPv6 for unicast at all (IANA IPv6 Global
+// Unicast Address Space). Outside lie, among others, addresses that carry an IPv4 one
+// (::/96, 64:ff9b::/96).
+var globalIPv6 = netip.MustParsePrefix("2000::/3")
+
 // reserved are ranges that are not public and that netip has no word for: shared
 // address space (RFC 6598, where some clouds put their metadata), IETF protocol
 // assignments, documentation, benchmarks, 6to4 relays, class E, and the IPv6 forms
@@ -150,13 +155,12 @@ var reserved = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
 	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
 	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("fec0::/10"),
+	netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("3fff::/20"),
 }
 
 func public(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
-	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() || (a.Is6() && !globalIPv6.Contains(a)) {
 		return false
 	}
 	for _, p := range reserved {

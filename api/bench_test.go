@@ -1,0 +1,360 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/webhook"
+)
+
+const adminKey = "berth_the-admin-key-of-the-tests"
+
+// bench is the API before a database, with everything behind it faked.
+type bench struct {
+	*testing.T
+	*behind
+}
+
+// behind is what the views of one bench share.
+type behind struct {
+	store   *store.Store
+	down    atomic.Bool // the database, as the API sees it
+	hold    atomic.Pointer[chan struct{}]
+	held    chan struct{}
+	queue   *provisiontest.Queue
+	runtime *provisiontest.Runtime
+	runner  *provision.Runner
+	vault   *secret.Vault
+	host    provision.Host
+	handler http.Handler
+	log     *logBuffer
+
+	mu   sync.Mutex
+	seen []string // every answer's body but those that may hold secrets
+}
+
+func newBench(t *testing.T, change ...func(*api.Config)) *bench {
+	t.Helper()
+	vault, err := secret.NewVault(secret.MasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, behind: &behind{
+		store: storetest.SQLite(t), queue: provisiontest.NewQueue(), runtime: provisiontest.NewRuntime("dep"), vault: vault,
+		log: &logBuffer{}, held: make(chan struct{}, 10),
+	}}
+	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	newID := id.NewSource().New
+	catalog := provisiontest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
+	sender := webhook.New(false, provision.SystemClock)
+	t.Cleanup(sender.Close)
+	seenStore := &benchStore{b.store, b}
+	cfg := api.Config{
+		Service: provision.NewService(provision.ServiceConfig{
+			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: seenStore, Now: provision.SystemClock}, Vault: vault,
+			Secrets: secret.Generator{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
+		}),
+		AdminKey: provision.NewSecret(adminKey), Log: log, Version: "test", Stopping: t.Context(),
+		Checks: map[string]func(context.Context) error{"database": func(ctx context.Context) error {
+			if b.down.Load() {
+				return errors.New("down")
+			}
+			return b.store.Ping(ctx)
+		}},
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	b.handler = api.New(cfg)
+	b.runner = provision.NewRunner(provision.RunnerConfig{
+		Store: b.store, Ports: provisiontest.Ports{Store: b.store, Now: provision.SystemClock}, Runtimes: provisiontest.NewRuntimes(b.runtime),
+		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+	})
+	b.setPorts(20000, 20999)
+	t.Cleanup(b.noSecrets)
+	return b
+}
+
+// in gives the bench for a subtest.
+func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind} }
+
+func (b *bench) setPorts(low, high int) {
+	b.Helper()
+	err := b.store.Tx(b.Context(), func(tx provision.Tx) error {
+		var err error
+		b.host, err = tx.PutHost(provision.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// work runs what the queue holds.
+func (b *bench) work() {
+	b.Helper()
+	for _, task := range b.queue.Take() {
+		if task.Kind == provision.TaskDeliver {
+			continue
+		}
+		if err := b.runner.Run(b.Context(), provision.JobID(task.ID)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// benchStore is the database as the API sees it: it can be down, or slow.
+type benchStore struct {
+	provision.Store
+	b *bench
+}
+
+var errDown = provision.Errorf(provision.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
+
+func (s *benchStore) Tx(ctx context.Context, do func(provision.Tx) error) error {
+	if s.b.down.Load() {
+		return errDown
+	}
+	if hold := s.b.hold.Load(); hold != nil {
+		s.b.held <- struct{}{}
+		<-*hold
+	}
+	return s.Store.Tx(ctx, do)
+}
+
+func (s *benchStore) Instance(ctx context.Context, id provision.InstanceID) (provision.Instance, error) {
+	if s.b.down.Load() {
+		return provision.Instance{}, errDown
+	}
+	return s.Store.Instance(ctx, id)
+}
+
+func (s *benchStore) Instances(ctx context.Context, f provision.InstanceFilter, p provision.Page) ([]provision.Instance, error) {
+	if s.b.down.Load() {
+		return nil, errDown
+	}
+	return s.Store.Instances(ctx, f, p)
+}
+
+func (s *benchStore) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
+	if s.b.down.Load() {
+		return provision.Job{}, errDown
+	}
+	return s.Store.Job(ctx, id)
+}
+
+func (s *benchStore) Jobs(ctx context.Context, f provision.JobFilter, p provision.Page) ([]provision.Job, error) {
+	if s.b.down.Load() {
+		return nil, errDown
+	}
+	return s.Store.Jobs(ctx, f, p)
+}
+
+func (s *benchStore) Hosts(ctx context.Context) ([]provision.Host, error) {
+	if s.b.down.Load() {
+		return nil, errDown
+	}
+	return s.Store.Hosts(ctx)
+}
+
+// answer is what came back.
+type answer struct {
+	*testing.T
+	status int
+	header http.Header
+	body   string
+	json   map[string]any // where it is an object
+}
+
+// call sends a request with the key; headers come as name, value, name, value.
+func (b *bench) call(method, path, body string, headers ...string) answer {
+	b.Helper()
+	return b.send(method, path, strings.NewReader(body), append([]string{"Authorization", "Bearer " + adminKey, "Content-Type", "application/json"}, headers...)...)
+}
+
+func (b *bench) send(method, path string, body io.Reader, headers ...string) answer {
+	b.Helper()
+	r := httptest.NewRequestWithContext(b.Context(), method, path, body)
+	for i := 0; i+1 < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+		if headers[i+1] == "" {
+			r.Header.Del(headers[i])
+		}
+	}
+	recorder := httptest.NewRecorder()
+	b.handler.ServeHTTP(recorder, r)
+	a := answer{T: b.T, status: recorder.Code, header: recorder.Header(), body: recorder.Body.String()}
+	_ = json.Unmarshal(recorder.Body.Bytes(), &a.json) // not every answer is an object
+	if a.status >= http.StatusInternalServerError && a.status != http.StatusServiceUnavailable {
+		b.Errorf("%s %s: %d %s\n%s", method, path, a.status, a.body, b.log)
+	}
+	a.wellTyped(method + " " + path)
+	if !strings.HasSuffix(path, "/config") && a.json["webhook_secret"] == nil {
+		b.mu.Lock()
+		b.seen = append(b.seen, a.body)
+		b.mu.Unlock()
+	}
+	return a
+}
+
+// wellTyped checks what holds for every answer: its type, and the form of a problem.
+func (a answer) wellTyped(what string) {
+	a.Helper()
+	kind := a.header.Get("Content-Type")
+	switch {
+	case strings.Contains(what, " /queues"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
+		return
+	case a.status < http.StatusBadRequest || strings.Contains(what, "/readyz"):
+		if !strings.HasPrefix(kind, "application/json") {
+			a.Errorf("%s: %d with content type %q", what, a.status, kind)
+		}
+		return
+	case kind != "application/problem+json":
+		a.Errorf("%s: %d with content type %q: %s", what, a.status, kind, a.body)
+	}
+	if a.json["status"] != float64(a.status) || a.json["title"] != http.StatusText(a.status) || a.json["type"] != "about:blank" || a.text("code") == "" || a.text("detail") == "" {
+		a.Errorf("%s: not a problem: %s", what, a.body)
+	}
+	if a.header.Get("X-Content-Type-Options") != "nosniff" || a.header.Get("Cache-Control") != "no-store" {
+		a.Errorf("%s: headers %v", what, a.header)
+	}
+}
+
+// text gives a string of the answer: "instance.id".
+func (a answer) text(path string) string {
+	var v any = a.json
+	for _, name := range strings.Split(path, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return ""
+		}
+		v = m[name]
+	}
+	s, _ := v.(string)
+	return s
+}
+
+// is checks status and, of a problem, the code.
+func (a answer) is(status int, code string) answer {
+	a.Helper()
+	if a.status != status || code != "" && a.text("code") != code {
+		a.Errorf("got %d, want %d %s: %s", a.status, status, code, a.body)
+	}
+	return a
+}
+
+// field checks that a problem names the field and says the words.
+func (a answer) field(name string, says ...string) answer {
+	a.Helper()
+	list, _ := a.json["errors"].([]any)
+	for _, e := range list {
+		m, _ := e.(map[string]any)
+		if m["field"] != name {
+			continue
+		}
+		message, _ := m["message"].(string)
+		for _, word := range says {
+			if !strings.Contains(message, word) {
+				a.Errorf("field %s: %q does not say %q", name, message, word)
+			}
+		}
+		return a
+	}
+	a.Errorf("no field %q in %s", name, a.body)
+	return a
+}
+
+// made gives an instance that runs.
+func (b *bench) made(engine, body string) (instance, job string) {
+	b.Helper()
+	a := b.call("POST", "/api/v1/storage/"+engine+"/instances", body).is(http.StatusAccepted, "")
+	b.work()
+	if got := b.call("GET", "/api/v1/jobs/"+a.text("job.id"), ""); got.text("state") != "succeeded" {
+		b.Fatalf("job: %s", got.body)
+	}
+	return a.text("instance.id"), a.text("job.id")
+}
+
+// rows gives how much the database holds, to see that a refusal changed nothing.
+func (b *bench) rows() [2]int {
+	b.Helper()
+	ctx := context.WithoutCancel(b.Context())
+	instances, err1 := b.store.Instances(ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant, Deleted: true}, provision.Page{Limit: 1000})
+	jobs, err2 := b.store.Jobs(ctx, provision.JobFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 1000})
+	if err := errors.Join(err1, err2); err != nil {
+		b.Fatal(err)
+	}
+	return [2]int{len(instances), len(jobs)}
+}
+
+// noSecrets checks every answer and the whole log for every secret there is.
+func (b *bench) noSecrets() {
+	ctx := context.WithoutCancel(b.Context())
+	instances, err := b.store.Instances(ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 1000})
+	if err != nil {
+		b.Error(err)
+	}
+	secrets := []string{adminKey}
+	for _, inst := range instances {
+		sealed, err := b.store.Credentials(ctx, inst.ID)
+		if err != nil {
+			b.Error(err)
+			continue
+		}
+		creds, err := provision.OpenCredentials(b.vault, inst.ID, sealed)
+		if err != nil {
+			b.Error(err)
+		}
+		for _, s := range []provision.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
+			if !s.Empty() {
+				secrets = append(secrets, s.Reveal())
+			}
+		}
+	}
+	text := b.log.String() + strings.Join(b.seen, "\n")
+	for _, s := range secrets {
+		if i := strings.Index(text, s); i >= 0 {
+			b.Errorf("a secret was shown: …%s…", text[max(0, i-200):i])
+		}
+	}
+}
+
+// logBuffer is a log that several goroutines may write to.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// soon is a generous bound on what should take no time.
+const soon = 10 * time.Second

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// refused is what every answer to a request with wrong fields says in general.
+const refused = "the request was refused; nothing was changed"
+
+// humaError turns what huma finds wrong with a request into a problem. The values
+// that were sent are not repeated: they may be secrets.
+func humaError(status int, message string, errs ...error) huma.StatusError {
+	details := make([]huma.ErrorDetail, len(errs))
+	for i, err := range errs {
+		details[i] = detailOf(err)
+	}
+	switch {
+	case status == http.StatusBadRequest:
+		return newProblem(status, httpCodes[status], whyMalformed(message, details))
+	case status == http.StatusUnprocessableEntity && anyOf(details, notAnObject):
+		return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the body must be a JSON object")
+	case status == http.StatusUnprocessableEntity && anyOf(details, emptyInPath):
+		return newProblem(http.StatusNotFound, provision.CodeNotFound, "a part of the path is empty; /docs lists what there is")
+	case status == http.StatusUnprocessableEntity:
+		p := newProblem(status, provision.CodeInvalid, refused)
+		for _, d := range details {
+			p.Errors = append(p.Errors, problemField{Field: fieldName(d.Location), Message: fieldMessage(d)})
+		}
+		return p
+	case status == http.StatusRequestEntityTooLarge:
+		return newProblem(status, httpCodes[status], "the body is larger than 1 MiB")
+	case status == http.StatusUnsupportedMediaType:
+		return newProblem(status, httpCodes[status], "the body must be JSON; send `Content-Type: application/json`")
+	}
+	code, ok := httpCodes[status]
+	if !ok {
+		code = provision.CodeInternal
+	}
+	return newProblem(status, code, message)
+}
+
+func detailOf(err error) huma.ErrorDetail {
+	var d huma.ErrorDetailer
+	if errors.As(err, &d) {
+		return *d.ErrorDetail()
+	}
+	return huma.ErrorDetail{Message: err.Error()}
+}
+
+func anyOf(details []huma.ErrorDetail, is func(huma.ErrorDetail) bool) bool {
+	for _, d := range details {
+		if is(d) {
+			return true
+		}
+	}
+	return false
+}
+
+func notAnObject(d huma.ErrorDetail) bool {
+	return d.Location == "body" && d.Message == "expected object"
+}
+
+func emptyInPath(d huma.ErrorDetail) bool { return strings.HasPrefix(d.Location, "path.") }
+
+// whyMalformed says what is wrong with a body that could not be read at all.
+func whyMalformed(message string, details []huma.ErrorDetail) string {
+	if len(details) == 0 {
+		return message
+	}
+	if strings.Contains(details[0].Message, "cannot unmarshal number") {
+		return "the body has a number that is too large"
+	}
+	return "the body is not valid JSON: " + details[0].Message
+}
+
+// fieldName gives a field as the client wrote it: without "body." in front.
+func fieldName(location string) string {
+	for _, in := range []string{"body.", "query.", "path.", "header."} {
+		if name, ok := strings.CutPrefix(location, in); ok {
+			return name
+		}
+	}
+	return location
+}
+
+func fieldMessage(d huma.ErrorDetail) string {
+	switch {
+	case d.Message == "unexpected property" && strings.HasPrefix(d.Location, "body.resources."):
+		return "unknown field; there are: " + fieldsOf[resourcesBody]()
+	case d.Message == "unexpected property":
+		return "unknown field; there are: " + fieldsOf[createBody]()
+	case strings.HasPrefix(d.Message, "expected value to match exactly one schema"): // only amounts have two
+		return `must be a number of bytes, or a string such as "512mb"`
+	}
+	return d.Message
+}
+
+// fieldsOf lists the JSON names of a type's fields.
+func fieldsOf[T any]() string {
+	var names []string
+	for f := range reflect.TypeFor[T]().Fields() {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

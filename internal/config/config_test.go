@@ -1,0 +1,160 @@
+package config
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+
+// production are the settings that an API process must have.
+var production = []string{"BERTH_DATABASE_URL=mysql://u:p@h/d", "BERTH_REDIS_URL=redis://h:6379/0", "BERTH_MASTER_KEY=" + key, "BERTH_ADMIN_KEY=berth_0123456789abcdef"}
+
+func TestDevDefaults(t *testing.T) {
+	c, err := Load(Dev, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		HTTPAddr: "127.0.0.1:8080", DataDir: ".berth", DatabaseURL: "sqlite://.berth/berth.db", RedisURL: RedisEmbedded, DockerHost: "unix:///var/run/docker.sock",
+		HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
+		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
+		WorkerConcurrency: c.WorkerConcurrency,
+	}
+	if c.WorkerConcurrency < 4 {
+		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)
+	}
+	if len(c.CORSOrigins) != 0 {
+		t.Errorf("CORSOrigins are %q", c.CORSOrigins)
+	}
+	c.CORSOrigins = nil
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("got  %+v\nwant %+v", c, want)
+	}
+	host := provision.Host{Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999}
+	if got := c.Host(); got != host {
+		t.Errorf("the host is %+v, want %+v", got, host)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		mode Mode
+		set  string
+		good func(Config) bool
+	}{
+		{"data folder", Dev, "BERTH_DATA_DIR=/var/lib/berth", func(c Config) bool { return c.DatabaseURL == "sqlite:///var/lib/berth/berth.db" }},
+		{"database", Dev, "BERTH_DATABASE_URL=mysql://u:p@h/d", func(c Config) bool { return c.DatabaseURL == "mysql://u:p@h/d" }},
+		{"redis", Dev, "BERTH_REDIS_URL=redis://h", func(c Config) bool { return c.RedisURL == "redis://h" }},
+		{"private callbacks off", Dev, "BERTH_CALLBACK_ALLOW_PRIVATE=false", func(c Config) bool { return !c.CallbackAllowPrivate }},
+		{"private callbacks are off", API, "", func(c Config) bool { return !c.CallbackAllowPrivate }},
+		{"private callbacks on", API, "BERTH_CALLBACK_ALLOW_PRIVATE=true", func(c Config) bool { return c.CallbackAllowPrivate }},
+		{"bind to where tenants are", Worker, "BERTH_ADVERTISE_HOST=db.example.com", func(c Config) bool { return c.BindHost == "0.0.0.0" }},
+		{"bind to loopback", Worker, "BERTH_ADVERTISE_HOST=localhost", func(c Config) bool { return c.BindHost == "127.0.0.1" }},
+		{"bind to loopback of IPv6", Worker, "BERTH_ADVERTISE_HOST=::1", func(c Config) bool { return c.BindHost == "127.0.0.1" }},
+		{"bind as told", Worker, "BERTH_BIND_HOST=10.0.0.7", func(c Config) bool { return c.BindHost == "10.0.0.7" }},
+		{"one port", Worker, "BERTH_PORT_RANGE=20000-20000", func(c Config) bool { return c.PortLow == 20000 && c.PortHigh == 20000 }},
+		{"spaces in the range", Worker, "BERTH_PORT_RANGE= 1024 - 65535 ", func(c Config) bool { return c.PortLow == 1024 && c.PortHigh == 65535 }},
+		{"log level", API, "BERTH_LOG_LEVEL=debug", func(c Config) bool { return c.Level == slog.LevelDebug }},
+		{"origins", API, "BERTH_HTTP_CORS_ORIGINS=https://a,https://b", func(c Config) bool { return len(c.CORSOrigins) == 2 && c.CORSOrigins[1] == "https://b" }},
+		{"gzip", API, "BERTH_HTTP_GZIP=true", func(c Config) bool { return c.Gzip }},
+		{"a value with =", API, "BERTH_ADMIN_KEY=a=b=c0123456789012345", func(c Config) bool { return c.AdminKey == "a=b=c0123456789012345" }},
+		{"concurrency", Worker, "BERTH_WORKER_CONCURRENCY=7", func(c Config) bool { return c.WorkerConcurrency == 7 }},
+		{"empty is not set", Worker, "BERTH_HOST_NAME=", func(c Config) bool { return c.HostName == "local" }},
+		{"empty is not set", Worker, "BERTH_PORT_RANGE=", func(c Config) bool { return c.PortLow == 20000 }},
+		{"empty is not set", Worker, "BERTH_LEASE_TTL=", func(c Config) bool { return c.LeaseTTL == 10*time.Second }},
+		{"somebody else's variable", Worker, "LEASE_TTL=nonsense", func(c Config) bool { return c.LeaseTTL == 10*time.Second }},
+	} {
+		environ := append([]string{}, production...)
+		if test.mode == Dev {
+			environ = nil
+		}
+		c, err := Load(test.mode, append(environ, test.set))
+		if err != nil || !test.good(c) {
+			t.Errorf("%s: %v: %+v", test.name, err, c)
+		}
+	}
+	if _, err := Load(Migrate, production[:1]); err != nil {
+		t.Errorf("a migration needs more than its database: %v", err)
+	}
+	if _, err := Load(Worker, production[:3]); err != nil {
+		t.Errorf("a worker needs an admin key: %v", err)
+	}
+}
+
+// TestBadSettings names the variable and what is allowed.
+func TestBadSettings(t *testing.T) {
+	for _, test := range []struct {
+		mode      Mode
+		set, want string
+	}{
+		{API, "BERTH_DATABASE_URL=", "mysql://USER:PASSWORD@HOST:PORT/DATABASE"},
+		{Migrate, "BERTH_DATABASE_URL=", "must be set"},
+		{API, "BERTH_REDIS_URL=", "redis://"},
+		{Worker, "BERTH_REDIS_URL=embedded", "redis://"},
+		{Worker, "BERTH_MASTER_KEY=", "openssl rand"},
+		{API, "BERTH_ADMIN_KEY=", "at least 20 characters"},
+		{API, "BERTH_HTTP_ADDR=8080", "HOST:PORT"},
+		{Worker, "BERTH_ADVERTISE_HOST=http://db.example", "without scheme"},
+		{Worker, "BERTH_BIND_HOST=localhost", "IP address"},
+		{Worker, "BERTH_PORT_RANGE=20000", "LOW-HIGH"},
+		{Worker, "BERTH_PORT_RANGE=30000-20000", "LOW-HIGH"},
+		{Worker, "BERTH_PORT_RANGE=80-90", "from 1024"},
+		{Worker, "BERTH_PORT_RANGE=60000-70000", "65535"},
+		{Worker, "BERTH_PORT_RANGE=a-b", "LOW-HIGH"},
+		{Worker, "BERTH_PORT_QUARANTINE=-1s", "negative"},
+		{Worker, "BERTH_PORT_QUARANTINE=120", "duration"},
+		{Worker, "BERTH_WORKER_CONCURRENCY=-1", "from 1 to 256"},
+		{Worker, "BERTH_WORKER_CONCURRENCY=257", "from 1 to 256"},
+		{Worker, "BERTH_WORKER_CONCURRENCY=many", "number"},
+		{Worker, "BERTH_LEASE_TTL=500ms", "from 1s to 1m"},
+		{Worker, "BERTH_LEASE_TTL=2m", "from 1s to 1m"},
+		{Worker, "BERTH_LEASE_TTL=soon", "duration"},
+		{Worker, "BERTH_SHUTDOWN_TIMEOUT=-1s", "negative"},
+		{Worker, "BERTH_RETENTION=1s", "at least 1m"},
+		{API, "BERTH_CALLBACK_ALLOW_PRIVATE=perhaps", "true or false"},
+		{API, "BERTH_HTTP_GZIP=2", "true or false"},
+		{API, "BERTH_LOG_FORMAT=xml", "text or json"},
+		{API, "BERTH_LOG_LEVEL=loud", "debug, info, warn or error"},
+	} {
+		_, err := Load(test.mode, append(append([]string{}, production...), test.set))
+		variable, _, _ := strings.Cut(test.set, "=")
+		switch {
+		case err == nil:
+			t.Errorf("%s was taken", test.set)
+		case !strings.Contains(err.Error(), variable+": ") || !strings.Contains(err.Error(), test.want):
+			t.Errorf("%s: got %q, want the variable and %q", test.set, err, test.want)
+		case strings.Count(err.Error(), "BERTH_") != 1:
+			t.Errorf("%s: other variables are named, too: %q", test.set, err)
+		case strings.Contains(err.Error(), key):
+			t.Errorf("%s: a secret is shown: %q", test.set, err)
+		}
+	}
+}
+
+// TestAllThatIsWrong is told at once.
+func TestAllThatIsWrong(t *testing.T) {
+	for _, environ := range [][]string{
+		{"BERTH_HTTP_ADDR=x", "BERTH_LOG_LEVEL=x", "BERTH_PORT_RANGE=x"},
+		{"BERTH_LEASE_TTL=x", "BERTH_HTTP_GZIP=x", "BERTH_WORKER_CONCURRENCY=x"},
+	} {
+		_, err := Load(API, append(append([]string{}, production...), environ...))
+		for _, set := range environ {
+			if variable, _, _ := strings.Cut(set, "="); err == nil || !strings.Contains(err.Error(), variable) {
+				t.Errorf("%v: %s is not named", err, variable)
+			}
+		}
+	}
+	_, err := Load(API, nil)
+	for _, set := range production {
+		if variable, _, _ := strings.Cut(set, "="); err == nil || !strings.Contains(err.Error(), variable) {
+			t.Errorf("%v: %s is not named", err, variable)
+		}
+	}
+}

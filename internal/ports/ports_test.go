@@ -1,0 +1,271 @@
+package ports_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-project/berth/internal/ports"
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/testenv"
+)
+
+func TestMain(m *testing.M) {
+	code := testenv.Run(m)
+	// GORM's cache of prepared statements has a goroutine for each pool that never ends.
+	err := goleak.Find(goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	if code == 0 && err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		code = 1
+	}
+	os.Exit(code)
+}
+
+var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+// quay is an Allocator with a store, and a clock that stands still.
+type quay struct {
+	*ports.Allocator
+	store provision.Store
+	now   time.Time
+	log   *lockedBuffer
+}
+
+func newQuay(t *testing.T, redisURL string) *quay {
+	t.Helper()
+	options, err := redis.ParseURL(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.DialTimeout, options.DialerRetries, options.ContextTimeoutEnabled = time.Second, 1, true
+	rdb := redis.NewClient(options)
+	t.Cleanup(func() { _ = rdb.Close() })
+	q := &quay{store: storetest.SQLite(t), now: epoch, log: &lockedBuffer{}}
+	q.Allocator = ports.New(q.store, rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
+	return q
+}
+
+// lockedBuffer is a log that many write to.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func host(id string, count int) provision.Host {
+	return provision.Host{ID: provision.HostID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1}
+}
+
+// claim makes an instance with a running job and gives the claim to it.
+func (q *quay) claim(ctx context.Context, id string) (provision.Claim, error) {
+	c := provision.Claim{Job: provision.JobID("job_" + id), Instance: provision.InstanceID("ins_" + id), Fence: 1}
+	return c, q.store.Tx(ctx, func(tx provision.Tx) error {
+		return errors.Join(
+			tx.InsertInstance(provision.Instance{ID: c.Instance, Tenant: "t", Name: id, State: provision.StateProvisioning}),
+			tx.InsertJob(provision.Job{ID: c.Job, Tenant: "t", Instance: c.Instance, State: provision.JobRunning, Fence: c.Fence}),
+		)
+	})
+}
+
+func (q *quay) mustClaim(t *testing.T, id string) provision.Claim {
+	t.Helper()
+	c, err := q.claim(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (q *quay) release(ctx context.Context, c provision.Claim, until time.Time) error {
+	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(c.Instance, until) })
+}
+
+func wantPort(t *testing.T, got int, err error, want int) {
+	t.Helper()
+	if err != nil || got != want {
+		t.Fatalf("got port %d, %v, want %d", got, err, want)
+	}
+}
+
+func wantCode(t *testing.T, err error, want provision.Code) {
+	t.Helper()
+	if err == nil || provision.CodeOf(err) != want {
+		t.Fatalf("got %v (code %s), want code %s", err, provision.CodeOf(err), want)
+	}
+}
+
+func TestAllocate(t *testing.T) {
+	q, h := newQuay(t, testenv.Redis(t)), host("h", 3)
+	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
+	for range 2 { // asked again it gives the same one
+		port, err := q.Allocate(t.Context(), a, h, "redis")
+		wantPort(t, port, err, 20000)
+	}
+	port, err := q.Allocate(t.Context(), a, h, "admin")
+	wantPort(t, port, err, 20001)
+	port, err = q.Allocate(t.Context(), b, h, "redis")
+	wantPort(t, port, err, 20002)
+	_, err = q.Allocate(t.Context(), b, h, "admin")
+	wantCode(t, err, provision.CodePortsExhausted)
+	if left, err := q.Available(t.Context(), h); err != nil || left {
+		t.Errorf("Available: %v, %v", left, err)
+	}
+	stale := a
+	stale.Fence--
+	_, err = q.Allocate(t.Context(), stale, h, "redis")
+	wantCode(t, err, provision.CodeFenced)
+	wantCode(t, q.Refused(t.Context(), stale, h, 20000), provision.CodeFenced)
+	port, err = q.Allocate(t.Context(), a, h, "redis")
+	wantPort(t, port, err, 20000)
+	if strings.Contains(q.log.String(), "lock") {
+		t.Errorf("it goes without the lock: %s", q.log)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	q, h := newQuay(t, testenv.Redis(t)), host("h", 2)
+	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
+	port, err := q.Allocate(t.Context(), a, h, "redis")
+	wantPort(t, port, err, 20000)
+	if err := q.Refused(t.Context(), a, h, 20000); err != nil {
+		t.Fatal(err)
+	}
+	port, err = q.Allocate(t.Context(), a, h, "redis")
+	wantPort(t, port, err, 20001)
+	_, err = q.Allocate(t.Context(), b, h, "redis")
+	wantCode(t, err, provision.CodePortsExhausted)
+	q.now = q.now.Add(time.Hour)
+	port, err = q.Allocate(t.Context(), b, h, "redis")
+	wantPort(t, port, err, 20000)
+	if !strings.Contains(q.log.String(), "refused") {
+		t.Errorf("the log says nothing of it: %s", q.log)
+	}
+}
+
+// allocateAll has so many instances ask at once, and gives their ports, sorted.
+func (q *quay) allocateAll(t *testing.T, h provision.Host, n int) []int {
+	t.Helper()
+	got := make([]int, n)
+	var all errgroup.Group
+	for i := range n {
+		c := q.mustClaim(t, fmt.Sprintf("%s-%d", h.Name, i))
+		all.Go(func() (err error) {
+			got[i], err = q.Allocate(t.Context(), c, h, "redis")
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	return got
+}
+
+func wantAll(t *testing.T, got []int, h provision.Host) {
+	t.Helper()
+	for i, port := range got {
+		if port != h.PortLow+i {
+			t.Fatalf("the ports are %v, want each from %d on once", got, h.PortLow)
+		}
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	q, h := newQuay(t, testenv.Redis(t)), host("h", 16)
+	wantAll(t, q.allocateAll(t, h, 16), h)
+	_, err := q.Allocate(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
+	wantCode(t, err, provision.CodePortsExhausted)
+}
+
+// TestRedisAway goes on by the database's guard alone, within the patience with
+// the lock, and takes the lock again when Redis is back.
+func TestRedisAway(t *testing.T) {
+	t.Parallel()
+	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
+	q, h := newQuay(t, proxied), host("h", 32)
+	began := time.Now()
+	first := q.allocateAll(t, h, 4)
+	proxy.Cut()
+	there := h
+	there.Name = "away"
+	second := q.allocateAll(t, there, 16)
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if !strings.Contains(q.log.String(), "database's guard alone") {
+		t.Errorf("the log says nothing of it: %s", q.log)
+	}
+	proxy.Restore(t)
+	there.Name = "back"
+	all := slices.Concat(first, second, q.allocateAll(t, there, 12))
+	slices.Sort(all)
+	wantAll(t, all, h)
+}
+
+// TestLockHeld has somebody else keep the lock for longer than we wait.
+func TestLockHeld(t *testing.T) {
+	t.Parallel()
+	redisURL := testenv.Redis(t)
+	q, h := newQuay(t, redisURL), host("h", 4)
+	options, err := redis.ParseURL(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := redis.NewClient(options)
+	defer rdb.Close() //nolint:errcheck // the test is over
+	if err := rdb.Set(t.Context(), "berth:ports:"+string(h.ID), "somebody", time.Minute).Err(); err != nil {
+		t.Fatal(err)
+	}
+	wantAll(t, q.allocateAll(t, h, 4), h)
+	if holder, err := rdb.Get(t.Context(), "berth:ports:"+string(h.ID)).Result(); err != nil || holder != "somebody" {
+		t.Errorf("the lock of another one is now %q, %v", holder, err)
+	}
+	// One's own lock is gone when it is not needed any more.
+	other := host("other", 1)
+	q.allocateAll(t, other, 1)
+	if err := rdb.Get(t.Context(), "berth:ports:"+string(other.ID)).Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("the lock is still there: %v", err)
+	}
+}
+
+func TestContextEnded(t *testing.T) {
+	q, h := newQuay(t, testenv.Redis(t)), host("h", 4)
+	c := q.mustClaim(t, "a")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := time.Now()
+	if _, err := q.Allocate(ctx, c, h, "redis"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Allocate: %v", err)
+	}
+	if err := q.Refused(ctx, c, h, 20000); !errors.Is(err, context.Canceled) {
+		t.Errorf("Refused: %v", err)
+	}
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("it took %s", took)
+	}
+}

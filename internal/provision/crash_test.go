@@ -1,0 +1,127 @@
+package provision_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// dryRun gives the calls that a create and a delete make when all goes well. The
+// tests below take their steps from it, so a new step is tested by itself.
+func dryRun(t *testing.T) (create, remove []string) {
+	t.Helper()
+	inWorld(t, func(w *world) {
+		a := w.create()
+		create = w.callsOf(a.Job.ID)
+		remove = w.callsOf(w.delete(a.Instance.ID).Job.ID)
+	})
+	if len(create) < 8 || len(remove) < 4 {
+		t.Fatalf("too few calls to be true: %v, %v", create, remove)
+	}
+	return create, remove
+}
+
+// eachCrash runs a test for each call, with a death before it and one after it.
+func eachCrash(t *testing.T, calls []string, run func(w *world, n int, after bool)) {
+	t.Helper()
+	for i, name := range calls {
+		for when, after := range map[string]bool{"before": false, "after": true} {
+			t.Run(fmt.Sprintf("%02d %s %s", i+1, when, name), func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, func(w *world) { run(w, i+1, after) })
+			})
+		}
+	}
+}
+
+// A worker that vanishes at any moment of a create is followed by another one, and
+// there is one container in the end.
+func TestCrashDuringCreate(t *testing.T) {
+	calls, _ := dryRun(t)
+	eachCrash(t, calls, func(w *world, n int, after bool) {
+		a := w.create()
+		w.runMortal(a.Job.ID, n, after)
+		crashed := w.job(a.Job.ID)
+		w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+		job := w.job(a.Job.ID)
+		if !crashed.State.Ended() && job.Fence <= crashed.Fence {
+			t.Errorf("the fence did not grow: %d, %d", crashed.Fence, job.Fence)
+		}
+		if job.Attempt != 0 {
+			w.Errorf("a crash used up %d attempts", job.Attempt)
+		}
+		w.pass(provision.RelayEvery)
+		if _, err := w.relay.RunOnce(w.ctx); err != nil {
+			w.Error(err)
+		}
+		w.runTasks()
+		if sent := w.sender.all(); len(sent) != 1 {
+			w.Errorf("%d callbacks instead of one", len(sent))
+		}
+	})
+}
+
+// The same for a delete.
+func TestCrashDuringDelete(t *testing.T) {
+	_, calls := dryRun(t)
+	eachCrash(t, calls, func(w *world, n int, after bool) {
+		inst := w.created()
+		d := w.delete(inst.ID)
+		w.runMortal(d.Job.ID, n, after)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("delete is %s: %+v", job.State, job.Error)
+		}
+		w.gone(inst.ID)
+		w.journalEnded(w.job(d.Job.ID))
+	})
+}
+
+// The same for the way back of a create that was canceled at the very end.
+func TestCrashDuringUndo(t *testing.T) {
+	undo := func(w *world) provision.JobID {
+		a := w.create()
+		w.runtime.SetProbe(func(provision.InstanceID) error {
+			_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+			if err != nil {
+				w.Error(err)
+			}
+			w.runtime.SetProbe(nil)
+			return nil
+		})
+		w.runTasks()
+		return a.Job.ID
+	}
+	var calls []string
+	inWorld(t, func(w *world) {
+		id := undo(w)
+		calls = w.runMortal(id, -1, false).calls
+		w.clean(id, provision.JobCanceled, provision.StateFailed)
+	})
+	eachCrash(t, calls, func(w *world, n int, after bool) {
+		id := undo(w)
+		w.runMortal(id, n, after)
+		w.spin(id)
+		w.clean(id, provision.JobCanceled, provision.StateFailed)
+	})
+}
+
+// A job that ends its worker again and again is stopped, and says so.
+func TestWorkerCrashesAgainAndAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		for range 20 {
+			// The fifth call of a run is in the middle of its steps.
+			w.runMortal(a.Job.ID, 5, true)
+			if w.job(a.Job.ID).State.Ended() {
+				break
+			}
+			w.pass(provision.DefaultLeaseTTL)
+		}
+		w.spin(a.Job.ID)
+		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeWorkerCrashed {
+			w.Errorf("failed with %+v", why)
+		}
+	})
+}

@@ -1,0 +1,9 @@
+package provision
+
+import "time"
+
+// MoveJob lets the tests of the state table move a job.
+func MoveJob(j *Job, next JobState, now time.Time) error { return j.move(next, now) }
+
+// DeliverySchedule lets the tests know when attempts are due.
+var DeliverySchedule = deliverySchedule

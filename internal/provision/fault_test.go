@@ -1,0 +1,210 @@
+package provision_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+// faults are the ways in which a call to the host goes wrong.
+var faults = []struct {
+	name  string
+	fault provisiontest.Fault
+	codes []provision.Code // of a job that meets it at every attempt
+}{
+	{"fails before its effect", provisiontest.Fault{Before: true}, []provision.Code{provision.CodeHostUnavailable}},
+	{"loses its answer", provisiontest.Fault{After: true}, []provision.Code{provision.CodeHostUnavailable}},
+	{"hangs", provisiontest.Fault{Hang: true}, []provision.Code{provision.CodeTimeout, provision.CodeDeadline}},
+	{"fails in a way nobody foresaw", provisiontest.Fault{Before: true, Err: fmt.Errorf("boom")}, []provision.Code{provision.CodeInternal}},
+}
+
+// eachFault runs a test for each method that the calls use, and each fault.
+func eachFault(t *testing.T, calls []string, run func(w *world, m provisiontest.Method, i int)) {
+	t.Helper()
+	for _, m := range methodsOf(calls) {
+		for i, f := range faults {
+			t.Run(fmt.Sprintf("%s %s", m, f.name), func(t *testing.T) {
+				t.Parallel()
+				inWorld(t, func(w *world) { run(w, m, i) })
+			})
+		}
+	}
+}
+
+// A fault that passes costs an attempt, and the create succeeds.
+func TestCreateOutlivesOneFault(t *testing.T) {
+	create, _ := dryRun(t)
+	eachFault(t, create, func(w *world, m provisiontest.Method, i int) {
+		f := faults[i].fault
+		f.Times = 1
+		w.runtime.Fail(m, f)
+		a := w.create()
+		job := w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+		if job.Attempt != 1 || job.Crashes != 0 {
+			w.Errorf("%d failed attempts, %d crashes", job.Attempt, job.Crashes)
+		}
+	})
+}
+
+// A fault that stays ends the create: explained, and with nothing left behind.
+func TestCreateFailsCleanly(t *testing.T) {
+	create, _ := dryRun(t)
+	eachFault(t, create, func(w *world, m provisiontest.Method, i int) {
+		w.runtime.Fail(m, faults[i].fault)
+		a := w.create()
+		w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		if !contains(faults[i].codes, why.Code) || !why.Retryable {
+			w.Errorf("%+v; want one of %v, retryable", why, faults[i].codes)
+		}
+		w.runtime.Heal()
+		d := w.delete(a.Instance.ID)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("delete of the failed instance: %s", job.State)
+		}
+	})
+}
+
+func contains[T comparable](list []T, wanted T) bool {
+	for _, v := range list {
+		if v == wanted {
+			return true
+		}
+	}
+	return false
+}
+
+// A fault that passes does not keep a delete from succeeding.
+func TestDeleteOutlivesFaults(t *testing.T) {
+	_, remove := dryRun(t)
+	eachFault(t, remove, func(w *world, m provisiontest.Method, i int) {
+		inst := w.created()
+		f := faults[i].fault
+		f.Times = 6 // more than a create's attempts: a delete is more patient
+		w.runtime.Fail(m, f)
+		d := w.delete(inst.ID)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("delete is %s: %+v", job.State, job.Error)
+		}
+		w.gone(inst.ID)
+	})
+}
+
+// A delete that can do nothing until its deadline fails, keeps the port, because the
+// container may be there, and can be asked for again.
+func TestDeleteFailsAndGoesOn(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+		d := w.delete(inst.ID)
+		job := w.spin(d.Job.ID)
+		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline || !strings.Contains(job.Error.Message, "does not answer") || !job.Error.Retryable {
+			w.Errorf("%s: %+v", job.State, job.Error)
+		}
+		for _, s := range job.Steps {
+			if s.State == provision.StepUndone {
+				w.Errorf("step %s of a delete was undone", s.Name)
+			}
+		}
+		if inst := w.instance(inst.ID); inst.State != provision.StateFailed || w.port(inst.ID) != inst.Port {
+			w.Errorf("instance is %s, its port %d", inst.State, w.port(inst.ID))
+		}
+		w.journalEnded(job)
+		w.runtime.Heal()
+		again := w.delete(inst.ID)
+		if job := w.spin(again.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("second delete is %s", job.State)
+		}
+		w.gone(inst.ID)
+	})
+}
+
+// A delete whose first step is done and whose second cannot be until the deadline
+// says so: what is removed was not brought back.
+func TestDeleteFailsHalfway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		d := w.delete(inst.ID)
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+			if m == provisiontest.MethodRemove && w.runtime.Calls(m) == 1 {
+				w.runtime.Fail(m, provisiontest.Fault{Before: true})
+			}
+		})
+		job := w.spin(d.Job.ID)
+		if job.State != provision.JobFailed || job.Steps[0].State != provision.StepDone || job.Steps[1].State != provision.StepFailed {
+			w.Errorf("%s: %+v", job.State, job.Steps)
+		}
+	})
+}
+
+// While the host is away a delete waits for it.
+func TestDeleteWhileTheHostIsAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.runtimes.Set(w.host.ID, nil)
+		d := w.delete(inst.ID)
+		for range 5 {
+			_, err := w.relay.RunOnce(w.ctx)
+			w.must(err)
+			w.runTasks()
+			w.pass(20 * time.Second)
+		}
+		job := w.job(d.Job.ID)
+		if job.State != provision.JobQueued || job.Attempt == 0 || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+			w.Errorf("%s after %d attempts: %+v", job.State, job.Attempt, job.Error)
+		}
+		w.runtimes.Set(w.host.ID, w.runtime)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Error != nil {
+			w.Errorf("%s: %+v", job.State, job.Error)
+		}
+		w.gone(inst.ID)
+	})
+}
+
+// An instance that no worker ever saw is deleted without a host.
+func TestDeleteOfANeverPlacedInstance(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		w.queue.Flush()
+		w.runtimes.Set(w.host.ID, nil)
+		d := w.delete(a.Instance.ID)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("%s: %+v", job.State, job.Error)
+		}
+		w.gone(a.Instance.ID)
+		if job := w.job(a.Job.ID); job.State != provision.JobCanceled {
+			w.Errorf("the create is %s", job.State)
+		}
+	})
+}
+
+// A clean-up that fails for a long time is tried until the job must end, and then
+// says that something may be left; the port stays reserved.
+func TestUndoThatCannotBeDone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
+		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+		a := w.create()
+		job := w.spin(a.Job.ID)
+		if job.State != provision.JobFailed || !strings.Contains(job.Error.Message, "clean-up failed") || job.Error.Step != "start" {
+			w.Errorf("%s: %+v", job.State, job.Error)
+		}
+		if took := job.FinishedAt.Sub(job.CreatedAt); took > time.Hour {
+			w.Errorf("it took %s", took)
+		}
+		if w.port(a.Instance.ID) == 0 {
+			w.Error("the port was given away though the container may be there")
+		}
+		w.runtime.Heal()
+		if job := w.spin(w.delete(a.Instance.ID).Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("delete: %s", job.State)
+		}
+		w.gone(a.Instance.ID)
+	})
+}

@@ -1,0 +1,108 @@
+package provisiontest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// The fake engine's names.
+const (
+	EngineName  = "fake"
+	EngineImage = "fake:1"
+)
+
+// Engine is a provision.Engine whose servers exist in a Runtime only.
+type Engine struct{ Runtime *Runtime }
+
+var _ provision.Engine = Engine{}
+
+// Describe gives what it offers.
+func (Engine) Describe() provision.EngineInfo {
+	const mib = 1 << 20
+	return provision.EngineInfo{
+		Name: EngineName, Title: "Fake",
+		Versions: []provision.Version{{Name: "1", Images: []string{EngineImage}}},
+		Plans: []provision.Plan{
+			{Name: "small", Resources: provision.Resources{CPUMillis: 100, MemoryBytes: 64 * mib, DiskBytes: 64 * mib}},
+			{Name: "large", Resources: provision.Resources{CPUMillis: 400, MemoryBytes: 256 * mib, DiskBytes: 256 * mib}},
+		},
+		Limits: provision.ResourceLimits{
+			Min: provision.Resources{CPUMillis: 50, MemoryBytes: 16 * mib, DiskBytes: 16 * mib},
+			Max: provision.Resources{CPUMillis: 1000, MemoryBytes: 1024 * mib, DiskBytes: 1024 * mib},
+		},
+		Parameters: []provision.Parameter{{Name: "clients", Type: provision.TypeInteger, Min: 1, Max: 10000, Default: int64(10)}},
+	}
+}
+
+// Complete gives ten clients where nothing is said.
+func (Engine) Complete(given provision.Parameters, _ provision.Resources) provision.Parameters {
+	complete := provision.Parameters{"clients": int64(10)}
+	for name, value := range given {
+		complete[name] = value
+	}
+	return complete
+}
+
+// Check allows one client for each MiB. It must not be asked about a size that was
+// refused.
+func (Engine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
+	if size.MemoryBytes == 0 {
+		panic("checked without a size")
+	}
+	if most := size.MemoryBytes >> 20; p.Int("clients") > most {
+		return []provision.FieldError{{Field: "parameters.clients", Message: fmt.Sprintf("must be at most %d", most)}}
+	}
+	return nil
+}
+
+// NewCredentials makes up two passwords.
+func (Engine) NewCredentials(_ provision.Instance, g provision.Generator) provision.Credentials {
+	return provision.Credentials{Username: "tenant", Password: g.Password(28), AdminPassword: g.Password(28)}
+}
+
+// Workload has one port, and a file with the password.
+func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (provision.Workload, error) {
+	if creds.Password.Empty() {
+		return provision.Workload{}, errors.New("no password")
+	}
+	return provision.Workload{
+		Instance: inst.ID, Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
+		Ports: []provision.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
+		Files: []provision.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
+	}, nil
+}
+
+// Probe asks the Runtime.
+func (e Engine) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
+	return e.Runtime.Probe(inst.ID)
+}
+
+// Connection gives address and password.
+func (Engine) Connection(inst provision.Instance, creds provision.Credentials) provision.Connection {
+	return provision.Connection{
+		Host: inst.Address, Port: inst.Port, Username: creds.Username, Password: creds.Password,
+		URI: provision.NewSecret("fake://" + creds.Password.Reveal()), CLI: provision.NewSecret("fake " + creds.Password.Reveal()),
+	}
+}
+
+// FakeServers gives engines whose servers exist in the Runtime only.
+func FakeServers(c provision.Catalog, r *Runtime) provision.Catalog {
+	faked := make(provision.Catalog, len(c))
+	for i, e := range c {
+		faked[i] = fakeServers{e, r}
+	}
+	return faked
+}
+
+type fakeServers struct {
+	provision.Engine
+	runtime *Runtime
+}
+
+func (e fakeServers) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
+	return e.runtime.Probe(inst.ID)
+}

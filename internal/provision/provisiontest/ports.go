@@ -1,0 +1,47 @@
+package provisiontest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Ports is provision.Ports with the store's guard alone, without a lock.
+type Ports struct {
+	Store provision.Store
+	Now   provision.Clock
+}
+
+var _ provision.Ports = Ports{}
+
+// Allocate gives the instance a port.
+func (p Ports) Allocate(ctx context.Context, claim provision.Claim, host provision.Host, name string) (port int, err error) {
+	err = p.Store.Tx(ctx, func(tx provision.Tx) error {
+		if err := tx.CheckClaim(claim); err != nil {
+			return err
+		}
+		port, err = tx.HeldPort(host.ID, claim.Instance, name)
+		if errors.Is(err, provision.ErrNotFound) {
+			port, err = tx.TakePort(host, claim.Instance, name, p.Now())
+		}
+		return err
+	})
+	return port, err
+}
+
+// Refused lets the port rest.
+func (p Ports) Refused(ctx context.Context, claim provision.Claim, host provision.Host, port int) error {
+	return p.Store.Tx(ctx, func(tx provision.Tx) error {
+		if err := tx.CheckClaim(claim); err != nil {
+			return err
+		}
+		return tx.RestPort(host.ID, port, claim.Instance, p.Now().Add(10*time.Minute))
+	})
+}
+
+// Available asks the store.
+func (p Ports) Available(ctx context.Context, host provision.Host) (bool, error) {
+	return p.Store.PortLeft(ctx, host, p.Now())
+}

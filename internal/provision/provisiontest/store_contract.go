@@ -1,0 +1,206 @@
+package provisiontest
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// StoreContract tests that a Store keeps the promises of provision.Store. Every
+// test opens a fresh, empty one.
+func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(shelf)
+	}{
+		{"an error leaves nothing", errorLeavesNothing},
+		{"a panic leaves nothing", panicLeavesNothing},
+		{"an ended context leaves nothing", contextLeavesNothing},
+		{"writes are seen when committed", seenWhenCommitted},
+		{"writers wait for one another", writersWait},
+		{"deadlocks are tried again", deadlocksPass},
+		{"what nobody has is not found", unknownNotFound},
+
+		{"an instance comes back as it was", instanceRoundTrip},
+		{"an instance changes by its revision", instanceRevision},
+		{"a name has one living holder", nameUnique},
+		{"a name that many want at once", nameRace},
+		{"pages stand still while the list grows", pagesStable},
+		{"instances by filter", instanceFilters},
+
+		{"a job comes back as it was", jobRoundTrip},
+		{"a job changes under its fence", jobFence},
+		{"an ended job does not change", jobEnded},
+		{"one job at a time", oneActiveJob},
+		{"a job that many insert at once", activeJobRace},
+		{"a job that many claim at once", claimRace},
+		{"a checked claim holds until the end", claimHolds},
+		{"a job is rescheduled as it was seen", reschedule},
+		{"due jobs", dueJobs},
+		{"jobs by filter", jobFilters},
+
+		{"credentials", credentials},
+		{"a delivery", deliveries},
+		{"due deliveries", dueDeliveries},
+		{"answers to repeated requests", idempotency},
+		{"hosts", hosts},
+		{"a duty has one owner", duty},
+		{"a duty that many want at once", dutyRace},
+		{"what is expired goes", expired},
+		{"expired by and by", expiredLimit},
+
+		{"fresh ports ascend", portsFresh},
+		{"freed ports rest", portsRest},
+		{"ports are freed by their holder", portsHolder},
+		{"another range", portsRange},
+		{"a port has one holder", portsRace},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), suiteLimit)
+			defer cancel()
+			test.run(shelf{T: t, store: open(t), ctx: ctx, newID: id.NewSource().New})
+		})
+	}
+}
+
+// at is the time in these tests; a millisecond that needs its three digits.
+var at = time.Date(2026, 3, 29, 1, 2, 3, 45e6, time.UTC)
+
+const tenant provision.TenantID = "acme"
+
+// shelf is one test's view of the Store.
+type shelf struct {
+	*testing.T
+	store provision.Store
+	ctx   context.Context
+	newID provision.NewID
+}
+
+func (s shelf) ok(err error, what string) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("%s: %v", what, err)
+	}
+}
+
+func (s shelf) code(err error, want provision.Code, what string) {
+	s.Helper()
+	if err == nil || provision.CodeOf(err) != want {
+		s.Fatalf("%s: got %v (code %s), want code %s", what, err, provision.CodeOf(err), want)
+	}
+}
+
+// tx runs a transaction and gives its error.
+func (s shelf) tx(do func(provision.Tx) error) error {
+	s.Helper()
+	return s.store.Tx(s.ctx, do)
+}
+
+// commit runs a transaction that must succeed.
+func (s shelf) commit(what string, do func(provision.Tx) error) {
+	s.Helper()
+	s.ok(s.tx(do), what)
+}
+
+// newInstance gives an instance as a create makes it.
+func (s shelf) newInstance(name string) provision.Instance {
+	return provision.Instance{
+		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: tenant, Engine: "redis", Version: "8", Name: name, Plan: "small",
+		Resources:  provision.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30},
+		Parameters: provision.Parameters{"maxclients": int64(50)}, State: provision.StatePending, CreatedAt: at, UpdatedAt: at,
+	}
+}
+
+// newJob gives a job as a create makes it.
+func (s shelf) newJob(i provision.Instance) provision.Job {
+	return provision.Job{
+		ID: provision.JobID(s.newID(provision.PrefixJob)), Tenant: i.Tenant, Instance: i.ID, Engine: i.Engine, Kind: provision.JobCreate,
+		State: provision.JobQueued, Steps: []provision.Step{{Name: "reserve", State: provision.StepWaiting}}, Generation: 1,
+		WakeAt: at.Add(time.Second), Deadline: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
+	}
+}
+
+// instance inserts an instance and gives it as it is stored.
+func (s shelf) instance(name string, change ...func(*provision.Instance)) provision.Instance {
+	s.Helper()
+	i := s.newInstance(name)
+	for _, c := range change {
+		c(&i)
+	}
+	s.commit("InsertInstance", func(tx provision.Tx) error { return tx.InsertInstance(i) })
+	return s.storedInstance(i.ID)
+}
+
+// job inserts an instance with a job and gives the job as it is stored.
+func (s shelf) job(name string, change ...func(*provision.Job)) provision.Job {
+	s.Helper()
+	j := s.newJob(s.instance(name))
+	for _, c := range change {
+		c(&j)
+	}
+	s.commit("InsertJob", func(tx provision.Tx) error { return tx.InsertJob(j) })
+	return s.storedJob(j.ID)
+}
+
+func (s shelf) storedInstance(id provision.InstanceID) provision.Instance {
+	s.Helper()
+	i, err := s.store.Instance(s.ctx, id)
+	s.ok(err, "Instance")
+	return i
+}
+
+func (s shelf) storedJob(id provision.JobID) provision.Job {
+	s.Helper()
+	j, err := s.store.Job(s.ctx, id)
+	s.ok(err, "Job")
+	return j
+}
+
+// together runs the function so many times at once and gives the errors.
+func together(n int, do func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			<-start
+			errs[i] = do(i)
+		})
+	}
+	close(start)
+	all.Wait()
+	return errs
+}
+
+// oneWinner asserts that all but one have failed, with that code.
+func (s shelf) oneWinner(errs []error, losers provision.Code) {
+	s.Helper()
+	winners := 0
+	for _, err := range errs {
+		if err == nil {
+			winners++
+			continue
+		}
+		s.code(err, losers, "one who was late")
+	}
+	if winners != 1 {
+		s.Fatalf("%d of %d have won, want 1", winners, len(errs))
+	}
+}
+
+// ids gives the ids of a list.
+func ids[E any, ID ~string](list []E, id func(E) ID) []ID {
+	out := make([]ID, len(list))
+	for i, e := range list {
+		out[i] = id(e)
+	}
+	return out
+}
+
+func instanceID(i provision.Instance) provision.InstanceID { return i.ID }
+func jobID(j provision.Job) provision.JobID                { return j.ID }

@@ -1,0 +1,248 @@
+package provisiontest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func jobRoundTrip(s shelf) {
+	i := s.instance("full")
+	full := provision.Job{
+		ID: provision.JobID(s.newID(provision.PrefixJob)), Tenant: tenant, Instance: i.ID, Engine: "redis", Kind: provision.JobDelete, State: provision.JobRunning,
+		Steps: []provision.Step{
+			{Name: "image", State: provision.StepDone, Attempt: 2, Detail: "pulled 🚢", StartedAt: at, FinishedAt: at.Add(time.Second)},
+			{Name: "start", State: provision.StepFailed, Attempt: 1, Error: "it \"ended\"", StartedAt: at.Add(time.Second)},
+			{Name: "ready", State: provision.StepWaiting},
+		},
+		Error:   &provision.JobError{Code: provision.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
+		Attempt: 3, Crashes: 2, Undoing: true, Fence: 9, Owner: "host/1", LeaseUntil: at.Add(10 * time.Second), Generation: 4, WakeAt: at.Add(time.Minute),
+		CallbackURL: "https://example.com/hook?a=b", Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
+	}
+	s.commit("InsertJob", func(tx provision.Tx) error {
+		if err := tx.InsertJob(full); err != nil {
+			return err
+		}
+		got, err := tx.Job(full.ID)
+		s.same(got, full, err)
+		got, err = tx.ActiveJob(i.ID)
+		s.same(got, full, err)
+		return nil
+	})
+	s.same(s.storedJob(full.ID), full, nil)
+
+	// The same by an update, down to the zero values.
+	ended := full
+	ended.State, ended.Error, ended.Owner, ended.LeaseUntil, ended.WakeAt = provision.JobSucceeded, nil, "", time.Time{}, time.Time{}
+	ended.Undoing, ended.Crashes, ended.Attempt, ended.FinishedAt = false, 0, 0, at.Add(time.Hour)
+	s.commit("UpdateJob", func(tx provision.Tx) error { return tx.UpdateJob(ended, full.Fence) })
+	s.same(s.storedJob(full.ID), ended, nil)
+	s.same(s.job("bare"), s.storedJob(s.activeJob("bare")), nil)
+}
+
+// activeJob gives the id of the job of the instance of that name.
+func (s shelf) activeJob(name string) provision.JobID {
+	s.Helper()
+	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Name: name}, provision.Page{Limit: 1})
+	if err != nil || len(list) != 1 {
+		s.Fatalf("Instances: %v, %v", list, err)
+	}
+	j, err := s.store.ActiveJob(s.ctx, list[0].ID)
+	s.ok(err, "ActiveJob")
+	return j.ID
+}
+
+func claimOf(j provision.Job) provision.Claim {
+	return provision.Claim{Job: j.ID, Instance: j.Instance, Fence: j.Fence}
+}
+
+// claim gives the job to a worker, as a Runner does.
+func (s shelf) claim(j provision.Job, owner string) error {
+	return s.tx(func(tx provision.Tx) error {
+		before := j.Fence
+		mine := j
+		mine.State, mine.Owner, mine.Fence = provision.JobRunning, owner, before+1
+		return tx.UpdateJob(mine, before)
+	})
+}
+
+func jobFence(s shelf) {
+	j := s.job("fence")
+	s.ok(s.claim(j, "one"), "claim")
+	one := s.storedJob(j.ID)
+	s.code(s.claim(j, "late"), provision.CodeFenced, "a claim of what was claimed")
+	s.commit("its own writes", func(tx provision.Tx) error {
+		return errors.Join(tx.CheckClaim(claimOf(one)), tx.UpdateJob(one, one.Fence), tx.UpdateJob(one, one.Fence)) // a write that changes nothing is one, too
+	})
+	s.ok(s.claim(one, "two"), "the next claim")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(one, one.Fence) }), provision.CodeFenced, "UpdateJob by the one before")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(one)) }), provision.CodeFenced, "CheckClaim by the one before")
+	if two := s.storedJob(j.ID); two.Owner != "two" || two.Fence != one.Fence+1 {
+		s.Fatalf("it is %+v", two)
+	}
+	missing := s.newJob(s.newInstance("none"))
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(missing, 0) }), provision.CodeFenced, "UpdateJob of none")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(missing)) }), provision.CodeFenced, "CheckClaim of none")
+}
+
+// end writes the end of the job.
+func (s shelf) end(j provision.Job, state provision.JobState) provision.Job {
+	s.Helper()
+	j.State, j.FinishedAt, j.WakeAt = state, at, time.Time{}
+	s.commit("end", func(tx provision.Tx) error { return tx.UpdateJob(j, j.Fence) })
+	return s.storedJob(j.ID)
+}
+
+func jobEnded(s shelf) {
+	for _, state := range provision.JobStates() {
+		if !state.Ended() {
+			continue
+		}
+		before := s.job("ended-" + string(state))
+		j := s.end(before, state)
+		_, err := s.store.ActiveJob(s.ctx, j.Instance)
+		s.code(err, provision.CodeNotFound, "ActiveJob")
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(before, j.Fence) }), provision.CodeFenced, "UpdateJob")
+		s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(j)) }), provision.CodeFenced, "CheckClaim")
+		for _, seen := range []provision.Job{before, j} {
+			err := s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, 2, at) })
+			s.code(err, provision.CodeConflict, "RescheduleJob")
+		}
+		s.same(s.storedJob(j.ID), j, nil)
+	}
+}
+
+func oneActiveJob(s shelf) {
+	first := s.job("one")
+	second := s.newJob(provision.Instance{ID: first.Instance, Tenant: tenant, Engine: "redis"})
+	insert := func(tx provision.Tx) error { return tx.InsertJob(second) }
+	s.code(s.tx(insert), provision.CodeBusy, "InsertJob while another one is queued")
+	s.ok(s.claim(first, "me"), "claim")
+	s.code(s.tx(insert), provision.CodeBusy, "InsertJob while another one runs")
+	s.job("two")
+	s.end(s.storedJob(first.ID), provision.JobFailed)
+	s.commit("InsertJob after the other one's end", insert)
+	active, err := s.store.ActiveJob(s.ctx, first.Instance)
+	if err != nil || active.ID != second.ID {
+		s.Fatalf("the active job is %s, %v", active.ID, err)
+	}
+}
+
+func activeJobRace(s shelf) {
+	i := s.instance("wanted")
+	s.oneWinner(together(8, func(int) error {
+		j := s.newJob(i)
+		return s.tx(func(tx provision.Tx) error { return tx.InsertJob(j) })
+	}), provision.CodeBusy)
+}
+
+func claimRace(s shelf) {
+	for round := range 3 {
+		j := s.job(fmt.Sprintf("race-%d", round))
+		errs := together(8, func(n int) error { return s.claim(j, fmt.Sprint(n)) })
+		s.oneWinner(errs, provision.CodeFenced)
+		if got := s.storedJob(j.ID); got.Owner != fmt.Sprint(slices.Index(errs, nil)) || got.Fence != j.Fence+1 {
+			s.Fatalf("%d has won, but it is %+v", slices.Index(errs, nil), got)
+		}
+	}
+}
+
+// claimHolds has the job claimed anew while a transaction that checked the old
+// claim is still under way: the new claim comes behind it.
+func claimHolds(s shelf) {
+	j := s.job("held")
+	claimed := make(chan error, 1)
+	s.commit("CheckClaim", func(tx provision.Tx) error {
+		if err := tx.CheckClaim(claimOf(j)); err != nil {
+			return err
+		}
+		go func() {
+			claimed <- s.tx(func(tx provision.Tx) error {
+				mine := j
+				mine.Fence++
+				if err := tx.UpdateJob(mine, j.Fence); err != nil {
+					return err
+				}
+				_, err := tx.Credentials(j.Instance)
+				return err
+			})
+		}()
+		select {
+		case err := <-claimed:
+			s.Errorf("the other one did not wait: %v", err)
+		case <-time.After(100 * time.Millisecond): // long enough for one that does not wait
+		}
+		return tx.PutCredentials(j.Instance, provision.Sealed{KeyID: "k", Ciphertext: []byte("x")})
+	})
+	s.ok(<-claimed, "the new claim, which must see what the old one wrote")
+}
+
+func reschedule(s shelf) {
+	seen := s.job("later")
+	wake := at.Add(time.Minute)
+	for what, change := range map[string]func(*provision.Job){
+		"wake time":  func(j *provision.Job) { j.WakeAt = j.WakeAt.Add(time.Millisecond) },
+		"generation": func(j *provision.Job) { j.Generation++ },
+		"fence":      func(j *provision.Job) { j.Fence++ },
+		"id":         func(j *provision.Job) { j.ID += "x" },
+	} {
+		other := seen
+		change(&other)
+		s.code(s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(other, 2, wake) }), provision.CodeConflict, "with another "+what)
+	}
+	s.same(s.storedJob(seen.ID), seen, nil)
+	s.oneWinner(together(4, func(int) error {
+		return s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, seen.Generation+1, wake) })
+	}), provision.CodeConflict)
+	now := s.storedJob(seen.ID)
+	if !now.WakeAt.Equal(wake) || now.Generation != seen.Generation+1 || now.State != seen.State {
+		s.Fatalf("it is %+v", now)
+	}
+	s.commit("with nothing changed", func(tx provision.Tx) error { return tx.RescheduleJob(now, now.Generation, now.WakeAt) })
+}
+
+func dueJobs(s shelf) {
+	due := func(name string, after time.Duration) provision.JobID {
+		return s.job(name, func(j *provision.Job) { j.WakeAt = at.Add(after) }).ID
+	}
+	third, first, second := due("third", 0), due("first", -time.Hour), due("second", -time.Millisecond)
+	due("not-yet", time.Millisecond)
+	s.end(s.storedJob(due("ended", -2*time.Hour)), provision.JobFailed)
+	for limit, want := range map[int][]provision.JobID{1: {first}, 2: {first, second}, 10: {first, second, third}} {
+		list, err := s.store.DueJobs(s.ctx, at, limit)
+		s.ok(err, "DueJobs")
+		if got := ids(list, jobID); !slices.Equal(got, want) {
+			s.Errorf("of %d: got %v, want %v", limit, got, want)
+		}
+	}
+}
+
+func jobFilters(s shelf) {
+	a := s.job("a")
+	b := s.end(s.job("b", func(j *provision.Job) { j.Kind = provision.JobDelete }), provision.JobFailed)
+	c := s.job("c", func(j *provision.Job) { j.Tenant = "other" })
+	for _, test := range []struct {
+		filter provision.JobFilter
+		want   []provision.JobID
+	}{
+		{provision.JobFilter{Tenant: tenant}, []provision.JobID{b.ID, a.ID}},
+		{provision.JobFilter{Tenant: "other"}, []provision.JobID{c.ID}},
+		{provision.JobFilter{Tenant: tenant, Instance: a.Instance}, []provision.JobID{a.ID}},
+		{provision.JobFilter{Tenant: tenant, Instance: c.Instance}, nil},
+		{provision.JobFilter{Tenant: tenant, State: provision.JobFailed}, []provision.JobID{b.ID}},
+		{provision.JobFilter{Tenant: tenant, Kind: provision.JobCreate}, []provision.JobID{a.ID}},
+	} {
+		list, err := s.store.Jobs(s.ctx, test.filter, provision.Page{Limit: 10})
+		s.ok(err, "Jobs")
+		if got := ids(list, jobID); !slices.Equal(got, test.want) {
+			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
+		}
+	}
+	list, err := s.store.Jobs(s.ctx, provision.JobFilter{Tenant: tenant}, provision.Page{Before: string(b.ID), Limit: 10})
+	if err != nil || !slices.Equal(ids(list, jobID), []provision.JobID{a.ID}) {
+		s.Errorf("the second page: %v, %v", list, err)
+	}
+}

@@ -1,0 +1,295 @@
+package provisiontest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func credentials(s shelf) {
+	i := s.instance("secret")
+	read := func() (provision.Sealed, error) { return s.store.Credentials(s.ctx, i.ID) }
+	_, err := read()
+	s.code(err, provision.CodeNotFound, "Credentials before there are any")
+	for _, want := range []provision.Sealed{
+		{KeyID: "one", Ciphertext: []byte{0, 1, 0xff, '\'', '\\', 0}}, {KeyID: "two", Ciphertext: []byte("another")},
+	} {
+		s.commit("PutCredentials", func(tx provision.Tx) error {
+			if err := tx.PutCredentials(i.ID, want); err != nil {
+				return err
+			}
+			got, err := tx.Credentials(i.ID)
+			s.same(got, want, err)
+			return nil
+		})
+		got, err := read()
+		s.same(got, want, err)
+	}
+	for range 2 { // the second time there is nothing to delete
+		s.commit("DeleteCredentials", func(tx provision.Tx) error { return tx.DeleteCredentials(i.ID) })
+		_, err = read()
+		s.code(err, provision.CodeNotFound, "Credentials after their end")
+	}
+}
+
+func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery {
+	s.Helper()
+	d := provision.Delivery{
+		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: tenant, Instance: "ins_1", Job: "job_1", Event: "evt_1",
+		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: provision.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
+		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, CreatedAt: at, UpdatedAt: at,
+	}
+	for _, c := range change {
+		c(&d)
+	}
+	s.commit("InsertDelivery", func(tx provision.Tx) error { return tx.InsertDelivery(d) })
+	got, err := s.store.Delivery(s.ctx, d.ID)
+	s.same(got, d, err)
+	return d
+}
+
+func deliveries(s shelf) {
+	before := s.delivery()
+	after := before
+	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.Generation = 2, 0, "", at.Add(time.Hour), 2
+	update := func(tx provision.Tx) error { return tx.UpdateDelivery(after, before) }
+	s.oneWinner(together(4, func(int) error { return s.tx(update) }), provision.CodeConflict)
+	got, err := s.store.Delivery(s.ctx, before.ID)
+	s.same(got, after, err)
+	for what, change := range map[string]func(*provision.Delivery){
+		"attempt": func(d *provision.Delivery) { d.Attempt++ }, "generation": func(d *provision.Delivery) { d.Generation++ },
+	} {
+		seen := after
+		change(&seen)
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(after, seen) }), provision.CodeConflict, "UpdateDelivery of another "+what)
+	}
+	s.commit("with nothing changed", func(tx provision.Tx) error { return tx.UpdateDelivery(after, after) })
+
+	ended := after
+	ended.State, ended.WakeAt, ended.Secret = provision.DeliveryDelivered, time.Time{}, provision.Sealed{}
+	s.commit("end", func(tx provision.Tx) error { return tx.UpdateDelivery(ended, after) })
+	got, err = s.store.Delivery(s.ctx, before.ID)
+	if len(got.Secret.Ciphertext) == 0 { // no bytes are as good as none
+		got.Secret.Ciphertext = nil
+	}
+	s.same(got, ended, err)
+}
+
+func dueDeliveries(s shelf) {
+	due := func(after time.Duration, state provision.DeliveryState) provision.DeliveryID {
+		return s.delivery(func(d *provision.Delivery) {
+			d.WakeAt, d.State = at.Add(after), state
+			if state != provision.DeliveryPending {
+				d.WakeAt = time.Time{}
+			}
+		}).ID
+	}
+	second, first := due(0, provision.DeliveryPending), due(-time.Minute, provision.DeliveryPending)
+	due(time.Millisecond, provision.DeliveryPending)
+	due(0, provision.DeliveryDelivered)
+	for limit, want := range map[int][]provision.DeliveryID{1: {first}, 10: {first, second}} {
+		list, err := s.store.DueDeliveries(s.ctx, at, limit)
+		s.ok(err, "DueDeliveries")
+		if got := ids(list, func(d provision.Delivery) provision.DeliveryID { return d.ID }); !slices.Equal(got, want) {
+			s.Errorf("of %d: got %v, want %v", limit, got, want)
+		}
+	}
+}
+
+func (s shelf) record(owner provision.TenantID, key string, age time.Duration) provision.IdempotencyRecord {
+	return provision.IdempotencyRecord{
+		Tenant: owner, Key: key, Fingerprint: "f", Answer: provision.Sealed{KeyID: "k", Ciphertext: []byte{1, 0, 0xff}}, CreatedAt: at.Add(-age),
+	}
+}
+
+func idempotency(s shelf) {
+	record := s.record(tenant, "Clé ☃ "+fmt.Sprintf("%0240d", 1), 0)
+	put := func(r provision.IdempotencyRecord) error {
+		return s.tx(func(tx provision.Tx) error { return tx.PutIdempotent(r) })
+	}
+	s.oneWinner(together(6, func(int) error { return put(record) }), provision.CodeConflict)
+	got, err := s.store.Idempotent(s.ctx, tenant, record.Key)
+	s.same(got, record, err)
+	_, err = s.store.Idempotent(s.ctx, "other", record.Key)
+	s.code(err, provision.CodeNotFound, "the same key of another tenant")
+	_, err = s.store.Idempotent(s.ctx, tenant, "c"+record.Key[1:])
+	s.code(err, provision.CodeNotFound, "the same key in other letters")
+	other := record
+	other.Tenant = "other"
+	s.ok(put(other), "PutIdempotent of another tenant")
+}
+
+func hosts(s shelf) {
+	host := provision.Host{
+		ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "db.example", Bind: "0.0.0.0", PortLow: 20000, PortHigh: 29999,
+	}
+	put := func(h provision.Host) (stored provision.Host, err error) {
+		err = s.tx(func(tx provision.Tx) error {
+			stored, err = tx.PutHost(h)
+			return err
+		})
+		return stored, err
+	}
+	got, err := put(host)
+	s.same(got, host, err)
+	changed := host
+	changed.ID, changed.Endpoint, changed.PortHigh = provision.HostID(s.newID(provision.PrefixHost)), "tcp://10.0.0.7:2376", 20100
+	got, err = put(changed)
+	changed.ID = host.ID
+	s.same(got, changed, err)
+	got, err = put(changed) // nothing changes
+	s.same(got, changed, err)
+	got, err = s.store.Host(s.ctx, host.ID)
+	s.same(got, changed, err)
+
+	given := make([]provision.HostID, 6)
+	for _, err := range together(len(given), func(n int) error {
+		got, err := put(provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "second"})
+		given[n] = got.ID
+		return err
+	}) {
+		s.ok(err, "PutHost")
+	}
+	if same := slices.Compact(given); len(same) != 1 {
+		s.Fatalf("one host has the ids %v", same)
+	}
+	list, err := s.store.Hosts(s.ctx)
+	if got := ids(list, func(h provision.Host) string { return h.Name }); err != nil || !slices.Equal(got, []string{"local", "second"}) {
+		s.Fatalf("the hosts are %v, %v", got, err)
+	}
+}
+
+func (s shelf) takeDuty(owner string, now time.Time) (mine bool, err error) {
+	err = s.tx(func(tx provision.Tx) error {
+		mine, err = tx.TakeDuty("relay", owner, now, now.Add(time.Minute))
+		return err
+	})
+	return mine, err
+}
+
+func duty(s shelf) {
+	for _, step := range []struct {
+		owner string
+		after time.Duration
+		want  bool
+	}{
+		{"one", 0, true}, {"two", 0, false}, {"two", time.Minute - 1e6, false},
+		{"one", 30 * time.Second, true}, {"one", 30 * time.Second, true}, // its owner renews it, also twice in one moment
+		{"two", time.Minute, false}, {"two", 90 * time.Second, true}, {"one", 90 * time.Second, false},
+	} {
+		if mine, err := s.takeDuty(step.owner, at.Add(step.after)); err != nil || mine != step.want {
+			s.Fatalf("%s after %s: %v, %v, want %v", step.owner, step.after, mine, err, step.want)
+		}
+	}
+	s.commit("another duty", func(tx provision.Tx) error {
+		mine, err := tx.TakeDuty("janitor", "one", at, at.Add(time.Minute))
+		if !mine {
+			s.Error("it is not to be had")
+		}
+		return err
+	})
+}
+
+// dutyRace has a duty that nobody ever had, and then one whose owner has vanished.
+func dutyRace(s shelf) {
+	for round := range 3 {
+		now := at.Add(time.Duration(round) * time.Hour)
+		s.oneWinner(together(8, func(n int) error {
+			mine, err := s.takeDuty(fmt.Sprintf("%d/%d", round, n), now)
+			if err == nil && !mine {
+				return provision.ErrBusy
+			}
+			return err
+		}), provision.CodeBusy)
+	}
+}
+
+func (s shelf) deleteExpired(limit int) int {
+	s.Helper()
+	removed := 0
+	s.commit("DeleteExpired", func(tx provision.Tx) error {
+		var err error
+		removed, err = tx.DeleteExpired(at, limit)
+		return err
+	})
+	return removed
+}
+
+func expired(s shelf) {
+	const old = time.Hour
+	deleted := func(name string, age time.Duration) provision.InstanceID {
+		return s.instance(name, func(i *provision.Instance) {
+			i.State, i.DeletedAt, i.Labels = provision.StateDeleted, at.Add(-age), map[string]string{"l": name}
+		}).ID
+	}
+	goneInstance, keptInstance := deleted("gone", old), deleted("kept", 0)
+	living := s.job("living", func(j *provision.Job) { j.CreatedAt, j.UpdatedAt = at.Add(-old), at.Add(-old) })
+	ended := func(name string, age time.Duration) provision.JobID {
+		return s.job(name, func(j *provision.Job) {
+			j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at.Add(-age)
+		}).ID
+	}
+	goneJob, keptJob := ended("gone-job", old), ended("kept-job", 0)
+	told := func(state provision.DeliveryState, age time.Duration) provision.DeliveryID {
+		return s.delivery(func(d *provision.Delivery) { d.State, d.UpdatedAt = state, at.Add(-age) }).ID
+	}
+	gone1, gone2 := told(provision.DeliveryDelivered, old), told(provision.DeliveryExhausted, old)
+	kept1, kept2 := told(provision.DeliveryDelivered, 0), told(provision.DeliveryPending, old)
+	s.commit("PutIdempotent", func(tx provision.Tx) error {
+		return errors.Join(tx.PutIdempotent(s.record(tenant, "same", old)), tx.PutIdempotent(s.record("other", "same", 0)))
+	})
+
+	if got := s.deleteExpired(100); got < 5 {
+		s.Errorf("%d removed, want at least 5", got)
+	}
+	for what, err := range map[string]error{
+		"instance": second(s.store.Instance(s.ctx, goneInstance)), "job": second(s.store.Job(s.ctx, goneJob)), "delivered": second(s.store.Delivery(s.ctx, gone1)),
+		"exhausted": second(s.store.Delivery(s.ctx, gone2)), "answer": second(s.store.Idempotent(s.ctx, tenant, "same")),
+	} {
+		s.code(err, provision.CodeNotFound, "an old "+what)
+	}
+	for what, err := range map[string]error{
+		"instance": second(s.store.Instance(s.ctx, keptInstance)), "job": second(s.store.Job(s.ctx, keptJob)), "delivery": second(s.store.Delivery(s.ctx, kept1)),
+		"pending delivery": second(s.store.Delivery(s.ctx, kept2)), "another tenant's answer": second(s.store.Idempotent(s.ctx, "other", "same")),
+		"living instance": second(s.store.Instance(s.ctx, living.Instance)), "living job": second(s.store.Job(s.ctx, living.ID)),
+	} {
+		s.ok(err, "a "+what+" to be kept")
+	}
+	if got := s.deleteExpired(100); got != 0 {
+		s.Errorf("the second time %d removed", got)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// expiredLimit removes in small batches until nothing is left.
+func expiredLimit(s shelf) {
+	const count, limit = 7, 2
+	for n := range count {
+		s.instance(fmt.Sprint("gone-", n), func(i *provision.Instance) {
+			i.State, i.DeletedAt, i.Labels = provision.StateDeleted, at.Add(-time.Hour), map[string]string{"a": "1", "b": "2", "c": "3"}
+		})
+	}
+	for calls := 1; ; calls++ {
+		before, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Deleted: true}, provision.Page{Limit: 100})
+		s.ok(err, "Instances")
+		removed := s.deleteExpired(limit)
+		after, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Deleted: true}, provision.Page{Limit: 100})
+		s.ok(err, "Instances")
+		if len(before)-len(after) > limit {
+			s.Fatalf("%d removed at once, want at most %d", len(before)-len(after), limit)
+		}
+		if removed == 0 {
+			if len(after) != 0 {
+				s.Fatalf("%d are left", len(after))
+			}
+			return
+		}
+		if calls > 10*count {
+			s.Fatal("it does not come to an end")
+		}
+	}
+}

@@ -1,0 +1,206 @@
+package provisiontest
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+var errOnPurpose = errors.New("on purpose")
+
+// everyWrite writes something of every kind and gives a function that asserts that
+// nothing of it is there.
+func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
+	i := s.newInstance("whole")
+	i.Labels = map[string]string{"a": "b"}
+	j := s.newJob(i)
+	host := provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "whole", PortLow: 20000, PortHigh: 20010}
+	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: tenant, Instance: i.ID, Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
+	record := provision.IdempotencyRecord{Tenant: tenant, Key: "k", Fingerprint: "f", Answer: provision.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
+	write = func(tx provision.Tx) error {
+		_, hostErr := tx.PutHost(host)
+		_, portErr := tx.TakePort(host, i.ID, "redis", at)
+		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
+		return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, record.Answer), tx.InsertDelivery(d), tx.PutIdempotent(record),
+			tx.AppendEvent(provision.Event{ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: tenant, Type: "t", Instance: i.ID, At: at}), hostErr, portErr, dutyErr)
+	}
+	nothing = func() {
+		s.Helper()
+		_, err := s.store.Instance(s.ctx, i.ID)
+		s.code(err, provision.CodeNotFound, "Instance")
+		_, err = s.store.Job(s.ctx, j.ID)
+		s.code(err, provision.CodeNotFound, "Job")
+		_, err = s.store.Credentials(s.ctx, i.ID)
+		s.code(err, provision.CodeNotFound, "Credentials")
+		_, err = s.store.Delivery(s.ctx, d.ID)
+		s.code(err, provision.CodeNotFound, "Delivery")
+		_, err = s.store.Idempotent(s.ctx, tenant, "k")
+		s.code(err, provision.CodeNotFound, "Idempotent")
+		_, err = s.store.Host(s.ctx, host.ID)
+		s.code(err, provision.CodeNotFound, "Host")
+		s.commit("what the failed transaction took is free", func(tx provision.Tx) error {
+			if _, err := tx.HeldPort(host.ID, i.ID, "redis"); !errors.Is(err, provision.ErrNotFound) {
+				s.Errorf("HeldPort: %v", err)
+			}
+			if mine, err := tx.TakeDuty("whole", "another", at, at.Add(time.Hour)); err != nil || !mine {
+				s.Errorf("TakeDuty: %v, %v", mine, err)
+			}
+			return nil
+		})
+	}
+	return write, nothing
+}
+
+func errorLeavesNothing(s shelf) {
+	write, nothing := s.everyWrite()
+	err := s.tx(func(tx provision.Tx) error {
+		s.ok(write(tx), "write")
+		return errOnPurpose
+	})
+	if !errors.Is(err, errOnPurpose) {
+		s.Fatalf("got %v, want the function's own error", err)
+	}
+	nothing()
+}
+
+func panicLeavesNothing(s shelf) {
+	write, nothing := s.everyWrite()
+	func() {
+		defer func() {
+			if recover() == nil {
+				s.Error("the panic was swallowed")
+			}
+		}()
+		_ = s.tx(func(tx provision.Tx) error {
+			s.ok(write(tx), "write")
+			panic(errOnPurpose)
+		})
+	}()
+	nothing()
+}
+
+func contextLeavesNothing(s shelf) {
+	write, nothing := s.everyWrite()
+	ctx, cancel := context.WithCancel(s.ctx)
+	err := s.store.Tx(ctx, func(tx provision.Tx) error {
+		s.ok(write(tx), "write")
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		s.Errorf("ended in the middle: %v, want the context's error", err)
+	}
+	if err := s.store.Tx(ctx, write); !errors.Is(err, context.Canceled) {
+		s.Errorf("ended before: %v, want the context's error", err)
+	}
+	if _, err := s.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant}, provision.Page{Limit: 1}); !errors.Is(err, context.Canceled) {
+		s.Errorf("a read: %v, want the context's error", err)
+	}
+	nothing()
+}
+
+func seenWhenCommitted(s shelf) {
+	i := s.newInstance("seen")
+	s.commit("insert", func(tx provision.Tx) error {
+		s.ok(tx.InsertInstance(i), "InsertInstance")
+		if _, err := tx.Instance(i.ID); err != nil {
+			s.Errorf("the transaction does not see its own write: %v", err)
+		}
+		_, err := s.store.Instance(s.ctx, i.ID)
+		s.code(err, provision.CodeNotFound, "a read outside")
+		return nil
+	})
+	s.storedInstance(i.ID)
+}
+
+// writersWait has many change one instance under the lock of its job's row: none
+// of the changes is lost, and nobody sees an error.
+func writersWait(s shelf) {
+	const writers, rounds = 8, 5
+	j := s.job("busy")
+	claim := provision.Claim{Job: j.ID, Instance: j.Instance, Fence: j.Fence}
+	for _, err := range together(writers, func(int) error {
+		for range rounds {
+			err := s.tx(func(tx provision.Tx) error {
+				if err := tx.CheckClaim(claim); err != nil {
+					return err
+				}
+				i, err := tx.Instance(j.Instance)
+				if err != nil {
+					return err
+				}
+				i.Fence++
+				return tx.UpdateInstance(i)
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}) {
+		s.ok(err, "a writer")
+	}
+	if got := s.storedInstance(j.Instance).Fence; got != writers*rounds {
+		s.Fatalf("%d of %d changes are there", got, writers*rounds)
+	}
+}
+
+// deadlocksPass has transactions take the same rows in opposite orders.
+func deadlocksPass(s shelf) {
+	const writers, rounds = 6, 5
+	pair := []provision.InstanceID{s.instance("one").ID, s.instance("two").ID}
+	for _, err := range together(writers, func(writer int) error {
+		for round := range rounds {
+			err := s.tx(func(tx provision.Tx) error {
+				secret := provision.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}
+				first := (writer + round) % 2
+				return errors.Join(tx.PutCredentials(pair[first], secret), tx.PutCredentials(pair[1-first], secret))
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}) {
+		s.ok(err, "a writer")
+	}
+	one, err := s.store.Credentials(s.ctx, pair[0])
+	s.ok(err, "Credentials")
+	two, err := s.store.Credentials(s.ctx, pair[1])
+	s.ok(err, "Credentials")
+	if string(one.Ciphertext) != string(two.Ciphertext) {
+		s.Fatalf("one is of %v, the other of %v: a transaction is there by half", one.Ciphertext, two.Ciphertext)
+	}
+}
+
+// unknownNotFound asks for ids as a client may send them.
+func unknownNotFound(s shelf) {
+	s.job("there")
+	for _, id := range []string{"", "ins_01J9ZQ4T8E4W2Y6N0G5R7K3M1C", "ins_ä", "☃", "a\x00b", "\xff\xfe", "' OR 1=1 --", "%", strings.Repeat("x", 5000)} {
+		_, err := s.store.Instance(s.ctx, provision.InstanceID(id))
+		s.code(err, provision.CodeNotFound, "Instance "+id)
+		_, err = s.store.Job(s.ctx, provision.JobID(id))
+		s.code(err, provision.CodeNotFound, "Job "+id)
+		_, err = s.store.ActiveJob(s.ctx, provision.InstanceID(id))
+		s.code(err, provision.CodeNotFound, "ActiveJob "+id)
+		_, err = s.store.Credentials(s.ctx, provision.InstanceID(id))
+		s.code(err, provision.CodeNotFound, "Credentials "+id)
+		_, err = s.store.Delivery(s.ctx, provision.DeliveryID(id))
+		s.code(err, provision.CodeNotFound, "Delivery "+id)
+		_, err = s.store.Host(s.ctx, provision.HostID(id))
+		s.code(err, provision.CodeNotFound, "Host "+id)
+		_, err = s.store.Idempotent(s.ctx, tenant, id)
+		s.code(err, provision.CodeNotFound, "Idempotent "+id)
+		for _, filter := range []provision.InstanceFilter{{Tenant: provision.TenantID("t" + id)}, {Tenant: tenant, Name: "n" + id}, {Tenant: tenant, Labels: map[string]string{id: id}}} {
+			list, err := s.store.Instances(s.ctx, filter, provision.Page{Limit: 5})
+			if err != nil || len(list) != 0 {
+				s.Fatalf("Instances by %+v: %v, %v", filter, list, err)
+			}
+		}
+		_, err = s.store.Jobs(s.ctx, provision.JobFilter{Tenant: tenant, Instance: provision.InstanceID(id)}, provision.Page{Before: id, Limit: 5})
+		s.ok(err, "Jobs before "+id)
+	}
+}

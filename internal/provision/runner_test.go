@@ -1,0 +1,30 @@
+package provision_test
+
+import (
+	"testing"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func TestCreateAndDelete(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		if a.Instance.State != provision.StatePending || a.Job.State != provision.JobQueued {
+			t.Errorf("accepted as %s and %s", a.Instance.State, a.Job.State)
+		}
+		w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+
+		d := w.delete(a.Instance.ID)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Error != nil || job.Progress() != 100 {
+			t.Errorf("delete: %+v", job)
+		}
+		w.gone(a.Instance.ID)
+		if inst := w.instance(a.Instance.ID); inst.State != provision.StateDeleted || inst.DeletedAt.IsZero() {
+			t.Errorf("instance: %+v", inst)
+		}
+		if _, err := w.store.Credentials(w.ctx, a.Instance.ID); provision.CodeOf(err) != provision.CodeNotFound {
+			t.Errorf("credentials after the delete: %v", err)
+		}
+	})
+}

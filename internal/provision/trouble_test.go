@@ -1,0 +1,267 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+func TestRefusedPorts(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for port := 20000; port < 20007; port++ {
+			w.runtime.TakePort(port)
+		}
+		a := w.create()
+		w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+		if inst := w.instance(a.Instance.ID); inst.Port != 20007 {
+			w.Errorf("got port %d", inst.Port)
+		}
+	})
+}
+
+func TestEveryPortRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for port := 20000; port < 20100; port++ {
+			w.runtime.TakePort(port)
+		}
+		a := w.create()
+		w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		if why.Code != provision.CodePortRefused || !why.Retryable || why.Step != "start" {
+			w.Errorf("%+v", why)
+		}
+	})
+}
+
+// A start that ran out of ports goes on only with a port that is its own: the one
+// that the host refused last was given back.
+func TestRefusedPortIsNotKept(t *testing.T) {
+	inWorldOf(t, 2, func(w *world) {
+		w.runtime.TakePort(20000)
+		w.runtime.TakePort(20001)
+		a := w.create()
+		w.runTasks()
+		if job := w.job(a.Job.ID); job.State != provision.JobQueued || job.Error == nil || job.Error.Code != provision.CodePortsExhausted {
+			w.Fatalf("%s, %+v", job.State, job.Error)
+		}
+		w.runtime.FreePort(20000)
+		w.runtime.FreePort(20001)
+		if w.spin(a.Job.ID).State == provision.JobSucceeded {
+			w.usable(a.Job.ID) // the row and the host agree
+			return
+		}
+		w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+	})
+}
+
+func TestPortsExhausted(t *testing.T) {
+	inWorldOf(t, 1, func(w *world) {
+		// Two are accepted while there is a port; the second finds it taken.
+		a, b := w.create(), w.create()
+		w.spin(a.Job.ID)
+		w.spin(b.Job.ID)
+		why := w.clean(b.Job.ID, provision.JobFailed, provision.StateFailed)
+		if why.Code != provision.CodePortsExhausted || why.Step != "reserve" || !strings.Contains(why.Message, "20000") || !why.Retryable {
+			w.Errorf("%+v", why)
+		}
+		_, err := w.service.Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName})
+		var refusal *provision.Error
+		if !errors.As(err, &refusal) || refusal.Code != provision.CodeCapacity || refusal.RetryAfter == 0 {
+			w.Errorf("a third is answered %v", err)
+		}
+		// A freed port comes back after its rest.
+		w.spin(w.delete(a.Instance.ID).Job.ID)
+		w.pass(provision.DefaultQuarantine)
+		c := w.create()
+		if job := w.spin(c.Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("%s: %+v", job.State, job.Error)
+		}
+	})
+}
+
+// What stops a create for good, and what its job then says.
+func TestCreateExplainsItself(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		prepare func(*world)
+		code    provision.Code
+		step    string
+		says    []string
+	}{
+		{"no image", func(w *world) { w.runtime.NoRegistry() }, provision.CodeImageUnavailable, "image", []string{"fake:1", "scripts/"}},
+		{"the server ends at once", func(w *world) {
+			w.runtime.Behave(func(l provision.Workload) provisiontest.Behavior {
+				// Servers do repeat their secrets.
+				return provisiontest.Behavior{Ends: true, ExitCode: 7, Output: "bad option --password=" + l.Files[0].Content.Reveal() + "\n"}
+			})
+		}, provision.CodeStartFailed, "ready", []string{"code 7", "bad option", "[redacted]"}},
+		{"the server ends without a word", func(w *world) {
+			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
+				return provisiontest.Behavior{Ends: true, ExitCode: 1}
+			})
+		}, provision.CodeStartFailed, "ready", []string{"code 1", "wrote nothing"}},
+		{"out of memory", func(w *world) {
+			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
+				return provisiontest.Behavior{Ends: true, ExitCode: 137, OOMKilled: true}
+			})
+		}, provision.CodeStartFailed, "ready", []string{"more memory", "64 MiB"}},
+		{"the probe never succeeds", func(w *world) {
+			w.runtime.SetProbe(func(provision.InstanceID) error {
+				return provision.Errorf(provision.CodeProbeFailed, nil, "access denied")
+			})
+		}, provision.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
+		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, provision.CodeHostUnavailable, "reserve", []string{"local"}},
+		{"the container vanishes", func(w *world) {
+			w.runtime.SetProbe(func(id provision.InstanceID) error {
+				w.must(w.runtime.Remove(w.ctx, id, 1<<60, false))
+				return errors.New("refused")
+			})
+		}, provision.CodeStartFailed, "ready", []string{"removed"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			inWorld(t, func(w *world) {
+				test.prepare(w)
+				a := w.create()
+				password := w.password(a.Instance.ID)
+				job := w.spin(a.Job.ID)
+				why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+				if why.Code != test.code || why.Step != test.step || !why.Retryable {
+					w.Errorf("%+v; want %s in %s", why, test.code, test.step)
+				}
+				for _, word := range test.says {
+					if !strings.Contains(why.Message, word) {
+						w.Errorf("%q does not say %q", why.Message, word)
+					}
+				}
+				for _, s := range w.sender.all() {
+					if strings.Contains(s.body, password) {
+						w.Error("the callback holds the password")
+					}
+				}
+				if strings.Contains(fmt.Sprintf("%+v %+v %s", job.Steps, why, w.instance(a.Instance.ID).Reason), password) {
+					w.Error("the job holds the password")
+				}
+			})
+		})
+	}
+}
+
+func (w *world) password(id provision.InstanceID) string {
+	w.Helper()
+	sealed, err := w.store.Credentials(w.ctx, id)
+	w.must(err)
+	creds, err := provision.OpenCredentials(w.vault, id, sealed)
+	w.must(err)
+	return creds.Password.Reveal()
+}
+
+// A slow server is waited for; the probe's first errors are no failure.
+func TestSlowServer(t *testing.T) {
+	inWorld(t, func(w *world) {
+		up := time.Now().Add(90 * time.Second)
+		w.runtime.SetProbe(func(provision.InstanceID) error {
+			if time.Now().Before(up) {
+				return errors.New("connection refused")
+			}
+			return nil
+		})
+		a := w.create()
+		if job := w.spin(a.Job.ID); job.Attempt != 0 {
+			w.Errorf("%d attempts: %+v", job.Attempt, job.Error)
+		}
+		w.usable(a.Job.ID)
+	})
+}
+
+// A job that nobody takes up before its deadline ends by itself, as soon as
+// somebody does.
+func TestDeadlinePassesBeforeAnybodyBegins(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		w.queue.Flush()
+		w.pass(provision.DefaultCreateDeadline + time.Second)
+		w.spin(a.Job.ID)
+		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeDeadline || !strings.Contains(why.Message, "15m0s") {
+			w.Errorf("%+v", why)
+		}
+	})
+}
+
+// The deadline also ends a step that has time left.
+func TestDeadlinePassesDuringAStep(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		w.pass(provision.DefaultCreateDeadline - 30*time.Second)
+		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Hang: true})
+		job := w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		if why.Code != provision.CodeDeadline || why.Step != "image" || !why.Retryable {
+			w.Errorf("%+v", why)
+		}
+		if late := job.FinishedAt.Sub(job.Deadline); late > time.Minute {
+			w.Errorf("it ended %s after its deadline", late)
+		}
+	})
+}
+
+// A pull reports its progress in the job's step, and many at once share one.
+func TestPullOnce(t *testing.T) {
+	inWorld(t, func(w *world) {
+		hold := make(chan struct{})
+		w.runtime.HoldPulls(hold)
+		var jobs []provision.JobID
+		done := make(chan error)
+		for range 5 {
+			id := w.create().Job.ID
+			jobs = append(jobs, id)
+			go func() { done <- w.runner.Run(w.ctx, id) }()
+		}
+		w.pass(5 * time.Second)
+		for _, id := range jobs {
+			if s := w.job(id).Steps[1]; s.State != provision.StepRunning || !strings.Contains(s.Detail, "50%") {
+				w.Errorf("%+v", s)
+			}
+		}
+		close(hold)
+		for range jobs {
+			w.must(<-done)
+		}
+		if n := w.runtime.Pulls(); n != 1 {
+			w.Errorf("%d pulls", n)
+		}
+	})
+}
+
+// A step that panics ends its worker's attempt and not the job's chance: the lease
+// runs out, and another worker goes on.
+func TestPanicInAStep(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a := w.create()
+		ctx, cancel := context.WithCancel(w.ctx)
+		w.runtime.SetProbe(func(provision.InstanceID) error { panic("defect") })
+		func() {
+			defer cancel() // as Asynq does when a handler panics
+			defer func() {
+				if recover() == nil {
+					w.Error("no panic")
+				}
+			}()
+			_ = w.runner.Run(ctx, a.Job.ID)
+		}()
+		w.runtime.SetProbe(nil)
+		w.pass(time.Second)
+		job := w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+		if job.Crashes != 1 {
+			w.Errorf("%d crashes", job.Crashes)
+		}
+	})
+}

@@ -1,0 +1,378 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/storetest"
+)
+
+// world is a whole Berth without HTTP, Redis and Docker. Its time is that of a
+// synctest bubble: it passes only when everybody waits, so that hours of backoff
+// take no time and nothing depends on how fast the machine is.
+type world struct {
+	*testing.T
+	ctx      context.Context
+	store    *store.Store
+	service  *provision.Service
+	runtime  *provisiontest.Runtime
+	runtimes *provisiontest.Runtimes
+	queue    *provisiontest.Queue
+	sender   *sender
+	vault    *secret.Vault
+	catalog  provision.Catalog
+	newID    provision.NewID
+	host     provision.Host
+	runner   *provision.Runner
+	relay    *provision.Relay
+	courier  *provision.Courier
+	log      *slog.Logger
+	logged   *syncBuffer
+}
+
+// inWorld runs the test in a world of its own.
+func inWorld(t *testing.T, run func(*world)) {
+	t.Helper()
+	inWorldOf(t, 100, run)
+}
+
+func inWorldOf(t *testing.T, ports int, run func(*world)) {
+	t.Helper()
+	s := storetest.SQLite(t)
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, s, ports)
+		run(w)
+		w.noSecretLogged()
+	})
+}
+
+func newWorld(t *testing.T, s *store.Store, ports int) *world {
+	vault, err := secret.NewVault(secret.MasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{
+		T: t, ctx: t.Context(), store: s, vault: vault, queue: provisiontest.NewQueue(), sender: &sender{},
+		runtime: provisiontest.NewRuntime("dep"), newID: id.NewSource().New, logged: &syncBuffer{},
+	}
+	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.runtimes = provisiontest.NewRuntimes(w.runtime)
+	w.catalog = provision.Catalog{provisiontest.Engine{Runtime: w.runtime}}
+	w.service = w.serviceOn(s)
+	w.runner = w.runnerOn(s, w.runtimes, "w1", provision.SystemClock)
+	w.relay = &provision.Relay{Store: s, Queue: w.queue, Now: provision.SystemClock, Log: w.log, Owner: "w1"}
+	w.courier = &provision.Courier{Store: s, Vault: vault, Sender: w.sender, Now: provision.SystemClock, Log: w.log}
+	w.tx(func(tx provision.Tx) error {
+		var err error
+		w.host, err = tx.PutHost(provision.Host{
+			ID: provision.HostID(w.newID(provision.PrefixHost)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
+			PortLow: 20000, PortHigh: 20000 + ports - 1,
+		})
+		return err
+	})
+	return w
+}
+
+func (w *world) serviceOn(s provision.Store) *provision.Service {
+	return provision.NewService(provision.ServiceConfig{
+		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: provision.SystemClock}, Vault: w.vault, Secrets: secret.Generator{},
+		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log,
+	})
+}
+
+func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now provision.Clock) *provision.Runner {
+	return provision.NewRunner(provision.RunnerConfig{
+		Store: s, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+		Now: now, Log: w.log, Owner: owner,
+	})
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *world) tx(do func(provision.Tx) error) {
+	w.Helper()
+	w.must(w.store.Tx(w.ctx, do))
+}
+
+// create asks for an instance. Its callback makes every end of a job leave a
+// delivery behind.
+func (w *world) create() provision.Accepted {
+	w.Helper()
+	a, err := w.service.Create(w.ctx, provision.CreateRequest{
+		Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, CallbackURL: "https://example.com/hook",
+	})
+	w.must(err)
+	return a
+}
+
+func (w *world) delete(id provision.InstanceID) provision.Accepted {
+	w.Helper()
+	a, err := w.service.Delete(w.ctx, provision.DefaultTenant, provisiontest.EngineName, id, "")
+	w.must(err)
+	return a
+}
+
+// created gives an instance that runs.
+func (w *world) created() provision.Instance {
+	w.Helper()
+	a := w.create()
+	if job := w.spin(a.Job.ID); job.State != provision.JobSucceeded {
+		w.Fatalf("create is %s: %+v", job.State, job.Error)
+	}
+	return w.instance(a.Instance.ID)
+}
+
+// spin is the worker process: relay and runner go on until the job has ended.
+func (w *world) spin(id provision.JobID) provision.Job {
+	w.Helper()
+	for range 2000 {
+		_, err := w.relay.RunOnce(w.ctx)
+		w.must(err)
+		w.runTasks()
+		w.queue.Done()
+		job := w.job(id)
+		if job.State.Ended() {
+			return job
+		}
+		w.pass(max(provision.RelayEvery, time.Until(job.WakeAt)))
+	}
+	w.Fatalf("job %s never ends: %+v", id, w.job(id))
+	return provision.Job{}
+}
+
+func (w *world) runTasks() {
+	for _, task := range w.queue.Take() {
+		if task.Kind == provision.TaskDeliver {
+			w.must(w.courier.Deliver(w.ctx, provision.DeliveryID(task.ID)))
+			continue
+		}
+		w.must(w.runner.Run(w.ctx, provision.JobID(task.ID)))
+	}
+}
+
+// pass lets time pass. It is the bubble's, so nobody waits for it.
+func (w *world) pass(d time.Duration) { <-time.After(d) }
+
+func (w *world) job(id provision.JobID) provision.Job {
+	w.Helper()
+	job, err := w.store.Job(w.ctx, id)
+	w.must(err)
+	return job
+}
+
+func (w *world) instance(id provision.InstanceID) provision.Instance {
+	w.Helper()
+	inst, err := w.store.Instance(w.ctx, id)
+	w.must(err)
+	return inst
+}
+
+// unit gives what the host has for the instance; nil: nothing.
+func (w *world) unit(id provision.InstanceID) *provision.Unit {
+	w.Helper()
+	units, err := w.runtime.List(w.ctx)
+	w.must(err)
+	for _, u := range units {
+		if u.Instance == id {
+			return &u
+		}
+	}
+	return nil
+}
+
+// port gives the port that the instance holds; 0: none.
+func (w *world) port(id provision.InstanceID) (port int) {
+	w.Helper()
+	w.tx(func(tx provision.Tx) error {
+		var err error
+		port, err = tx.HeldPort(w.host.ID, id, provisiontest.EngineName)
+		if errors.Is(err, provision.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	return port
+}
+
+// usable checks that a create succeeded, once in effect.
+func (w *world) usable(id provision.JobID) {
+	w.Helper()
+	job := w.job(id)
+	inst := w.instance(job.Instance)
+	if job.State != provision.JobSucceeded || inst.State != provision.StateRunning || job.Error != nil {
+		w.Fatalf("job is %s, instance %s, error %+v", job.State, inst.State, job.Error)
+	}
+	for _, s := range job.Steps {
+		if s.State != provision.StepDone || s.StartedAt.IsZero() || s.FinishedAt.IsZero() {
+			w.Errorf("step %+v of a job that succeeded", s)
+		}
+	}
+	units, err := w.runtime.List(w.ctx)
+	w.must(err)
+	if len(units) != 1 {
+		w.Fatalf("%d units instead of one: %+v", len(units), units)
+	}
+	u := units[0]
+	if !u.Running || !u.Volume || u.Fence != job.Fence || inst.Fence != job.Fence {
+		w.Errorf("unit %+v, job's fence %d, instance's %d", u, job.Fence, inst.Fence)
+	}
+	if held := w.port(inst.ID); held == 0 || held != inst.Port || u.Ports[provisiontest.EngineName] != held {
+		w.Errorf("row holds port %d, instance says %d, host publishes %v", held, inst.Port, u.Ports)
+	}
+	if _, settled, _ := w.runtime.Workload(inst.ID); !settled {
+		w.Error("the restart policy was not set")
+	}
+	w.journalEnded(job)
+}
+
+// clean checks that a job that did not succeed left nothing and says why.
+func (w *world) clean(id provision.JobID, state provision.JobState, instance provision.InstanceState) provision.JobError {
+	w.Helper()
+	job := w.job(id)
+	inst := w.instance(job.Instance)
+	if job.State != state || inst.State != instance {
+		w.Fatalf("job is %s, instance %s; want %s, %s; error %+v", job.State, inst.State, state, instance, job.Error)
+	}
+	w.gone(inst.ID)
+	w.journalEnded(job)
+	if job.Error == nil || job.Error.Message == "" || job.Error.Code == "" || job.Error.Step == "" {
+		w.Fatalf("not explained: %+v", job.Error)
+	}
+	if instance == provision.StateFailed && !strings.Contains(inst.Reason, job.Error.Message) {
+		w.Errorf("reason %q does not say %q", inst.Reason, job.Error.Message)
+	}
+	return *job.Error
+}
+
+func (w *world) gone(id provision.InstanceID) {
+	w.Helper()
+	if u := w.unit(id); u != nil {
+		w.Errorf("left behind on the host: %+v", *u)
+	}
+	if port := w.port(id); port != 0 {
+		w.Errorf("port %d is still held", port)
+	}
+}
+
+// journalEnded checks what holds for every ended job.
+func (w *world) journalEnded(job provision.Job) {
+	w.Helper()
+	if job.FinishedAt.IsZero() || !job.WakeAt.IsZero() || job.Owner != "" {
+		w.Errorf("ended, but finished %v, wake %v, owner %q", job.FinishedAt, job.WakeAt, job.Owner)
+	}
+	for _, s := range job.Steps {
+		if s.State == provision.StepRunning {
+			w.Errorf("the job has ended and step %s is running", s.Name)
+		}
+		if s.State == provision.StepDone && (job.State != provision.JobSucceeded && job.Kind == provision.JobCreate) {
+			w.Errorf("the job is %s and step %s still done", job.State, s.Name)
+		}
+	}
+	if _, err := w.store.ActiveJob(w.ctx, job.Instance); err == nil && !w.isDeleting(job.Instance) {
+		w.Error("the instance has an active job")
+	}
+}
+
+func (w *world) isDeleting(id provision.InstanceID) bool {
+	return w.instance(id).State == provision.StateDeleting
+}
+
+// noSecretLogged checks the whole log of the world.
+func (w *world) noSecretLogged() {
+	w.Helper()
+	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant, Deleted: true}, provision.Page{Limit: 100})
+	w.must(err)
+	log := w.logged.String()
+	for _, inst := range list {
+		sealed, err := w.store.Credentials(w.ctx, inst.ID)
+		if err != nil {
+			continue // deleted with their instance
+		}
+		creds, err := provision.OpenCredentials(w.vault, inst.ID, sealed)
+		w.must(err)
+		for _, s := range []provision.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
+			if strings.Contains(log, s.Reveal()) {
+				w.Error("a secret is in the log")
+			}
+		}
+	}
+}
+
+// sender records callbacks.
+type sender struct {
+	mu     sync.Mutex
+	sent   []sentCallback
+	answer func(n int) (int, error) // nil: 204
+	hook   func()                   // called in the middle of sending
+}
+
+type sentCallback struct {
+	url, id string
+	body    string
+	secret  string
+	at      time.Time
+}
+
+func (s *sender) Send(_ context.Context, url, id string, body []byte, secret provision.Secret) (int, error) {
+	s.mu.Lock()
+	s.sent = append(s.sent, sentCallback{url, id, string(body), secret.Reveal(), time.Now()})
+	n, answer, hook := len(s.sent), s.answer, s.hook
+	s.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	if answer == nil {
+		return 204, nil
+	}
+	return answer(n)
+}
+
+func (s *sender) CheckURL(_ context.Context, url string) error {
+	if !strings.HasPrefix(url, "https://") {
+		return errors.New("must be an http or https URL with a host")
+	}
+	return nil
+}
+
+func (s *sender) all() []sentCallback {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]sentCallback(nil), s.sent...)
+}
+
+// syncBuffer is a buffer that several goroutines may write to.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+var _ io.Writer = (*syncBuffer)(nil)
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}

@@ -1,0 +1,93 @@
+package smoke
+
+import (
+	"database/sql"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	_ "github.com/glebarez/go-sqlite" // the driver "sqlite"
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+)
+
+// openRows opens Berth's own database to look at, by its URL.
+func openRows(t *testing.T, databaseURL string) *sql.DB {
+	t.Helper()
+	driver, source := "sqlite", "file:"+strings.TrimPrefix(databaseURL, "sqlite://")+"?mode=ro&_pragma=busy_timeout(5000)"
+	if u, err := url.Parse(databaseURL); err == nil && u.Scheme == "mysql" {
+		cfg := mysql.NewConfig()
+		cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", u.Host, u.User.Username(), strings.Trim(u.Path, "/")
+		cfg.Passwd, _ = u.User.Password()
+		driver, source = "mysql", cfg.FormatDSN()
+	}
+	db, err := sql.Open(driver, source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// one gives the only value of a query.
+func one[T any](t *testing.T, db *sql.DB, query string, args ...any) T {
+	t.Helper()
+	var v T
+	if err := db.QueryRowContext(t.Context(), query, args...).Scan(&v); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return v
+}
+
+// deployment gives the id that the containers of this Berth are labelled with.
+func deployment(t *testing.T, db *sql.DB) string {
+	t.Helper()
+	return one[string](t, db, "SELECT value FROM settings WHERE name = 'deployment'")
+}
+
+// adminPassword opens an instance's credentials row, which nobody but Berth can do
+// without the master key, and gives what no answer ever shows.
+func adminPassword(t *testing.T, db *sql.DB, keyFile, instance string) string {
+	t.Helper()
+	key, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	vault, err := secret.NewVault(string(key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := provision.Sealed{
+		KeyID:      one[string](t, db, "SELECT key_id FROM credentials WHERE instance_id = ?", instance),
+		Ciphertext: one[[]byte](t, db, "SELECT ciphertext FROM credentials WHERE instance_id = ?", instance),
+	}
+	creds, err := provision.OpenCredentials(vault, provision.InstanceID(instance), sealed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return creds.AdminPassword.Reveal()
+}
+
+// checkNothingHeld looks whether the database still holds anything for instances that
+// are gone. The ports' rows stay, resting, as nobody's.
+func checkNothingHeld(t *testing.T, db *sql.DB) {
+	t.Helper()
+	for query, what := range map[string]string{
+		"SELECT COUNT(*) FROM ports WHERE instance_id IS NOT NULL":         "ports that are held",
+		"SELECT COUNT(*) FROM credentials":                                 "credentials",
+		"SELECT COUNT(*) FROM instances WHERE live_name IS NOT NULL":       "names that are taken",
+		"SELECT COUNT(*) FROM jobs WHERE live_instance_id IS NOT NULL":     "jobs that have not ended",
+		"SELECT COUNT(*) FROM instances WHERE state <> 'deleted'":          "instances that are not deleted",
+		"SELECT COUNT(*) FROM deliveries WHERE length(ciphertext) > 0":     "signing secrets of deliveries",
+		"SELECT COUNT(*) FROM deliveries WHERE state NOT IN ('delivered')": "callbacks that were not delivered",
+		"SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded')":       "jobs that did not succeed",
+		"SELECT COUNT(*) - COUNT(DISTINCT port) FROM ports":                "ports that were given twice",
+	} {
+		if n := one[int](t, db, query); n != 0 {
+			t.Errorf("after the deletes the database holds %d %s", n, what)
+		}
+	}
+}

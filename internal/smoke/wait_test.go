@@ -1,0 +1,35 @@
+package smoke
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// eventually asks until the answer is nil, and fails the test when that takes longer
+// than the limit. The context of an ask ends with the limit.
+func eventually(t *testing.T, what string, limit time.Duration, ask func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if err := poll(ctx, ask); err != nil {
+		t.Fatalf("%s: not within %s: %v", what, limit, err)
+	}
+}
+
+func poll(ctx context.Context, ask func(context.Context) error) error {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-ticker.C:
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func benchBoth(b *testing.B, run func(*testing.B, *Store)) {
+	for _, name := range []string{dialectSQLite, dialectMySQL} {
+		b.Run(name, func(b *testing.B) { run(b, openMigrated(b, dialects[name](b))) })
+	}
+}
+
+// BenchmarkTakePort takes a port and gives it back, in one transaction, on a host
+// whose 10,000 ports have all been used before.
+func BenchmarkTakePort(b *testing.B) {
+	const ports = 10_000
+	benchBoth(b, func(b *testing.B, s *Store) {
+		for _, full := range []int{10, 90, 99, 100} {
+			b.Run(fmt.Sprintf("full=%d%%", full), func(b *testing.B) {
+				host := provision.Host{ID: provision.HostID(fmt.Sprint("hst_", full, "_", b.N)), PortLow: 20000, PortHigh: 20000 + ports - 1}
+				rows := make([]portRow, ports)
+				for i := range rows {
+					rows[i] = portRow{HostID: string(host.ID), Port: host.PortLow + i, RestUntil: int64(i + 1)}
+					if i%100 < full {
+						rows[i].InstanceID, rows[i].RestUntil = nullable(fmt.Sprint("ins_", i)), 0
+					}
+				}
+				if err := s.db.CreateInBatches(rows, 500).Error; err != nil {
+					b.Fatal(err)
+				}
+				now := time.UnixMilli(ports)
+				for b.Loop() {
+					now = now.Add(time.Millisecond)
+					err := s.Tx(b.Context(), func(tx provision.Tx) error {
+						port, err := tx.TakePort(host, "ins_bench", "redis", now)
+						if err != nil {
+							return err
+						}
+						return tx.RestPort(host.ID, port, "ins_bench", now)
+					})
+					if full == 100 && provision.CodeOf(err) == provision.CodePortsExhausted {
+						continue
+					}
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	})
+}
+
+// BenchmarkCreateTx writes what an accepted create writes.
+func BenchmarkCreateTx(b *testing.B) {
+	benchBoth(b, func(b *testing.B, s *Store) {
+		newID := id.NewSource().New
+		create := func() error {
+			now := provision.SystemClock()
+			i := provision.Instance{
+				ID: provision.InstanceID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: provision.Parameters{"maxclients": int64(50)},
+				Labels: map[string]string{"team": "a"}, State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
+			}
+			i.Name = string(i.ID)
+			j := provision.Job{
+				ID: provision.JobID(newID("job")), Tenant: "t", Instance: i.ID, Engine: "redis", Kind: provision.JobCreate, State: provision.JobQueued,
+				Steps: make([]provision.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
+			}
+			e := provision.Event{ID: provision.EventID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Instance: i.ID, Job: j.ID, Message: "accepted", At: now}
+			return s.Tx(b.Context(), func(tx provision.Tx) error {
+				return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
+			})
+		}
+		b.Run("one", func(b *testing.B) {
+			for b.Loop() {
+				if err := create(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("parallel", func(b *testing.B) {
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := create(); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	})
+}

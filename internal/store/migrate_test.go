@@ -1,0 +1,91 @@
+package store
+
+import (
+	"log/slog"
+	"testing"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// TestMigrateAtOnce starts four processes on an empty database.
+func TestMigrateAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		var all errgroup.Group
+		for range 4 {
+			s := openStore(t, databaseURL)
+			all.Go(func() error { return s.Migrate(t.Context(), slog.New(slog.DiscardHandler)) })
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		mustBeCurrent(t, openStore(t, databaseURL), true)
+	})
+}
+
+func TestMigrateDownAndUp(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s := openStore(t, databaseURL)
+		mustBeCurrent(t, s, false)
+		for range 2 {
+			if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+				t.Fatal(err)
+			}
+			mustBeCurrent(t, s, true)
+			insertHost(t, s, "local")
+			p, err := s.provider()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := p.DownTo(t.Context(), 0); err != nil {
+				t.Fatalf("down: %v", err)
+			}
+			mustBeCurrent(t, s, false)
+			if _, err := s.Hosts(t.Context()); err == nil {
+				t.Fatal("after the way down there are hosts still")
+			}
+		}
+	})
+}
+
+func mustBeCurrent(t *testing.T, s *Store, want bool) {
+	t.Helper()
+	if current, err := s.Current(t.Context()); err != nil || current != want {
+		t.Fatalf("Current: %v, %v, want %v", current, err, want)
+	}
+}
+
+func insertHost(t *testing.T, s *Store, name string) {
+	t.Helper()
+	if err := s.Tx(t.Context(), func(tx provision.Tx) error {
+		_, err := tx.PutHost(provision.Host{ID: provision.HostID("hst_" + name), Name: name})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDeploymentAtOnce has several processes make up the deployment's id.
+func TestDeploymentAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		openMigrated(t, databaseURL)
+		ids := make([]string, 6)
+		var all errgroup.Group
+		for i := range ids {
+			s := openStore(t, databaseURL)
+			all.Go(func() (err error) {
+				ids[i], err = s.Deployment(t.Context(), "dep_"+string(rune('a'+i)))
+				return err
+			})
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range ids {
+			if id != ids[0] || id == "" {
+				t.Fatalf("one deployment has the ids %q", ids)
+			}
+		}
+	})
+}
