@@ -33,7 +33,7 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 	scripts/compose-test.sh
 
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
-	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run 'TestSmoke' ./internal/smoke
+	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke
 
 bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run
 	BERTH_BIN=$(CURDIR)/bin/berth go run ./internal/bench

@@ -86,7 +86,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	}
 	b.handler = api.New(cfg)
 	b.runner = provision.NewRunner(provision.RunnerConfig{
-		Store: b.store, Ports: provisiontest.Ports{Store: b.store, Now: provision.SystemClock}, Runtimes: provisiontest.NewRuntimes(b.runtime),
+		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: b.store, Now: provision.SystemClock}, Runtimes: provisiontest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)

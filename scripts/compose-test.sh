@@ -40,14 +40,13 @@ project="berth-test-$$-$RANDOM"
 image="berth/berth:$project"
 work=$(mktemp -d "${TMPDIR:-/tmp}/$project.XXXXXX")
 env_file=$work/.env
-compose_client=()
 started=no
 ids=()
 deployment=''
 passed=no
 
 compose() {
-  timeout -k 10 "$compose_wait" "${compose_client[@]}" -p "$project" --project-directory "$root" -f "$root/docker-compose.yml" --env-file "$env_file" "$@"
+  timeout -k 10 "$compose_wait" "$here/compose.sh" -p "$project" --env-file "$env_file" "$@"
 }
 
 # Everything of the deployment under test, or of one of its instances: label=VALUE.
@@ -81,19 +80,6 @@ tear_down() {
 trap tear_down EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-
-need_compose() {
-  local try
-  for try in 1 2; do
-    if docker compose version >/dev/null 2>&1; then compose_client=(docker compose); return; fi
-    if command -v docker-compose >/dev/null 2>&1; then compose_client=(docker-compose); return; fi
-    [ "$try" = 1 ] || break
-    can_apt || break
-    say "installing docker-compose"
-    apt_install docker-compose || break
-  done
-  die "docker compose is missing: install the compose plugin, or docker-compose (Debian, Ubuntu)"
-}
 
 # A loopback port that nobody listens on, below the kernel's range for outgoing connections.
 taken=' '
@@ -233,7 +219,7 @@ check_nothing_left() {
 
 main() {
   "$here/docker.sh"
-  need_compose
+  "$here/compose.sh" version >/dev/null
   "$here/images.sh" mysql:9.7 redis:8
   write_env
 

@@ -35,8 +35,9 @@ type Config struct {
 
 const (
 	// noticeWithin is how often an idle pool looks for a new task (Asynq's own default
-	// is a second): on average a task waits half of it.
-	noticeWithin        = 25 * time.Millisecond
+	// is a second). Asynq stretches it by up to a half, at random, so that a task waits
+	// at most 45 ms.
+	noticeWithin        = 30 * time.Millisecond
 	noticeWebhookWithin = 250 * time.Millisecond
 	webhookConcurrency  = 8
 	// handBackTimeout is how long interrupted jobs may take to write where they are.

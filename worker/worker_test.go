@@ -76,7 +76,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 	b.cfg = worker.Config{
 		Redis: rdb, Log: log, Concurrency: 4, ShutdownTimeout: long,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: s, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+			Store: s, Queue: tasks, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
 		Courier: &provision.Courier{Store: s, Vault: vault, Sender: b.sender, Now: now, Log: log},
 		Relay:   &provision.Relay{Store: s, Queue: tasks, Now: now, Log: log, Owner: "w1"},

@@ -225,7 +225,7 @@ func (n *node) work(ctx context.Context) error {
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: n.store, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.store, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine,
 		}),
 		Courier: &provision.Courier{Store: n.store, Vault: n.vault, Sender: n.sender, Now: provision.SystemClock, Log: n.log},

@@ -109,20 +109,28 @@ const adminKeyFile = "admin.key"
 
 // greet tells a person at a terminal what to do next.
 func greet(out io.Writer, cfg config.Config) {
+	url := "http://" + cfg.HTTPAddr
+	verb := "bin/berth"
+	if url != defaultURL {
+		verb = "BERTH_URL=" + url + " " + verb
+	}
+	if cfg.DataDir != defaultDataDir {
+		verb = "BERTH_DATA_DIR=" + cfg.DataDir + " " + verb
+	}
 	_, _ = fmt.Fprintf(out, `
-  Berth is ready:  http://%[1]s
-  API reference:   http://%[1]s/docs/
-  Queues:          http://%[1]s/queues   (any user name; the password is the admin key)
-  Admin key:       in %[2]s/admin.key
+  Berth is ready:  %[1]s
+  API reference:   %[1]s/docs/
+  Queues:          %[1]s/queues   (any user name; the password is the admin key)
+  Admin key:       %[2]s/`+adminKeyFile+`   (unless BERTH_ADMIN_KEY is set)
 
   Try, in another terminal:
 
-    bin/berth create redis --name my-redis --wait
-    bin/berth config my-redis
+    %[3]s create redis --name my-redis --wait
+    %[3]s config my-redis
 
-    curl -H "Authorization: Bearer $(cat %[2]s/admin.key)" -X POST http://%[1]s/api/v1/storage/mysql/instances
+    curl -H "Authorization: Bearer $(cat %[2]s/`+adminKeyFile+`)" -X POST %[1]s/api/v1/storage/mysql/instances
 
-`, cfg.HTTPAddr, cfg.DataDir)
+`, url, cfg.DataDir, verb)
 }
 
 func runAPI(ctx context.Context, n *node) error {
@@ -161,7 +169,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w; set BERTH_HTTP_ADDR to another address", addr, err)
+		return nil, fmt.Errorf("%w; set BERTH_HTTP_ADDR to another address", err)
 	}
 	return l, nil
 }

@@ -26,7 +26,7 @@ func measureAccept(ctx context.Context, o options, dir string) (rows []row, err 
 	go func() { redisDone <- redis.Run(redisCtx) }()
 	defer func() {
 		stopRedis()
-		<-redisDone
+		_ = <-redisDone // it has nothing to say
 	}()
 	settings := []string{
 		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "accept.db"), "BERTH_REDIS_URL=" + redis.URL(), "BERTH_LOG_LEVEL=error",

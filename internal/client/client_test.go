@@ -105,11 +105,11 @@ func TestCreateRepeatsWithTheSameKey(t *testing.T) {
 		"busy server": {
 			[]answer{
 				{status: 502}, {status: 503, header: map[string]string{"Retry-After": "3"}},
-				{status: 429, header: map[string]string{"Retry-After": "Thu, 05 Nov 2026 12:00:10 GMT"}},
+				{status: 429, header: map[string]string{"Retry-After": "Thu, 05 Nov 2026 12:00:05 GMT"}},
 				{status: 202, body: accepted},
 			},
-			// 10 s after the start, less what the pauses before it took.
-			[]time.Duration{200 * time.Millisecond, 3 * time.Second, 6800 * time.Millisecond},
+			// 5 s after the start, less what the pauses before it took.
+			[]time.Duration{200 * time.Millisecond, 3 * time.Second, 1800 * time.Millisecond},
 		},
 		"own first attempt still running": {
 			[]answer{

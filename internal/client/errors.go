@@ -98,7 +98,7 @@ const (
 	firstPause = 200 * time.Millisecond
 	// longestPause is what a person will sit through; a server that asks for more
 	// gets its refusal shown instead.
-	longestPause = 30 * time.Second
+	longestPause = 5 * time.Second
 )
 
 // retryAfter decides whether a failed attempt is worth another one, and when.

@@ -81,7 +81,8 @@ func (s *Service) cutOff(tx Tx, job Job, now time.Time) error {
 	if err := tx.UpdateJob(job, fence); err != nil {
 		return err
 	}
-	return endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobCanceled, message: job.Error.Message, now: now})
+	_, err := endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobCanceled, message: job.Error.Message, now: now})
+	return err // the relay sends the callback: a delete is not the time to hurry it
 }
 
 func gone(inst Instance) error {

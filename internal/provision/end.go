@@ -17,28 +17,27 @@ type endOf struct {
 }
 
 // endJob writes what belongs to the end of every job, into the transaction that
-// ends it: the event, and the callback where one was asked for.
-func endJob(tx Tx, e endOf) error {
+// ends it: the event, and the callback where one was asked for. It gives the
+// callback's wake-up call, or nil where there is none.
+func endJob(tx Tx, e endOf) (*Task, error) {
 	inst, err := tx.Instance(e.job.Instance)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	event := newEvent(e.newID, e.event, inst, e.job.ID, e.message, e.now)
-	if err := tx.AppendEvent(event); err != nil {
-		return err
-	}
-	if e.job.CallbackURL == "" {
-		return nil
+	if err := tx.AppendEvent(event); err != nil || e.job.CallbackURL == "" {
+		return nil, err
 	}
 	sealed, err := tx.Credentials(inst.ID)
 	if err != nil {
-		return fmt.Errorf("callback secret: %w", err)
+		return nil, fmt.Errorf("callback secret: %w", err)
 	}
 	delivery, err := newDelivery(e, inst, event, sealed)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return tx.InsertDelivery(delivery)
+	call := delivery.task()
+	return &call, tx.InsertDelivery(delivery)
 }
 
 func deliveryContext(id DeliveryID) string { return "delivery/" + string(id) }
@@ -54,7 +53,7 @@ func newDelivery(e endOf, inst Instance, event Event, sealed Sealed) (Delivery, 
 	}
 	d := Delivery{
 		ID: DeliveryID(e.newID(PrefixDelivery)), Tenant: inst.Tenant, Instance: inst.ID, Job: e.job.ID, Event: event.ID,
-		URL: e.job.CallbackURL, Body: body, State: DeliveryPending, DueAt: e.now, Generation: 1, WakeAt: e.now, CreatedAt: e.now, UpdatedAt: e.now,
+		URL: e.job.CallbackURL, Body: body, State: DeliveryPending, DueAt: e.now, Generation: 1, WakeAt: e.now.Add(relayGrace), CreatedAt: e.now, UpdatedAt: e.now,
 	}
 	if d.Secret, err = e.vault.Seal([]byte(creds.CallbackSecret.Reveal()), deliveryContext(d.ID)); err != nil {
 		return Delivery{}, fmt.Errorf("seal callback secret: %w", err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -17,6 +18,7 @@ type Runner struct{ cfg RunnerConfig }
 // RunnerConfig is what a Runner needs.
 type RunnerConfig struct {
 	Store    Store
+	Queue    Queue
 	Ports    Ports
 	Runtimes Runtimes
 	Vault    Vault
@@ -37,9 +39,12 @@ const (
 	DefaultLeaseTTL   = 10 * time.Second
 	DefaultQuarantine = 2 * time.Minute
 	maxCreateAttempts = 4
-	maxCrashes        = 5
-	firstBackoff      = time.Second
-	lastBackoff       = 30 * time.Second
+	// maxFullAttempts is for a host whose ports are all taken or resting: long enough
+	// for those that rest to come back.
+	maxFullAttempts = 10
+	maxCrashes      = 5
+	firstBackoff    = time.Second
+	lastBackoff     = 30 * time.Second
 	// undoGrace is how long a job whose deadline has passed may still clean up.
 	undoGrace = 10 * time.Minute
 	// endTimeout bounds the last write of a run, which goes on even when the worker is
@@ -184,6 +189,21 @@ func deadlineError(job Job) *JobError {
 		message += "; its last attempt failed: " + job.Error.Message
 	}
 	return &JobError{Code: CodeDeadline, Step: runningStep(job), Message: message, Retryable: true}
+}
+
+// attempts gives how often a job is tried when it fails so. A delete goes on until
+// its deadline.
+func attempts(kind JobKind, code Code) int {
+	switch {
+	case !code.Passing():
+		return 1
+	case kind != JobCreate:
+		return math.MaxInt
+	case code == CodePortsExhausted:
+		return maxFullAttempts
+	default:
+		return maxCreateAttempts
+	}
 }
 
 // backoff gives the pause before the next attempt: exponential, capped, and with

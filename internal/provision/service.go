@@ -80,13 +80,16 @@ func (s *Service) newJob(kind JobKind, inst Instance, limit time.Duration, callb
 	}
 }
 
-// wake tells the workers of a committed job. Its failure is no failure of the
-// request: the relay finds the job.
-func (s *Service) wake(ctx context.Context, job Job) {
+// wake tells the workers of a committed job.
+func (s *Service) wake(ctx context.Context, job Job) { wake(ctx, s.cfg.Queue, s.cfg.Log, job.task()) }
+
+// wake makes the task for what was committed. Its failure is no failure of whoever
+// committed: the relay finds the row.
+func wake(ctx context.Context, queue Queue, log *slog.Logger, task Task) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
 	defer cancel()
-	if err := s.cfg.Queue.Enqueue(ctx, job.task()); err != nil {
-		s.cfg.Log.WarnContext(ctx, "job accepted, but the queue could not be told; the relay will", "job", job.ID, "error", err)
+	if err := queue.Enqueue(ctx, task); err != nil {
+		log.WarnContext(ctx, "the queue could not be told; the relay will", "kind", task.Kind, "id", task.ID, "error", err)
 	}
 }
 

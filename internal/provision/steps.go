@@ -277,6 +277,10 @@ func (w *work) undo(ctx context.Context) error {
 		w.change((*Job).undoSteps)
 		return nil
 	}
+	if w.snapshot().Crashes > 2*maxCrashes {
+		w.leaveBehind("it ended its worker again and again")
+		return nil
+	}
 	err := w.useHost(ctx, w.inst.Host)
 	if err == nil {
 		undoCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
@@ -288,15 +292,20 @@ func (w *work) undo(ctx context.Context) error {
 		return nil
 	}
 	if CodeOf(err) != CodeFenced && ctx.Err() == nil && w.cfg.Now().After(w.deadline.Add(undoGrace)) {
-		// The job must end. Its ports stay reserved, because the container may be there.
-		w.change(func(job *Job) {
-			why := *job.Error
-			why.Message += "; and the clean-up failed: " + explain(err) + "; delete the instance to try it again"
-			job.Error = &why
-		})
+		w.leaveBehind(explain(err))
 		return nil
 	}
 	return err
+}
+
+// leaveBehind ends a clean-up that cannot be finished, because every job must end.
+// The instance's ports stay reserved: its container may be there.
+func (w *work) leaveBehind(why string) {
+	w.change(func(job *Job) {
+		e := *job.Error
+		e.Message += "; and the clean-up failed: " + why + "; delete the instance to try it again"
+		job.Error = &e
+	})
 }
 
 // withdraw is the last act of a worker that lost its create to a delete or a

@@ -244,7 +244,7 @@ func (w *work) final(ctx context.Context, err error) bool {
 		switch {
 		case overdue:
 			job.giveUp(deadlineError(*job))
-		case !code.Passing(), job.Kind == JobCreate && job.Attempt+1 >= maxCreateAttempts:
+		case job.Attempt+1 >= attempts(job.Kind, code):
 			job.giveUp(job.Error)
 		}
 	})
@@ -302,9 +302,8 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	if err := w.job.move(f.job, now); err != nil {
 		return err
 	}
-	w.cfg.Log.InfoContext(ctx, "job ended", "job", w.job.ID, "kind", w.job.Kind, "instance", w.inst.ID, "engine", w.inst.Engine,
-		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
-	return w.save(ctx, func(tx Tx) error {
+	var callback *Task
+	err := w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
 			return err
@@ -319,7 +318,7 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		if err := tx.AppendEvent(event); err != nil {
 			return err
 		}
-		if err := endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
+		if callback, err = endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
 			return err
 		}
 		if f.release {
@@ -332,6 +331,15 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	w.cfg.Log.InfoContext(ctx, "job ended", "job", w.job.ID, "kind", w.job.Kind, "instance", w.inst.ID, "engine", w.inst.Engine,
+		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
+	if callback != nil {
+		wake(ctx, w.cfg.Queue, w.cfg.Log, *callback)
+	}
+	return nil
 }
 
 // finish says how a job and its instance end.

@@ -94,7 +94,7 @@ func (w *world) serviceOn(s provision.Store) *provision.Service {
 
 func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now provision.Clock) *provision.Runner {
 	return provision.NewRunner(provision.RunnerConfig{
-		Store: s, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner,
 	})
 }
