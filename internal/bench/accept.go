@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -16,7 +17,7 @@ const stormClients = 16
 
 // measureAccept times POSTs against an API without workers, so that nothing but
 // accepting is measured: the jobs stay in the queue.
-func measureAccept(ctx context.Context, o options, dir string) (rows []row, err error) {
+func measureAccept(ctx context.Context, o options, dir string) (_ []row, err error) {
 	redis, err := redisserver.Start("bench")
 	if err != nil {
 		return nil, err
@@ -26,7 +27,7 @@ func measureAccept(ctx context.Context, o options, dir string) (rows []row, err 
 	go func() { redisDone <- redis.Run(redisCtx) }()
 	defer func() {
 		stopRedis()
-		_ = <-redisDone // it has nothing to say
+		err = errors.Join(err, <-redisDone)
 	}()
 	settings := []string{
 		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "accept.db"), "BERTH_REDIS_URL=" + redis.URL(), "BERTH_LOG_LEVEL=error",

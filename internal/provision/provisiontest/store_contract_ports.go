@@ -196,6 +196,14 @@ func portsRace(s shelf) {
 			if !holders[port-h.PortLow].CompareAndSwap(0, int32(n+1)) {
 				return fmt.Errorf("port %d has two holders", port)
 			}
+			if err := s.tx(func(tx provision.Tx) error {
+				if held, err := tx.HeldPort(h.ID, me, "redis"); err != nil || held != port {
+					return fmt.Errorf("port %d was taken away: %d, %w", port, held, err)
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
 			holders[port-h.PortLow].Store(0)
 			if err := s.tx(func(tx provision.Tx) error { return tx.RestPorts(me, at) }); err != nil {
 				return err
