@@ -16,6 +16,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/hibiken/asynqmon"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/config"
@@ -135,6 +136,8 @@ func (n *node) openRedis() error {
 	}
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = time.Second, 3*time.Second, 3*time.Second
 	options.ContextTimeoutEnabled = true
+	options.DialerRetries = 1 // a Redis that is away is found out about at once
+	logging.Disable()         // go-redis writes around our log; whoever calls it reports
 	client := redis.NewClient(options)
 	n.redis, n.queue, n.closers = client, queue.New(client), append(n.closers, client.Close)
 	return nil

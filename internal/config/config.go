@@ -179,7 +179,7 @@ func (c *Config) validate(mode Mode) error {
 	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")
 	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")
 	check(c.ShutdownTimeout >= 0, "SHUTDOWN_TIMEOUT", "must not be negative")
-	check(c.PortQuarantine >= 0, "PORT_QUARANTINE", "must not be negative")
+	check(c.PortQuarantine >= time.Second, "PORT_QUARANTINE", "must be at least 1s")
 	check(c.Retention >= time.Minute, "RETENTION", "must be at least 1m")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
 	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")

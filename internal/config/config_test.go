@@ -108,7 +108,7 @@ func TestBadSettings(t *testing.T) {
 		{Worker, "BERTH_PORT_RANGE=80-90", "from 1024"},
 		{Worker, "BERTH_PORT_RANGE=60000-70000", "65535"},
 		{Worker, "BERTH_PORT_RANGE=a-b", "LOW-HIGH"},
-		{Worker, "BERTH_PORT_QUARANTINE=-1s", "negative"},
+		{Worker, "BERTH_PORT_QUARANTINE=-1s", "at least 1s"},
 		{Worker, "BERTH_PORT_QUARANTINE=120", "duration"},
 		{Worker, "BERTH_WORKER_CONCURRENCY=-1", "from 1 to 256"},
 		{Worker, "BERTH_WORKER_CONCURRENCY=257", "from 1 to 256"},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
+
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // server is a Berth to be tested: its address, its key and a client.
@@ -46,11 +48,11 @@ func (s *server) get(ctx context.Context, path string) (int, string, error) {
 }
 
 // awaitReady waits until /readyz is content.
-func (s *server) awaitReady(t *testing.T, by *process) {
+func (s *server) awaitReady(t *testing.T, by *testenv.Process) {
 	t.Helper()
-	eventually(t, "the server is ready", 30*time.Second, func(ctx context.Context) error {
-		if over, err := by.ended(); over {
-			t.Fatalf("%s has ended: %v\n%s", by.name, err, tail(by.log.String(), 20))
+	testenv.Eventually(t, "the server is ready", 30*time.Second, func(ctx context.Context) error {
+		if over, err := by.Ended(); over {
+			t.Fatalf("%s has ended: %v\n%s", by.Name(), err, testenv.Tail(by.Log(), 20))
 		}
 		status, body, err := s.get(ctx, "/readyz")
 		if err == nil && status != http.StatusOK {

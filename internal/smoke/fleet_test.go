@@ -21,30 +21,30 @@ type fleet struct {
 	*server
 	rows    *sql.DB
 	label   string // of everything that it makes
-	workers []*process
+	workers []*testenv.Process
 }
 
 // setSail starts a fleet whose workers do so many creates at once each.
 func setSail(t *testing.T, workers, concurrency int) *fleet {
 	t.Helper()
-	database, addr, key := testenv.MySQL(t), freeAddress(t), rand.Text()+rand.Text()
+	database, addr, key := testenv.MySQL(t), testenv.FreeAddress(t), rand.Text()+rand.Text()
 	settings := []string{
 		"BERTH_DATABASE_URL=" + database, "BERTH_REDIS_URL=" + testenv.Redis(t), "BERTH_HTTP_ADDR=" + addr, "BERTH_ADMIN_KEY=" + key,
-		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + portRange(200),
+		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + testenv.PortRange(200),
 		fmt.Sprintf("BERTH_WORKER_CONCURRENCY=%d", concurrency), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug", "BERTH_LEASE_TTL=10s",
 	}
 	f := &fleet{server: newServer(t, "http://"+addr, key), rows: openRows(t, database)}
 	sweepAfter(t, &f.label)
-	start(t, settings, "migrate").finish(30 * time.Second)
-	f.awaitReady(t, start(t, settings, "api"))
+	testenv.Start(t, binary, settings, "migrate").Finish(30 * time.Second)
+	f.awaitReady(t, testenv.Start(t, binary, settings, "api"))
 	f.label = "berth.deployment=" + deployment(t, f.rows)
 	for range workers {
-		f.workers = append(f.workers, start(t, settings, "worker"))
+		f.workers = append(f.workers, testenv.Start(t, binary, settings, "worker"))
 	}
 	for _, w := range f.workers {
-		eventually(t, "the worker is ready", 30*time.Second, func(context.Context) error {
-			if len(w.logged("worker ready")) == 0 {
-				return errors.New(tail(w.log.String(), 3))
+		testenv.Eventually(t, "the worker is ready", 30*time.Second, func(context.Context) error {
+			if len(w.Logged("worker ready")) == 0 {
+				return errors.New(testenv.Tail(w.Log(), 3))
 			}
 			return nil
 		})
@@ -138,9 +138,9 @@ func (f *fleet) removeAll(t *testing.T, services []*service) {
 }
 
 // claimed gives which jobs a worker has said that it claimed.
-func claimed(w *process) map[string]bool {
+func claimed(w *testenv.Process) map[string]bool {
 	jobs := map[string]bool{}
-	for _, entry := range w.logged("job claimed") {
+	for _, entry := range w.Logged("job claimed") {
 		jobs[fmt.Sprint(entry["job"])] = true
 	}
 	return jobs
@@ -185,16 +185,16 @@ func TestWorkerVanishes(t *testing.T) {
 	f := setSail(t, 3, 3)
 	services := f.order(t, 12)
 	victim := f.workers[0]
-	eventually(t, "the worker is in the middle of a create", 30*time.Second, func(context.Context) error {
-		if len(claimed(victim)) <= len(victim.logged("job ended")) {
+	testenv.Eventually(t, "the worker is in the middle of a create", 30*time.Second, func(context.Context) error {
+		if len(claimed(victim)) <= len(victim.Logged("job ended")) {
 			return errors.New("it has no job")
 		}
 		return nil
 	})
-	victim.kill()
+	victim.Kill()
 	died := time.Now()
 	left := claimed(victim)
-	for _, entry := range victim.logged("job ended") {
+	for _, entry := range victim.Logged("job ended") {
 		delete(left, fmt.Sprint(entry["job"]))
 	}
 	t.Logf("the worker died with %d jobs at hand", len(left))

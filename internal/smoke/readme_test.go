@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // readmeLimit is how long all commands of the README may take together.
@@ -128,7 +130,7 @@ func TestReadme(t *testing.T) {
 	commands := strings.ReplaceAll(script("README.md", blocks), "127.0.0.1:8080", strings.TrimPrefix(dev.url, "http://"))
 	bash := exec.CommandContext(ctx, "bash", "-s")
 	bash.Dir, bash.Stdin = dir, strings.NewReader(commands)
-	bash.Env = append(cleanEnvironment(), "BERTH_URL="+dev.url, "BERTH_DATA_DIR="+dev.dir)
+	bash.Env = append(testenv.CleanEnvironment(), "BERTH_URL="+dev.url, "BERTH_DATA_DIR="+dev.dir)
 	bash.WaitDelay = 5 * time.Second
 	out, err := bash.CombinedOutput()
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // receiver is a program that wants to be told how jobs end.
@@ -59,7 +61,7 @@ func (r *receiver) to(path string) []delivery {
 // says.
 func (r *receiver) expect(t *testing.T, path, secret, event, instance, job string) {
 	t.Helper()
-	eventually(t, "callback "+path, 20*time.Second, func(context.Context) error {
+	testenv.Eventually(t, "callback "+path, 20*time.Second, func(context.Context) error {
 		if len(r.to(path)) == 0 {
 			return errors.New("nothing came")
 		}

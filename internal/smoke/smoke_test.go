@@ -18,18 +18,18 @@ import (
 // development is a `berth dev` of this test, and what can be seen of it from behind.
 type development struct {
 	*server
-	process *process
+	process *testenv.Process
 	dir     string // of its data
 }
 
 // startDev starts a `berth dev` in a folder of its own and waits until it is ready.
 func startDev(t *testing.T, settings ...string) *development {
 	t.Helper()
-	dir, addr, label := t.TempDir(), freeAddress(t), ""
+	dir, addr, label := t.TempDir(), testenv.FreeAddress(t), ""
 	sweepAfter(t, &label)
 	d := &development{dir: dir}
-	d.process = start(t, append([]string{
-		"BERTH_HTTP_ADDR=" + addr, "BERTH_DATA_DIR=" + dir, "BERTH_PORT_RANGE=" + portRange(100), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug",
+	d.process = testenv.Start(t, binary, append([]string{
+		"BERTH_HTTP_ADDR=" + addr, "BERTH_DATA_DIR=" + dir, "BERTH_PORT_RANGE=" + testenv.PortRange(100), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug",
 	}, settings...), "dev")
 	d.server = newServer(t, "http://"+addr, "")
 	d.awaitReady(t, d.process)
@@ -115,7 +115,7 @@ func TestSmoke(t *testing.T) {
 		return // what follows is behind the server, which is not ours
 	}
 	rows := openRows(t, dev.databaseURL())
-	eventually(t, "the callbacks are written as delivered", 10*time.Second, func(ctx context.Context) error {
+	testenv.Eventually(t, "the callbacks are written as delivered", 10*time.Second, func(ctx context.Context) error {
 		var pending int
 		err := rows.QueryRowContext(ctx, "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'").Scan(&pending)
 		if err == nil && pending > 0 {
@@ -126,9 +126,9 @@ func TestSmoke(t *testing.T) {
 	checkNothingHeld(t, rows)
 	hidden.absentFrom(t, "what was sent to Redis", expectIn(t, "what was sent to Redis", redisCommands.text(), my.created.ID))
 	hidden.absentFromFiles(t, filepath.Join(dev.dir, "berth.db*"))
-	dev.process.stop()
+	dev.process.Stop()
 	hidden["Redis URL"] = redisURL
-	hidden.absentFrom(t, "Berth's log", expectIn(t, "Berth's log", dev.process.log.String(), "job claimed"))
+	hidden.absentFrom(t, "Berth's log", expectIn(t, "Berth's log", dev.process.Log(), "job claimed"))
 	hidden.absentFromFiles(t, filepath.Join(dev.dir, "berth.db*"))
 }
 
@@ -203,7 +203,7 @@ func useMySQL(t *testing.T, s *service) {
 	refusedByMySQL(t, s.conn, "root", "")
 	docker(t, "restart", "--time", "60", containerOf(t, s.ID))
 	again := openMySQL(t, s.conn)
-	eventually(t, "MySQL has its data after docker restart", usable, func(ctx context.Context) error { return readMySQL(ctx, again, "kept") })
+	testenv.Eventually(t, "MySQL has its data after docker restart", usable, func(ctx context.Context) error { return readMySQL(ctx, again, "kept") })
 	checkMySQLSettings(t, again, settings)
 	checkMySQLRights(t, again, s.conn)
 	refusedByMySQL(t, s.conn, s.conn.Username, "wrong")
@@ -221,7 +221,7 @@ func useRedis(t *testing.T, s *service) {
 	refusedByRedis(t, s.conn, "", "NOAUTH")
 	docker(t, "restart", "--time", "60", containerOf(t, s.ID))
 	again := openRedis(t, s.conn)
-	eventually(t, "Redis has its data after docker restart", usable, func(ctx context.Context) error { return readRedis(ctx, again, "kept") })
+	testenv.Eventually(t, "Redis has its data after docker restart", usable, func(ctx context.Context) error { return readRedis(ctx, again, "kept") })
 	checkRedisSettings(t, again, settings)
 	refusedByRedis(t, s.conn, "wrong", "WRONGPASS")
 }

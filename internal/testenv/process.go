@@ -1,4 +1,4 @@
-package smoke
+package testenv
 
 import (
 	"bytes"
@@ -18,9 +18,9 @@ import (
 // stopLimit is above what a Berth that stops may still finish.
 const stopLimit = 40 * time.Second
 
-// process is one `berth …` that runs, with what it has written.
-type process struct {
-	t    *testing.T
+// Process is one `berth …` that runs, with what it has written.
+type Process struct {
+	t    testing.TB
 	name string
 	cmd  *exec.Cmd
 	log  lockedBuffer
@@ -46,14 +46,14 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// start runs the program with these settings and no others. When the test ends it is
+// Start runs the program with these settings and no others. When the test ends it is
 // asked to stop, and must do so in order.
-func start(t *testing.T, settings []string, args ...string) *process {
+func Start(t testing.TB, binary string, settings []string, args ...string) *Process {
 	t.Helper()
-	p := &process{t: t, name: "berth " + strings.Join(args, " "), done: make(chan struct{})}
+	p := &Process{t: t, name: "berth " + strings.Join(args, " "), done: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append(cleanEnvironment(), settings...)
+	p.cmd.Env = append(CleanEnvironment(), settings...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", p.name, err)
@@ -63,16 +63,16 @@ func start(t *testing.T, settings []string, args ...string) *process {
 		close(p.done)
 	}()
 	t.Cleanup(func() {
-		p.stop()
+		p.Stop()
 		if t.Failed() {
-			t.Logf("%s said last:\n%s", p.name, tail(p.log.String(), 60))
+			t.Logf("%s said last:\n%s", p.name, Tail(p.log.String(), 60))
 		}
 	})
 	return p
 }
 
-// cleanEnvironment is ours without the settings that were made for others.
-func cleanEnvironment() []string {
+// CleanEnvironment is ours without the settings that were made for others.
+func CleanEnvironment() []string {
 	var out []string
 	for _, line := range os.Environ() {
 		if !strings.HasPrefix(line, "BERTH_") || strings.HasPrefix(line, "BERTH_DOCKER_HOST=") || strings.HasPrefix(line, "BERTH_IMAGE_") {
@@ -82,13 +82,26 @@ func cleanEnvironment() []string {
 	return out
 }
 
-func tail(text string, lines int) string {
+// Tail gives the last lines of a text.
+func Tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// ended gives whether the process has ended, and how.
-func (p *process) ended() (bool, error) {
+// Name is the command line, without settings.
+func (p *Process) Name() string { return p.name }
+
+// Pid is the process's id.
+func (p *Process) Pid() int { return p.cmd.Process.Pid }
+
+// Log is what it has written.
+func (p *Process) Log() string { return p.log.String() }
+
+// Done is closed when the process has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Ended gives whether the process has ended, and how.
+func (p *Process) Ended() (bool, error) {
 	select {
 	case <-p.done:
 		return true, p.err
@@ -97,9 +110,9 @@ func (p *process) ended() (bool, error) {
 	}
 }
 
-// stop asks the process to stop; it must end with 0.
-func (p *process) stop() {
-	if over, _ := p.ended(); over {
+// Stop asks the process to stop; it must end with 0.
+func (p *Process) Stop() {
+	if over, _ := p.Ended(); over {
 		return
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
@@ -110,32 +123,32 @@ func (p *process) stop() {
 		}
 	case <-time.After(stopLimit):
 		p.t.Errorf("%s was asked to stop and still runs after %s", p.name, stopLimit)
-		p.kill()
+		p.Kill()
 	}
 }
 
-// kill ends the process as a power cut would.
-func (p *process) kill() {
+// Kill ends the process as a power cut would.
+func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }
 
-// finish waits for a process that ends by itself.
-func (p *process) finish(limit time.Duration) {
+// Finish waits for a process that ends by itself.
+func (p *Process) Finish(limit time.Duration) {
 	p.t.Helper()
 	select {
 	case <-p.done:
 		if p.err != nil {
-			p.t.Fatalf("%s: %v\n%s", p.name, p.err, tail(p.log.String(), 20))
+			p.t.Fatalf("%s: %v\n%s", p.name, p.err, Tail(p.log.String(), 20))
 		}
 	case <-time.After(limit):
-		p.kill()
-		p.t.Fatalf("%s has not ended within %s\n%s", p.name, limit, tail(p.log.String(), 20))
+		p.Kill()
+		p.t.Fatalf("%s has not ended within %s\n%s", p.name, limit, Tail(p.log.String(), 20))
 	}
 }
 
-// logged gives the lines of the JSON log with this message.
-func (p *process) logged(message string) []map[string]any {
+// Logged gives the lines of the JSON log with this message.
+func (p *Process) Logged(message string) []map[string]any {
 	var found []map[string]any
 	for line := range strings.Lines(p.log.String()) {
 		var entry map[string]any
@@ -146,8 +159,8 @@ func (p *process) logged(message string) []map[string]any {
 	return found
 }
 
-// freeAddress gives a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
+// FreeAddress gives a loopback address that nobody listens on.
+func FreeAddress(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig
 	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -158,9 +171,9 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// portRange gives a range that tests which run beside this one hardly ever share. If
+// PortRange gives a range that tests which run beside this one hardly ever share. If
 // they do, the host refuses a port and Berth takes the next.
-func portRange(ports int) string {
+func PortRange(ports int) string {
 	low := 22000 + rand.N(4000-ports)
 	return fmt.Sprintf("%d-%d", low, low+ports-1)
 }

@@ -1,4 +1,4 @@
-package smoke
+package testenv
 
 import (
 	"context"
@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// eventually asks until the answer is nil, and fails the test when that takes longer
+// Eventually asks until the answer is nil, and fails the test when that takes longer
 // than the limit. The context of an ask ends with the limit.
-func eventually(t *testing.T, what string, limit time.Duration, ask func(context.Context) error) {
+func Eventually(t testing.TB, what string, limit time.Duration, ask func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if err := poll(ctx, ask); err != nil {
+	if err := Poll(ctx, ask); err != nil {
 		t.Fatalf("%s: not within %s: %v", what, limit, err)
 	}
 }
 
-func poll(ctx context.Context, ask func(context.Context) error) error {
+// Poll asks until the answer is nil or the context ends.
+func Poll(ctx context.Context, ask func(context.Context) error) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
