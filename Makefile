@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test smoke bench lint fmt build setup migrate up down clean
+.PHONY: help run test smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -34,6 +34,9 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke
+
+chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED, and count what is lost
+	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -v -timeout 0 ./internal/chaos
 
 bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run
 	BERTH_BIN=$(CURDIR)/bin/berth go run ./internal/bench

@@ -229,7 +229,7 @@ func (n *node) work(ctx context.Context) error {
 		Redis: n.redis, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: n.store, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
-			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine,
+			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, OnStep: onStep(),
 		}),
 		Courier: &provision.Courier{Store: n.store, Vault: n.vault, Sender: n.sender, Now: provision.SystemClock, Log: n.log},
 		Relay:   &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},

@@ -32,6 +32,9 @@ type RunnerConfig struct {
 	LeaseTTL time.Duration
 	// Quarantine is how long a freed port rests.
 	Quarantine time.Duration
+	// OnStep, if set, is told of every step right before and right after its work,
+	// before the journal is written: where faults are injected.
+	OnStep func(kind JobKind, step string, after bool)
 }
 
 // Bounds of the patience with a job.

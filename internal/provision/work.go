@@ -183,7 +183,9 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 		return err
 	}
 	stepCtx, cancel := context.WithTimeoutCause(ctx, s.timeout, errStepTimeout)
+	w.onStep(s, false)
 	err := s.do(stepCtx, w)
+	w.onStep(s, true)
 	if err != nil && errors.Is(context.Cause(stepCtx), errStepTimeout) {
 		code := CodeTimeout
 		if CodeOf(err) == CodeProbeFailed {
@@ -202,6 +204,12 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 		js.State, js.Error = StepFailed, w.scrub(explain(err))
 	})
 	return err
+}
+
+func (w *work) onStep(s step, after bool) {
+	if w.cfg.OnStep != nil {
+		w.cfg.OnStep(w.kind, s.name, after)
+	}
 }
 
 var errStepTimeout = errors.New("the step's time is up")

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-
 	"github.com/berth-project/berth/internal/testenv"
 )
 

@@ -1,0 +1,120 @@
+package chaos
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// mode is what a dockerProxy does to a connection.
+type mode int
+
+const (
+	pass   mode = iota
+	refuse      // ends every connection at once
+	hang        // takes them and says nothing
+	lose        // lets requests through and ends the connection instead of answering
+)
+
+// dockerProxy stands between the workers and the Docker engine.
+type dockerProxy struct {
+	l    net.Listener
+	mu   sync.Mutex
+	mode mode
+	open map[net.Conn]bool
+	all  sync.WaitGroup
+}
+
+const dockerSocket = "/var/run/docker.sock"
+
+func newDockerProxy(t *testing.T) *dockerProxy {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &dockerProxy{l: l, open: map[net.Conn]bool{}}
+	p.all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.all.Go(func() { p.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.set(refuse)
+		p.all.Wait()
+	})
+	return p
+}
+
+func (p *dockerProxy) url() string { return "tcp://" + p.l.Addr().String() }
+
+// set changes what happens from now on; connections that are open are ended.
+func (p *dockerProxy) set(m mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mode = m
+	for c := range p.open {
+		_ = c.Close()
+	}
+	clear(p.open)
+}
+
+func (p *dockerProxy) current() mode {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mode
+}
+
+func (p *dockerProxy) track(c net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open[c] = true
+}
+
+func (p *dockerProxy) serve(from net.Conn) {
+	defer from.Close() //nolint:errcheck // nothing depends on it
+	p.track(from)
+	switch p.current() {
+	case refuse:
+		return
+	case hang:
+		_, _ = io.Copy(io.Discard, from) // until set ends it
+		return
+	}
+	to, err := net.Dial("unix", strings.TrimPrefix(dockerSocket, "unix://"))
+	if err != nil {
+		return
+	}
+	defer to.Close() //nolint:errcheck // nothing depends on it
+	p.track(to)
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		p.answer(from, to)
+		_ = from.Close()
+	}()
+	_, _ = io.Copy(to, from)
+	_ = to.Close()
+	<-back
+}
+
+// answer passes the engine's answers on, as long as they are not to be lost.
+func (p *dockerProxy) answer(from, to net.Conn) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := to.Read(buffer)
+		if err != nil || p.current() == lose {
+			return
+		}
+		if _, err := from.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package chaos
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/testenv"
+)
+
+const (
+	workers = 3
+	// settleLimit is how long everything that was accepted may take to end once the
+	// fault is over. It is a bound on hanging, not the goal: that is in the table.
+	settleLimit = 3 * time.Minute
+)
+
+// world is Berth in its production shape, with a hand on each of its parts.
+type world struct {
+	*testing.T
+	settings   []string
+	addr       string
+	client     *client.Client
+	redisURL   string
+	redis      *testenv.Proxy
+	database   *testenv.Proxy
+	docker     *dockerProxy
+	api        *testenv.Process
+	workers    []*testenv.Process
+	receiver   *receiver
+	ports      int // the first of the range
+	deployment string
+
+	mu       sync.Mutex
+	orders   map[string]*order // by instance id
+	accepted int
+}
+
+// order is what the test knows of one instance.
+type order struct {
+	instance client.Instance
+	jobs     []ordered
+	deleting bool
+}
+
+type ordered struct {
+	id, callback string
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
+	var databaseURL, redisURL string
+	databaseURL, w.database = testenv.NewProxy(t, testenv.MySQL(t))
+	w.redisURL = testenv.Redis(t)
+	redisURL, w.redis = testenv.NewProxy(t, w.redisURL)
+	w.docker = newDockerProxy(t)
+	key, ports := rand.Text()+rand.Text(), testenv.PortRange(400)
+	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
+	w.settings = []string{
+		"BERTH_DATABASE_URL=" + databaseURL, "BERTH_REDIS_URL=" + redisURL, "BERTH_DOCKER_HOST=" + w.docker.url(),
+		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
+		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
+		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true",
+	}
+	t.Cleanup(w.sweep)
+	testenv.Start(t, binary, w.settings, "migrate").Finish(time.Minute)
+	var err error
+	if w.client, err = client.New(client.Config{URL: "http://" + w.addr, APIKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	w.startAPI()
+	for range workers {
+		w.startWorker()
+	}
+	w.learnDeployment()
+	return w
+}
+
+func (w *world) startAPI() {
+	w.Helper()
+	w.api = testenv.Start(w.T, binary, w.settings, "api")
+	testenv.Eventually(w.T, "the API is ready", 30*time.Second, func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.addr+"/healthz", nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		return res.Body.Close()
+	})
+}
+
+func (w *world) startWorker(extra ...string) *testenv.Process {
+	w.Helper()
+	p := testenv.Start(w.T, binary, slices.Concat(w.settings, extra), "worker")
+	w.workers = append(w.workers, p)
+	return p
+}
+
+// stopWorkers ends all workers in order.
+func (w *world) stopWorkers() {
+	for _, p := range w.workers {
+		p.Stop()
+	}
+	w.workers = nil
+}
+
+// learnDeployment finds the label of this world's containers.
+func (w *world) learnDeployment() {
+	w.Helper()
+	o := w.create("redis")
+	w.settle()
+	out := w.dockerCLI("inspect", "--format", `{{index .Config.Labels "berth.deployment"}}`, "berth-"+o.instance.ID)
+	if w.deployment = strings.TrimSpace(out); w.deployment == "" {
+		w.Fatal("the first container has no deployment label")
+	}
+}
+
+// create asks for an instance and remembers what was accepted. A request that is
+// refused because something is broken right now has promised nothing.
+func (w *world) create(engine string) *order {
+	w.mu.Lock()
+	w.accepted++
+	callback := fmt.Sprintf("%s/%d", w.receiver.url, w.accepted)
+	w.mu.Unlock()
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	a, err := w.client.Create(ctx, engine, rand.Text(), client.CreateRequest{CallbackURL: callback})
+	if err != nil {
+		return nil
+	}
+	o := &order{instance: a.Instance, jobs: []ordered{{a.Job.ID, callback}}}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.orders[a.Instance.ID] = o
+	return o
+}
+
+// delete asks for the end of an instance.
+func (w *world) delete(o *order) {
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	a, err := w.client.Delete(ctx, o.instance)
+	if err != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.deleting = true
+	o.jobs = append(o.jobs, ordered{id: a.Job.ID})
+}
+
+// known gives the orders, in the order of their making.
+func (w *world) known() []*order {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := slices.Sorted(maps.Keys(w.orders))
+	out := make([]*order, len(ids))
+	for i, id := range ids {
+		out[i] = w.orders[id]
+	}
+	return out
+}
+
+// settle waits until every accepted job has ended, and gives how long that took.
+func (w *world) settle() time.Duration {
+	w.Helper()
+	begun := time.Now()
+	for _, o := range w.known() {
+		for _, j := range o.jobs {
+			testenv.Eventually(w.T, "job "+j.id+" ends", settleLimit, func(ctx context.Context) error {
+				job, err := w.client.Job(ctx, j.id, 0)
+				if err == nil && (job.State == client.JobQueued || job.State == client.JobRunning) {
+					err = fmt.Errorf("it is %s: %+v", job.State, job.Error)
+				}
+				if client.HasCode(err, "not_found") {
+					w.Fatalf("accepted job %s is lost", j.id)
+				}
+				return err
+			})
+		}
+	}
+	return time.Since(begun)
+}
+
+// works does real work on an instance with its own credentials.
+func (w *world) works(ctx context.Context, inst client.Instance) error {
+	conn, err := w.client.Connection(ctx, inst)
+	if err != nil {
+		return err
+	}
+	if inst.Engine != "redis" {
+		return nil // its own proof was the ready step; what it is made of is counted
+	}
+	options, err := redis.ParseURL(conn.URI)
+	if err != nil {
+		return err
+	}
+	r := redis.NewClient(options)
+	defer r.Close() //nolint:errcheck // nothing depends on it
+	if err := r.Set(ctx, "chaos", inst.ID, time.Minute).Err(); err != nil {
+		return err
+	}
+	got, err := r.Get(ctx, "chaos").Result()
+	if err == nil && got != inst.ID {
+		err = errors.New("it is somebody else's: " + got)
+	}
+	return err
+}
+
+func (w *world) dockerCLI(args ...string) string {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	if err != nil {
+		w.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// sweep removes what a failed run left.
+func (w *world) sweep() {
+	if w.deployment == "" {
+		return
+	}
+	label := "label=berth.deployment=" + w.deployment
+	if left := strings.Fields(w.dockerCLI("ps", "-aq", "--filter", label)); len(left) > 0 {
+		w.dockerCLI(append([]string{"rm", "-fv"}, left...)...)
+	}
+	if left := strings.Fields(w.dockerCLI("volume", "ls", "-q", "--filter", label)); len(left) > 0 {
+		w.dockerCLI(append([]string{"volume", "rm", "-f"}, left...)...)
+	}
+}
