@@ -138,14 +138,19 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	if err := json.Unmarshal(a.Replay, &stored); err != nil {
 		return nil, s.fail(fmt.Errorf("read stored answer: %w", err))
 	}
+	secret, err := s.Service.CallbackSecret(ctx, req.Tenant, stored.Instance.ID)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	stored.WebhookSecret = secret.Reveal()
 	return &acceptedOutput{Location: jobPath(stored.Job.ID), RetryAfter: 1, Body: stored}, nil
 }
 
 // fingerprint tells two requests with the same key apart. JSON that differs only
 // in white space or in the order of its keys is the same request.
 func fingerprint(engine string, raw []byte) string {
-	var v any
-	if json.Unmarshal(raw, &v) == nil {
+	v := any(map[string]any{}) // no body asks for the same as an empty one
+	if len(raw) == 0 || json.Unmarshal(raw, &v) == nil {
 		if canonical, err := json.Marshal(v); err == nil {
 			raw = canonical
 		}

@@ -78,8 +78,8 @@ func (s *server) echo() *echo.Echo {
 		}))
 	}
 	e.Use(s.authenticate, utf8Query)
-	e.GET("/healthz", s.health)
-	e.GET("/readyz", s.ready)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", s.health)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", s.ready)
 	docs := echo.WrapHandler(v5emb.New("Berth API", "/openapi.json", "/docs/"))
 	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs/") })
 	e.GET("/docs/*", docs)

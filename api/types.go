@@ -97,6 +97,7 @@ type jobView struct {
 	Attempt     int                  `json:"attempt" doc:"1 for the first"`
 	Steps       []stepView           `json:"steps"`
 	Error       *jobErrorView        `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
+	Undoing     bool                 `json:"undoing,omitempty" doc:"it has given up, and takes back what it did"`
 	CallbackURL string               `json:"callback_url,omitempty"`
 	Worker      string               `json:"worker,omitempty" doc:"who is at it now"`
 	Deadline    stamp                `json:"deadline"`
@@ -108,7 +109,7 @@ type jobView struct {
 func viewJob(j provision.Job) jobView {
 	v := jobView{
 		ID: j.ID, InstanceID: j.Instance, Engine: j.Engine, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
-		CallbackURL: j.CallbackURL, Worker: j.Owner, Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
+		Undoing: j.Undoing && !j.State.Ended(), CallbackURL: j.CallbackURL, Worker: j.Owner, Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
 		StartedAt: at(j.StartedAt), FinishedAt: at(j.FinishedAt), Steps: make([]stepView, len(j.Steps)),
 	}
 	for i, s := range j.Steps {

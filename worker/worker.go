@@ -105,8 +105,11 @@ func (cfg Config) servers(base context.Context, begun *sync.WaitGroup) []pool {
 			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: notice,
 			BaseContext: func() context.Context { return base },
 			// Only an outcome that could not be written comes back here.
-			RetryDelayFunc:  func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },
-			IsFailure:       func(error) bool { return false },
+			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },
+			IsFailure:      func(error) bool { return false },
+			ErrorHandler: asynq.ErrorHandlerFunc(func(ctx context.Context, task *asynq.Task, err error) {
+				cfg.Log.WarnContext(ctx, "the outcome could not be written", "task", task.Type(), "error", err)
+			}),
 			ShutdownTimeout: time.Second, // Run has waited by then
 			Logger:          asynqLog{cfg.Log},
 			LogLevel:        asynq.WarnLevel,

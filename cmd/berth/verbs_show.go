@@ -160,12 +160,18 @@ func (c *cli) showEngine(w io.Writer, engines []client.Engine, name string) erro
 	return out.err
 }
 
+// maxListed is how many values of a parameter a table shows.
+const maxListed = 10
+
 // allowed describes the values that a parameter takes.
 func allowed(p client.Property) string {
 	if len(p.Enum) > 0 {
 		values := make([]string, len(p.Enum))
 		for i, v := range p.Enum {
 			values[i] = valueText(v)
+		}
+		if len(values) > maxListed {
+			return fmt.Sprintf("%s, … (%d; -o json has them all)", strings.Join(values[:3], ", "), len(values))
 		}
 		return strings.Join(values, ", ")
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -155,6 +156,24 @@ func TestAllThatIsWrong(t *testing.T) {
 	for _, set := range production {
 		if variable, _, _ := strings.Cut(set, "="); err == nil || !strings.Contains(err.Error(), variable) {
 			t.Errorf("%v: %s is not named", err, variable)
+		}
+	}
+}
+
+// Whoever finds a setting in the README expects it to do something in the production
+// shape, too.
+func TestComposePassesEverySetting(t *testing.T) {
+	compose, err := os.ReadFile("../../docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		name := "BERTH_" + field.Tag.Get("env")
+		if name == "BERTH_-" || name == "BERTH_DATA_DIR" { // derived; dev's only
+			continue
+		}
+		if !strings.Contains(string(compose), name+":") {
+			t.Errorf("docker-compose.yml does not pass %s", name)
 		}
 	}
 }

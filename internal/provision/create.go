@@ -292,6 +292,7 @@ func idempotencyContext(tenant TenantID, key string) string {
 }
 
 func (s *Service) idempotencyRecord(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
+	a.CallbackSecret = Secret{} // it goes with the instance, and is put back at a replay
 	answer, err := idem.Encode(a)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)

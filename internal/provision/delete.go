@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -36,6 +37,11 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 	case errors.Is(err, ErrNotFound):
 	case err != nil:
 		return Accepted{}, err
+	case active.Kind == JobDelete && callbackURL != "" && callbackURL != active.CallbackURL:
+		return Accepted{}, &Error{
+			Code: CodeBusy, Job: active.ID, RetryAfter: time.Second,
+			Message: fmt.Sprintf("instance %s is being deleted already, without this callback; wait for job %s", id, active.ID),
+		}
 	case active.Kind == JobDelete:
 		inst, err := tx.Instance(id)
 		return Accepted{Instance: inst, Job: active}, err

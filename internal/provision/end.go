@@ -2,6 +2,7 @@ package provision
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -29,12 +30,14 @@ func endJob(tx Tx, e endOf) (*Task, error) {
 		return nil, err
 	}
 	sealed, err := tx.Credentials(inst.ID)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, fmt.Errorf("callback secret: %w", err)
 	}
 	delivery, err := newDelivery(e, inst, event, sealed)
 	if err != nil {
-		return nil, err
+		// Its secret does not open, perhaps because a master key is missing. The job must
+		// end all the same.
+		return nil, tx.AppendEvent(newEvent(e.newID, EventCallbackDropped, inst, e.job.ID, "the callback was not sent: its signing secret cannot be opened", e.now))
 	}
 	call := delivery.task()
 	return &call, tx.InsertDelivery(delivery)

@@ -26,6 +26,7 @@ const (
 	EventJobSucceeded         = "job.succeeded"
 	EventJobFailed            = "job.failed"
 	EventJobCanceled          = "job.canceled"
+	EventCallbackDropped      = "callback.dropped"
 )
 
 // Delivery is one attempt chain to tell one address about the end of one job. Like

@@ -17,8 +17,8 @@ var faults = []struct {
 	fault provisiontest.Fault
 	codes []provision.Code // of a job that meets it at every attempt
 }{
-	{"fails before its effect", provisiontest.Fault{Before: true}, []provision.Code{provision.CodeHostUnavailable}},
-	{"loses its answer", provisiontest.Fault{After: true}, []provision.Code{provision.CodeHostUnavailable}},
+	{"fails before its effect", provisiontest.Fault{Before: true}, []provision.Code{provision.CodeHostUnavailable, provision.CodeDeadline}},
+	{"loses its answer", provisiontest.Fault{After: true}, []provision.Code{provision.CodeHostUnavailable, provision.CodeDeadline}},
 	{"hangs", provisiontest.Fault{Hang: true}, []provision.Code{provision.CodeTimeout, provision.CodeDeadline}},
 	{"fails in a way nobody foresaw", provisiontest.Fault{Before: true, Err: fmt.Errorf("boom")}, []provision.Code{provision.CodeInternal}},
 }

@@ -74,6 +74,8 @@ func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id
 	case StateRunning, StateUnhealthy, StateStopped, StateUpdating:
 	case StateDeleted:
 		return Instance{}, Connection{}, gone(inst)
+	case StateFailed, StateDeleting:
+		return Instance{}, Connection{}, Errorf(CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
 	default:
 		refusal := Errorf(CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
 		if job, err := s.cfg.Store.ActiveJob(ctx, id); err == nil {
@@ -94,6 +96,27 @@ func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id
 		return Instance{}, Connection{}, err
 	}
 	return inst, e.Connection(inst, creds), nil
+}
+
+// CallbackSecret gives what callbacks about an instance are signed with, for the
+// repetition of the answer that showed it. Empty once the instance is gone.
+func (s *Service) CallbackSecret(ctx context.Context, tenant TenantID, id InstanceID) (Secret, error) {
+	if _, err := s.Get(ctx, tenant, "", id); err != nil {
+		return Secret{}, ignoreNotFound(err)
+	}
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return Secret{}, ignoreNotFound(err)
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	return creds.CallbackSecret, err
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
 }
 
 // Job gives one job of the tenant.

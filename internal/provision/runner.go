@@ -186,12 +186,16 @@ func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
 	}
 }
 
+// deadlineError explains a job that took too long, by what its last attempt failed
+// of, where that is known.
 func deadlineError(job Job) *JobError {
-	message := fmt.Sprintf("the job did not end within %s", job.Deadline.Sub(job.CreatedAt).Round(time.Second))
-	if job.Error != nil {
-		message += "; its last attempt failed: " + job.Error.Message
+	e := JobError{Code: CodeDeadline, Step: runningStep(job), Retryable: true}
+	e.Message = fmt.Sprintf("the job did not end within %s", job.Deadline.Sub(job.CreatedAt).Round(time.Second))
+	if last := job.Error; last != nil {
+		e.Step = last.Step
+		e.Message += "; its last attempt failed: " + last.Message
 	}
-	return &JobError{Code: CodeDeadline, Step: runningStep(job), Message: message, Retryable: true}
+	return &e
 }
 
 // attempts gives how often a job is tried when it fails so. A delete goes on until
@@ -204,6 +208,8 @@ func attempts(kind JobKind, code Code) int {
 		return math.MaxInt
 	case code == CodePortsExhausted:
 		return maxFullAttempts
+	case code == CodeHostUnavailable, code == CodeUnavailable:
+		return math.MaxInt // it is not the job's fault; its deadline bounds the wait
 	default:
 		return maxCreateAttempts
 	}

@@ -36,7 +36,7 @@ func TestIdempotency(t *testing.T) {
 		for range 2 {
 			again, err := w.service.Create(w.ctx, request("k", "f"))
 			w.must(err)
-			want := fmt.Sprintf(`{"instance":%q,"secret":%q}`, first.Instance.ID, first.CallbackSecret.Reveal())
+			want := fmt.Sprintf(`{"instance":%q,"secret":""}`, first.Instance.ID) // the secret goes with the instance
 			if string(again.Replay) != want {
 				w.Errorf("replayed %s, want %s", again.Replay, want)
 			}
@@ -245,4 +245,25 @@ func TestDeleteAndCancelMeetAWorker(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A master key that is missing must not keep a job from its end, nor an instance
+// from its delete: only the callback is lost, and an event says so.
+func TestLostMasterKeyEndsJobs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		req := request("", "")
+		req.Idempotency, req.CallbackURL = nil, "https://hooks.test/a"
+		a, err := w.service.Create(w.ctx, req)
+		w.must(err)
+		w.tx(func(tx provision.Tx) error {
+			return tx.PutCredentials(a.Instance.ID, provision.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})
+		})
+		if job := w.spin(a.Job.ID); job.State != provision.JobFailed {
+			w.Errorf("the create is %s", job.State)
+		}
+		if job := w.spin(w.delete(a.Instance.ID).Job.ID); job.State != provision.JobSucceeded {
+			w.Errorf("the delete is %s: %+v", job.State, job.Error)
+		}
+		w.gone(a.Instance.ID)
+	})
 }

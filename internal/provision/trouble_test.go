@@ -117,7 +117,7 @@ func TestCreateExplainsItself(t *testing.T) {
 				return provision.Errorf(provision.CodeProbeFailed, nil, "access denied")
 			})
 		}, provision.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
-		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, provision.CodeHostUnavailable, "reserve", []string{"local"}},
+		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, provision.CodeDeadline, "reserve", []string{"local"}},
 		{"the container vanishes", func(w *world) {
 			w.runtime.SetProbe(func(id provision.InstanceID) error {
 				w.must(w.runtime.Remove(w.ctx, id, 1<<60, false))

@@ -84,7 +84,6 @@ func checkNothingHeld(t *testing.T, db *sql.DB) {
 		"SELECT COUNT(*) FROM deliveries WHERE length(ciphertext) > 0":     "signing secrets of deliveries",
 		"SELECT COUNT(*) FROM deliveries WHERE state NOT IN ('delivered')": "callbacks that were not delivered",
 		"SELECT COUNT(*) FROM jobs WHERE state NOT IN ('succeeded')":       "jobs that did not succeed",
-		"SELECT COUNT(*) - COUNT(DISTINCT port) FROM ports":                "ports that were given twice",
 	} {
 		if n := one[int](t, db, query); n != 0 {
 			t.Errorf("after the deletes the database holds %d %s", n, what)

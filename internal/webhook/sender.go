@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -113,6 +114,14 @@ func (s *Sender) CheckURL(ctx context.Context, target string) error {
 	if u.User != nil {
 		return errors.New("must not hold a user name or password")
 	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return errors.New("must have a port from 1 to 65535")
+		}
+	}
+	if numeric(u.Hostname()) {
+		return errors.New("must have a name or a proper IP address as its host")
+	}
 	if s.allowPrivate {
 		return nil
 	}
@@ -128,6 +137,18 @@ func (s *Sender) CheckURL(ctx context.Context, target string) error {
 		}
 	}
 	return nil
+}
+
+// numeric reports whether a host is one of the old ways to write an IPv4 address
+// ("127.1", "0x7f.1", "2130706433"), which some resolvers understand and some do not
+// (https://url.spec.whatwg.org/#ends-in-a-number-checker).
+func numeric(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	_, err := strconv.ParseUint(labels[len(labels)-1], 0, 64)
+	return err == nil
 }
 
 // control refuses a connection after the name has become an address.
