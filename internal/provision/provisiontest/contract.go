@@ -207,6 +207,7 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 	_, answers[MethodStart] = r.Start(ctx, id, fence)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
+	answers[MethodWatch] = r.Watch(ctx, func(provision.InstanceID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
 	return answers
 }
