@@ -105,4 +105,3 @@ func (r *Reconciler) probeNow(ctx context.Context, id InstanceID) error {
 		return tx.UpdateWatch(watch)
 	}))
 }
-

@@ -56,10 +56,10 @@ type container struct {
 type volume struct {
 	created time.Time
 	tenant  provision.TenantID
-	owner string
-	fence int64
-	user  string
-	files map[string]provision.File
+	owner   string
+	fence   int64
+	user    string
+	files   map[string]provision.File
 }
 
 func newMachine() *machine {
