@@ -40,7 +40,7 @@ const (
 // firstProbe gives how long after it is known to run an instance is probed. It is
 // random, so that what was created together is not probed together ever after.
 func firstProbe() time.Duration {
-	return afterMiss + rand.N(DefaultProbeEvery-afterMiss) //nolint:gosec // jitter, not a secret
+	return afterMiss + rand.N(2*afterMiss) //nolint:gosec // jitter, not a secret
 }
 
 // Run probes until the context ends, and then waits for the probes under way.
@@ -155,7 +155,8 @@ func (h *Health) probe(ctx context.Context, inst Instance) (miss, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	// It must have ended before it is claimed again, or what it found would not count.
+	ctx, cancel := context.WithTimeout(ctx, min(probeTimeout, h.Every/2))
 	defer cancel()
 	return engine.Probe(ctx, inst, creds), nil
 }

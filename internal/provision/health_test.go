@@ -172,3 +172,26 @@ func TestNewsOfARestart(t *testing.T) {
 		w.must(<-done)
 	})
 }
+
+// A probe that hangs counts as a miss, however short the interval is.
+func TestHealthOfOneThatHangs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst, h := w.created(), w.health()
+		h.Every = 2 * time.Second
+		h.Catalog = provision.Catalog{hanging{provisiontest.Engine{Runtime: w.runtime}}}
+		ctx, cancel := context.WithCancel(w.ctx)
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		w.pass(time.Minute)
+		w.state(inst.ID, provision.StateUnhealthy, "3 times")
+		cancel()
+		w.must(<-done)
+	})
+}
+
+type hanging struct{ provisiontest.Engine }
+
+func (hanging) Probe(ctx context.Context, _ provision.Instance, _ provision.Credentials) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
