@@ -20,6 +20,11 @@ func tenantOf(ctx context.Context) provision.TenantID {
 	return tenant
 }
 
+// identityOf names who makes a request, for the record.
+func identityOf(ctx context.Context) string {
+	return "the admin key, tenant " + string(tenantOf(ctx)) // the only key that there is
+}
+
 // rightKey compares in constant time; hashing first makes the lengths equal.
 func (s *server) rightKey(given string) bool {
 	want, got := sha256.Sum256([]byte(s.AdminKey.Reveal())), sha256.Sum256([]byte(given))

@@ -162,9 +162,16 @@ func fingerprint(engine string, raw []byte) string {
 func (s *server) deleteInstance(ctx context.Context, in *struct {
 	EngineInstancePath
 	CallbackURL string `query:"callback_url" doc:"gets a signed POST when the job ends"`
+	Force       bool   `query:"force" doc:"do not wait for the instance's host: it is deleted at once, and what is left on the host is removed when that answers"`
 },
 ) (*acceptedOutput, error) {
-	a, err := s.Service.Delete(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID), in.CallbackURL)
+	remove := s.Service.Delete
+	if in.Force {
+		remove = func(ctx context.Context, tenant provision.TenantID, engine string, id provision.InstanceID, callbackURL string) (provision.Accepted, error) {
+			return s.Service.ForceDelete(ctx, tenant, engine, id, callbackURL, identityOf(ctx))
+		}
+	}
+	a, err := remove(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID), in.CallbackURL)
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -55,6 +55,28 @@ func TestLifeOverHTTP(t *testing.T) {
 	}
 }
 
+// A forced delete waits for nobody, says who asked for it, and is no way round the
+// tenant or the engine.
+func TestForcedDelete(t *testing.T) {
+	b := newBench(t)
+	id, _ := b.made("redis", "{}")
+	b.call("DELETE", mysqlPath+"/"+id+"?force=true", "").is(404, "not_found")
+	b.call("DELETE", redisPath+"/"+id+"?force=maybe", "").is(422, "invalid")
+	waiting := b.call("DELETE", redisPath+"/"+id, "").is(202, "")
+	forced := b.call("DELETE", redisPath+"/"+id+"?force=true", "").is(202, "")
+	if forced.text("instance.state") != "deleted" || forced.text("job.state") != "succeeded" || forced.text("job.kind") != "instance.delete" {
+		t.Errorf("%s", forced.body)
+	}
+	if got := b.call("GET", "/api/v1/jobs/"+waiting.text("job.id"), ""); got.text("state") != "canceled" {
+		t.Errorf("%s", got.body)
+	}
+	if got := b.call("GET", redisPath+"/"+id, "").is(200, ""); got.text("state") != "deleted" || !strings.Contains(got.text("reason"), "by force") {
+		t.Errorf("%s", got.body)
+	}
+	b.call("DELETE", redisPath+"/"+id+"?force=true", "").is(410, "gone")
+	b.call("GET", redisPath+"/"+id+"/config", "").is(410, "gone")
+}
+
 // A failed instance has no configuration, says why it failed, and can be deleted.
 func TestFailedInstance(t *testing.T) {
 	b := newBench(t)

@@ -91,7 +91,7 @@ type jobView struct {
 	ID          provision.JobID      `json:"id"`
 	InstanceID  provision.InstanceID `json:"instance_id"`
 	Engine      string               `json:"engine"`
-	Kind        provision.JobKind    `json:"kind" enum:"instance.create,instance.delete"`
+	Kind        provision.JobKind    `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
 	State       provision.JobState   `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int                  `json:"progress" minimum:"0" maximum:"100"`
 	Attempt     int                  `json:"attempt" doc:"1 for the first"`

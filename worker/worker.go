@@ -25,6 +25,7 @@ type Config struct {
 	Courier *provision.Courier
 	Relay   *provision.Relay
 	Janitor *provision.Janitor
+	Upkeep  Upkeep
 	Log     *slog.Logger
 	// Concurrency is how many creates are done at once. Deletes and upkeep have a pool
 	// of their own, half as big, so that a storm of creates never delays them.
@@ -66,6 +67,7 @@ func Run(ctx context.Context, cfg Config) error {
 	group.Go(func() error {
 		return every(dutyCtx, cfg.Log, "janitor", provision.JanitorEvery, cfg.Janitor.RunOnce)
 	})
+	cfg.Upkeep.start(dutyCtx, group, cfg.Log)
 	cfg.Log.InfoContext(ctx, "worker ready", "concurrency", cfg.Concurrency)
 	err := group.Wait()
 

@@ -234,5 +234,6 @@ func (n *node) work(ctx context.Context) error {
 		Courier: &provision.Courier{Store: n.store, Vault: n.vault, Sender: n.sender, Now: provision.SystemClock, Log: n.log},
 		Relay:   &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
 		Janitor: &provision.Janitor{Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention},
+		Upkeep:  n.upkeep(),
 	})
 }

@@ -14,6 +14,7 @@ import (
 func (c *cli) rmCommand() *cobra.Command {
 	var (
 		wait    bool
+		force   bool
 		timeout time.Duration
 	)
 	cmd := &cobra.Command{
@@ -29,7 +30,7 @@ func (c *cli) rmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := removal{cli: c, cmd: cmd, cl: cl, timeout: timeout}
+			r := removal{cli: c, cmd: cmd, cl: cl, timeout: timeout, force: force}
 			r.request(ctx, args)
 			if wait {
 				r.wait(ctx)
@@ -38,6 +39,7 @@ func (c *cli) rmCommand() *cobra.Command {
 		}),
 	}
 	waitFlags(cmd, &wait, &timeout)
+	cmd.Flags().BoolVar(&force, "force", false, "do not wait for a host that does not answer; it is cleaned up when it does")
 	return cmd
 }
 
@@ -48,6 +50,7 @@ type removal struct {
 	cmd      *cobra.Command
 	cl       *client.Client
 	timeout  time.Duration
+	force    bool
 	accepted []client.Accepted
 	failed   []error
 }
@@ -73,6 +76,9 @@ func (r *removal) one(ctx context.Context, name string) (client.Accepted, error)
 	instance, err := r.cl.Find(ctx, name)
 	if err != nil {
 		return client.Accepted{}, err
+	}
+	if r.force {
+		return r.cl.ForceDelete(ctx, instance)
 	}
 	return r.cl.Delete(ctx, instance)
 }

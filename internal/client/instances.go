@@ -116,3 +116,13 @@ func (c *Client) Delete(ctx context.Context, i Instance) (Accepted, error) {
 	err := c.do(ctx, call{method: http.MethodDelete, path: []string{"storage", i.Engine, "instances", i.ID}}, &out)
 	return out, err
 }
+
+// ForceDelete deletes the instance without waiting for its host, which is cleaned up
+// when it answers.
+func (c *Client) ForceDelete(ctx context.Context, i Instance) (Accepted, error) {
+	var out Accepted
+	err := c.do(ctx, call{
+		method: http.MethodDelete, path: []string{"storage", i.Engine, "instances", i.ID}, query: url.Values{"force": {"true"}},
+	}, &out)
+	return out, err
+}

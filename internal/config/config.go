@@ -66,6 +66,15 @@ type Config struct {
 	// Retention is how long deleted instances, ended jobs and stored answers stay
 	// readable.
 	Retention time.Duration `env:"RETENTION" envDefault:"24h"`
+	// ReconcileEvery is how often hosts are compared with what is written.
+	ReconcileEvery time.Duration `env:"RECONCILE_EVERY" envDefault:"10s"`
+	// ReconcileGrace is how old something must be that nobody seems to own, before it
+	// is removed.
+	ReconcileGrace time.Duration `env:"RECONCILE_GRACE" envDefault:"1m"`
+	// ReconcileDryRun only says what would be mended.
+	ReconcileDryRun bool `env:"RECONCILE_DRY_RUN"`
+	// ProbeEvery is how often a running instance is probed.
+	ProbeEvery time.Duration `env:"PROBE_EVERY" envDefault:"30s"`
 	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
 	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
 	// Gzip compresses answers.
@@ -180,6 +189,9 @@ func (c *Config) validate(mode Mode) error {
 	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")
 	check(c.ShutdownTimeout >= 0, "SHUTDOWN_TIMEOUT", "must not be negative")
 	check(c.PortQuarantine >= time.Second, "PORT_QUARANTINE", "must be at least 1s")
+	check(c.ReconcileEvery >= time.Second && c.ReconcileEvery <= time.Hour, "RECONCILE_EVERY", "must be from 1s to 1h")
+	check(c.ReconcileGrace >= 0, "RECONCILE_GRACE", "must not be negative")
+	check(c.ProbeEvery >= time.Second && c.ProbeEvery <= time.Hour, "PROBE_EVERY", "must be from 1s to 1h")
 	check(c.Retention >= time.Minute, "RETENTION", "must be at least 1m")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
 	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")

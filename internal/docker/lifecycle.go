@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -22,7 +23,7 @@ const (
 // CreateVolume makes the instance's volume, or finds it there. A volume keeps the
 // labels that it was made with, so one of an earlier claim is as good.
 func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
-	v, err := r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+	v, err := r.volume(ctx, w)
 	if err != nil {
 		return err
 	}
@@ -35,6 +36,19 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 	default:
 		return nil
 	}
+}
+
+// volume makes the volume, or only finds it.
+func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volume, error) {
+	if !w.KeepData {
+		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+	}
+	v, err := r.engine.inspectVolume(ctx, nameOf(w.Instance))
+	if errors.Is(err, provision.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Instance, w.Fence) == foreign) {
+		return v, provision.Errorf(provision.CodeDataLost, cause(err), "the volume %s with the instance's data is gone from host %s",
+			nameOf(w.Instance), r.engine.name)
+	}
+	return v, err
 }
 
 // Create makes the container, with its files in the volume.

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -45,13 +46,17 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 	}
 	ports, _ := published(c)
 	return provision.Unit{
-		Instance:  id,
-		Fence:     fenceOf(c.Config.Labels),
-		Running:   running(c),
-		ExitCode:  c.State.ExitCode,
-		OOMKilled: c.State.OOMKilled,
-		Ports:     ports,
-		Volume:    err == nil && r.stands(v.Labels, id, anyFence) != foreign,
+		Instance:   id,
+		Tenant:     tenantOf(c.Config.Labels),
+		Fence:      fenceOf(c.Config.Labels),
+		Running:    running(c),
+		Restarting: c.State.Restarting,
+		ExitCode:   c.State.ExitCode,
+		OOMKilled:  c.State.OOMKilled,
+		Ports:      ports,
+		Container:  true,
+		Volume:     err == nil && r.stands(v.Labels, id, anyFence) != foreign,
+		Created:    moment(c.Created),
 	}, nil
 }
 
@@ -80,7 +85,7 @@ func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
 		}
 		u, ok := units[id]
 		if !ok {
-			u = provision.Unit{Instance: id, Fence: fenceOf(v.Labels)}
+			u = provision.Unit{Instance: id, Tenant: tenantOf(v.Labels), Fence: fenceOf(v.Labels), Created: moment(v.CreatedAt)}
 		}
 		u.Volume = true
 		units[id] = u
@@ -105,6 +110,19 @@ func instanceOf(labels map[string]string) provision.InstanceID {
 	return provision.InstanceID(labels[labelInstance])
 }
 
+func tenantOf(labels map[string]string) provision.TenantID {
+	return provision.TenantID(labels[labelTenant])
+}
+
+// moment reads a time as Docker writes it. One that cannot be read is no time.
+func moment(text string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
 func fenceOf(labels map[string]string) int64 {
 	fence, _ := strconv.ParseInt(labels[labelFence], 10, 64)
 	return fence
@@ -112,11 +130,15 @@ func fenceOf(labels map[string]string) int64 {
 
 func unitOf(id provision.InstanceID, c container.Summary) provision.Unit {
 	u := provision.Unit{
-		Instance: id,
-		Fence:    fenceOf(c.Labels),
-		Running:  c.State == container.StateRunning || c.State == container.StatePaused,
-		ExitCode: exitCodeOf(c.Status),
-		Ports:    map[string]int{},
+		Instance:   id,
+		Tenant:     tenantOf(c.Labels),
+		Fence:      fenceOf(c.Labels),
+		Running:    c.State == container.StateRunning || c.State == container.StatePaused,
+		Restarting: c.State == container.StateRestarting,
+		ExitCode:   exitCodeOf(c.Status),
+		Ports:      map[string]int{},
+		Container:  true,
+		Created:    time.Unix(c.Created, 0).UTC(),
 	}
 	for name, want := range portsOf(c.Labels) {
 		if !u.Running {

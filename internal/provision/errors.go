@@ -32,6 +32,7 @@ const (
 	CodePortsExhausted   Code = "ports_exhausted"   // every port of the host is taken or resting
 	CodeStartFailed      Code = "start_failed"      // the server ended instead of starting
 	CodeProbeFailed      Code = "probe_failed"      // it runs but cannot be used
+	CodeDataLost         Code = "data_lost"         // the volume with the instance's data is gone
 	CodeTimeout          Code = "timeout"           // a step took longer than it may
 	CodeDeadline         Code = "deadline_exceeded" // the job took longer than it may
 	CodeWorkerCrashed    Code = "worker_crashed"    // the job ended its worker again and again

@@ -12,6 +12,7 @@ type JobKind string
 const (
 	JobCreate JobKind = "instance.create"
 	JobDelete JobKind = "instance.delete"
+	JobRepair JobKind = "instance.repair" // asked for by the reconciler
 )
 
 // Job is one asynchronous operation on one instance. Its row is also the outbox:

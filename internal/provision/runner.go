@@ -204,8 +204,10 @@ func attempts(kind JobKind, code Code) int {
 	switch {
 	case !code.Passing():
 		return 1
-	case kind != JobCreate:
+	case kind == JobDelete:
 		return math.MaxInt
+	case kind == JobRepair:
+		return maxRepairAttempts
 	case code == CodePortsExhausted:
 		return maxFullAttempts
 	case code == CodeHostUnavailable, code == CodeUnavailable:

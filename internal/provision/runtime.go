@@ -37,7 +37,8 @@ type Runtime interface {
 	// is pulled once; each is told of the progress. CodeImageUnavailable when it
 	// cannot be had.
 	EnsureImage(ctx context.Context, references []string, progress func(string)) (string, error)
-	// CreateVolume makes the instance's volume.
+	// CreateVolume makes the instance's volume. With Workload.KeepData it only finds it,
+	// or fails with CodeDataLost; so does Create.
 	CreateVolume(context.Context, Workload) error
 	// Create makes the instance ready to be started, with its files in place.
 	Create(context.Context, Workload) error
@@ -56,6 +57,11 @@ type Runtime interface {
 	Remove(ctx context.Context, id InstanceID, fence int64, data bool) error
 	// List gives everything of this deployment on the host, in one call.
 	List(context.Context) ([]Unit, error)
+	// Watch calls the function with each instance of this deployment that has ended or
+	// was removed, until the context ends. It survives a host that goes away: when the
+	// host is back, it calls for whatever does not run then, and for what may have been
+	// missed it calls with an empty id.
+	Watch(ctx context.Context, ended func(InstanceID)) error
 	// Output gives the last lines that it wrote, for the explanation of a failure.
 	Output(ctx context.Context, id InstanceID, lines int) (string, error)
 }
@@ -81,6 +87,8 @@ type Workload struct {
 	// Files are put below DataPath before the start, owned by User.
 	Files     []File
 	StopGrace time.Duration
+	// KeepData says that the instance has data: its volume must be there already.
+	KeepData bool
 }
 
 // PortBinding publishes a port of the instance on the host.
@@ -99,11 +107,15 @@ type File struct {
 
 // Unit is what a runtime has for one instance.
 type Unit struct {
-	Instance  InstanceID
-	Fence     int64
-	Running   bool
-	ExitCode  int            // where it has ended
-	OOMKilled bool           // it ended because it used more memory than its limit
-	Ports     map[string]int // host ports by name
-	Volume    bool           // its volume exists
+	Instance   InstanceID
+	Tenant     TenantID
+	Fence      int64
+	Running    bool
+	Restarting bool           // it has ended, and the host is about to start it again
+	ExitCode   int            // where it has ended
+	OOMKilled  bool           // it ended because it used more memory than its limit
+	Ports      map[string]int // host ports by name
+	Container  bool           // there is more of it than a volume
+	Volume     bool           // its volume exists
+	Created    time.Time      // when the host made it; zero: not known
 }

@@ -29,10 +29,10 @@ type ServiceConfig struct {
 }
 
 // The time limits of jobs where the configuration says nothing. A create may have
-// to pull an image; a delete outlasts a host that is away for a while.
+// to pull an image; a delete outlasts a host that is away for a day.
 const (
 	DefaultCreateDeadline = 15 * time.Minute
-	DefaultDeleteDeadline = time.Hour
+	DefaultDeleteDeadline = 24 * time.Hour
 )
 
 // enqueueTimeout bounds the wake-up call within a request. The relay makes good
@@ -73,8 +73,12 @@ func (s *Service) Catalog() Catalog { return s.cfg.Catalog }
 
 // newJob makes a queued job for the instance.
 func (s *Service) newJob(kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
+	return newJob(s.cfg.NewID, kind, inst, limit, callbackURL, now)
+}
+
+func newJob(newID NewID, kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
 	return Job{
-		ID: JobID(s.cfg.NewID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
+		ID: JobID(newID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
 		State: JobQueued, Steps: waitingSteps(kind), Generation: 1, WakeAt: now.Add(relayGrace),
 		CallbackURL: callbackURL, Deadline: now.Add(limit), CreatedAt: now, UpdatedAt: now,
 	}

@@ -36,10 +36,14 @@ var (
 )
 
 func stepsOf(kind JobKind) []step {
-	if kind == JobDelete {
+	switch kind {
+	case JobDelete:
 		return deleteSteps
+	case JobRepair:
+		return repairSteps
+	default:
+		return createSteps
 	}
-	return createSteps
 }
 
 func waitingSteps(kind JobKind) []Step {
@@ -144,6 +148,7 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 		return Workload{}, err
 	}
 	load.Fence, load.Image, load.Bind = w.claim.Fence, w.run.image, w.run.host.Bind
+	load.KeepData = w.kind == JobRepair
 	for i := range load.Ports {
 		load.Ports[i].Host = w.inst.Port
 	}
@@ -176,6 +181,9 @@ func start(ctx context.Context, w *work) error {
 		_, err = w.run.runtime.Start(ctx, w.inst.ID, w.claim.Fence)
 		if CodeOf(err) != CodePortRefused || err == nil {
 			return err
+		}
+		if w.kind == JobRepair { // its tenants know it by its port
+			return Errorf(CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
 		}
 		if try == maxPortTries {
 			return Errorf(CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
@@ -266,11 +274,12 @@ func removeData(ctx context.Context, w *work) error {
 	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
 }
 
-// undo takes back what a create did. A delete has nothing to take back. Ports and
+// undo takes back what a create did. A delete has nothing to take back, and a repair
+// leaves what it found, unless there is no data left to keep it for. Ports and
 // credentials are not its business: they go in the transaction that ends the job,
 // so that they are never gone before the instance is.
 func (w *work) undo(ctx context.Context) error {
-	if w.kind != JobCreate {
+	if w.kind != JobCreate && w.snapshot().Error.Code != CodeDataLost {
 		return nil
 	}
 	if w.inst.Host == "" {
@@ -308,18 +317,18 @@ func (w *work) leaveBehind(why string) {
 	})
 }
 
-// withdraw is the last act of a worker that lost its create to a delete or a
-// cancel. The call to the host that it was cut off in may have had its effect after
+// withdraw is the last act of a worker that lost its create, or its repair, to a
+// delete or a cancel. The call to the host that it was cut off in may have had its effect after
 // the new owner had removed everything, so it removes what carries its own fence, or
 // an older one. Where the new owner goes on with the create, nothing is touched.
 func (w *work) withdraw(ctx context.Context) {
-	if w.kind != JobCreate || w.run.runtime == nil {
+	if w.kind == JobDelete || w.run.runtime == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	job, err := w.cfg.Store.Job(ctx, w.claim.Job)
-	if err == nil && (job.Undoing || job.State == JobCanceled) {
+	if err == nil && (job.State == JobCanceled || (job.Undoing && w.kind == JobCreate)) {
 		err = w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
 	}
 	if err != nil {
@@ -329,7 +338,7 @@ func (w *work) withdraw(ctx context.Context) {
 
 // undone reports whether nothing that was done is left.
 func (w *work) undone() bool {
-	if w.job.Kind != JobCreate {
+	if w.job.Kind == JobDelete {
 		return false
 	}
 	for _, s := range w.job.Steps {

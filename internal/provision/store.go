@@ -18,6 +18,7 @@ type Store interface {
 
 // Reader reads.
 type Reader interface {
+	ReconcileReader
 	Instance(context.Context, InstanceID) (Instance, error)
 	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
 	Job(context.Context, JobID) (Job, error)
@@ -43,6 +44,7 @@ type Reader interface {
 // Lock order, which keeps transactions from blocking one another: the job's row
 // first, then the instance's, then everything else.
 type Tx interface {
+	ReconcileTx
 	// Job and Instance read inside the transaction.
 	Job(JobID) (Job, error)
 	Instance(InstanceID) (Instance, error)
@@ -98,7 +100,8 @@ type Tx interface {
 	// else has it now.
 	TakeDuty(name, owner string, now, until time.Time) (bool, error)
 	// DeleteExpired removes what nobody needs any more: deleted instances and ended
-	// jobs, deliveries and idempotency records that are older than given.
+	// jobs, deliveries and idempotency records that are older than given. An instance
+	// that still holds a port stays.
 	DeleteExpired(before time.Time, limit int) (int, error)
 }
 

@@ -142,10 +142,10 @@ func (w *work) forward(ctx context.Context) error {
 // prepare gathers what every step needs.
 func (w *work) prepare(ctx context.Context) error {
 	var err error
-	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.kind == JobCreate {
+	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.kind != JobDelete {
 		return err
 	}
-	if w.kind == JobCreate {
+	if w.kind != JobDelete {
 		sealed, err := w.cfg.Store.Credentials(ctx, w.inst.ID)
 		if err != nil {
 			return err
@@ -316,14 +316,7 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := inst.Move(f.instance, f.reason, now); err != nil {
-			return err
-		}
-		if err := tx.UpdateInstance(inst); err != nil {
-			return err
-		}
-		event := newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now)
-		if err := tx.AppendEvent(event); err != nil {
+		if err := w.settle(tx, inst, f, now); err != nil {
 			return err
 		}
 		if callback, err = endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
@@ -346,6 +339,31 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
 	if callback != nil {
 		wake(ctx, w.cfg.Queue, w.cfg.Log, *callback)
+	}
+	return nil
+}
+
+// settle brings the instance to the end of its job.
+func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) error {
+	if inst.State == f.instance { // a repair that failed
+		inst.Reason, inst.UpdatedAt = f.reason, now
+		return tx.UpdateInstance(inst)
+	}
+	if err := inst.Move(f.instance, f.reason, now); err != nil {
+		return err
+	}
+	if err := tx.UpdateInstance(inst); err != nil {
+		return err
+	}
+	event := newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now)
+	if err := tx.AppendEvent(event); err != nil {
+		return err
+	}
+	switch f.instance {
+	case StateRunning:
+		return tx.StartWatch(inst.ID, now.Add(firstProbe()))
+	case StateDeleted, StateFailed:
+		return tx.EndWatch(inst.ID)
 	}
 	return nil
 }
@@ -377,6 +395,10 @@ func (w *work) endUndone(ctx context.Context, now time.Time) error {
 	message := w.job.Error.Message
 	if w.job.Error.Step != "" {
 		message = w.job.Error.Step + ": " + message
+	}
+	if w.job.Kind == JobRepair && w.job.Error.Code != CodeDataLost {
+		// Its data may be there: it stays as it is, and is repaired again later.
+		return w.finish(ctx, finish{state, StateUnhealthy, "it could not be repaired: " + message, message, false}, now)
 	}
 	return w.finish(ctx, finish{state, StateFailed, message, message, w.undone()}, now)
 }

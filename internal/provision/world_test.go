@@ -88,7 +88,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 func (w *world) serviceOn(s provision.Store) *provision.Service {
 	return provision.NewService(provision.ServiceConfig{
 		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: provision.SystemClock}, Vault: w.vault, Secrets: secret.Generator{},
-		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log,
+		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	})
 }
 

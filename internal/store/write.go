@@ -179,7 +179,8 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
 	old := millis(before)
 	var gone []string
-	err := t.db.Model(&instanceRow{}).Where("deleted_at > 0 AND deleted_at < ?", old).Limit(limit).Pluck("id", &gone).Error
+	err := t.db.Model(&instanceRow{}).
+		Where("deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM ports WHERE ports.instance_id = instances.id)", old).Limit(limit).Pluck("id", &gone).Error
 	if err != nil {
 		return 0, err
 	}

@@ -36,7 +36,19 @@ func (r *Runtime) Crash(id provision.InstanceID, b Behavior) bool {
 		return false
 	}
 	c.end(b)
+	r.machine.tell(c.owner, id)
 	return true
+}
+
+// Lose removes the container, and with data the volume, as somebody would by hand.
+func (r *Runtime) Lose(id provision.InstanceID, data bool) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	delete(r.machine.containers, id)
+	if data {
+		delete(r.machine.volumes, id)
+	}
+	r.machine.tell(r.deployment, id)
 }
 
 // SetProbe sets the answer of Probe for servers that run; nil: success.

@@ -58,6 +58,9 @@ func RuntimeContract(t *testing.T, s Subject) {
 		{"output is the last lines", lastLines},
 		{"nothing is not found", nothing},
 		{"list is of one deployment", listOwn},
+		{"an end is news", endIsNews},
+		{"kept data must be there", dataMustBeThere},
+		{"what is there has an age", createdWhen},
 		{"the image", imagePresent},
 		{"no image", imageMissing},
 		{"a host that does not answer", unreachable},
@@ -207,6 +210,7 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 	_, answers[MethodStart] = r.Start(ctx, id, fence)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
+	answers[MethodWatch] = r.Watch(ctx, func(provision.InstanceID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
 	return answers
 }

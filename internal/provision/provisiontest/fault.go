@@ -22,6 +22,7 @@ const (
 	MethodStop         Method = "Stop"
 	MethodRemove       Method = "Remove"
 	MethodList         Method = "List"
+	MethodWatch        Method = "Watch"
 	MethodOutput       Method = "Output"
 )
 
@@ -29,7 +30,7 @@ const (
 func Methods() []Method {
 	return []Method{
 		MethodPing, MethodEnsureImage, MethodCreateVolume, MethodCreate, MethodStart, MethodSettle, MethodInspect,
-		MethodStop, MethodRemove, MethodList, MethodOutput,
+		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
 	}
 }
 

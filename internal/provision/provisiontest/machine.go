@@ -3,6 +3,7 @@ package provisiontest
 import (
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -19,9 +20,29 @@ type machine struct {
 	waiting    map[string]int // who waits for a pull, by reference
 	hold       <-chan struct{}
 	taken      map[int]bool // host ports that somebody else has
+	watchers   map[*watcher]bool
+}
+
+// watcher is one call of Watch.
+type watcher struct {
+	owner string
+	news  chan provision.InstanceID
+}
+
+// tell tells everybody who watches the owner's instances.
+func (m *machine) tell(owner string, id provision.InstanceID) {
+	for w := range m.watchers {
+		if w.owner == owner {
+			select {
+			case w.news <- id:
+			default: // news may be lost
+			}
+		}
+	}
 }
 
 type container struct {
+	created  time.Time
 	owner    string // the deployment; empty: somebody else's
 	workload provision.Workload
 	behavior Behavior
@@ -33,10 +54,12 @@ type container struct {
 }
 
 type volume struct {
-	owner string
-	fence int64
-	user  string
-	files map[string]provision.File
+	created time.Time
+	tenant  provision.TenantID
+	owner   string
+	fence   int64
+	user    string
+	files   map[string]provision.File
 }
 
 func newMachine() *machine {
@@ -47,6 +70,7 @@ func newMachine() *machine {
 		pulls:      map[string]int{},
 		waiting:    map[string]int{},
 		taken:      map[int]bool{},
+		watchers:   map[*watcher]bool{},
 	}
 }
 
@@ -70,6 +94,9 @@ func (c *container) unit(m *machine) provision.Unit {
 	v, ok := m.volumes[id]
 	return provision.Unit{
 		Instance:  id,
+		Tenant:    c.workload.Tenant,
+		Container: true,
+		Created:   c.created,
 		Fence:     c.workload.Fence,
 		Running:   c.running,
 		ExitCode:  c.exitCode,

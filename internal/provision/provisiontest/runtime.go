@@ -53,8 +53,10 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 func (r *Runtime) createVolume(w provision.Workload) error {
 	v, ok := r.machine.volumes[w.Instance]
 	switch {
+	case (!ok || v.owner != r.deployment) && w.KeepData:
+		return provision.Errorf(provision.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
 	case !ok:
-		r.machine.volumes[w.Instance] = &volume{owner: r.deployment, fence: w.Fence}
+		r.machine.volumes[w.Instance] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, created: time.Now()}
 		return nil
 	case v.owner != r.deployment:
 		return inTheWay("volume", w.Instance)
@@ -88,7 +90,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 		// The caller may go on using its slices.
 		w.Ports, w.Files = slices.Clone(w.Ports), slices.Clone(w.Files)
 		r.machine.volumes[w.Instance].put(w)
-		r.machine.containers[w.Instance] = &container{owner: r.deployment, workload: w, behavior: r.behavior(w)}
+		r.machine.containers[w.Instance] = &container{owner: r.deployment, created: time.Now(), workload: w, behavior: r.behavior(w)}
 		return nil
 	})
 }
@@ -158,6 +160,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 		}
 		if err == nil && c.running {
 			c.end(Behavior{})
+			r.machine.tell(c.owner, id)
 		}
 		return err
 	})
@@ -170,6 +173,7 @@ func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int
 		switch {
 		case err == nil:
 			delete(r.machine.containers, id)
+			r.machine.tell(r.deployment, id)
 		case provision.CodeOf(err) != provision.CodeNotFound:
 			return err
 		}
@@ -196,7 +200,7 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 		for id, v := range r.machine.volumes {
 			c, ok := r.machine.containers[id]
 			if v.owner == r.deployment && (!ok || c.owner != r.deployment) {
-				units = append(units, provision.Unit{Instance: id, Fence: v.fence, Volume: true})
+				units = append(units, provision.Unit{Instance: id, Tenant: v.tenant, Fence: v.fence, Volume: true, Created: v.created})
 			}
 		}
 		slices.SortFunc(units, func(a, b provision.Unit) int { return cmp.Compare(a.Instance, b.Instance) })
@@ -206,6 +210,30 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 		return nil, err
 	}
 	return units, nil
+}
+
+// Watch tells of every instance that ends or is removed.
+func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) error {
+	w := &watcher{owner: r.deployment, news: make(chan provision.InstanceID, 1000)}
+	if err := r.call(ctx, MethodWatch, "", func() error {
+		r.machine.watchers[w] = true
+		return nil
+	}); err != nil {
+		return err
+	}
+	defer func() {
+		r.machine.mu.Lock()
+		defer r.machine.mu.Unlock()
+		delete(r.machine.watchers, w)
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case id := <-w.news:
+			ended(id)
+		}
+	}
 }
 
 // Output gives the last lines that the container wrote.

@@ -53,6 +53,11 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"what is expired goes", expired},
 		{"expired by and by", expiredLimit},
 
+		{"instances of a host", instancesOfHost},
+		{"ports of the dead", strandedPorts},
+		{"a watch", watches},
+		{"a watch has one claim", claimedWatches},
+
 		{"fresh ports ascend", portsFresh},
 		{"freed ports rest", portsRest},
 		{"ports are freed by their holder", portsHolder},

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/worker"
+)
+
+// upkeep wires what keeps instances as they should be.
+func (n *node) upkeep() worker.Upkeep {
+	reconciler := &provision.Reconciler{
+		Store: n.store, Queue: n.queue, Runtimes: n.runtimes, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
+		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
+	}
+	return worker.Upkeep{
+		Reconciler: reconciler,
+		Watcher:    &provision.Watcher{Store: n.store, Runtimes: n.runtimes, Reconciler: reconciler, Log: n.log},
+		Health: &provision.Health{
+			Store: n.store, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Every: n.cfg.ProbeEvery,
+		},
+	}
+}

@@ -1,0 +1,211 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// Health probes running instances on a schedule, with the credentials of their tenants.
+// Any number of workers share the instances: each claims a few that are due by putting
+// their next probe off, so that a probe that finds nothing new writes nothing more.
+//
+// It marks, and never restarts: a tenant who has filled his memory or used up all his
+// connections has an instance that does not answer, and would lose it to a restart.
+type Health struct {
+	Store   Store
+	Vault   Vault
+	Catalog Catalog
+	NewID   NewID
+	Now     Clock
+	Log     *slog.Logger
+	Every   time.Duration // between two probes of one instance, give or take a tenth
+}
+
+const (
+	// DefaultProbeEvery is how often an instance is probed.
+	DefaultProbeEvery = 30 * time.Second
+	// HealthEvery is how often is looked for instances that are due.
+	HealthEvery = 500 * time.Millisecond
+	// ProbesAtOnce bounds the probes of one worker.
+	ProbesAtOnce = 64
+	maxMisses    = 3
+	// afterMiss is how soon is probed again after a miss.
+	afterMiss = 5 * time.Second
+)
+
+// firstProbe gives how long after it is known to run an instance is probed. It is
+// random, so that what was created together is not probed together ever after.
+func firstProbe() time.Duration {
+	return afterMiss + rand.N(2*afterMiss) //nolint:gosec // jitter, not a secret
+}
+
+// Run probes until the context ends, and then waits for the probes under way.
+func (h *Health) Run(ctx context.Context) error {
+	pool := probePool{slots: make(chan struct{}, ProbesAtOnce)}
+	defer pool.all.Wait()
+	ticker := time.NewTicker(HealthEvery)
+	defer ticker.Stop()
+	failing := false
+	for {
+		_, err := h.round(ctx, &pool)
+		if err != nil && ctx.Err() == nil && !failing {
+			h.Log.WarnContext(ctx, "the health watch fails; trying on", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// RunOnce probes what is due now, and reports how many that were.
+func (h *Health) RunOnce(ctx context.Context) (int, error) {
+	pool := probePool{slots: make(chan struct{}, ProbesAtOnce)}
+	defer pool.all.Wait()
+	return h.round(ctx, &pool)
+}
+
+// probePool is the probes under way, which take a slot each.
+type probePool struct {
+	slots chan struct{}
+	all   sync.WaitGroup
+}
+
+// round begins probes until nothing is due, no more at once than there are slots, so
+// that instances that hang delay nobody but themselves.
+func (h *Health) round(ctx context.Context, pool *probePool) (int, error) {
+	for begun := 0; ; {
+		select {
+		case pool.slots <- struct{}{}:
+			<-pool.slots // nobody else takes one
+		case <-ctx.Done():
+			return begun, ctx.Err()
+		}
+		batch, err := h.claim(ctx, cap(pool.slots)-len(pool.slots))
+		if err != nil || len(batch) == 0 {
+			return begun, err
+		}
+		for _, watch := range batch {
+			pool.slots <- struct{}{}
+			pool.all.Go(func() {
+				defer func() { <-pool.slots }()
+				h.look(ctx, watch)
+			})
+		}
+		begun += len(batch)
+	}
+}
+
+func (h *Health) claim(ctx context.Context, limit int) ([]Watch, error) {
+	now := h.Now()
+	due, err := h.Store.WatchesDue(ctx, now)
+	if err != nil || !due {
+		return nil, err
+	}
+	var batch []Watch
+	err = h.Store.Tx(ctx, func(tx Tx) error {
+		spread := h.Every / 5
+		batch, err = tx.ClaimWatches(h.NewID(prefixClaim), now, now.Add(h.Every-spread/2), spread, limit)
+		return err
+	})
+	return batch, err
+}
+
+// prefixClaim is of ids that nobody sees.
+const prefixClaim = "clm"
+
+// look probes one instance and writes what is new.
+func (h *Health) look(ctx context.Context, watch Watch) {
+	inst, err := h.Store.Instance(ctx, watch.Instance)
+	if err == nil && inst.State != StateRunning && inst.State != StateUnhealthy {
+		return // whoever makes it run again starts the watch
+	}
+	if err == nil {
+		var miss error
+		if miss, err = h.probe(ctx, inst); ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = h.record(ctx, inst, watch, miss)
+		}
+	}
+	if overtaken(err) != nil {
+		h.Log.WarnContext(ctx, "could not look after an instance", "instance", watch.Instance, "error", err)
+	}
+}
+
+// probe gives why the instance cannot be used, or nil. The error says that it could
+// not be asked, which tells nothing of its health.
+func (h *Health) probe(ctx context.Context, inst Instance) (miss, err error) {
+	engine, err := h.Catalog.Find(inst.Engine)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := h.Store.Credentials(ctx, inst.ID)
+	if err != nil {
+		return nil, err
+	}
+	creds, err := OpenCredentials(h.Vault, inst.ID, sealed)
+	if err != nil {
+		return nil, err
+	}
+	// It must have ended before it is claimed again, or what it found would not count.
+	ctx, cancel := context.WithTimeout(ctx, min(probeTimeout, h.Every/2))
+	defer cancel()
+	return engine.Probe(ctx, inst, creds), nil
+}
+
+// record writes what a probe has found, if that is anything new.
+func (h *Health) record(ctx context.Context, inst Instance, watch Watch, miss error) error {
+	if miss == nil && watch.Misses == 0 && inst.State == StateRunning {
+		return nil
+	}
+	now := h.Now()
+	next, reason := StateRunning, "it answers again"
+	if miss == nil {
+		watch.Misses = 0
+	} else {
+		watch.Misses++
+		if watch.Misses <= maxMisses {
+			watch.ProbeAt = now.Add(afterMiss)
+		}
+		next, reason = StateUnhealthy, fmt.Sprintf("it did not answer %d times in a row: %s", watch.Misses, explain(miss))
+	}
+	turned := inst.State != next && (miss == nil || watch.Misses >= maxMisses)
+	err := h.Store.Tx(ctx, func(tx Tx) error {
+		if turned {
+			if err := h.turn(tx, inst, next, reason, now); err != nil {
+				return err
+			}
+		}
+		return tx.UpdateWatch(watch)
+	})
+	if err == nil && turned {
+		h.Log.InfoContext(ctx, "health has changed", "instance", inst.ID, "state", next, "reason", reason)
+	}
+	return err
+}
+
+// turn changes the state of an instance that has no job: a job knows better.
+func (h *Health) turn(tx Tx, inst Instance, next InstanceState, reason string, now time.Time) error {
+	if err := idle(tx, inst.ID); err != nil {
+		return err
+	}
+	kept := reason
+	if next == StateRunning {
+		kept = ""
+	}
+	if err := inst.Move(next, kept, now); err != nil {
+		return err
+	}
+	if err := tx.UpdateInstance(inst); err != nil {
+		return err
+	}
+	return tx.AppendEvent(newEvent(h.NewID, "instance."+string(next), inst, "", reason, now))
+}

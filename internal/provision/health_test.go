@@ -1,0 +1,197 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+func (w *world) health() *provision.Health {
+	return &provision.Health{
+		Store: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Every: provision.DefaultProbeEvery,
+	}
+}
+
+// watchFor looks after health for so long, and gives how many probes that took.
+func (w *world) watchFor(d time.Duration, healths ...*provision.Health) (probes int) {
+	w.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); w.pass(provision.HealthEvery) {
+		for _, h := range healths {
+			n, err := h.RunOnce(w.ctx)
+			w.must(err)
+			probes += n
+		}
+	}
+	return probes
+}
+
+func TestHealthIsFollowed(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst, h := w.created(), w.health()
+		if n := w.watchFor(10*time.Minute, h); n < 17 || n > 23 {
+			t.Errorf("%d probes in ten minutes", n)
+		}
+		w.state(inst.ID, provision.StateRunning, "")
+		restarts := w.runtime.Calls(provisiontest.MethodStart)
+
+		w.runtime.SetProbe(func(provision.InstanceID) error {
+			return provision.Errorf(provision.CodeProbeFailed, nil, "OOM command not allowed when used memory > 'maxmemory'")
+		})
+		w.watchFor(34*time.Second, h) // the first miss is somewhere in it
+		w.watchFor(11*time.Second, h)
+		w.state(inst.ID, provision.StateUnhealthy, "OOM command")
+		w.watchFor(10*time.Minute, h)
+		w.state(inst.ID, provision.StateUnhealthy, "3 times")
+		w.reconcile(w.reconciler(), 0)
+		if w.runtime.Calls(provisiontest.MethodStart) != restarts {
+			t.Error("it was restarted for not answering")
+		}
+
+		w.runtime.SetProbe(nil)
+		w.watchFor(time.Minute, h)
+		w.state(inst.ID, provision.StateRunning, "")
+	})
+}
+
+// One miss, or two, mean nothing.
+func TestHealthForgives(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst, h, n := w.created(), w.health(), 0
+		w.runtime.SetProbe(func(provision.InstanceID) error {
+			if n++; n%3 != 0 {
+				return errors.New("no")
+			}
+			return nil
+		})
+		w.watchFor(10*time.Minute, h)
+		w.state(inst.ID, provision.StateRunning, "")
+		if n < 30 {
+			t.Errorf("only %d probes; a miss is to be followed by another probe soon", n)
+		}
+	})
+}
+
+func TestHealthIsShared(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for range 20 {
+			w.created()
+		}
+		probes := map[provision.InstanceID]int{}
+		var at []time.Time
+		mu := make(chan struct{}, 1)
+		w.runtime.SetProbe(func(id provision.InstanceID) error {
+			mu <- struct{}{}
+			defer func() { <-mu }()
+			probes[id]++
+			at = append(at, time.Now())
+			return nil
+		})
+		w.watchFor(5*time.Minute, w.health(), w.health(), w.health())
+		for id, n := range probes {
+			if n < 8 || n > 13 {
+				t.Errorf("%s was probed %d times in five minutes", id, n)
+			}
+		}
+		if len(probes) != 20 {
+			t.Errorf("%d of 20 were probed", len(probes))
+		}
+		moments := map[time.Time]int{}
+		for _, m := range at {
+			moments[m]++
+		}
+		for m, n := range moments {
+			if n > 8 {
+				t.Errorf("%d of 20 were probed at once, at %s", n, m)
+			}
+		}
+	})
+}
+
+// What cannot be asked is not known to be ill.
+func TestHealthWithoutCredentials(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.tx(func(tx provision.Tx) error { return tx.DeleteCredentials(inst.ID) })
+		w.watchFor(10*time.Minute, w.health())
+		w.state(inst.ID, provision.StateRunning, "")
+	})
+}
+
+func TestNewsOfAnEnd(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		lost := w.created()
+		w.pass(time.Minute)
+		ctx, cancel := context.WithCancel(w.ctx)
+		watcher := &provision.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
+		done := make(chan error, 1)
+		go func() { done <- watcher.Run(ctx) }()
+		synctest.Wait() // it listens
+		lists := w.runtime.Calls(provisiontest.MethodList)
+		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+		w.runtime.Lose(lost.ID, false)
+		w.pass(1900 * time.Millisecond)
+		w.state(inst.ID, provision.StateUnhealthy, "code 137")
+		w.state(lost.ID, provision.StateUnhealthy, "gone")
+		w.runTasks()
+		w.state(inst.ID, provision.StateRunning, "")
+		w.state(lost.ID, provision.StateRunning, "")
+		if n := w.runtime.Calls(provisiontest.MethodList) - lists; n != 0 {
+			t.Errorf("%d lists for two pieces of news", n)
+		}
+		cancel()
+		w.must(<-done)
+	})
+}
+
+// Who restarts a container by hand is not disturbed.
+func TestNewsOfARestart(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		ctx, cancel := context.WithCancel(w.ctx)
+		watcher := &provision.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
+		done := make(chan error, 1)
+		go func() { done <- watcher.Run(ctx) }()
+		synctest.Wait() // it listens
+		w.runtime.Crash(inst.ID, provisiontest.Behavior{})
+		_, err := w.runtime.Start(w.ctx, inst.ID, inst.Fence)
+		w.must(err)
+		w.pass(5 * time.Second)
+		synctest.Wait()
+		w.state(inst.ID, provision.StateRunning, "")
+		if _, err := w.store.ActiveJob(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+			t.Errorf("a job: %v", err)
+		}
+		cancel()
+		w.must(<-done)
+	})
+}
+
+// A probe that hangs counts as a miss, however short the interval is.
+func TestHealthOfOneThatHangs(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst, h := w.created(), w.health()
+		h.Every = 2 * time.Second
+		h.Catalog = provision.Catalog{hanging{provisiontest.Engine{Runtime: w.runtime}}}
+		ctx, cancel := context.WithCancel(w.ctx)
+		done := make(chan error, 1)
+		go func() { done <- h.Run(ctx) }()
+		w.pass(time.Minute)
+		w.state(inst.ID, provision.StateUnhealthy, "3 times")
+		cancel()
+		w.must(<-done)
+	})
+}
+
+type hanging struct{ provisiontest.Engine }
+
+func (hanging) Probe(ctx context.Context, _ provision.Instance, _ provision.Credentials) error {
+	<-ctx.Done()
+	return ctx.Err()
+}

@@ -1,0 +1,169 @@
+package provisiontest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func instancesOfHost(s shelf) {
+	var want []provision.InstanceID
+	for i := range 5 {
+		inst := s.instance(fmt.Sprintf("here-%d", i), func(inst *provision.Instance) { inst.Host = "hst_a" })
+		want = append(want, inst.ID)
+	}
+	s.instance("elsewhere", func(inst *provision.Instance) { inst.Host = "hst_b" })
+	gone := s.instance("gone", func(inst *provision.Instance) {
+		inst.Host, inst.State, inst.DeletedAt = "hst_a", provision.StateDeleted, at
+	})
+	slices.Sort(want)
+	var got []provision.InstanceID
+	for after := provision.InstanceID(""); ; {
+		page, err := s.store.InstancesOn(s.ctx, "hst_a", after, 2)
+		s.ok(err, "InstancesOn")
+		got = append(got, ids(page, instanceID)...)
+		if len(page) < 2 {
+			break
+		}
+		after = page[len(page)-1].ID
+	}
+	if !slices.Equal(got, want) {
+		s.Fatalf("on the host are %v, want %v", got, want)
+	}
+	found, err := s.store.InstancesByID(s.ctx, []provision.InstanceID{want[0], gone.ID, "ins_nobody", "ins_\xff"})
+	s.ok(err, "InstancesByID")
+	if len(found) != 2 {
+		s.Fatalf("of three ids there are %+v", found)
+	}
+	if found, err = s.store.InstancesByID(s.ctx, nil); err != nil || len(found) != 0 {
+		s.Fatalf("of no ids there are %+v, %v", found, err)
+	}
+}
+
+func strandedPorts(s shelf) {
+	host := provision.Host{ID: "hst_a", Name: "a", PortLow: 100, PortHigh: 199}
+	s.commit("PutHost", func(tx provision.Tx) error { _, err := tx.PutHost(host); return err })
+	hold := func(id provision.InstanceID) {
+		s.commit("TakePort", func(tx provision.Tx) error { _, err := tx.TakePort(host, id, "redis", at); return err })
+	}
+	state := func(name string, state provision.InstanceState) provision.InstanceID {
+		inst := s.instance(name, func(inst *provision.Instance) {
+			if inst.State = state; state == provision.StateDeleted {
+				inst.DeletedAt = at
+			}
+		})
+		hold(inst.ID)
+		return inst.ID
+	}
+	state("alive", provision.StateRunning)
+	want := []provision.InstanceID{state("dead", provision.StateDeleted), state("failed", provision.StateFailed), "ins_unknown"}
+	hold("ins_unknown")
+	slices.Sort(want)
+	first, err := s.store.StrandedPorts(s.ctx, host.ID, "", 2)
+	s.ok(err, "StrandedPorts")
+	rest, err := s.store.StrandedPorts(s.ctx, host.ID, want[1], 2)
+	s.ok(err, "StrandedPorts")
+	if got := append(first, rest...); !slices.Equal(got, want) {
+		s.Fatalf("stranded are %v, want %v", got, want)
+	}
+	// A deleted row is there for as long as it holds a port.
+	purge := func() {
+		s.commit("DeleteExpired", func(tx provision.Tx) error { _, err := tx.DeleteExpired(at.Add(time.Hour), 100); return err })
+	}
+	dead := provision.InstanceID("")
+	for _, id := range want {
+		if i, err := s.store.Instance(s.ctx, id); err == nil && i.State == provision.StateDeleted {
+			dead = id
+		}
+	}
+	purge()
+	s.storedInstance(dead)
+	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(dead, at) })
+	purge()
+	_, err = s.store.Instance(s.ctx, dead)
+	s.code(err, provision.CodeNotFound, "a deleted instance without ports")
+}
+
+func (s shelf) watch(id provision.InstanceID) (w provision.Watch) {
+	s.Helper()
+	s.commit("Watch", func(tx provision.Tx) error {
+		var err error
+		w, err = tx.Watch(id)
+		return err
+	})
+	return w
+}
+
+func watches(s shelf) {
+	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), provision.CodeNotFound, "a watch that is not there")
+	s.commit("EndWatch of none", func(tx provision.Tx) error { return tx.EndWatch("ins_x") })
+	s.commit("StartWatch", func(tx provision.Tx) error { return tx.StartWatch("ins_x", at) })
+	w := s.watch("ins_x")
+	if w.Instance != "ins_x" || !w.ProbeAt.Equal(at) || w.Misses != 0 || w.Repairs != 0 || !w.RepairedAt.IsZero() {
+		s.Fatalf("it is %+v", w)
+	}
+	w.ProbeAt, w.Misses, w.Repairs, w.RepairedAt = at.Add(time.Second), 2, 3, at
+	s.commit("UpdateWatch", func(tx provision.Tx) error { return tx.UpdateWatch(w) })
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWatch(w) }), provision.CodeConflict, "UpdateWatch of an old one")
+	w.Rev++
+	if got := s.watch("ins_x"); got != w {
+		s.Fatalf("it is %+v, want %+v", got, w)
+	}
+	s.commit("StartWatch again", func(tx provision.Tx) error { return tx.StartWatch("ins_x", at) })
+	if got := s.watch("ins_x"); got.Misses != 0 || got.Repairs != 3 || !got.ProbeAt.Equal(at) || got.Rev == w.Rev {
+		s.Fatalf("started again, it is %+v", got)
+	}
+	s.commit("EndWatch", func(tx provision.Tx) error { return tx.EndWatch("ins_x") })
+	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), provision.CodeNotFound, "an ended watch")
+}
+
+// claimedWatches has many workers claim at once: each watch goes to one of them.
+func claimedWatches(s shelf) {
+	const all, late = 60, 10
+	s.commit("StartWatch", func(tx provision.Tx) error {
+		for i := range all + late {
+			probeAt := at.Add(-time.Duration(i) * time.Millisecond)
+			if i >= all {
+				probeAt = at.Add(time.Minute)
+			}
+			if err := tx.StartWatch(provision.InstanceID(fmt.Sprintf("ins_%02d", i)), probeAt); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	const workers = 8
+	claims := make([][]provision.Watch, workers)
+	until, spread := at.Add(time.Hour), time.Second
+	for _, err := range together(workers, func(i int) error {
+		for n := 0; ; n++ {
+			var batch []provision.Watch
+			err := s.tx(func(tx provision.Tx) error {
+				var err error
+				batch, err = tx.ClaimWatches(s.newID("clm"), at, until, spread, 7)
+				return err
+			})
+			due, dueErr := s.store.WatchesDue(s.ctx, at)
+			if claims[i] = append(claims[i], batch...); err != nil || dueErr != nil || !due {
+				return err
+			}
+		}
+	}) {
+		s.ok(err, "ClaimWatches")
+	}
+	seen, moments := map[provision.InstanceID]bool{}, map[time.Time]bool{}
+	for _, w := range slices.Concat(claims...) {
+		if seen[w.Instance] {
+			s.Errorf("%s was claimed twice", w.Instance)
+		}
+		if w.ProbeAt.Before(until) || w.ProbeAt.After(until.Add(spread)) {
+			s.Errorf("%s is probed next at %s", w.Instance, w.ProbeAt)
+		}
+		seen[w.Instance], moments[w.ProbeAt] = true, true
+	}
+	if len(seen) != all || len(moments) < all/2 {
+		s.Errorf("%d of %d were claimed, to be probed at %d moments", len(seen), all, len(moments))
+	}
+}

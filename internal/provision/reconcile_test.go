@@ -1,0 +1,311 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+func (w *world) reconciler() *provision.Reconciler {
+	return &provision.Reconciler{
+		Store: w.store, Queue: w.queue, Runtimes: w.runtimes, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Owner: "w1",
+		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace, Quarantine: provision.DefaultQuarantine,
+	}
+}
+
+// reconcile sweeps once, long enough after what came before.
+func (w *world) reconcile(r *provision.Reconciler, want int) {
+	w.Helper()
+	w.pass(provision.DefaultReconcileEvery)
+	n, err := r.RunOnce(w.ctx)
+	w.must(err)
+	if n != want {
+		w.Fatalf("%d things were mended, want %d", n, want)
+	}
+}
+
+// repaired runs the repair that has begun.
+func (w *world) repaired(id provision.InstanceID) provision.Job {
+	w.Helper()
+	job, err := w.store.ActiveJob(w.ctx, id)
+	w.must(err)
+	if job.Kind != provision.JobRepair {
+		w.Fatalf("the job is a %s", job.Kind)
+	}
+	return w.spin(job.ID)
+}
+
+func (w *world) state(id provision.InstanceID, want provision.InstanceState, words string) {
+	w.Helper()
+	if inst := w.instance(id); inst.State != want || !strings.Contains(inst.Reason, words) {
+		w.Fatalf("instance is %s (%q), want %s (%q)", inst.State, inst.Reason, want, words)
+	}
+}
+
+func TestReconcileNothing(t *testing.T) {
+	inWorld(t, func(w *world) {
+		for range 3 {
+			w.created()
+		}
+		w.create() // still pending
+		lists := w.runtime.Calls(provisiontest.MethodList)
+		w.reconcile(w.reconciler(), 0)
+		if n := w.runtime.Calls(provisiontest.MethodList) - lists; n != 1 {
+			t.Errorf("%d lists for one host", n)
+		}
+	})
+}
+
+func TestDeadContainerIsRestarted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+		w.reconcile(w.reconciler(), 1)
+		w.state(inst.ID, provision.StateUnhealthy, "code 137")
+		w.reconcile(w.reconciler(), 0) // it has a job
+		w.usable(w.repaired(inst.ID).ID)
+		if after := w.instance(inst.ID); after.Port != inst.Port || after.Reason != "" {
+			t.Errorf("repaired, it is at port %d (was %d), reason %q", after.Port, inst.Port, after.Reason)
+		}
+	})
+}
+
+func TestGoneContainerIsRecreatedOnItsVolume(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, false)
+		w.reconcile(w.reconciler(), 1)
+		w.state(inst.ID, provision.StateUnhealthy, "its data is there")
+		w.usable(w.repaired(inst.ID).ID)
+	})
+}
+
+func TestGoneDataIsSaid(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, true)
+		w.reconcile(w.reconciler(), 1)
+		job := w.repaired(inst.ID)
+		why := w.clean(job.ID, provision.JobFailed, provision.StateFailed)
+		if why.Code != provision.CodeDataLost || why.Retryable || !strings.Contains(why.Message, "gone") {
+			t.Errorf("it says %+v", why)
+		}
+		w.pass(time.Hour)
+		w.reconcile(w.reconciler(), 0)
+		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != provision.JobSucceeded {
+			t.Error("it cannot be deleted")
+		}
+	})
+}
+
+// One that does not stay up is repaired with growing pauses, and seldom in the end; it
+// stays there for its tenant to see, with its data and its ports.
+func TestRepairsAreCapped(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		r, begun := w.reconciler(), 0
+		for range 60 { // ten minutes
+			w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
+			w.pass(provision.DefaultReconcileEvery)
+			n, err := r.RunOnce(w.ctx)
+			w.must(err)
+			if begun += n; n > 0 {
+				w.repaired(inst.ID)
+			}
+		}
+		if begun < 5 || begun > 7 {
+			t.Errorf("%d repairs in ten minutes", begun)
+		}
+		w.state(inst.ID, provision.StateUnhealthy, "code 1")
+		w.pass(15 * time.Minute)
+		w.reconcile(r, 1)
+		w.usable(w.repaired(inst.ID).ID)
+	})
+}
+
+// A repair that fails leaves what it found, and the next one goes on.
+func TestRepairFails(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, false)
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: provision.Errorf(provision.CodeStartFailed, nil, "no luck")})
+		w.reconcile(w.reconciler(), 1)
+		if job := w.repaired(inst.ID); job.State != provision.JobFailed || job.Error.Code != provision.CodeStartFailed {
+			t.Errorf("the repair is %s: %+v", job.State, job.Error)
+		}
+		w.state(inst.ID, provision.StateUnhealthy, "no luck")
+		if w.port(inst.ID) != inst.Port || !w.unit(inst.ID).Volume {
+			t.Error("port or data are gone")
+		}
+		w.runtime.Heal()
+		w.reconcile(w.reconciler(), 1)
+		w.usable(w.repaired(inst.ID).ID)
+	})
+}
+
+// A tenant knows his instance by its port: a repair waits for it rather than move.
+func TestRepairKeepsThePort(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, false)
+		w.runtime.TakePort(inst.Port)
+		w.reconcile(w.reconciler(), 1)
+		w.repaired(inst.ID)
+		w.state(inst.ID, provision.StateUnhealthy, fmt.Sprint(inst.Port))
+		w.runtime.FreePort(inst.Port)
+		w.reconcile(w.reconciler(), 1)
+		w.usable(w.repaired(inst.ID).ID)
+		if w.instance(inst.ID).Port != inst.Port {
+			t.Error("the port has changed")
+		}
+	})
+}
+
+func TestDeleteWinsOverRepair(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, false)
+		w.reconcile(w.reconciler(), 1)
+		repair, err := w.store.ActiveJob(w.ctx, inst.ID)
+		w.must(err)
+		var d provision.Accepted
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+			if m == provisiontest.MethodCreate && d.Job.ID == "" {
+				d = w.delete(inst.ID)
+			}
+		})
+		w.must(w.runner.Run(w.ctx, repair.ID))
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			t.Fatalf("the delete is %s", job.State)
+		}
+		w.gone(inst.ID)
+	})
+}
+
+func (w *world) stray(id provision.InstanceID) {
+	w.Helper()
+	load := provision.Workload{Instance: id, Tenant: provision.DefaultTenant, Fence: 3, Image: provisiontest.EngineImage}
+	_, err := w.runtime.EnsureImage(w.ctx, []string{provisiontest.EngineImage}, nil)
+	w.must(err)
+	w.must(w.runtime.Create(w.ctx, load))
+	_, err = w.runtime.Start(w.ctx, id, 3)
+	w.must(err)
+}
+
+func TestOrphans(t *testing.T) {
+	inWorld(t, func(w *world) {
+		living, deleted := w.created(), w.created()
+		w.spin(w.delete(deleted.ID).Job.ID)
+		failed := w.create()
+		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, failed.Job.ID)
+		w.must(err)
+		w.spin(failed.Job.ID)
+		w.pass(time.Hour)
+		for _, id := range []provision.InstanceID{"ins_unknown", deleted.ID, failed.Instance.ID} {
+			w.stray(id)
+		}
+		w.stray("ins_volume")
+		w.must(w.runtime.Remove(w.ctx, "ins_volume", 3, false))
+		w.runtime.AddForeign("ins_foreign")
+		other := w.runtime.Beside("other")
+		w.must(other.CreateVolume(w.ctx, provision.Workload{Instance: "ins_other"}))
+
+		r := w.reconciler()
+		w.reconcile(r, 0) // all too young
+		w.pass(provision.DefaultReconcileGrace)
+		dry := *r
+		dry.DryRun = true
+		w.reconcile(&dry, 0)
+		if w.unit("ins_unknown") == nil || !strings.Contains(w.logged.String(), "dry run") {
+			t.Error("a dry run has done something, or not said so")
+		}
+		w.reconcile(r, 4)
+		w.reconcile(r, 0)
+		units, err := w.runtime.List(w.ctx)
+		w.must(err)
+		if len(units) != 1 || units[0].Instance != living.ID {
+			t.Errorf("left are %+v", units)
+		}
+		if units, _ := other.List(w.ctx); len(units) != 1 || !w.runtime.ForeignThere("ins_foreign") {
+			t.Error("things of others were touched")
+		}
+	})
+}
+
+// From a host that does not answer nothing is concluded.
+func TestSilentHost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Hour)
+		w.runtime.Fail(provisiontest.MethodList, provisiontest.Fault{Before: true})
+		if n, err := w.reconciler().RunOnce(w.ctx); n != 0 || !errors.Is(err, &provision.Error{Code: provision.CodeHostUnavailable}) {
+			t.Errorf("%d, %v", n, err)
+		}
+		w.state(inst.ID, provision.StateRunning, "")
+		w.runtimes.Set(w.host.ID, nil)
+		if n, _ := w.reconciler().RunOnce(w.ctx); n != 0 {
+			t.Errorf("%d things were mended on a host that does not answer", n)
+		}
+		w.state(inst.ID, provision.StateRunning, "")
+	})
+}
+
+func TestForcedDelete(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Hour)
+		w.runtimes.Set(w.host.ID, nil)
+		first := w.delete(inst.ID)
+		w.runTasks()
+		job := w.job(first.Job.ID)
+		if job.State.Ended() || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+			t.Fatalf("the delete is %s and says %+v", job.State, job.Error)
+		}
+		a, err := w.service.ForceDelete(w.ctx, provision.DefaultTenant, "", inst.ID, "https://example.com/gone", "somebody")
+		w.must(err)
+		if a.Job.State != provision.JobSucceeded || w.job(first.Job.ID).State != provision.JobCanceled {
+			t.Errorf("the jobs are %s and %s", a.Job.State, w.job(first.Job.ID).State)
+		}
+		w.state(inst.ID, provision.StateDeleted, "by force")
+		if !strings.Contains(w.logged.String(), "by=somebody") {
+			t.Error("the log does not say who it was")
+		}
+		if w.port(inst.ID) != inst.Port {
+			t.Error("the port was given away")
+		}
+		_, err = w.service.ForceDelete(w.ctx, provision.DefaultTenant, "", inst.ID, "", "somebody")
+		if provision.CodeOf(err) != provision.CodeGone {
+			t.Errorf("again: %v", err)
+		}
+		if _, err := w.store.Credentials(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+			t.Errorf("credentials: %v", err)
+		}
+
+		janitor := &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: time.Hour}
+		w.pass(48 * time.Hour)
+		_, err = janitor.RunOnce(w.ctx)
+		w.must(err)
+		w.state(inst.ID, provision.StateDeleted, "") // its row is the tombstone
+		w.runtimes.Set(w.host.ID, w.runtime)
+		w.reconcile(w.reconciler(), 2) // the orphan, and its ports
+		w.gone(inst.ID)
+		w.pass(time.Hour)
+		_, err = janitor.RunOnce(w.ctx)
+		w.must(err)
+		if _, err := w.store.Instance(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+			t.Errorf("the tombstone: %v", err)
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// repairDeadline bounds a repair; the reconciler asks for the next one.
+	repairDeadline = 10 * time.Minute
+	// maxRepairAttempts is small: what one repair cannot do, a later one may.
+	maxRepairAttempts = 2
+)
+
+// repairSteps bring an instance back on its data. That the data is there is asked
+// first, because a server on an empty volume would be running, and a lie.
+var repairSteps = []step{
+	{name: "data", timeout: time.Minute, do: dataThere, fenced: true},
+	{name: "image", timeout: 10 * time.Minute, do: image},
+	{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
+	{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
+}
+
+// dataThere finds the instance's volume.
+func dataThere(ctx context.Context, w *work) error {
+	if w.run.runtime == nil {
+		return Errorf(CodeDataLost, nil, "the instance was never placed on a host")
+	}
+	return w.run.runtime.CreateVolume(ctx, Workload{
+		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.claim.Fence, KeepData: true,
+	})
+}
+
+// ended describes a unit that does not run.
+func ended(unit Unit) string {
+	switch {
+	case !unit.Container && !unit.Volume:
+		return "its container is gone"
+	case !unit.Container:
+		return "its container is gone, its data is there"
+	case unit.OOMKilled:
+		return "its server was ended because it needed more memory than its plan has"
+	default:
+		return fmt.Sprintf("its server has ended with code %d", unit.ExitCode)
+	}
+}
+
+// dead reports whether the instance should run and nothing runs for it, nor is going
+// to by itself.
+func dead(inst Instance, unit Unit) bool {
+	return (inst.State == StateRunning || inst.State == StateUnhealthy) && !unit.Running && !unit.Restarting
+}
+
+// repair says that the instance is down, and has it repaired unless that was tried
+// just now. Nothing happens where the instance has changed since it was read, or has a
+// job by now.
+func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (bool, error) {
+	if r.DryRun {
+		r.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Host, "reason", why)
+		return false, nil
+	}
+	var (
+		job   Job
+		begun bool
+	)
+	err := r.Store.Tx(ctx, func(tx Tx) error {
+		now := r.Now()
+		if err := idle(tx, inst.ID); err != nil {
+			return err
+		}
+		watch, err := watchOf(tx, inst.ID, now)
+		if err != nil {
+			return err
+		}
+		begun = !watch.repairAt().After(now)
+		if err := r.markDown(tx, inst, why, begun, now); err != nil || !begun {
+			return err
+		}
+		watch.repaired(now)
+		if err := tx.UpdateWatch(watch); err != nil {
+			return err
+		}
+		job = newJob(r.NewID, JobRepair, inst, repairDeadline, "", now)
+		if err := tx.InsertJob(job); err != nil {
+			return err
+		}
+		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
+		return tx.AppendEvent(newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
+	})
+	if err != nil || !begun {
+		return false, overtaken(err)
+	}
+	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", job.ID, "reason", why)
+	wake(ctx, r.Queue, r.Log, job.task())
+	return true, nil
+}
+
+// markDown makes the instance unhealthy. Of one that is that already the reason is
+// written anew when a repair begins, so that the row is known to be as it was read.
+func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now time.Time) error {
+	if inst.State == StateUnhealthy {
+		if !begun {
+			return nil // the reason of the last repair says more
+		}
+		inst.Reason, inst.UpdatedAt = why, now
+		return tx.UpdateInstance(inst)
+	}
+	if err := inst.Move(StateUnhealthy, why, now); err != nil {
+		return err
+	}
+	if err := tx.UpdateInstance(inst); err != nil {
+		return err
+	}
+	return tx.AppendEvent(newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
+}
+
+// watchOf gives the instance's watch, and makes it where there is none.
+func watchOf(tx Tx, id InstanceID, now time.Time) (Watch, error) {
+	watch, err := tx.Watch(id)
+	if !errors.Is(err, ErrNotFound) {
+		return watch, err
+	}
+	if err := tx.StartWatch(id, now.Add(firstProbe())); err != nil {
+		return Watch{}, err
+	}
+	return tx.Watch(id)
+}
+
+// idle fails with CodeBusy where the instance has a job that has not ended.
+func idle(tx Tx, id InstanceID) error {
+	job, err := tx.ActiveJob(id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return &Error{Code: CodeBusy, Message: "another job is running on the instance", Job: job.ID}
+}
+
+// overtaken forgives the errors of who was not the first to change an instance.
+func overtaken(err error) error {
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
+		return nil
+	}
+	return err
+}

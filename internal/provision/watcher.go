@@ -1,0 +1,132 @@
+package provision
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Watcher listens to the news of every host and has the instance looked at that is
+// said to have ended, so that nobody waits for the next sweep. News may be lost or
+// come twice: the sweep finds what they do not tell.
+type Watcher struct {
+	Store      Store
+	Runtimes   Runtimes
+	Reconciler *Reconciler
+	Log        *slog.Logger
+}
+
+const (
+	// hostsEvery is how often is looked for new hosts.
+	hostsEvery = 10 * time.Second
+	// newsDelay is how long after the news of an end is looked: somebody who restarts a
+	// container by hand ends it first.
+	newsDelay = time.Second
+	newsRetry = 3 * time.Second
+	maxNews   = 4096
+)
+
+// Run listens until the context ends, and waits for everything that it has begun.
+func (w *Watcher) Run(ctx context.Context) error {
+	var all sync.WaitGroup
+	defer all.Wait()
+	news := make(chan InstanceID, maxNews)
+	all.Go(func() { w.look(ctx, news) })
+	watched := map[HostID]bool{}
+	ticker := time.NewTicker(hostsEvery)
+	defer ticker.Stop()
+	for {
+		hosts, err := w.Store.Hosts(ctx)
+		if err != nil && ctx.Err() == nil {
+			w.Log.WarnContext(ctx, "cannot look for hosts to watch", "error", err)
+		}
+		for _, host := range hosts {
+			if !watched[host.ID] {
+				watched[host.ID] = true
+				all.Go(func() { w.listen(ctx, host, news) })
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// listen passes the news of a host on.
+func (w *Watcher) listen(ctx context.Context, host Host, news chan<- InstanceID) {
+	for ctx.Err() == nil {
+		runtime, err := w.Runtimes.Runtime(host)
+		if err == nil {
+			err = runtime.Watch(ctx, func(id InstanceID) {
+				select {
+				case news <- id:
+				default: // more than anybody could look at: the sweep will
+				}
+			})
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		w.Log.WarnContext(ctx, "a host is not watched; trying on", "host", host.Name, "error", err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(newsRetry):
+		}
+	}
+}
+
+// look waits a moment after each piece of news, gathering what else comes, and then
+// looks at each instance once.
+func (w *Watcher) look(ctx context.Context, news <-chan InstanceID) {
+	for {
+		ended := map[InstanceID]bool{}
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-news:
+			ended[id] = true
+		}
+		delay := time.After(newsDelay)
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return
+			case id := <-news:
+				ended[id] = true
+			case <-delay:
+				waiting = false
+			}
+		}
+		w.checkAll(ctx, ended)
+	}
+}
+
+// checksAtOnce bounds how many instances are looked at together.
+const checksAtOnce = 16
+
+func (w *Watcher) checkAll(ctx context.Context, ended map[InstanceID]bool) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	slots := make(chan struct{}, checksAtOnce)
+	for id := range ended {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := w.check(ctx, id); err != nil && ctx.Err() == nil {
+				w.Log.WarnContext(ctx, "could not look after the news of an instance", "instance", id, "error", err)
+			}
+		})
+	}
+}
+
+func (w *Watcher) check(ctx context.Context, id InstanceID) error {
+	if id == "" {
+		_, err := w.Reconciler.RunOnce(ctx)
+		return err
+	}
+	_, err := w.Reconciler.Check(ctx, id)
+	return err
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+type watchRow struct {
+	InstanceID string `gorm:"primaryKey"`
+	ProbeAt    int64
+	Misses     int
+	Repairs    int
+	RepairedAt int64
+	Claim      string
+	Rev        int64
+}
+
+func (watchRow) TableName() string { return "watches" }
+
+func (r watchRow) entity() provision.Watch {
+	return provision.Watch{
+		Instance: provision.InstanceID(r.InstanceID), ProbeAt: moment(r.ProbeAt), Misses: r.Misses, Repairs: r.Repairs,
+		RepairedAt: moment(r.RepairedAt), Rev: r.Rev,
+	}
+}
+
+// InstancesOn implements provision.Reader.
+func (r reader) InstancesOn(ctx context.Context, host provision.HostID, after provision.InstanceID, limit int) ([]provision.Instance, error) {
+	var rows []instanceRow
+	err := r.db.WithContext(ctx).Where("host_id = ? AND deleted_at = 0 AND id > ?", key(host), key(after)).Order("id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, instanceRow.entity)
+}
+
+// InstancesByID implements provision.Reader.
+func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) ([]provision.Instance, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	keys := make([]string, len(ids))
+	for i, id := range ids {
+		keys[i] = key(id) // a host's labels may say anything
+	}
+	var rows []instanceRow
+	if err := r.db.WithContext(ctx).Where("id IN ?", keys).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, instanceRow.entity)
+}
+
+// StrandedPorts implements provision.Reader.
+func (r reader) StrandedPorts(ctx context.Context, host provision.HostID, after provision.InstanceID, limit int) ([]provision.InstanceID, error) {
+	var ids []provision.InstanceID
+	err := r.db.WithContext(ctx).Table("ports AS p").Joins("LEFT JOIN instances AS i ON i.id = p.instance_id").
+		Where("p.host_id = ? AND p.instance_id > ? AND (i.id IS NULL OR i.state IN ?)", key(host), key(after),
+			[]string{string(provision.StateDeleted), string(provision.StateFailed)}).
+		Distinct("p.instance_id").Order("p.instance_id").Limit(limit).Pluck("p.instance_id", &ids).Error
+	return ids, translate(err)
+}
+
+// WatchesDue implements provision.Reader.
+func (r reader) WatchesDue(ctx context.Context, now time.Time) (bool, error) {
+	var first []string
+	err := r.db.WithContext(ctx).Model(&watchRow{}).Where("probe_at <= ?", millis(now)).Limit(1).Pluck("instance_id", &first).Error
+	return len(first) > 0, translate(err)
+}
+
+// Watch implements provision.Tx.
+func (t *tx) Watch(id provision.InstanceID) (provision.Watch, error) {
+	row, err := one[watchRow](t.db.Where("instance_id = ?", key(id)))
+	return row.entity(), err
+}
+
+// ClaimWatches implements provision.Tx. The condition is asked again by the update, so
+// that of two who have found the same rows only one changes each.
+func (t *tx) ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]provision.Watch, error) {
+	var due []string
+	err := t.db.Model(&watchRow{}).Where("probe_at <= ?", millis(now)).Order("probe_at").Limit(limit).Pluck("instance_id", &due).Error
+	if err != nil || len(due) == 0 {
+		return nil, err
+	}
+	err = t.db.Model(&watchRow{}).Where("instance_id IN ? AND probe_at <= ?", due, millis(now)).Updates(map[string]any{
+		"claim": claim, "rev": oneMore,
+		// Two primes shake the rows apart without a random function that both databases know.
+		"probe_at": gorm.Expr("? + (probe_at + rev * 7919 + LENGTH(claim) * 104729) % ?", millis(until), max(spread.Milliseconds(), 1)),
+	}).Error
+	if err != nil {
+		return nil, err
+	}
+	var rows []watchRow
+	if err := t.db.Where("claim = ?", claim).Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	return entities(rows, func(row watchRow) (provision.Watch, error) { return row.entity(), nil })
+}
+
+// StartWatch implements provision.Tx.
+func (t *tx) StartWatch(id provision.InstanceID, probeAt time.Time) error {
+	return t.db.Clauses(clause.OnConflict{
+		Columns:   []clause.Column{{Name: "instance_id"}},
+		DoUpdates: clause.Assignments(map[string]any{"probe_at": millis(probeAt), "misses": 0, "rev": gorm.Expr("watches.rev + 1")}),
+	}).Create(&watchRow{InstanceID: string(id), ProbeAt: millis(probeAt)}).Error
+}
+
+// UpdateWatch implements provision.Tx.
+func (t *tx) UpdateWatch(w provision.Watch) error {
+	return changed(t.db.Model(&watchRow{}).Where("instance_id = ? AND rev = ?", string(w.Instance), w.Rev).Updates(map[string]any{
+		"probe_at": millis(w.ProbeAt), "misses": w.Misses, "repairs": w.Repairs, "repaired_at": millis(w.RepairedAt), "rev": oneMore,
+	}), provision.ErrConflict)
+}
+
+// EndWatch implements provision.Tx.
+func (t *tx) EndWatch(id provision.InstanceID) error {
+	return t.db.Where("instance_id = ?", string(id)).Delete(&watchRow{}).Error
+}

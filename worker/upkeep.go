@@ -1,0 +1,31 @@
+package worker
+
+import (
+	"context"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Upkeep keeps instances as they should be, apart from any job that was asked for.
+// Parts that are nil are left out.
+type Upkeep struct {
+	Reconciler *provision.Reconciler
+	Watcher    *provision.Watcher
+	Health     *provision.Health
+}
+
+// start runs the parts until the context ends.
+func (u Upkeep) start(ctx context.Context, group *errgroup.Group, log *slog.Logger) {
+	if u.Reconciler != nil {
+		group.Go(func() error { return every(ctx, log, "reconciler", u.Reconciler.Every, u.Reconciler.RunOnce) })
+	}
+	if u.Watcher != nil {
+		group.Go(func() error { return u.Watcher.Run(ctx) })
+	}
+	if u.Health != nil {
+		group.Go(func() error { return u.Health.Run(ctx) })
+	}
+}
