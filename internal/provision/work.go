@@ -296,13 +296,13 @@ func (w *work) again(ctx context.Context, wakeAt, now time.Time) error {
 	return w.save(ctx, nil)
 }
 
-// finish ends job and instance in one transaction, with their events and the
-// callback.
+// finish ends job and instance in one transaction, with their events and who is to
+// be told of them.
 func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	if err := w.job.move(f.job, now); err != nil {
 		return err
 	}
-	var callback *Task
+	var calls []Task
 	err := w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
@@ -315,12 +315,14 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 			return err
 		}
 		event := newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now)
-		if err := tx.AppendEvent(event); err != nil {
+		if calls, err = announce(tx, w.cfg.NewID, event); err != nil {
 			return err
 		}
-		if callback, err = endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
+		more, err := endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now})
+		if err != nil {
 			return err
 		}
+		calls = append(calls, more...)
 		if f.release {
 			if err := tx.RestPorts(inst.ID, now.Add(w.cfg.Quarantine)); err != nil {
 				return err
@@ -336,9 +338,7 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	}
 	w.cfg.Log.InfoContext(ctx, "job ended", "job", w.job.ID, "kind", w.job.Kind, "instance", w.inst.ID, "engine", w.inst.Engine,
 		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
-	if callback != nil {
-		wake(ctx, w.cfg.Queue, w.cfg.Log, *callback)
-	}
+	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
 	return nil
 }
 
