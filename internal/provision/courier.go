@@ -110,7 +110,8 @@ func (c *Courier) attempt(ctx context.Context, id DeliveryID, receiver string) (
 	}
 	after := c.outcome(p, answer, err, begun)
 	delivered = after.State == DeliveryDelivered
-	c.receivers.sent(receiver, delivered, c.cfg.Now().Sub(begun))
+	now := c.cfg.Now()
+	c.receivers.sent(receiver, delivered, now, now.Sub(begun))
 	c.cfg.Log.InfoContext(ctx, "webhook sent", "delivery", id, "event", after.EventType, "webhook", after.Webhook, "job", after.Job,
 		"attempt", after.Attempt, "status", answer.Status, "state", after.State, "error", after.LastError)
 	return delivered, c.settle(ctx, p, after, answer.Status == http.StatusGone)

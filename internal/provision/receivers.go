@@ -27,6 +27,7 @@ type receivers struct {
 type receiver struct {
 	inFlight int
 	failing  bool          // the last attempt failed
+	began    time.Time     // when a place was last taken
 	took     time.Duration // what an attempt takes, roughly
 	line     time.Time     // when the last of those that were put back will have its turn
 }
@@ -55,12 +56,14 @@ func (r *receivers) enter(name string, now time.Time) (wait time.Duration, ok bo
 	}
 	if one.inFlight < one.limit() {
 		one.inFlight++
+		one.began = now
 		return 0, true
 	}
 	if one.line.Before(now) {
 		one.line = now
 	}
-	one.line = one.line.Add(max(one.took, 10*time.Millisecond) / time.Duration(one.limit()))
+	pace := max(one.took, now.Sub(one.began), 10*time.Millisecond) // it may be at its first one still
+	one.line = one.line.Add(pace / time.Duration(one.limit()))
 	if latest := now.Add(longestWait); one.line.After(latest) {
 		one.line = latest
 	}
@@ -68,10 +71,11 @@ func (r *receivers) enter(name string, now time.Time) (wait time.Duration, ok bo
 }
 
 // sent notes how an attempt went.
-func (r *receivers) sent(name string, ok bool, took time.Duration) {
+func (r *receivers) sent(name string, ok bool, now time.Time, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.by[name]
+	one.began = now // for the next one
 	one.failing = !ok
 	one.took = (one.took + took) / 2
 	if ok {

@@ -328,6 +328,8 @@ type sender struct {
 	answer func(n int) (int, error) // nil: 204
 	hook   func()                   // called in the middle of sending
 	says   string                   // the answers' body
+
+	receive func(provision.Message) (provision.Answer, error) // in place of all that
 }
 
 type sentCallback struct {
@@ -338,6 +340,9 @@ type sentCallback struct {
 }
 
 func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer, error) {
+	if s.receive != nil {
+		return s.receive(m)
+	}
 	secrets := make([]string, len(m.Secrets))
 	for i, secret := range m.Secrets {
 		secrets[i] = secret.Reveal()
