@@ -17,6 +17,11 @@ const refused = "the request was refused; nothing was changed"
 // humaError turns what huma finds wrong with a request into a problem. The values
 // that were sent are not repeated: they may be secrets.
 func humaError(status int, message string, errs ...error) huma.StatusError {
+	return humaErrorOf(nil, status, message, errs...)
+}
+
+// humaErrorOf does so where it is known which operation was asked for.
+func humaErrorOf(in huma.Context, status int, message string, errs ...error) huma.StatusError {
 	details := make([]huma.ErrorDetail, len(errs))
 	for i, err := range errs {
 		details[i] = detailOf(err)
@@ -31,7 +36,11 @@ func humaError(status int, message string, errs ...error) huma.StatusError {
 	case status == http.StatusUnprocessableEntity:
 		p := newProblem(status, provision.CodeInvalid, refused)
 		for _, d := range details {
-			p.Errors = append(p.Errors, problemField{Field: fieldName(d.Location), Message: fieldMessage(d)})
+			if name, ok := missing(d); ok {
+				p.Errors = append(p.Errors, problemField{Field: name, Message: "is required"})
+				continue
+			}
+			p.Errors = append(p.Errors, problemField{Field: fieldName(d.Location), Message: fieldMessage(d, operationOf(in))})
 		}
 		return p
 	case status == http.StatusRequestEntityTooLarge:
@@ -80,6 +89,13 @@ func whyMalformed(message string, details []huma.ErrorDetail) string {
 	return "the body is not valid JSON: " + details[0].Message
 }
 
+// missing gives the field that must be there and is not; huma names what it is missing
+// from.
+func missing(d huma.ErrorDetail) (string, bool) {
+	name, ok := strings.CutPrefix(d.Message, "expected required property ")
+	return strings.TrimSuffix(name, " to be present"), ok
+}
+
 // fieldName gives a field as the client wrote it: without "body." in front.
 func fieldName(location string) string {
 	for _, in := range []string{"body.", "query.", "path.", "header."} {
@@ -90,12 +106,28 @@ func fieldName(location string) string {
 	return location
 }
 
-func fieldMessage(d huma.ErrorDetail) string {
+func operationOf(in huma.Context) string {
+	if in == nil || in.Operation() == nil {
+		return ""
+	}
+	return in.Operation().OperationID
+}
+
+// bodies has the fields of an operation's body.
+var bodies = map[string]func() string{
+	"create-instance": fieldsOf[createBody], "create-webhook": fieldsOf[createWebhookBody], "change-webhook": fieldsOf[changeWebhookBody],
+	"rotate-webhook": fieldsOf[rotateBody],
+}
+
+func fieldMessage(d huma.ErrorDetail, operation string) string {
 	switch {
 	case d.Message == "unexpected property" && strings.HasPrefix(d.Location, "body.resources."):
 		return "unknown field; there are: " + fieldsOf[resourcesBody]()
 	case d.Message == "unexpected property":
-		return "unknown field; there are: " + fieldsOf[createBody]()
+		if fields := bodies[operation]; fields != nil {
+			return "unknown field; there are: " + fields()
+		}
+		return "unknown field"
 	case strings.HasPrefix(d.Message, "expected value to match exactly one schema"): // only amounts have two
 		return `must be a number of bytes, or a string such as "512mb"`
 	}

@@ -61,7 +61,9 @@ func newServer(cfg Config) *server { return &server{Config: cfg} }
 var humaOnce sync.Once // huma keeps these settings in package variables
 
 func (s *server) echo() *echo.Echo {
-	humaOnce.Do(func() { huma.NewError, huma.ValidateStrictCasing = humaError, true })
+	humaOnce.Do(func() {
+		huma.NewError, huma.NewErrorWithContext, huma.ValidateStrictCasing = humaError, humaErrorOf, true
+	})
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = echoError(s.Log)
@@ -112,6 +114,8 @@ func (s *server) routes(h huma.API) {
 	s.engineRoutes(h)
 	s.instanceRoutes(h)
 	s.jobRoutes(h)
+	s.webhookRoutes(h)
+	s.deliveryRoutes(h)
 }
 
 // health says that the process is alive.

@@ -40,7 +40,9 @@ const (
 	// at most 45 ms.
 	noticeWithin        = 30 * time.Millisecond
 	noticeWebhookWithin = 250 * time.Millisecond
-	webhookConcurrency  = 8
+	// webhookConcurrency is the webhooks' pool; the courier sees to it that no receiver
+	// has more than a few places of it.
+	webhookConcurrency = 32
 	// handBackTimeout is how long interrupted jobs may take to write where they are.
 	handBackTimeout = 12 * time.Second
 )

@@ -78,7 +78,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: s, Queue: tasks, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: &provision.Courier{Store: s, Vault: vault, Sender: b.sender, Now: now, Log: log},
+		Courier: provision.NewCourier(provision.CourierConfig{Store: s, Queue: tasks, Vault: vault, Sender: b.sender, NewID: newID, Now: now, Log: log}),
 		Relay:   &provision.Relay{Store: s, Queue: tasks, Now: now, Log: log, Owner: "w1"},
 		Janitor: &provision.Janitor{Store: s, Now: now, Owner: "w1", Retention: time.Hour},
 	}
@@ -176,9 +176,9 @@ func await[T any](t testing.TB, what string, events <-chan T) T {
 // sender says which callbacks it was asked to send.
 type sender struct{ sent chan string }
 
-func (s *sender) Send(_ context.Context, url, _ string, _ []byte, _ provision.Secret) (int, error) {
-	s.sent <- url
-	return 204, nil
+func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer, error) {
+	s.sent <- m.URL
+	return provision.Answer{Status: 204}, nil
 }
 
 func (s *sender) CheckURL(context.Context, string) error { return nil }

@@ -231,7 +231,9 @@ func (n *node) work(ctx context.Context) error {
 			Store: n.store, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, OnStep: onStep(),
 		}),
-		Courier: &provision.Courier{Store: n.store, Vault: n.vault, Sender: n.sender, Now: provision.SystemClock, Log: n.log},
+		Courier: provision.NewCourier(provision.CourierConfig{
+			Store: n.store, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+		}),
 		Relay:   &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
 		Janitor: &provision.Janitor{Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention},
 		Upkeep:  n.upkeep(),

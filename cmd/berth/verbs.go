@@ -52,7 +52,8 @@ func (c *cli) commands() []*cobra.Command {
 		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
 		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(),
 	}
-	for _, cmd := range commands {
+	webhooks, below := c.webhooksCommands()
+	for _, cmd := range append(below, commands...) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {
 			url = defaultURL
@@ -64,7 +65,7 @@ func (c *cli) commands() []*cobra.Command {
 		// reportError says what went wrong, in one place and in our words.
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	}
-	return commands
+	return append(commands, webhooks)
 }
 
 // runs turns a verb into what cobra calls. An interrupt cancels the verb's context,

@@ -2,8 +2,8 @@
 // uses. It owns its request and response types, so that it breaks when the API
 // breaks, and knows nothing of the server's packages.
 //
-// Every call may be repeated: reads and deletes by their nature, creates by their
-// Idempotency-Key. The client therefore tries again, a bounded number of times,
+// Most calls may be repeated: reads and deletes by their nature, creates by their
+// Idempotency-Key. For these the client tries again, a bounded number of times,
 // whenever an answer was lost or the server asked for patience.
 package client
 
@@ -98,6 +98,7 @@ type call struct {
 	query          url.Values
 	body           any
 	idempotencyKey string
+	once           bool          // it must not be sent again, whatever became of it
 	patience       time.Duration // how long the server was asked to hold the answer back
 }
 
@@ -119,7 +120,7 @@ func (c *Client) do(ctx context.Context, in call, out any) error {
 			return ctx.Err()
 		}
 		pause, again := retryAfter(err, try)
-		if !again || try >= c.tries {
+		if !again || in.once || try >= c.tries {
 			return err
 		}
 		if err := c.sleep(ctx, pause); err != nil {

@@ -146,8 +146,9 @@ func TestCourierCrash(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
 		l := &life{left: 2, end: func() {}} // it takes the delivery, sends, and never writes
-		mortal := *w.courier
-		mortal.Store = mortalStore{w.store, l}
+		cfg := w.courierConfig()
+		cfg.Store = mortalStore{w.store, l}
+		mortal := provision.NewCourier(cfg)
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			w.must(w.courier.Deliver(w.ctx, d.ID)) // somebody else is told at the same time
@@ -197,7 +198,9 @@ func TestCallbackWithoutItsKey(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
 		other := newWorld(w.T, w.store, 100)
-		w.courier.Vault = other.vault
+		cfg := w.courierConfig()
+		cfg.Vault = other.vault
+		w.courier = provision.NewCourier(cfg)
 		d = w.attempts(d.ID)
 		if d.State != provision.DeliveryExhausted || len(w.sender.all()) != 0 || d.LastError == "" {
 			w.Errorf("%+v, sent %d", d, len(w.sender.all()))

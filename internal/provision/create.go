@@ -88,7 +88,8 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 		Instance: inst, Job: s.newJob(JobCreate, inst, s.cfg.CreateDeadline, req.CallbackURL, now),
 		CallbackSecret: creds.CallbackSecret,
 	}
-	if err := s.commitCreate(ctx, accepted, creds, req.Idempotency); err != nil {
+	calls, err := s.commitCreate(ctx, accepted, creds, req.Idempotency)
+	if err != nil {
 		if errors.Is(err, ErrConflict) && req.Idempotency != nil {
 			replay, err := s.replay(ctx, req) // the same request was faster
 			return Accepted{Replay: replay}, err
@@ -96,22 +97,23 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 		return Accepted{}, s.explainName(ctx, err, inst)
 	}
 	s.wake(ctx, accepted.Job)
+	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, calls)
 	return accepted, nil
 }
 
-func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) error {
+func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) (calls []Task, err error) {
 	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
 	if err != nil {
-		return fmt.Errorf("seal credentials: %w", err)
+		return nil, fmt.Errorf("seal credentials: %w", err)
 	}
 	var record *IdempotencyRecord
 	if idem != nil {
 		if record, err = s.idempotencyRecord(a, idem); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	event := newEvent(s.cfg.NewID, EventInstancePending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
-	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if record != nil {
 			if err := tx.PutIdempotent(*record); err != nil {
 				return err
@@ -126,8 +128,10 @@ func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credential
 		if err := tx.PutCredentials(a.Instance.ID, sealed); err != nil {
 			return err
 		}
-		return tx.AppendEvent(event)
+		calls, err = announce(tx, s.cfg.NewID, event)
+		return err
 	})
+	return calls, err
 }
 
 // newInstance checks every field and gives the pending instance, or CodeInvalid

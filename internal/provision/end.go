@@ -2,7 +2,6 @@ package provision
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
@@ -18,50 +17,56 @@ type endOf struct {
 }
 
 // endJob writes what belongs to the end of every job, into the transaction that
-// ends it: the event, and the callback where one was asked for. It gives the
-// callback's wake-up call, or nil where there is none.
-func endJob(tx Tx, e endOf) (*Task, error) {
+// ends it: the event, and the callback where one was asked for. It gives their
+// wake-up calls.
+func endJob(tx Tx, e endOf) ([]Task, error) {
 	inst, err := tx.Instance(e.job.Instance)
 	if err != nil {
 		return nil, err
 	}
 	event := newEvent(e.newID, e.event, inst, e.job.ID, e.message, e.now)
-	if err := tx.AppendEvent(event); err != nil || e.job.CallbackURL == "" {
-		return nil, err
+	calls, err := announce(tx, e.newID, event)
+	if err != nil || e.job.CallbackURL == "" {
+		return calls, err
 	}
-	sealed, err := tx.Credentials(inst.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, fmt.Errorf("callback secret: %w", err)
-	}
-	delivery, err := newDelivery(e, inst, event, sealed)
+	body, err := json.Marshal(newCallback(event, &inst, &e.job))
 	if err != nil {
+		return nil, fmt.Errorf("encode callback: %w", err)
+	}
+	d := newDeliveryOf(e.newID, event, e.now)
+	d.URL, d.Body = e.job.CallbackURL, body
+	err = d.sealSecret(tx, e.vault)
+	switch {
+	case err == nil:
+	case CodeOf(err) == CodeUnavailable:
+		return nil, err
+	default:
 		// Its secret does not open, perhaps because a master key is missing. The job must
 		// end all the same.
-		return nil, tx.AppendEvent(newEvent(e.newID, EventCallbackDropped, inst, e.job.ID, "the callback was not sent: its signing secret cannot be opened", e.now))
+		dropped := newEvent(e.newID, EventCallbackDropped, inst, e.job.ID, "the callback was not sent: its signing secret cannot be opened", e.now)
+		more, err := announce(tx, e.newID, dropped)
+		return append(calls, more...), err
 	}
-	call := delivery.task()
-	return &call, tx.InsertDelivery(delivery)
+	return append(calls, d.task()), tx.InsertDelivery(d)
 }
 
 func deliveryContext(id DeliveryID) string { return "delivery/" + string(id) }
 
-func newDelivery(e endOf, inst Instance, event Event, sealed Sealed) (Delivery, error) {
-	creds, err := OpenCredentials(e.vault, inst.ID, sealed)
+// sealSecret gives a callback its copy of the secret that its instance's callbacks
+// are signed with.
+func (d *Delivery) sealSecret(tx Tx, vault Vault) error {
+	sealed, err := tx.Credentials(d.Instance)
 	if err != nil {
-		return Delivery{}, err
+		return fmt.Errorf("callback secret: %w", err)
 	}
-	body, err := json.Marshal(newCallback(e.job, inst, event))
+	creds, err := OpenCredentials(vault, d.Instance, sealed)
 	if err != nil {
-		return Delivery{}, fmt.Errorf("encode callback: %w", err)
+		return err
 	}
-	d := Delivery{
-		ID: DeliveryID(e.newID(PrefixDelivery)), Tenant: inst.Tenant, Instance: inst.ID, Job: e.job.ID, Event: event.ID,
-		URL: e.job.CallbackURL, Body: body, State: DeliveryPending, DueAt: e.now, Generation: 1, WakeAt: e.now.Add(relayGrace), CreatedAt: e.now, UpdatedAt: e.now,
+	if d.Secret, err = vault.Seal([]byte(creds.CallbackSecret.Reveal()), deliveryContext(d.ID)); err != nil {
+		return fmt.Errorf("seal callback secret: %w", err)
 	}
-	if d.Secret, err = e.vault.Seal([]byte(creds.CallbackSecret.Reveal()), deliveryContext(d.ID)); err != nil {
-		return Delivery{}, fmt.Errorf("seal callback secret: %w", err)
-	}
-	return d, nil
+	return nil
 }
 
 // callback is the body of a webhook, in the form that Standard Webhooks
@@ -73,9 +78,10 @@ type callback struct {
 }
 
 type callbackData struct {
-	EventID  EventID          `json:"event_id"`
-	Job      callbackJob      `json:"job"`
-	Instance callbackInstance `json:"instance"`
+	EventID  EventID           `json:"event_id"`
+	Message  string            `json:"message,omitempty"`
+	Job      *callbackJob      `json:"job,omitempty"`
+	Instance *callbackInstance `json:"instance,omitempty"`
 }
 
 type callbackJob struct {
@@ -100,15 +106,19 @@ type callbackInstance struct {
 	Labels map[string]string `json:"labels,omitempty"`
 }
 
-func newCallback(job Job, inst Instance, event Event) callback {
+// newCallback gives the body. Job and instance are nil where the event has none.
+func newCallback(event Event, inst *Instance, job *Job) callback {
 	c := callback{
 		Type: event.Type, Timestamp: event.At.Format("2006-01-02T15:04:05.000Z07:00"),
-		Data: callbackData{
-			EventID:  event.ID,
-			Job:      callbackJob{ID: job.ID, Kind: job.Kind, State: job.State},
-			Instance: callbackInstance{ID: inst.ID, Engine: inst.Engine, Name: inst.Name, State: inst.State, Labels: inst.Labels},
-		},
+		Data: callbackData{EventID: event.ID, Message: event.Message},
 	}
+	if inst != nil {
+		c.Data.Instance = &callbackInstance{ID: inst.ID, Engine: inst.Engine, Name: inst.Name, State: inst.State, Labels: inst.Labels}
+	}
+	if job == nil {
+		return c
+	}
+	c.Data.Job = &callbackJob{ID: job.ID, Kind: job.Kind, State: job.State}
 	if e := job.Error; e != nil && job.State != JobSucceeded {
 		c.Data.Job.Error = &callbackError{Code: e.Code, Step: e.Step, Message: e.Message, Retryable: e.Retryable}
 	}

@@ -27,25 +27,33 @@ const (
 	EventJobFailed            = "job.failed"
 	EventJobCanceled          = "job.canceled"
 	EventCallbackDropped      = "callback.dropped"
+	EventWebhookPing          = "webhook.ping" // goes to one webhook, and is not in the feed
+	EventWebhookDisabled      = "webhook.disabled"
 )
 
-// Delivery is one attempt chain to tell one address about the end of one job. Like
-// a job's row, its row is its own outbox.
+// Delivery is one attempt chain to tell one address of one event: a webhook, or the
+// callback_url of the job that ended. Like a job's row, its row is its own outbox.
 type Delivery struct {
 	ID       DeliveryID
 	Tenant   TenantID
 	Instance InstanceID
-	Job      JobID
+	Job      JobID     // empty where the event has none
+	Webhook  WebhookID // empty: a callback
 	Event    EventID
-	URL      string
-	Body     []byte // the JSON that is signed and sent, the same at every attempt
-	// Secret signs it; it is a sealed copy, because the instance's own credentials
-	// are gone when a delete has ended. Emptied when the delivery has ended.
+	// EventType is the event's, also where the event itself is not kept.
+	EventType string
+	URL       string
+	Body      []byte // the JSON that is signed and sent, the same at every attempt
+	// Secret signs a callback; it is a sealed copy, because the instance's own
+	// credentials are gone when a delete has ended. Emptied when the delivery has ended.
+	// What signs a webhook's delivery is looked up when it is sent, so that a rotation
+	// holds for retries, too.
 	Secret     Sealed
 	State      DeliveryState
 	Attempt    int
 	LastStatus int       // HTTP status of the last answer; 0: there was none
 	LastError  string    // why the last attempt failed
+	Attempts   []Attempt // the last few, the oldest first
 	DueAt      time.Time // not sent before
 	Generation int64
 	WakeAt     time.Time // when the relay looks at it; zero once ended
@@ -61,4 +69,5 @@ const (
 	DeliveryPending   DeliveryState = "pending"
 	DeliveryDelivered DeliveryState = "delivered"
 	DeliveryExhausted DeliveryState = "exhausted" // gave up; the last error says why
+	DeliveryCanceled  DeliveryState = "canceled"  // its webhook was disabled or deleted
 )

@@ -67,7 +67,7 @@ func (s *Service) forceDelete(tx Tx, id InstanceID, callbackURL, by string) (Acc
 		return Accepted{}, err
 	}
 	for _, kind := range []string{EventInstanceDeleteForced, EventInstanceDeleted} {
-		if err := tx.AppendEvent(newEvent(s.cfg.NewID, kind, inst, job.ID, message, now)); err != nil {
+		if err := tell(tx, s.cfg.NewID, newEvent(s.cfg.NewID, kind, inst, job.ID, message, now)); err != nil {
 			return Accepted{}, err
 		}
 	}

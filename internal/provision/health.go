@@ -207,5 +207,5 @@ func (h *Health) turn(tx Tx, inst Instance, next InstanceState, reason string, n
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return tx.AppendEvent(newEvent(h.NewID, "instance."+string(next), inst, "", reason, now))
+	return tell(tx, h.NewID, newEvent(h.NewID, "instance."+string(next), inst, "", reason, now))
 }

@@ -13,6 +13,8 @@ type (
 	EventID string
 	// DeliveryID names a webhook delivery ("dlv_…").
 	DeliveryID string
+	// WebhookID names a webhook ("whk_…").
+	WebhookID string
 	// HostID names a host ("hst_…").
 	HostID string
 )
@@ -26,6 +28,7 @@ const (
 	PrefixJob      = "job"
 	PrefixEvent    = "evt"
 	PrefixDelivery = "dlv"
+	PrefixWebhook  = "whk"
 	PrefixHost     = "hst"
 )
 

@@ -38,7 +38,7 @@ func (s *sweep) orphan(ctx context.Context, unit Unit, inst *Instance) error {
 	}
 	message := "what host " + s.host.Name + " still had of it was removed: " + why
 	return s.Store.Tx(ctx, func(tx Tx) error {
-		return tx.AppendEvent(newEvent(s.NewID, EventInstanceOrphanRemoved, about, "", message, s.Now()))
+		return tell(tx, s.NewID, newEvent(s.NewID, EventInstanceOrphanRemoved, about, "", message, s.Now()))
 	})
 }
 
@@ -57,7 +57,7 @@ func (r *Reconciler) releasePorts(ctx context.Context, id InstanceID, inst *Inst
 		if err := tx.RestPorts(id, now.Add(r.Quarantine)); err != nil || inst == nil {
 			return err
 		}
-		return tx.AppendEvent(newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
+		return tell(tx, r.NewID, newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
 	})
 	if err != nil {
 		return false, overtaken(err)

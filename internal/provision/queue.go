@@ -67,11 +67,24 @@ type Claim struct {
 
 // Sender sends a webhook once.
 type Sender interface {
-	// Send POSTs the body, signed, and gives the answer's HTTP status. An error means
-	// there was no answer. The id is the same at every attempt.
-	Send(ctx context.Context, url, id string, body []byte, secret Secret) (status int, err error)
+	// Send POSTs the message. An error means that there was no answer.
+	Send(context.Context, Message) (Answer, error)
 	// CheckURL reports whether callbacks may go there; the error says why not.
 	CheckURL(ctx context.Context, url string) error
+}
+
+// Message is what is sent to a receiver.
+type Message struct {
+	URL     string
+	ID      string // the same at every attempt
+	Body    []byte
+	Secrets []Secret // it is signed with each of them
+}
+
+// Answer is what a receiver said.
+type Answer struct {
+	Status int    // of HTTP
+	Body   string // the beginning of it
 }
 
 // Clock gives the time: UTC, whole milliseconds.

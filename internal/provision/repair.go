@@ -87,7 +87,7 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 			return err
 		}
 		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
-		return tx.AppendEvent(newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
+		return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
 	})
 	if err != nil || !begun {
 		return false, overtaken(err)
@@ -113,7 +113,7 @@ func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now 
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return tx.AppendEvent(newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
+	return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
 }
 
 // watchOf gives the instance's watch, and makes it where there is none.

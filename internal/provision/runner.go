@@ -120,6 +120,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 // instance on its way.
 func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 	w := &work{Runner: r}
+	var calls []Task
 	err := r.cfg.Store.Tx(ctx, func(tx Tx) error {
 		now := r.cfg.Now()
 		job, err := tx.Job(id)
@@ -138,23 +139,29 @@ func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 		if err := tx.UpdateJob(job, before); err != nil {
 			return err
 		}
-		if job.Kind == JobCreate && inst.State == StatePending {
+		begins := job.Kind == JobCreate && inst.State == StatePending
+		if begins {
 			if err := inst.Move(StateProvisioning, "", now); err != nil {
-				return err
-			}
-			event := newEvent(r.cfg.NewID, EventInstanceProvisioning, inst, job.ID, "a worker has begun", now)
-			if err := tx.AppendEvent(event); err != nil {
 				return err
 			}
 		}
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
+		if calls = nil; begins {
+			event := newEvent(r.cfg.NewID, EventInstanceProvisioning, inst, job.ID, "a worker has begun", now)
+			if calls, err = announce(tx, r.cfg.NewID, event); err != nil {
+				return err
+			}
+		}
 		inst.Rev++
 		w.job, w.inst, w.kind, w.deadline = job, inst, job.Kind, job.Deadline
 		w.claim = Claim{Job: job.ID, Instance: inst.ID, Fence: job.Fence}
 		return nil
 	})
+	if err == nil {
+		wakeAll(ctx, r.cfg.Queue, r.cfg.Log, calls)
+	}
 	return w, err
 }
 

@@ -66,6 +66,7 @@ type Accepted struct {
 	// Replay is the stored answer, where the request was a repetition. The other
 	// fields are empty then.
 	Replay []byte
+	calls  []Task // for the webhooks, after the commit
 }
 
 // Catalog gives the engines.

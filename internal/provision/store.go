@@ -27,6 +27,7 @@ type Reader interface {
 	ActiveJob(context.Context, InstanceID) (Job, error)
 	Credentials(context.Context, InstanceID) (Sealed, error)
 	Delivery(context.Context, DeliveryID) (Delivery, error)
+	WebhookReader
 	// Idempotent gives what was answered to a request with this key.
 	Idempotent(ctx context.Context, tenant TenantID, key string) (IdempotencyRecord, error)
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
@@ -49,6 +50,7 @@ type Tx interface {
 	Job(JobID) (Job, error)
 	Instance(InstanceID) (Instance, error)
 	Delivery(DeliveryID) (Delivery, error)
+	WebhookTx
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(InstanceID) (Job, error)
 

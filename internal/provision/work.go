@@ -304,24 +304,26 @@ func (w *work) again(ctx context.Context, wakeAt, now time.Time) error {
 	return w.save(ctx, nil)
 }
 
-// finish ends job and instance in one transaction, with their events and the
-// callback.
+// finish ends job and instance in one transaction, with their events and who is to
+// be told of them.
 func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	if err := w.job.move(f.job, now); err != nil {
 		return err
 	}
-	var callback *Task
+	var calls []Task
 	err := w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
 			return err
 		}
-		if err := w.settle(tx, inst, f, now); err != nil {
+		if calls, err = w.settle(tx, inst, f, now); err != nil {
 			return err
 		}
-		if callback, err = endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
+		more, err := endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now})
+		if err != nil {
 			return err
 		}
+		calls = append(calls, more...)
 		if f.release {
 			if err := tx.RestPorts(inst.ID, now.Add(w.cfg.Quarantine)); err != nil {
 				return err
@@ -337,35 +339,33 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	}
 	w.cfg.Log.InfoContext(ctx, "job ended", "job", w.job.ID, "kind", w.job.Kind, "instance", w.inst.ID, "engine", w.inst.Engine,
 		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
-	if callback != nil {
-		wake(ctx, w.cfg.Queue, w.cfg.Log, *callback)
-	}
+	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
 	return nil
 }
 
-// settle brings the instance to the end of its job.
-func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) error {
+// settle brings the instance to the end of its job, and gives who is to be told.
+func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) ([]Task, error) {
 	if inst.State == f.instance { // a repair that failed
 		inst.Reason, inst.UpdatedAt = f.reason, now
-		return tx.UpdateInstance(inst)
+		return nil, tx.UpdateInstance(inst)
 	}
 	if err := inst.Move(f.instance, f.reason, now); err != nil {
-		return err
+		return nil, err
 	}
 	if err := tx.UpdateInstance(inst); err != nil {
-		return err
+		return nil, err
 	}
-	event := newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now)
-	if err := tx.AppendEvent(event); err != nil {
-		return err
+	calls, err := announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now))
+	if err != nil {
+		return nil, err
 	}
 	switch f.instance {
 	case StateRunning:
-		return tx.StartWatch(inst.ID, now.Add(firstProbe()))
+		err = tx.StartWatch(inst.ID, now.Add(firstProbe()))
 	case StateDeleted, StateFailed:
-		return tx.EndWatch(inst.ID)
+		err = tx.EndWatch(inst.ID)
 	}
-	return nil
+	return calls, err
 }
 
 // finish says how a job and its instance end.

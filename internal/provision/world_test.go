@@ -73,7 +73,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.service = w.serviceOn(s)
 	w.runner = w.runnerOn(s, w.runtimes, "w1", provision.SystemClock)
 	w.relay = &provision.Relay{Store: s, Queue: w.queue, Now: provision.SystemClock, Log: w.log, Owner: "w1"}
-	w.courier = &provision.Courier{Store: s, Vault: vault, Sender: w.sender, Now: provision.SystemClock, Log: w.log}
+	w.courier = provision.NewCourier(w.courierConfig())
 	w.tx(func(tx provision.Tx) error {
 		var err error
 		w.host, err = tx.PutHost(provision.Host{
@@ -83,6 +83,12 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 		return err
 	})
 	return w
+}
+
+func (w *world) courierConfig() provision.CourierConfig {
+	return provision.CourierConfig{
+		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, NewID: w.newID, Now: provision.SystemClock, Log: w.log,
+	}
 }
 
 func (w *world) serviceOn(s provision.Store) *provision.Service {
@@ -321,27 +327,38 @@ type sender struct {
 	sent   []sentCallback
 	answer func(n int) (int, error) // nil: 204
 	hook   func()                   // called in the middle of sending
+	says   string                   // the answers' body
+
+	receive func(provision.Message) (provision.Answer, error) // in place of all that
 }
 
 type sentCallback struct {
 	url, id string
 	body    string
-	secret  string
+	secret  string // of several: with spaces between
 	at      time.Time
 }
 
-func (s *sender) Send(_ context.Context, url, id string, body []byte, secret provision.Secret) (int, error) {
+func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer, error) {
+	if s.receive != nil {
+		return s.receive(m)
+	}
+	secrets := make([]string, len(m.Secrets))
+	for i, secret := range m.Secrets {
+		secrets[i] = secret.Reveal()
+	}
 	s.mu.Lock()
-	s.sent = append(s.sent, sentCallback{url, id, string(body), secret.Reveal(), time.Now()})
+	s.sent = append(s.sent, sentCallback{m.URL, m.ID, string(m.Body), strings.Join(secrets, " "), time.Now()})
 	n, answer, hook := len(s.sent), s.answer, s.hook
 	s.mu.Unlock()
 	if hook != nil {
 		hook()
 	}
 	if answer == nil {
-		return 204, nil
+		return provision.Answer{Status: 204}, nil
 	}
-	return answer(n)
+	status, err := answer(n)
+	return provision.Answer{Status: status, Body: s.says}, err
 }
 
 func (s *sender) CheckURL(_ context.Context, url string) error {

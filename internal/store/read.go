@@ -146,8 +146,7 @@ func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (provi
 
 // Delivery implements provision.Reader.
 func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provision.Delivery, error) {
-	row, err := one[deliveryRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
-	return row.entity(), err
+	return delivery(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 
 // Idempotent implements provision.Reader.
@@ -182,7 +181,7 @@ func (r reader) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]
 	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
 		return nil, translate(err)
 	}
-	return entities(rows, func(row deliveryRow) (provision.Delivery, error) { return row.entity(), nil })
+	return entities(rows, deliveryRow.entity)
 }
 
 // Hosts implements provision.Reader.

@@ -131,7 +131,10 @@ type deliveryRow struct {
 	TenantID   string
 	InstanceID string
 	JobID      string
+	WebhookID  string
+	Receiver   string
 	EventID    string
+	EventType  string
 	URL        string
 	Body       []byte
 	KeyID      string
@@ -140,6 +143,7 @@ type deliveryRow struct {
 	Attempt    int
 	LastStatus int
 	LastError  string
+	Attempts   *string
 	DueAt      int64
 	Generation int64
 	WakeAt     *int64
@@ -306,27 +310,36 @@ func (r jobRow) entity() (provision.Job, error) {
 	return j, nil
 }
 
-func toDeliveryRow(d provision.Delivery) deliveryRow {
+func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 	ciphertext := d.Secret.Ciphertext
 	if ciphertext == nil {
 		ciphertext = []byte{}
 	}
+	attempts, err := toJSON(d.Attempts)
+	if err != nil {
+		return deliveryRow{}, err
+	}
 	return deliveryRow{
-		ID: string(d.ID), TenantID: string(d.Tenant), InstanceID: string(d.Instance), JobID: string(d.Job), EventID: string(d.Event),
+		ID: string(d.ID), TenantID: string(d.Tenant), InstanceID: string(d.Instance), JobID: string(d.Job), WebhookID: string(d.Webhook),
+		Receiver: d.Receiver(), EventID: string(d.Event), EventType: d.EventType, Attempts: &attempts,
 		URL: d.URL, Body: d.Body, KeyID: d.Secret.KeyID, Ciphertext: ciphertext, State: string(d.State), Attempt: d.Attempt,
 		LastStatus: d.LastStatus, LastError: d.LastError, DueAt: millis(d.DueAt), Generation: d.Generation,
 		WakeAt: nullable(millis(d.WakeAt)), CreatedAt: millis(d.CreatedAt), UpdatedAt: millis(d.UpdatedAt),
-	}
+	}, nil
 }
 
-func (r deliveryRow) entity() provision.Delivery {
-	return provision.Delivery{
+func (r deliveryRow) entity() (provision.Delivery, error) {
+	d := provision.Delivery{
 		ID: provision.DeliveryID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID),
-		Job: provision.JobID(r.JobID), Event: provision.EventID(r.EventID), URL: r.URL, Body: r.Body,
+		Job: provision.JobID(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: provision.EventID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
 		Secret: provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
 		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
 		WakeAt: moment(value(r.WakeAt)), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
+	if r.Attempts == nil { // written before there was a log
+		return d, nil
+	}
+	return d, fromJSON(*r.Attempts, &d.Attempts)
 }
 
 func (r hostRow) entity() provision.Host {

@@ -128,16 +128,22 @@ func (t *tx) AppendEvent(e provision.Event) error {
 }
 
 func (t *tx) InsertDelivery(d provision.Delivery) error {
-	row := toDeliveryRow(d)
+	row, err := toDeliveryRow(d)
+	if err != nil {
+		return err
+	}
 	return t.db.Create(&row).Error
 }
 
 func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
-	row := toDeliveryRow(after)
+	row, err := toDeliveryRow(after)
+	if err != nil {
+		return err
+	}
 	return changed(t.db.Model(&deliveryRow{}).
 		Where("id = ? AND attempt = ? AND generation = ? AND state = ?", row.ID, before.Attempt, before.Generation, string(before.State)).
 		Updates(map[string]any{
-			"key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
+			"url": row.URL, "receiver": row.Receiver, "attempts": row.Attempts, "key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
 			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "rev": oneMore,
 			"updated_at": row.UpdatedAt,
 		}), provision.ErrConflict)

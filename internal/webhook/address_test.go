@@ -87,7 +87,7 @@ func TestSendIsCheckedToo(t *testing.T) {
 	target := receive(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	port := target[strings.LastIndex(target, ":"):]
 	for _, name := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.0.0.2"} {
-		_, err := newSender(t, false, clock).Send(t.Context(), "http://"+name+port, "evt_1", []byte("{}"), whsec)
+		_, err := send(t.Context(), newSender(t, false, clock), "http://"+name+port, "evt_1", []byte("{}"), whsec)
 		if !errors.Is(err, errForbidden) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -133,7 +133,7 @@ func TestUnknownName(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Send(ctx, "https://no-such-name.invalid/hook", "evt_1", nil, whsec); !errors.Is(err, context.Canceled) {
+	if _, err := send(ctx, s, "https://no-such-name.invalid/hook", "evt_1", nil, whsec); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -34,6 +34,7 @@ const (
 // Sender implements provision.Sender.
 type Sender struct {
 	client       *http.Client
+	dialer       *net.Dialer
 	allowPrivate bool
 	now          provision.Clock
 }
@@ -43,11 +44,11 @@ type Sender struct {
 // a name that changes its mind after the check gains nothing.
 func New(allowPrivate bool, now provision.Clock) *Sender {
 	s := &Sender{allowPrivate: allowPrivate, now: now}
-	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: s.control}
+	s.dialer = &net.Dialer{Timeout: 5 * time.Second, Control: s.control, Resolver: &net.Resolver{}}
 	s.client = &http.Client{
 		Timeout: sendTimeout,
 		Transport: &http.Transport{
-			DialContext: dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: sendTimeout,
+			DialContext: s.dialer.DialContext, TLSHandshakeTimeout: 5 * time.Second, ResponseHeaderTimeout: sendTimeout,
 			MaxIdleConnsPerHost: 1, IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10,
 			// No proxy: it would be asked to connect to what we refuse to.
 		},
@@ -61,32 +62,44 @@ func New(allowPrivate bool, now provision.Clock) *Sender {
 func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
 // Send implements provision.Sender.
-func (s *Sender) Send(ctx context.Context, target, id string, body []byte, secret provision.Secret) (int, error) {
-	signer, err := standard.NewWebhook(strings.TrimPrefix(secret.Reveal(), "whsec_"))
-	if err != nil {
-		return 0, errors.New("the signing secret cannot be used")
-	}
+func (s *Sender) Send(ctx context.Context, m provision.Message) (provision.Answer, error) {
 	at := s.now()
-	signature, err := signer.Sign(id, at, body)
+	signature, err := sign(m, at)
 	if err != nil {
-		return 0, fmt.Errorf("sign: %w", err)
+		return provision.Answer{}, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
 	if err != nil {
-		return 0, fmt.Errorf("request: %w", withoutURL(err))
+		return provision.Answer{}, fmt.Errorf("request: %w", withoutURL(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "berth-webhook/1")
-	req.Header.Set(standard.HeaderWebhookID, id)
+	req.Header.Set(standard.HeaderWebhookID, m.ID)
 	req.Header.Set(standard.HeaderWebhookTimestamp, fmt.Sprint(at.Unix()))
 	req.Header.Set(standard.HeaderWebhookSignature, signature)
 	answer, err := s.client.Do(req)
 	if err != nil {
-		return 0, withoutURL(err)
+		return provision.Answer{}, withoutURL(err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // nothing depends on it
-	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
-	return answer.StatusCode, nil
+	// The status is the answer; a body that breaks off is as good as it is.
+	beginning, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
+	return provision.Answer{Status: answer.StatusCode, Body: string(beginning)}, nil
+}
+
+// sign gives the signatures of the message, one for each secret, separated by spaces.
+func sign(m provision.Message, at time.Time) (string, error) {
+	signatures := make([]string, len(m.Secrets))
+	for i, secret := range m.Secrets {
+		signer, err := standard.NewWebhook(strings.TrimPrefix(secret.Reveal(), "whsec_"))
+		if err != nil {
+			return "", errors.New("the signing secret cannot be used")
+		}
+		if signatures[i], err = signer.Sign(m.ID, at, m.Body); err != nil {
+			return "", fmt.Errorf("sign: %w", err)
+		}
+	}
+	return strings.Join(signatures, " "), nil
 }
 
 // withoutURL drops the address from the error: it may hold a token, and whoever
@@ -127,7 +140,7 @@ func (s *Sender) CheckURL(ctx context.Context, target string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	addresses, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
+	addresses, err := s.dialer.Resolver.LookupNetIP(ctx, "ip", u.Hostname())
 	if err != nil {
 		return nil //nolint:nilerr // see above; the connection is checked again
 	}

@@ -39,6 +39,12 @@ func newSender(t *testing.T, allowPrivate bool, now provision.Clock) *Sender {
 	return s
 }
 
+// send sends a message that is signed once, and gives the status.
+func send(ctx context.Context, s *Sender, target, id string, body []byte, secret provision.Secret) (int, error) {
+	answer, err := s.Send(ctx, provision.Message{URL: target, ID: id, Body: body, Secrets: []provision.Secret{secret}})
+	return answer.Status, err
+}
+
 func clock() time.Time { return vectorTime }
 
 // receive serves a handler.
@@ -66,7 +72,7 @@ func TestSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, secret := range []provision.Secret{whsec, provision.NewSecret(vectorSecret)} {
-		status, err := newSender(t, true, clock).Send(t.Context(), target+"/hook?a=b", vectorID, []byte(vectorBody), secret)
+		status, err := send(t.Context(), newSender(t, true, clock), target+"/hook?a=b", vectorID, []byte(vectorBody), secret)
 		if err != nil || status != http.StatusAccepted {
 			t.Fatalf("got %d, %v", status, err)
 		}
@@ -91,7 +97,7 @@ func TestSigned(t *testing.T) {
 	// With the time of today a receiver takes it, also at the second attempt.
 	s := newSender(t, true, provision.SystemClock)
 	for range 2 {
-		if _, err := s.Send(t.Context(), target, vectorID, []byte(vectorBody), whsec); err != nil {
+		if _, err := send(t.Context(), s, target, vectorID, []byte(vectorBody), whsec); err != nil {
 			t.Fatal(err)
 		}
 		if r := <-got; verifier.Verify(r.body, r.header) != nil || r.header.Get("webhook-id") != vectorID {
@@ -103,7 +109,7 @@ func TestSigned(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	for _, want := range []int{200, 204, 400, 404, 410, 429, 500, 503} {
 		target := receive(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(want) })
-		status, err := newSender(t, true, clock).Send(t.Context(), target, "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
 		if err != nil || status != want {
 			t.Errorf("got %d, %v, want %d", status, err, want)
 		}
@@ -115,7 +121,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := receive(t, func(http.ResponseWriter, *http.Request) { followed.Add(1) })
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		target := receive(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other, code) })
-		status, err := newSender(t, true, clock).Send(t.Context(), target, "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
 		if err != nil || status != code {
 			t.Errorf("got %d, %v, want %d", status, err, code)
 		}
@@ -137,7 +143,7 @@ func TestEndlessBody(t *testing.T) {
 		}
 	})
 	began := time.Now()
-	status, err := newSender(t, true, clock).Send(t.Context(), target, "evt_1", []byte("{}"), whsec)
+	status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
 	if err != nil || status != http.StatusOK || time.Since(began) > 5*time.Second {
 		t.Errorf("got %d, %v after %s", status, err, time.Since(began))
 	}
@@ -153,7 +159,7 @@ func TestEndlessHeader(t *testing.T) {
 			}
 		}
 	})
-	if status, err := newSender(t, true, clock).Send(t.Context(), target, "evt_1", []byte("{}"), whsec); err == nil {
+	if status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec); err == nil {
 		t.Errorf("got %d", status)
 	}
 }
@@ -191,7 +197,7 @@ func TestTimeouts(t *testing.T) {
 			_, _ = io.ReadAll(r.Body)
 			<-r.Context().Done()
 		})
-		status, err := s.Send(t.Context(), target, "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), s, target, "evt_1", []byte("{}"), whsec)
 		var n net.Error
 		if !errors.As(err, &n) || !n.Timeout() || status != 0 {
 			t.Errorf("got %d, %v", status, err)
@@ -206,7 +212,7 @@ func TestTimeouts(t *testing.T) {
 			_ = http.NewResponseController(w).Flush()
 			<-r.Context().Done()
 		})
-		if status, err := s.Send(t.Context(), target, "evt_1", []byte("{}"), whsec); err != nil || status != http.StatusOK {
+		if status, err := send(t.Context(), s, target, "evt_1", []byte("{}"), whsec); err != nil || status != http.StatusOK {
 			t.Errorf("got %d, %v: the answer was there", status, err)
 		}
 	})
@@ -217,7 +223,7 @@ func TestTimeouts(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		if _, err := newSender(t, true, clock).Send(ctx, target, "evt_1", []byte("{}"), whsec); !errors.Is(err, context.Canceled) {
+		if _, err := send(ctx, newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -232,12 +238,12 @@ func TestSayNoMore(t *testing.T) {
 	tls := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(tls.Close)
 	for _, target := range []string{refused, tls.URL, "http://127.0.0.1:1", "http://127.0.0.1:x", "http://[::1", "nonsense://x", "http://a b"} {
-		status, err := newSender(t, true, clock).Send(t.Context(), target+"/topsecret?token=topsecret", "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, clock), target+"/topsecret?token=topsecret", "evt_1", []byte("{}"), whsec)
 		if err == nil || status != 0 || strings.Contains(err.Error(), "topsecret") {
 			t.Errorf("%s: got %d, %v", target, status, err)
 		}
 	}
-	_, err := newSender(t, true, clock).Send(t.Context(), refused, "evt_1", nil, provision.NewSecret("whsec_!topsecret!"))
+	_, err := send(t.Context(), newSender(t, true, clock), refused, "evt_1", nil, provision.NewSecret("whsec_!topsecret!"))
 	if err == nil || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("a bad secret: %v", err)
 	}

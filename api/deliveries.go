@@ -1,0 +1,101 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// DeliveryPath is the part of a path that names a delivery.
+type DeliveryPath struct {
+	ID string `path:"id" doc:"the delivery's id"`
+}
+
+// WebhookDeliveryPath is the part of a path that names a webhook and its delivery.
+type WebhookDeliveryPath struct {
+	WebhookPath
+	DeliveryID string `path:"delivery_id" doc:"the delivery's id"`
+}
+
+// DeliveryListInput narrows a list of deliveries.
+type DeliveryListInput struct {
+	PageInput
+	State string `query:"state" enum:"pending,delivered,exhausted,canceled"`
+}
+
+// deliveryRoutes has every delivery, and those of a webhook below the webhook. The
+// callbacks of jobs are found by their job.
+func (s *server) deliveryRoutes(h huma.API) {
+	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors, DefaultStatus: status}
+	}
+	const again = "Send the event again, with the same webhook-id"
+	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "Deliveries to webhooks and to callback_urls, newest first", 200), s.listDeliveries)
+	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "One delivery, with its attempts", 200, 404), s.getDelivery)
+	huma.Register(h, op("redeliver", http.MethodPost, "/deliveries/{id}/redeliver", again, 202, 404, 409, 410, 503), s.redeliver)
+	huma.Register(h, op("list-webhook-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "Deliveries to one webhook, newest first", 200, 404), s.listWebhookDeliveries)
+	huma.Register(h, op("get-webhook-delivery", http.MethodGet, "/webhooks/{id}/deliveries/{delivery_id}", "One delivery, with its attempts", 200, 404),
+		func(ctx context.Context, in *WebhookDeliveryPath) (*body[deliveryView], error) {
+			return s.deliveryAnswer(s.deliveryOf(ctx, in))
+		})
+	huma.Register(h, op("redeliver-to-webhook", http.MethodPost, "/webhooks/{id}/deliveries/{delivery_id}/redeliver", again, 202, 404, 409, 410, 503),
+		func(ctx context.Context, in *WebhookDeliveryPath) (*body[deliveryView], error) {
+			if _, err := s.deliveryOf(ctx, in); err != nil {
+				return nil, s.fail(err)
+			}
+			return s.redeliver(ctx, &DeliveryPath{ID: in.DeliveryID})
+		})
+}
+
+// deliveryOf gives a delivery, if it is one of the webhook's.
+func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (provision.Delivery, error) {
+	d, err := s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.DeliveryID))
+	if err == nil && d.Webhook != in.id() {
+		err = provision.Errorf(provision.CodeNotFound, nil, "there is no delivery %s to that webhook", d.ID)
+	}
+	return d, err
+}
+
+func (s *server) listDeliveries(ctx context.Context, in *struct {
+	DeliveryListInput
+	WebhookID  string `query:"webhook_id"`
+	InstanceID string `query:"instance_id"`
+	JobID      string `query:"job_id" doc:"also finds the deliveries to the job's callback_url"`
+	EventID    string `query:"event_id"`
+},
+) (*body[pageView[deliveryView]], error) {
+	return s.deliveryPage(ctx, provision.DeliveryFilter{
+		Webhook: provision.WebhookID(in.WebhookID), Instance: provision.InstanceID(in.InstanceID), Job: provision.JobID(in.JobID), Event: provision.EventID(in.EventID),
+	}, in.DeliveryListInput)
+}
+
+func (s *server) listWebhookDeliveries(ctx context.Context, in *struct {
+	WebhookPath
+	DeliveryListInput
+},
+) (*body[pageView[deliveryView]], error) {
+	if _, err := s.Service.Webhook(ctx, tenantOf(ctx), in.id()); err != nil {
+		return nil, s.fail(err)
+	}
+	return s.deliveryPage(ctx, provision.DeliveryFilter{Webhook: in.id()}, in.DeliveryListInput)
+}
+
+func (s *server) deliveryPage(ctx context.Context, filter provision.DeliveryFilter, in DeliveryListInput) (*body[pageView[deliveryView]], error) {
+	filter.Tenant, filter.State = tenantOf(ctx), provision.DeliveryState(in.State)
+	list, next, err := s.Service.Deliveries(ctx, filter, in.page())
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[deliveryView]]{viewPage(list, next, viewDelivery)}, nil
+}
+
+func (s *server) getDelivery(ctx context.Context, in *DeliveryPath) (*body[deliveryView], error) {
+	return s.deliveryAnswer(s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.ID)))
+}
+
+func (s *server) redeliver(ctx context.Context, in *DeliveryPath) (*body[deliveryView], error) {
+	return s.deliveryAnswer(s.Service.Redeliver(ctx, tenantOf(ctx), provision.DeliveryID(in.ID)))
+}

@@ -1,0 +1,204 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// WebhookPath is the part of a path that names a webhook.
+type WebhookPath struct {
+	ID string `path:"id" doc:"the webhook's id"`
+}
+
+func (p WebhookPath) id() provision.WebhookID { return provision.WebhookID(p.ID) }
+
+func (s *server) webhookRoutes(h huma.API) {
+	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
+		return huma.Operation{
+			OperationID: id, Method: method, Path: basePath + "/webhooks" + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors,
+			DefaultStatus: status, MaxBodyBytes: maxBody,
+		}
+	}
+	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 413, 422, 503), s.createWebhook)
+	huma.Register(h, op("list-webhooks", http.MethodGet, "", "Webhooks, newest first", 200), s.listWebhooks)
+	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 200, 404), s.getWebhook)
+	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Change what the body names; enabled=false cancels its deliveries", 200, 404, 413, 422, 503), s.changeWebhook)
+	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its deliveries", 200, 404, 503), s.deleteWebhook)
+	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 422, 503), s.rotateWebhook)
+	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send it a webhook.ping; the answer is the delivery", 202, 404, 409, 503), s.pingWebhook)
+}
+
+type webhookView struct {
+	ID             provision.WebhookID `json:"id"`
+	URL            string              `json:"url"`
+	Events         []string            `json:"events" nullable:"false" doc:"types, or beginnings such as instance.*; empty: all"`
+	Description    string              `json:"description"`
+	Enabled        bool                `json:"enabled"`
+	DisabledReason string              `json:"disabled_reason,omitempty" doc:"why Berth has disabled it"`
+	Secret         string              `json:"secret,omitempty" doc:"what deliveries are signed with; shown only in the answers to create and rotate"`
+	PreviousUntil  stamp               `json:"previous_secret_until,omitempty" doc:"until then the secret before the last rotation signs, too"`
+	CreatedAt      stamp               `json:"created_at"`
+	UpdatedAt      stamp               `json:"updated_at"`
+}
+
+func viewWebhook(h provision.Webhook) webhookView {
+	v := webhookView{
+		ID: h.ID, URL: h.URL, Events: h.Events, Description: h.Description, Enabled: h.Enabled, DisabledReason: h.Reason,
+		PreviousUntil: at(h.PreviousUntil), CreatedAt: at(h.CreatedAt), UpdatedAt: at(h.UpdatedAt),
+	}
+	if v.Events == nil {
+		v.Events = []string{}
+	}
+	return v
+}
+
+// createWebhookBody and changeWebhookBody differ only in what must be there.
+type createWebhookBody struct {
+	URL         *string   `json:"url" doc:"http or https; gets a signed POST for every event"`
+	Events      *[]string `json:"events,omitempty" nullable:"false" doc:"types, or beginnings such as instance.*; missing or empty: all"`
+	Description *string   `json:"description,omitempty"`
+	Enabled     *bool     `json:"enabled,omitempty"`
+}
+
+type changeWebhookBody struct {
+	URL         *string   `json:"url,omitempty"`
+	Events      *[]string `json:"events,omitempty" nullable:"false"`
+	Description *string   `json:"description,omitempty"`
+	Enabled     *bool     `json:"enabled,omitempty"`
+}
+
+type createWebhookOutput struct {
+	Location string `header:"Location"`
+	Body     webhookView
+}
+
+func (s *server) createWebhook(ctx context.Context, in *struct{ Body createWebhookBody }) (*createWebhookOutput, error) {
+	h, secret, err := s.Service.CreateWebhook(ctx, tenantOf(ctx), provision.WebhookRequest(in.Body))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	v := viewWebhook(h)
+	v.Secret = secret.Reveal()
+	return &createWebhookOutput{Location: basePath + "/webhooks/" + string(h.ID), Body: v}, nil
+}
+
+func (s *server) listWebhooks(ctx context.Context, in *PageInput) (*body[pageView[webhookView]], error) {
+	list, next, err := s.Service.Webhooks(ctx, tenantOf(ctx), in.page())
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[webhookView]]{viewPage(list, next, viewWebhook)}, nil
+}
+
+// webhookAnswer encodes what a use case gave.
+func (s *server) webhookAnswer(h provision.Webhook, err error) (*body[webhookView], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[webhookView]{viewWebhook(h)}, nil
+}
+
+func (s *server) getWebhook(ctx context.Context, in *WebhookPath) (*body[webhookView], error) {
+	return s.webhookAnswer(s.Service.Webhook(ctx, tenantOf(ctx), in.id()))
+}
+
+func (s *server) changeWebhook(ctx context.Context, in *struct {
+	WebhookPath
+	Body changeWebhookBody
+},
+) (*body[webhookView], error) {
+	return s.webhookAnswer(s.Service.ChangeWebhook(ctx, tenantOf(ctx), in.id(), provision.WebhookRequest(in.Body)))
+}
+
+func (s *server) deleteWebhook(ctx context.Context, in *WebhookPath) (*body[webhookView], error) {
+	return s.webhookAnswer(s.Service.DeleteWebhook(ctx, tenantOf(ctx), in.id()))
+}
+
+type rotateBody struct {
+	Overlap string `json:"overlap,omitempty" doc:"how long the old secret signs, too: 0s to 168h" default:"24h" example:"24h"`
+}
+
+func (s *server) rotateWebhook(ctx context.Context, in *struct {
+	WebhookPath
+	Body *rotateBody
+},
+) (*body[webhookView], error) {
+	overlap := provision.DefaultSecretOverlap
+	if in.Body != nil && in.Body.Overlap != "" {
+		var err error
+		if overlap, err = time.ParseDuration(in.Body.Overlap); err != nil {
+			return nil, s.fail(&provision.Error{
+				Code: provision.CodeInvalid, Message: refused,
+				Fields: []provision.FieldError{{Field: "overlap", Message: `must be a duration such as "24h"`}},
+			})
+		}
+	}
+	h, secret, err := s.Service.RotateWebhook(ctx, tenantOf(ctx), in.id(), overlap)
+	answer, err := s.webhookAnswer(h, err)
+	if err == nil {
+		answer.Body.Secret = secret.Reveal()
+	}
+	return answer, err
+}
+
+func (s *server) pingWebhook(ctx context.Context, in *WebhookPath) (*body[deliveryView], error) {
+	return s.deliveryAnswer(s.Service.PingWebhook(ctx, tenantOf(ctx), in.id()))
+}
+
+type attemptView struct {
+	At       stamp  `json:"at"`
+	Millis   int64  `json:"duration_ms"`
+	Status   int    `json:"status,omitempty" doc:"HTTP status of the answer; missing: there was none"`
+	Error    string `json:"error,omitempty"`
+	Response string `json:"response,omitempty" doc:"the beginning of the answer's body"`
+}
+
+type deliveryView struct {
+	ID            provision.DeliveryID    `json:"id"`
+	WebhookID     provision.WebhookID     `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
+	EventID       provision.EventID       `json:"event_id" doc:"sent as webhook-id"`
+	EventType     string                  `json:"event_type,omitempty"`
+	InstanceID    provision.InstanceID    `json:"instance_id,omitempty"`
+	JobID         provision.JobID         `json:"job_id,omitempty"`
+	URL           string                  `json:"url"`
+	State         provision.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
+	Attempt       int                     `json:"attempt" doc:"how many were made"`
+	LastStatus    int                     `json:"last_status,omitempty"`
+	LastError     string                  `json:"last_error,omitempty"`
+	NextAttemptAt stamp                   `json:"next_attempt_at,omitempty"`
+	CreatedAt     stamp                   `json:"created_at"`
+	UpdatedAt     stamp                   `json:"updated_at"`
+	Attempts      []attemptView           `json:"attempts,omitempty" doc:"the last ten, the oldest first"`
+	Payload       any                     `json:"payload,omitempty" doc:"what is sent; not in lists"`
+}
+
+func viewDelivery(d provision.Delivery) deliveryView {
+	v := deliveryView{
+		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: d.Instance, JobID: d.Job, URL: d.URL, State: d.State,
+		Attempt: d.Attempt, LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: at(d.CreatedAt), UpdatedAt: at(d.UpdatedAt),
+		Attempts: make([]attemptView, len(d.Attempts)),
+	}
+	if d.State == provision.DeliveryPending {
+		v.NextAttemptAt = at(d.DueAt)
+	}
+	for i, a := range d.Attempts {
+		v.Attempts[i] = attemptView{At: at(a.At), Millis: a.Took.Milliseconds(), Status: a.Status, Error: a.Error, Response: a.Answer}
+	}
+	return v
+}
+
+// deliveryAnswer encodes what a use case gave, with the whole body that is sent.
+func (s *server) deliveryAnswer(d provision.Delivery, err error) (*body[deliveryView], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	v := viewDelivery(d)
+	v.Payload = json.RawMessage(d.Body)
+	return &body[deliveryView]{v}, nil
+}

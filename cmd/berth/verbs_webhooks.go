@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-project/berth/internal/client"
+)
+
+// webhooksCommands gives `berth webhooks` and the verbs below it, which have the
+// flags of all client verbs.
+func (c *cli) webhooksCommands() (group *cobra.Command, verbs []*cobra.Command) {
+	group = &cobra.Command{Use: "webhooks", Short: "Have events sent to an address, signed", Args: cobra.NoArgs}
+	verbs = []*cobra.Command{c.webhooksLsCommand(), c.webhooksAddCommand(), c.webhooksRmCommand(), c.webhooksPingCommand(), c.webhooksDeliveriesCommand()}
+	group.AddCommand(verbs...)
+	return group, verbs
+}
+
+func (c *cli) webhooksLsCommand() *cobra.Command {
+	limit := defaultLimit
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List webhooks", Args: cobra.NoArgs,
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error { return c.webhooksLs(ctx, cmd, limit) }),
+	}
+	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "at most so many")
+	return cmd
+}
+
+func (c *cli) webhooksLs(ctx context.Context, cmd *cobra.Command, limit int) error {
+	if limit < 1 {
+		return usagef(cmd, "--limit must be 1 or more")
+	}
+	cl, err := c.client(cmd)
+	if err != nil {
+		return err
+	}
+	page, err := collect(limit, func(limit int, cursor string) (client.Page[client.Webhook], error) {
+		return cl.Webhooks(ctx, limit, cursor)
+	})
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(cmd.OutOrStdout(), page)
+	}
+	if len(page.Items) == 0 {
+		p := printer{w: cmd.OutOrStdout()}
+		p.linef("No webhooks. Add one: berth webhooks add URL")
+		return p.err
+	}
+	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
+	rows := [][]string{{"WEBHOOK", "URL", "EVENTS", "STATE", "AGE"}}
+	for _, h := range page.Items {
+		state := "enabled"
+		if !h.Enabled {
+			state = strings.TrimSuffix("disabled: "+h.DisabledReason, ": ")
+		}
+		rows = append(rows, []string{h.ID, h.URL, orElse(strings.Join(h.Events, ", "), "all"), state, age(c.now(), h.CreatedAt)})
+	}
+	return printTable(cmd.OutOrStdout(), rows)
+}
+
+func (c *cli) webhooksAddCommand() *cobra.Command {
+	var in client.WebhookRequest
+	cmd := &cobra.Command{
+		Use: "add URL", Short: "Have events sent to an address", Args: cobra.ExactArgs(1),
+		Example: "  berth webhooks add https://example.com/hook --event 'instance.*' --event job.failed",
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			cl, err := c.client(cmd)
+			if err != nil {
+				return err
+			}
+			in.URL = args[0]
+			h, err := cl.AddWebhook(ctx, in)
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return printJSON(cmd.OutOrStdout(), h)
+			}
+			p := printer{w: cmd.OutOrStdout()}
+			p.linef("Added %s.", clean(h.ID))
+			p.linef("Deliveries are signed with (shown only now): %s", clean(h.Secret))
+			p.linef("Try it: berth webhooks ping %s", clean(h.ID))
+			return p.err
+		}),
+	}
+	cmd.Flags().StringArrayVar(&in.Events, "event", nil, "only events of this `type`, such as job.failed or 'instance.*'; repeatable")
+	cmd.Flags().StringVar(&in.Description, "description", "", "a note for people")
+	return cmd
+}
+
+func (c *cli) webhooksRmCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "rm ID", Aliases: []string{"delete"}, Short: "Send no more events to a webhook", Args: cobra.ExactArgs(1),
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			cl, err := c.client(cmd)
+			if err != nil {
+				return err
+			}
+			h, err := cl.RemoveWebhook(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return printJSON(cmd.OutOrStdout(), h)
+			}
+			p := printer{w: cmd.OutOrStdout()}
+			p.linef("Removed %s.", clean(h.ID))
+			return p.err
+		}),
+	}
+}
+
+func (c *cli) webhooksPingCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "ping ID", Short: "Send a webhook a test", Args: cobra.ExactArgs(1),
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			cl, err := c.client(cmd)
+			if err != nil {
+				return err
+			}
+			d, err := cl.PingWebhook(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if c.json() {
+				return printJSON(cmd.OutOrStdout(), d)
+			}
+			p := printer{w: cmd.OutOrStdout()}
+			p.linef("Sending %s. What became of it: berth webhooks deliveries %s", clean(d.EventID), clean(d.WebhookID))
+			return p.err
+		}),
+	}
+}
+
+func (c *cli) webhooksDeliveriesCommand() *cobra.Command {
+	var f client.DeliveryFilter
+	cmd := &cobra.Command{
+		Use: "deliveries [ID]", Short: "List what was sent, to one webhook or to all and to callback URLs", Args: cobra.MaximumNArgs(1),
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				f.WebhookID = args[0]
+			}
+			return c.webhooksDeliveries(ctx, cmd, f)
+		}),
+	}
+	cmd.Flags().StringVar(&f.JobID, "job", "", "only those about this job (`id`)")
+	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state: pending, delivered, exhausted, canceled")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "at most so many")
+	return cmd
+}
+
+func (c *cli) webhooksDeliveries(ctx context.Context, cmd *cobra.Command, f client.DeliveryFilter) error {
+	if f.Limit < 1 {
+		return usagef(cmd, "--limit must be 1 or more")
+	}
+	cl, err := c.client(cmd)
+	if err != nil {
+		return err
+	}
+	page, err := collect(f.Limit, func(limit int, cursor string) (client.Page[client.Delivery], error) {
+		f.Limit, f.Cursor = limit, cursor
+		return cl.Deliveries(ctx, f)
+	})
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(cmd.OutOrStdout(), page)
+	}
+	if len(page.Items) == 0 {
+		p := printer{w: cmd.OutOrStdout()}
+		p.linef("No deliveries.")
+		return p.err
+	}
+	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
+	rows := [][]string{{"DELIVERY", "EVENT", "STATE", "ATTEMPTS", "LAST ERROR", "AGE", "TO"}}
+	for _, d := range page.Items {
+		rows = append(rows, []string{d.ID, d.EventType, d.State, strconv.Itoa(d.Attempt), d.LastError, age(c.now(), d.CreatedAt), orElse(d.WebhookID, d.URL)})
+	}
+	return printTable(cmd.OutOrStdout(), rows)
+}

@@ -1,0 +1,74 @@
+package provision
+
+import (
+	"context"
+	"errors"
+)
+
+// Delivery gives one delivery of the tenant.
+func (s *Service) Delivery(ctx context.Context, tenant TenantID, id DeliveryID) (Delivery, error) {
+	if !wellFormed(id) {
+		return Delivery{}, Errorf(CodeNotFound, nil, "there is no such delivery")
+	}
+	d, err := s.cfg.Store.Delivery(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Delivery{}, err
+	}
+	if err != nil || d.Tenant != tenant {
+		return Delivery{}, Errorf(CodeNotFound, nil, "there is no delivery %s", id)
+	}
+	return d, nil
+}
+
+// Deliveries gives a page of deliveries, newest first, and the cursor of the next
+// page.
+func (s *Service) Deliveries(ctx context.Context, filter DeliveryFilter, page Page) ([]Delivery, string, error) {
+	page, want := onePageMore(page)
+	list, err := s.cfg.Store.Deliveries(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(list) <= want {
+		return list, "", nil
+	}
+	return list[:want], string(list[want-1].ID), nil
+}
+
+// Redeliver sends the same event again, with the same id: one delivery that has
+// ended gets a successor, one that waits for its next attempt begins anew at once.
+func (s *Service) Redeliver(ctx context.Context, tenant TenantID, id DeliveryID) (Delivery, error) {
+	if _, err := s.Delivery(ctx, tenant, id); err != nil {
+		return Delivery{}, err
+	}
+	var d Delivery
+	err := s.decide(ctx, func(tx Tx) error {
+		before, err := tx.Delivery(id)
+		if err != nil {
+			return err
+		}
+		now := s.cfg.Now()
+		if before.State == DeliveryPending {
+			d = before.restarted(now)
+			return tx.UpdateDelivery(d, before)
+		}
+		d = newDeliveryOf(s.cfg.NewID, Event{ID: before.Event, Tenant: tenant, Type: before.EventType, Instance: before.Instance, Job: before.Job}, now)
+		d.Webhook, d.URL, d.Body = before.Webhook, before.URL, before.Body
+		if d.Webhook != "" {
+			err = d.address(tx)
+		} else {
+			err = d.sealSecret(tx, s.cfg.Vault)
+		}
+		if errors.Is(err, ErrNotFound) {
+			return Errorf(CodeGone, err, "instance %s was deleted, and the secret that signs its callbacks with it", d.Instance)
+		}
+		if err != nil {
+			return err
+		}
+		return tx.InsertDelivery(d)
+	})
+	if err != nil {
+		return Delivery{}, err
+	}
+	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
+	return d, nil
+}

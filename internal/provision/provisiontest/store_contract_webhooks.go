@@ -1,0 +1,172 @@
+package provisiontest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func (s shelf) webhook(change ...func(*provision.Webhook)) provision.Webhook {
+	s.Helper()
+	h := provision.Webhook{
+		ID: provision.WebhookID(s.newID(provision.PrefixWebhook)), Tenant: tenant, URL: "https://bücher.example/hook?a=ü", Enabled: true, Description: "für uns ☃",
+		Events: []string{"instance.*", "job.failed"}, Secret: provision.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}}, CreatedAt: at, UpdatedAt: at,
+	}
+	for _, c := range change {
+		c(&h)
+	}
+	s.commit("InsertWebhook", func(tx provision.Tx) error { return tx.InsertWebhook(h) })
+	got, err := s.store.Webhook(s.ctx, h.ID)
+	s.same(got, h, err)
+	return h
+}
+
+func webhookRevision(s shelf) {
+	_, err := s.store.Webhook(s.ctx, "whk_none")
+	s.code(err, provision.CodeNotFound, "Webhook that never was")
+	h := s.webhook()
+	other := s.webhook(func(h *provision.Webhook) { h.Events, h.Description = nil, "" })
+	after := h
+	after.URL, after.Events, after.Description, after.Enabled, after.Reason = "https://b.example", []string{}, "", false, "gone"
+	after.Previous, after.PreviousUntil, after.Secret = h.Secret, at.Add(time.Hour), provision.Sealed{KeyID: "l", Ciphertext: []byte("new")}
+	after.UpdatedAt = at.Add(time.Second)
+	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }) }), provision.CodeConflict)
+	after.Rev++
+	got, err := s.store.Webhook(s.ctx, h.ID)
+	s.same(got, after, err)
+	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) }) }), provision.CodeConflict)
+	_, err = s.store.Webhook(s.ctx, h.ID)
+	s.code(err, provision.CodeNotFound, "Webhook after its end")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }), provision.CodeConflict, "UpdateWebhook after its end")
+	got, err = s.store.Webhook(s.ctx, other.ID)
+	s.same(got, other, err)
+}
+
+func webhookLists(s shelf) {
+	first, second := s.webhook(), s.webhook(func(h *provision.Webhook) { h.Enabled = false })
+	third := s.webhook()
+	s.webhook(func(h *provision.Webhook) { h.Tenant = "other" })
+	id := func(h provision.Webhook) provision.WebhookID { return h.ID }
+	for _, page := range []struct {
+		page provision.Page
+		want []provision.WebhookID
+	}{
+		{provision.Page{Limit: 10}, []provision.WebhookID{third.ID, second.ID, first.ID}}, {provision.Page{Limit: 1}, []provision.WebhookID{third.ID}},
+		{provision.Page{Limit: 10, Before: string(second.ID)}, []provision.WebhookID{first.ID}},
+	} {
+		list, err := s.store.Webhooks(s.ctx, tenant, page.page)
+		s.ok(err, "Webhooks")
+		if got := ids(list, id); !slices.Equal(got, page.want) {
+			s.Errorf("%+v: got %v, want %v", page.page, got, page.want)
+		}
+	}
+	s.commit("Listeners", func(tx provision.Tx) error {
+		list, err := tx.Listeners(tenant)
+		s.ok(err, "Listeners")
+		if got := ids(list, id); !slices.Equal(got, []provision.WebhookID{first.ID, third.ID}) {
+			s.Errorf("listeners are %v", got)
+		}
+		return nil
+	})
+}
+
+func deliveryID(d provision.Delivery) provision.DeliveryID { return d.ID }
+
+func deliveryFilters(s shelf) {
+	plain := s.delivery()
+	hooked := s.delivery(func(d *provision.Delivery) {
+		d.Webhook, d.Job, d.Instance, d.Event, d.EventType = "whk_1", "", "", "evt_2", "webhook.disabled"
+		d.Attempts = []provision.Attempt{{At: at, Took: 1500 * time.Millisecond, Status: 500, Error: "ü", Answer: "<p>\x00"}}
+	})
+	ended := s.delivery(func(d *provision.Delivery) {
+		d.Webhook, d.Job, d.State, d.WakeAt = "whk_1", "job_2", provision.DeliveryDelivered, time.Time{}
+	})
+	s.delivery(func(d *provision.Delivery) { d.Tenant = "other" })
+	for _, test := range []struct {
+		filter provision.DeliveryFilter
+		want   []provision.DeliveryID
+	}{
+		{provision.DeliveryFilter{}, []provision.DeliveryID{ended.ID, hooked.ID, plain.ID}},
+		{provision.DeliveryFilter{Webhook: "whk_1"}, []provision.DeliveryID{ended.ID, hooked.ID}},
+		{provision.DeliveryFilter{Webhook: "whk_ü"}, []provision.DeliveryID{}},
+		{provision.DeliveryFilter{Job: "job_1"}, []provision.DeliveryID{plain.ID}},
+		{provision.DeliveryFilter{Event: "evt_2"}, []provision.DeliveryID{hooked.ID}},
+		{provision.DeliveryFilter{Instance: "ins_1"}, []provision.DeliveryID{ended.ID, plain.ID}},
+		{provision.DeliveryFilter{State: provision.DeliveryDelivered}, []provision.DeliveryID{ended.ID}},
+	} {
+		test.filter.Tenant = tenant
+		list, err := s.store.Deliveries(s.ctx, test.filter, provision.Page{Limit: 10})
+		s.ok(err, "Deliveries")
+		if got := ids(list, deliveryID); !slices.Equal(got, test.want) {
+			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
+		}
+	}
+	list, err := s.store.Deliveries(s.ctx, provision.DeliveryFilter{Tenant: tenant}, provision.Page{Limit: 1, Before: string(hooked.ID)})
+	if err != nil || !slices.Equal(ids(list, deliveryID), []provision.DeliveryID{plain.ID}) {
+		s.Errorf("the page after: %v, %v", list, err)
+	}
+}
+
+func nextDelivery(s shelf) {
+	next := func(receiver string) (provision.DeliveryID, error) {
+		d, err := s.store.NextDelivery(s.ctx, receiver, at)
+		return d.ID, err
+	}
+	due := func(after time.Duration, change func(*provision.Delivery)) provision.Delivery {
+		return s.delivery(func(d *provision.Delivery) {
+			d.DueAt, d.Webhook = at.Add(after), "whk_1"
+			change(d)
+		})
+	}
+	nothing := func(*provision.Delivery) {}
+	due(time.Millisecond, nothing)
+	due(-time.Hour, func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryExhausted, time.Time{} })
+	due(-time.Hour, func(d *provision.Delivery) { d.Webhook = "whk_2" })
+	_, err := next("whk_1")
+	s.code(err, provision.CodeNotFound, "NextDelivery before one is due")
+	due(-time.Minute, nothing) // a later one that is due since the same moment
+	callback := due(-time.Minute, func(d *provision.Delivery) { d.Webhook, d.URL = "", "https://EXAMPLE.com:8443/hook" })
+	oldest := due(-2*time.Minute, nothing)
+	for receiver, want := range map[string]provision.DeliveryID{"whk_1": oldest.ID, "example.com:8443": callback.ID} {
+		if got, err := next(receiver); err != nil || got != want {
+			s.Errorf("%s: got %s, %v, want %s", receiver, got, err, want)
+		}
+	}
+	// Its receiver moves with its address.
+	moved := callback
+	moved.URL, moved.Attempt = "https://b.example/", moved.Attempt+1
+	s.commit("UpdateDelivery", func(tx provision.Tx) error { return tx.UpdateDelivery(moved, callback) })
+	if got, err := next("b.example"); err != nil || got != callback.ID {
+		s.Errorf("moved: %s, %v", got, err)
+	}
+}
+
+func endDeliveries(s shelf) {
+	hooked := func(change ...func(*provision.Delivery)) provision.Delivery {
+		return s.delivery(append(change, func(d *provision.Delivery) { d.Webhook = "whk_1" })...)
+	}
+	pending := []provision.Delivery{hooked(), hooked(), hooked()}
+	done := hooked(func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryDelivered, time.Time{} })
+	others := []provision.Delivery{done, s.delivery(), s.delivery(func(d *provision.Delivery) { d.Webhook = "whk_2" })}
+	later := at.Add(time.Minute)
+	for range 2 { // the second time there is nothing to end
+		s.commit("EndDeliveries", func(tx provision.Tx) error { return tx.EndDeliveries("whk_1", "because", later) })
+	}
+	for _, d := range pending {
+		want := d
+		want.State, want.WakeAt, want.LastError, want.UpdatedAt = provision.DeliveryCanceled, time.Time{}, "because", later
+		got, err := s.store.Delivery(s.ctx, d.ID)
+		s.same(got, want, err)
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(d, d) }), provision.CodeConflict, "the outcome of an attempt that was under way")
+	}
+	for _, d := range others {
+		got, err := s.store.Delivery(s.ctx, d.ID)
+		s.same(got, d, err)
+	}
+	due, err := s.store.DueDeliveries(s.ctx, later, 10)
+	if err != nil || len(due) != 2 {
+		s.Errorf("%d are due: %v", len(due), fmt.Sprint(err))
+	}
+}

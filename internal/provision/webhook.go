@@ -1,0 +1,127 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Webhook is an address that wants to be told of a tenant's events.
+type Webhook struct {
+	ID          WebhookID
+	Tenant      TenantID
+	URL         string
+	Events      []string // types, or beginnings of types such as "instance.*"; empty: all
+	Description string
+	Enabled     bool
+	Reason      string // why it is disabled, where Berth did so
+	Secret      Sealed // signs its deliveries ("whsec_…")
+	// Previous is the secret before the last rotation. Until PreviousUntil deliveries
+	// carry its signature, too, so that the receiver may change over when it likes.
+	Previous      Sealed
+	PreviousUntil time.Time
+	Rev           int64 // counts the writes
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+// WebhookReader reads webhooks and their deliveries.
+type WebhookReader interface {
+	Webhook(context.Context, WebhookID) (Webhook, error)
+	Webhooks(context.Context, TenantID, Page) ([]Webhook, error)
+	Deliveries(context.Context, DeliveryFilter, Page) ([]Delivery, error)
+	// NextDelivery gives the pending delivery of the receiver that has been due for
+	// the longest time; CodeNotFound when none is.
+	NextDelivery(ctx context.Context, receiver string, now time.Time) (Delivery, error)
+}
+
+// WebhookTx writes webhooks within a transaction. Their row is locked before those
+// of their deliveries.
+type WebhookTx interface {
+	Webhook(WebhookID) (Webhook, error)
+	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
+	Listeners(TenantID) ([]Webhook, error)
+	InsertWebhook(Webhook) error
+	// UpdateWebhook fails with CodeConflict unless the row is as it was read (Rev).
+	UpdateWebhook(Webhook) error
+	// DeleteWebhook fails with CodeConflict where the row is gone already.
+	DeleteWebhook(WebhookID) error
+	// EndDeliveries cancels all deliveries to the webhook that have not ended.
+	EndDeliveries(id WebhookID, reason string, now time.Time) error
+}
+
+// DeliveryFilter narrows a list of deliveries; empty fields do not.
+type DeliveryFilter struct {
+	Tenant   TenantID
+	Webhook  WebhookID
+	Instance InstanceID
+	Job      JobID
+	Event    EventID
+	State    DeliveryState
+}
+
+const allEvents = "*"
+
+// wants reports whether the webhook listens to events of this type.
+func (h Webhook) wants(kind string) bool {
+	return len(h.Events) == 0 || slices.ContainsFunc(h.Events, func(pattern string) bool {
+		beginning, open := strings.CutSuffix(pattern, allEvents)
+		return pattern == kind || open && strings.HasPrefix(kind, beginning)
+	})
+}
+
+// Limits of a webhook, and of how many a tenant has: every event is written once
+// for each of them.
+const (
+	maxWebhooks    = 50
+	maxPatterns    = 32
+	maxPattern     = 64
+	maxDescription = 200
+)
+
+// A pattern is not compared with the types that there are: a receiver may be ready
+// for one that comes with the next release.
+var eventPattern = regexp.MustCompile(`^([a-z_]+\.)*([a-z_]+|\*)$`)
+
+func checkEvents(patterns []string) []FieldError {
+	var wrong []FieldError
+	if len(patterns) > maxPatterns {
+		wrong = append(wrong, FieldError{"events", fmt.Sprintf("must be at most %d", maxPatterns)})
+	}
+	for i, p := range patterns {
+		if len(p) > maxPattern || !eventPattern.MatchString(p) {
+			wrong = append(wrong, FieldError{fmt.Sprintf("events[%d]", i), `must be a type such as "job.failed", or a beginning such as "instance.*"`})
+		}
+	}
+	return wrong
+}
+
+func checkDescription(text string) []FieldError {
+	if len(text) > maxDescription {
+		return []FieldError{{"description", fmt.Sprintf("must be at most %d characters", maxDescription)}}
+	}
+	return nil
+}
+
+func webhookContext(id WebhookID) string { return "webhook/" + string(id) }
+
+// secrets opens what deliveries to the webhook are signed with now, the active one
+// first.
+func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
+	sealed := []Sealed{h.Secret}
+	if h.PreviousUntil.After(now) {
+		sealed = append(sealed, h.Previous)
+	}
+	out := make([]Secret, len(sealed))
+	for i, s := range sealed {
+		plain, err := v.Open(s, webhookContext(h.ID))
+		if err != nil {
+			return nil, err
+		}
+		out[i] = NewSecret(string(plain))
+	}
+	return out, nil
+}

@@ -1,0 +1,234 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// WebhookRequest asks for a webhook, or for changes of one: nil fields stay as they
+// are, and have defaults in a new one.
+type WebhookRequest struct {
+	URL         *string
+	Events      *[]string
+	Description *string
+	Enabled     *bool
+}
+
+func (s *Service) checkWebhook(ctx context.Context, r WebhookRequest) error {
+	var wrong []FieldError
+	if r.URL != nil {
+		if err := s.cfg.Sender.CheckURL(ctx, *r.URL); err != nil {
+			wrong = append(wrong, FieldError{"url", err.Error()})
+		}
+	}
+	if r.Events != nil {
+		wrong = append(wrong, checkEvents(*r.Events)...)
+	}
+	if r.Description != nil {
+		wrong = append(wrong, checkDescription(*r.Description)...)
+	}
+	if len(wrong) > 0 {
+		return invalid(wrong)
+	}
+	return nil
+}
+
+func (r WebhookRequest) apply(h *Webhook) {
+	if r.URL != nil {
+		h.URL = *r.URL
+	}
+	if r.Events != nil {
+		h.Events = *r.Events
+	}
+	if r.Description != nil {
+		h.Description = *r.Description
+	}
+	if r.Enabled != nil && *r.Enabled != h.Enabled {
+		h.Enabled, h.Reason = *r.Enabled, ""
+	}
+}
+
+// CreateWebhook registers an address. The secret is shown in this answer only.
+func (s *Service) CreateWebhook(ctx context.Context, tenant TenantID, r WebhookRequest) (Webhook, Secret, error) {
+	if r.URL == nil {
+		return Webhook{}, Secret{}, invalid([]FieldError{{"url", "is required: where the events are to be sent"}})
+	}
+	if err := s.checkWebhook(ctx, r); err != nil {
+		return Webhook{}, Secret{}, err
+	}
+	there, err := s.cfg.Store.Webhooks(ctx, tenant, Page{Limit: maxWebhooks})
+	if err != nil {
+		return Webhook{}, Secret{}, err
+	}
+	if len(there) == maxWebhooks {
+		return Webhook{}, Secret{}, invalid([]FieldError{{"url", fmt.Sprintf("there are %d webhooks already, which is the limit; delete one", maxWebhooks)}})
+	}
+	now := s.cfg.Now()
+	h := Webhook{ID: WebhookID(s.cfg.NewID(PrefixWebhook)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
+	r.apply(&h)
+	secret, err := s.newWebhookSecret(&h)
+	if err != nil {
+		return Webhook{}, Secret{}, err
+	}
+	return h, secret, s.cfg.Store.Tx(ctx, func(tx Tx) error { return tx.InsertWebhook(h) })
+}
+
+func (s *Service) newWebhookSecret(h *Webhook) (Secret, error) {
+	secret := s.cfg.Secrets.SigningSecret()
+	var err error
+	if h.Secret, err = s.cfg.Vault.Seal([]byte(secret.Reveal()), webhookContext(h.ID)); err != nil {
+		return Secret{}, fmt.Errorf("seal webhook secret: %w", err)
+	}
+	return secret, nil
+}
+
+// Webhook gives one webhook of the tenant.
+func (s *Service) Webhook(ctx context.Context, tenant TenantID, id WebhookID) (Webhook, error) {
+	if !wellFormed(id) {
+		return Webhook{}, Errorf(CodeNotFound, nil, "there is no such webhook")
+	}
+	h, err := s.cfg.Store.Webhook(ctx, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return Webhook{}, err
+	}
+	if err != nil || h.Tenant != tenant {
+		return Webhook{}, Errorf(CodeNotFound, nil, "there is no webhook %s", id)
+	}
+	return h, nil
+}
+
+// Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
+func (s *Service) Webhooks(ctx context.Context, tenant TenantID, page Page) ([]Webhook, string, error) {
+	page, want := onePageMore(page)
+	list, err := s.cfg.Store.Webhooks(ctx, tenant, page)
+	if err != nil {
+		return nil, "", err
+	}
+	if len(list) <= want {
+		return list, "", nil
+	}
+	return list[:want], string(list[want-1].ID), nil
+}
+
+// ChangeWebhook changes what the request names. Its deliveries that have not ended go
+// to the address that it has when they are sent; disabling it cancels them.
+func (s *Service) ChangeWebhook(ctx context.Context, tenant TenantID, id WebhookID, r WebhookRequest) (Webhook, error) {
+	if err := s.checkWebhook(ctx, r); err != nil {
+		return Webhook{}, err
+	}
+	return s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
+		r.apply(h)
+		return nil
+	})
+}
+
+// updateWebhook changes one webhook of the tenant in a transaction.
+func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id WebhookID, change func(*Webhook) error) (Webhook, error) {
+	if _, err := s.Webhook(ctx, tenant, id); err != nil {
+		return Webhook{}, err
+	}
+	var h Webhook
+	err := s.decide(ctx, func(tx Tx) error {
+		var err error
+		if h, err = tx.Webhook(id); err != nil {
+			return err
+		}
+		h.UpdatedAt = s.cfg.Now()
+		if err := change(&h); err != nil {
+			return err
+		}
+		if err := tx.UpdateWebhook(h); err != nil || h.Enabled {
+			return err
+		}
+		return tx.EndDeliveries(h.ID, "the webhook was disabled", h.UpdatedAt)
+	})
+	return h, err
+}
+
+// DeleteWebhook ends the webhook and cancels its deliveries, which stay visible for
+// a while.
+func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Webhook, error) {
+	h, err := s.Webhook(ctx, tenant, id)
+	if err != nil {
+		return Webhook{}, err
+	}
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := tx.DeleteWebhook(id); err != nil {
+			return err
+		}
+		return tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now())
+	})
+	if errors.Is(err, ErrConflict) {
+		return Webhook{}, Errorf(CodeNotFound, err, "there is no webhook %s", id)
+	}
+	return h, err
+}
+
+// The time for which a secret that was rotated signs as well.
+const (
+	DefaultSecretOverlap = 24 * time.Hour
+	maxSecretOverlap     = 7 * 24 * time.Hour
+)
+
+// RotateWebhook gives the webhook a new secret, shown in this answer only. For the
+// time given, the old one signs as well.
+func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
+	if overlap < 0 || overlap > maxSecretOverlap {
+		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
+	}
+	var secret Secret
+	h, err := s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
+		h.Previous, h.PreviousUntil = h.Secret, h.UpdatedAt.Add(overlap)
+		if overlap == 0 {
+			h.Previous, h.PreviousUntil = Sealed{}, time.Time{}
+		}
+		var err error
+		secret, err = s.newWebhookSecret(h)
+		return err
+	})
+	return h, secret, err
+}
+
+// PingWebhook sends the webhook an event that says nothing, whatever it listens to.
+func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Delivery, error) {
+	if _, err := s.Webhook(ctx, tenant, id); err != nil {
+		return Delivery{}, err
+	}
+	now := s.cfg.Now()
+	event := Event{ID: EventID(s.cfg.NewID(PrefixEvent)), Tenant: tenant, Type: EventWebhookPing, Message: "a test of webhook " + string(id), At: now}
+	body, err := json.Marshal(newCallback(event, nil, nil))
+	if err != nil {
+		return Delivery{}, fmt.Errorf("encode event: %w", err)
+	}
+	d := newDeliveryOf(s.cfg.NewID, event, now)
+	d.Webhook, d.Body = id, body
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := d.address(tx); err != nil {
+			return err
+		}
+		return tx.InsertDelivery(d)
+	})
+	if err != nil {
+		return Delivery{}, err
+	}
+	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
+	return d, nil
+}
+
+// address gives a new delivery the address of its webhook, which must be listening.
+func (d *Delivery) address(tx Tx) error {
+	h, err := tx.Webhook(d.Webhook)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Errorf(CodeGone, err, "webhook %s was deleted", d.Webhook)
+	case err != nil:
+		return err
+	case !h.Enabled:
+		return Errorf(CodeNotReady, nil, "webhook %s is disabled; enable it first", d.Webhook)
+	}
+	d.URL = h.URL
+	return nil
+}

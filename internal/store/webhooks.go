@@ -1,0 +1,152 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+type webhookRow struct {
+	ID                 string `gorm:"primaryKey"`
+	TenantID           string
+	URL                string
+	Events             string
+	Description        string
+	Enabled            bool
+	Reason             string
+	KeyID              string
+	Ciphertext         []byte
+	PreviousKeyID      string
+	PreviousCiphertext []byte
+	PreviousUntil      int64
+	Rev                int64
+	CreatedAt          int64 `gorm:"autoCreateTime:false"`
+	UpdatedAt          int64 `gorm:"autoUpdateTime:false"`
+}
+
+func (webhookRow) TableName() string { return "webhooks" }
+
+func toWebhookRow(h provision.Webhook) (webhookRow, error) {
+	events, err := toJSON(h.Events)
+	if err != nil {
+		return webhookRow{}, err
+	}
+	row := webhookRow{
+		ID: string(h.ID), TenantID: string(h.Tenant), URL: h.URL, Events: events, Description: h.Description, Enabled: h.Enabled, Reason: h.Reason,
+		KeyID: h.Secret.KeyID, Ciphertext: h.Secret.Ciphertext, PreviousKeyID: h.Previous.KeyID, PreviousCiphertext: h.Previous.Ciphertext,
+		PreviousUntil: millis(h.PreviousUntil), Rev: h.Rev, CreatedAt: millis(h.CreatedAt), UpdatedAt: millis(h.UpdatedAt),
+	}
+	if row.PreviousCiphertext == nil {
+		row.PreviousCiphertext = []byte{}
+	}
+	return row, nil
+}
+
+func (r webhookRow) entity() (provision.Webhook, error) {
+	h := provision.Webhook{
+		ID: provision.WebhookID(r.ID), Tenant: provision.TenantID(r.TenantID), URL: r.URL, Description: r.Description, Enabled: r.Enabled, Reason: r.Reason,
+		Secret:        provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext},
+		PreviousUntil: moment(r.PreviousUntil), Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
+	}
+	if len(r.PreviousCiphertext) > 0 {
+		h.Previous = provision.Sealed{KeyID: r.PreviousKeyID, Ciphertext: r.PreviousCiphertext}
+	}
+	return h, fromJSON(r.Events, &h.Events)
+}
+
+// Webhook implements provision.Reader.
+func (r reader) Webhook(ctx context.Context, id provision.WebhookID) (provision.Webhook, error) {
+	row, err := one[webhookRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
+	if err != nil {
+		return provision.Webhook{}, err
+	}
+	return row.entity()
+}
+
+// Webhooks implements provision.Reader.
+func (r reader) Webhooks(ctx context.Context, tenant provision.TenantID, page provision.Page) ([]provision.Webhook, error) {
+	return webhooks(keyset(r.db.WithContext(ctx).Where("tenant_id = ?", key(tenant)), page))
+}
+
+func webhooks(q *gorm.DB) ([]provision.Webhook, error) {
+	var rows []webhookRow
+	if err := q.Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, webhookRow.entity)
+}
+
+func delivery(q *gorm.DB) (provision.Delivery, error) {
+	row, err := one[deliveryRow](q)
+	if err != nil {
+		return provision.Delivery{}, err
+	}
+	return row.entity()
+}
+
+// Deliveries implements provision.Reader.
+func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page provision.Page) ([]provision.Delivery, error) {
+	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
+	for column, id := range map[string]string{
+		"webhook_id": string(f.Webhook), "job_id": string(f.Job), "instance_id": string(f.Instance), "event_id": string(f.Event),
+	} {
+		if id != "" {
+			q = q.Where(column+" = ? AND "+column+" <> ''", key(id)) // unlike the others, these may be empty
+		}
+	}
+	if f.State != "" {
+		q = q.Where("state = ?", string(f.State))
+	}
+	var rows []deliveryRow
+	if err := keyset(q, page).Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, deliveryRow.entity)
+}
+
+// NextDelivery implements provision.Reader.
+func (r reader) NextDelivery(ctx context.Context, receiver string, now time.Time) (provision.Delivery, error) {
+	return delivery(r.db.WithContext(ctx).
+		Where("receiver = ? AND state = ? AND due_at <= ?", receiver, string(provision.DeliveryPending), millis(now)).Order("due_at, id"))
+}
+
+func (t *tx) Webhook(id provision.WebhookID) (provision.Webhook, error) {
+	return t.reader.Webhook(t.ctx, id)
+}
+
+func (t *tx) Listeners(tenant provision.TenantID) ([]provision.Webhook, error) {
+	return webhooks(t.db.Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
+}
+
+func (t *tx) InsertWebhook(h provision.Webhook) error {
+	row, err := toWebhookRow(h)
+	if err != nil {
+		return err
+	}
+	return t.db.Create(&row).Error
+}
+
+func (t *tx) UpdateWebhook(h provision.Webhook) error {
+	row, err := toWebhookRow(h)
+	if err != nil {
+		return err
+	}
+	return changed(t.db.Model(&webhookRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(map[string]any{
+		"url": row.URL, "events": row.Events, "description": row.Description, "enabled": row.Enabled, "reason": row.Reason,
+		"key_id": row.KeyID, "ciphertext": row.Ciphertext, "previous_key_id": row.PreviousKeyID, "previous_ciphertext": row.PreviousCiphertext,
+		"previous_until": row.PreviousUntil, "rev": oneMore, "updated_at": row.UpdatedAt,
+	}), provision.ErrConflict)
+}
+
+func (t *tx) DeleteWebhook(id provision.WebhookID) error {
+	return changed(t.db.Where("id = ?", string(id)).Delete(&webhookRow{}), provision.ErrConflict)
+}
+
+func (t *tx) EndDeliveries(id provision.WebhookID, reason string, now time.Time) error {
+	return t.db.Model(&deliveryRow{}).Where("webhook_id = ? AND state = ?", string(id), string(provision.DeliveryPending)).Updates(map[string]any{
+		"state": string(provision.DeliveryCanceled), "wake_at": nil, "last_error": reason, "rev": oneMore, "updated_at": millis(now),
+	}).Error
+}
