@@ -5,10 +5,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os/exec"
 	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // fault is one thing that can go wrong. It comes back when the fault is over.
@@ -30,6 +34,9 @@ func faults() []fault {
 		{"ports taken by another process", true, takePorts},
 		{"Docker calls fail", true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
 		{"Docker calls hang", false, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
+		{"container killed by hand", true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
+		{"container removed by hand", true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
+		{"container and volume removed by hand", true, loseData},
 		{"Docker answers are lost", true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
 	}
 }
@@ -108,6 +115,72 @@ func takePorts(w *world, r *rand.Rand) {
 	for _, l := range taken {
 		_ = l.Close()
 	}
+}
+
+// victim gives a running instance that nobody is deleting, a fresh one if need be.
+func victim(w *world, r *rand.Rand) client.Instance {
+	w.Helper()
+	w.settle()
+	var found []client.Instance
+	for _, o := range w.known() {
+		inst, err := w.client.Instance(w.Context(), o.instance.ID)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if inst.State == client.InstanceRunning {
+			found = append(found, inst)
+		}
+	}
+	if len(found) > 0 {
+		return found[r.IntN(len(found))]
+	}
+	o := w.create("redis")
+	w.settle()
+	return o.instance
+}
+
+// damage does something to an instance's container and waits until Berth has dealt
+// with it.
+func damage(w *world, r *rand.Rand, want string, args ...string) {
+	w.Helper()
+	inst := victim(w, r)
+	w.dockerCLI(append(args, "berth-"+inst.ID)...)
+	w.dealtWith(inst, want)
+}
+
+func loseData(w *world, r *rand.Rand) {
+	w.Helper()
+	inst := victim(w, r)
+	// In one go, before anybody mends the first half.
+	w.dockerCLI("rm", "-f", "-v", "berth-"+inst.ID)
+	_ = exec.CommandContext(w.Context(), "docker", "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
+	testenv.Eventually(w.T, inst.ID+" was dealt with", time.Minute, func(ctx context.Context) error {
+		seen, err := w.client.Instance(ctx, inst.ID)
+		if err == nil && seen.State == client.InstanceRunning {
+			err = w.works(ctx, seen) // the volume was in use again: mended on its data
+		} else if err == nil && seen.State != "failed" && seen.State != "deleted" {
+			err = fmt.Errorf("it is %s: %s", seen.State, seen.Reason)
+		}
+		return err
+	})
+}
+
+// dealtWith waits until the instance is in the state, and works if it runs.
+func (w *world) dealtWith(inst client.Instance, want string) {
+	w.Helper()
+	testenv.Eventually(w.T, inst.ID+" was dealt with", time.Minute, func(ctx context.Context) error {
+		seen, err := w.client.Instance(ctx, inst.ID)
+		if err != nil {
+			return err
+		}
+		if seen.State == "deleted" {
+			return nil // the load wanted that meanwhile, and a delete wins
+		}
+		if seen.State != want {
+			return fmt.Errorf("it is %s: %s", seen.State, seen.Reason)
+		}
+		return w.works(ctx, seen)
+	})
 }
 
 func breakDocker(w *world, m mode, r *rand.Rand) {

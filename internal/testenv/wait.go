@@ -22,14 +22,18 @@ func Eventually(t testing.TB, what string, limit time.Duration, ask func(context
 func Poll(ctx context.Context, ask func(context.Context) error) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
+	var last error
 	for {
 		err := ask(ctx)
 		if err == nil {
 			return nil
 		}
+		if ctx.Err() == nil || last == nil {
+			last = err // what an ask says that was cut off says nothing
+		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(ctx.Err(), err)
+			return errors.Join(ctx.Err(), last)
 		case <-ticker.C:
 		}
 	}
