@@ -61,13 +61,13 @@ func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 		return err
 	}
 	receiver := d.Receiver()
-	wait, ok := c.receivers.enter(receiver, begun)
+	p, wait, ok := c.receivers.enter(receiver, begun)
 	if !ok {
 		return c.putBack(ctx, d, begun.Add(wait))
 	}
-	defer c.receivers.leave(receiver)
+	defer c.receivers.leave(p)
 	for {
-		delivered, err := c.attempt(ctx, d.ID, receiver)
+		delivered, err := c.attempt(ctx, d.ID, p)
 		if err != nil || !delivered || ctx.Err() != nil || c.cfg.Now().Sub(begun) >= goOnFor {
 			return err
 		}
@@ -95,7 +95,7 @@ func (c *Courier) putBack(ctx context.Context, d Delivery, until time.Time) erro
 }
 
 // attempt makes one attempt, and reports whether the delivery has arrived.
-func (c *Courier) attempt(ctx context.Context, id DeliveryID, receiver string) (delivered bool, err error) {
+func (c *Courier) attempt(ctx context.Context, id DeliveryID, at place) (delivered bool, err error) {
 	p, err := c.take(ctx, id)
 	if errors.Is(err, errNotClaimable) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
 		return true, nil // somebody else has it, or it has ended: the next one, then
@@ -111,7 +111,7 @@ func (c *Courier) attempt(ctx context.Context, id DeliveryID, receiver string) (
 	after := c.outcome(p, answer, err, begun)
 	delivered = after.State == DeliveryDelivered
 	now := c.cfg.Now()
-	c.receivers.sent(receiver, delivered, now, now.Sub(begun))
+	c.receivers.sent(at, delivered, now, now.Sub(begun))
 	c.cfg.Log.InfoContext(ctx, "webhook sent", "delivery", id, "event", after.EventType, "webhook", after.Webhook, "job", after.Job,
 		"attempt", after.Attempt, "status", answer.Status, "state", after.State, "error", after.LastError)
 	return delivered, c.settle(ctx, p, after, answer.Status == http.StatusGone)

@@ -9,6 +9,10 @@ const (
 	// maxInFlight is how many deliveries go to one receiver at once, from one process.
 	// One that fails gets them one by one.
 	maxInFlight = 2
+	// maxFailing is how many places all those together have that failed the last time:
+	// half of the worker's pool, so that any number of dead receivers leaves the rest to
+	// the living.
+	maxFailing = 16
 	// shortestWait and longestWait bound how long a delivery that finds its receiver
 	// busy is put back.
 	shortestWait = time.Second
@@ -20,8 +24,15 @@ const (
 // receivers lets each receiver have a few deliveries at a time, so that one who is
 // slow or dead never takes the places of the others. Its zero value is ready.
 type receivers struct {
-	mu sync.Mutex
-	by map[string]*receiver
+	mu      sync.Mutex
+	by      map[string]*receiver
+	failing int // places held by those that failed before they took it
+}
+
+// place is the right to send to one receiver.
+type place struct {
+	receiver string
+	failing  bool // it counts among those
 }
 
 type receiver struct {
@@ -42,7 +53,7 @@ func (r *receiver) limit() int {
 // enter takes a place. Where there is none, it says how long to stay away: the more
 // are waiting and the slower the receiver is, the longer, so that a long line costs
 // few looks.
-func (r *receivers) enter(name string, now time.Time) (wait time.Duration, ok bool) {
+func (r *receivers) enter(name string, now time.Time) (p place, wait time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.by == nil {
@@ -54,10 +65,13 @@ func (r *receivers) enter(name string, now time.Time) (wait time.Duration, ok bo
 		one = &receiver{}
 		r.by[name] = one
 	}
-	if one.inFlight < one.limit() {
+	if one.inFlight < one.limit() && (!one.failing || r.failing < maxFailing) {
+		if one.failing {
+			r.failing++
+		}
 		one.inFlight++
 		one.began = now
-		return 0, true
+		return place{name, one.failing}, 0, true
 	}
 	if one.line.Before(now) {
 		one.line = now
@@ -67,14 +81,14 @@ func (r *receivers) enter(name string, now time.Time) (wait time.Duration, ok bo
 	if latest := now.Add(longestWait); one.line.After(latest) {
 		one.line = latest
 	}
-	return max(shortestWait, one.line.Sub(now)), false
+	return place{}, max(shortestWait, one.line.Sub(now)), false
 }
 
 // sent notes how an attempt went.
-func (r *receivers) sent(name string, ok bool, now time.Time, took time.Duration) {
+func (r *receivers) sent(p place, ok bool, now time.Time, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	one := r.by[name]
+	one := r.by[p.receiver]
 	one.began = now // for the next one
 	one.failing = !ok
 	one.took = (one.took + took) / 2
@@ -84,12 +98,15 @@ func (r *receivers) sent(name string, ok bool, now time.Time, took time.Duration
 }
 
 // leave gives the place back.
-func (r *receivers) leave(name string) {
+func (r *receivers) leave(p place) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	one := r.by[name]
+	if p.failing {
+		r.failing--
+	}
+	one := r.by[p.receiver]
 	if one.inFlight--; one.inFlight == 0 && !one.failing {
-		delete(r.by, name)
+		delete(r.by, p.receiver)
 	}
 }
 

@@ -102,7 +102,7 @@ func inTraffic(t *testing.T, run func(*world, *traffic)) {
 // for them, do not hold up one that is well.
 func TestDeadReceiversDelayNobody(t *testing.T) {
 	inTraffic(t, func(w *world, tr *traffic) {
-		const dead, each = 12, 40
+		const dead, each = 12, 15
 		for i := range dead {
 			url := fmt.Sprintf("https://dead-%d.example/hook", i)
 			tr.took[url], tr.dead[url] = 15*time.Second, true
@@ -138,6 +138,31 @@ func TestDeadReceiversDelayNobody(t *testing.T) {
 			}
 			if attempts != tr.tried[url] {
 				w.Errorf("%s: %d attempts counted, %d made", url, attempts, tr.tried[url])
+			}
+		}
+	})
+}
+
+// Dead receivers that are known as such leave half of the pool to the others, even
+// if there are more of them than it has places.
+func TestManyDeadReceivers(t *testing.T) {
+	inTraffic(t, func(w *world, tr *traffic) {
+		const dead, good = 45, "https://good.example/hook"
+		for i := range dead {
+			url := fmt.Sprintf("https://dead-%d.example/hook", i)
+			tr.took[url], tr.dead[url] = 15*time.Second, true
+			h, _ := w.hook(url)
+			for range 4 {
+				w.ping(h.ID)
+			}
+		}
+		w.pool(32, time.Minute, func() bool { return false }) // they become known
+		h, _ := w.hook(good)
+		for range 5 {
+			before := tr.count(good)
+			w.ping(h.ID)
+			if took := w.pool(32, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
+				w.Errorf("it came after %s", took)
 			}
 		}
 	})
@@ -194,7 +219,7 @@ func TestBacklogIsSentInOrder(t *testing.T) {
 // The longer the line at a receiver that hangs, the less often it is looked at.
 func TestLongLineIsCheap(t *testing.T) {
 	inTraffic(t, func(w *world, tr *traffic) {
-		const url, count = "https://slow.example/hook", 300
+		const url, count = "https://slow.example/hook", 150
 		tr.took[url], tr.dead[url] = 15*time.Second, true
 		h, _ := w.hook(url)
 		for range count {
