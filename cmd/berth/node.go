@@ -233,3 +233,8 @@ func (n *node) work(ctx context.Context) error {
 		Janitor: &provision.Janitor{Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention},
 	})
 }
+
+// sequence numbers events while it is this process's turn.
+func (n *node) sequence(ctx context.Context) error {
+	return worker.Sequence(ctx, n.log, &provision.Sequencer{Store: n.store, Now: provision.SystemClock, Owner: n.owner})
+}

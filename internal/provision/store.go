@@ -18,6 +18,7 @@ type Store interface {
 
 // Reader reads.
 type Reader interface {
+	EventReader
 	Instance(context.Context, InstanceID) (Instance, error)
 	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
 	Job(context.Context, JobID) (Job, error)
@@ -43,6 +44,7 @@ type Reader interface {
 // Lock order, which keeps transactions from blocking one another: the job's row
 // first, then the instance's, then everything else.
 type Tx interface {
+	EventTx
 	// Job and Instance read inside the transaction.
 	Job(JobID) (Job, error)
 	Instance(InstanceID) (Instance, error)

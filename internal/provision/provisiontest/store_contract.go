@@ -53,6 +53,11 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"what is expired goes", expired},
 		{"expired by and by", expiredLimit},
 
+		{"events are numbered", eventsNumbered},
+		{"no event is numbered twice", eventsTwice},
+		{"events of many at once", eventsRace},
+		{"events expire", eventsExpire},
+
 		{"fresh ports ascend", portsFresh},
 		{"freed ports rest", portsRest},
 		{"ports are freed by their holder", portsHolder},
