@@ -46,6 +46,7 @@ type behind struct {
 	vault   *secret.Vault
 	host    provision.Host
 	handler http.Handler
+	events  atomic.Int64 // made up by say
 	log     *logBuffer
 
 	mu   sync.Mutex

@@ -35,8 +35,11 @@ type Config struct {
 	Version     string
 	Gzip        bool
 	CORSOrigins []string
-	// Stopping ends when the server is to stop: long polls are then answered at once.
+	// Stopping ends when the server is to stop: long polls are then answered at once, and streams end.
 	Stopping context.Context //nolint:containedctx // a signal, not a request's context
+	// Heartbeat is after how long an event stream on which nothing happens says that it
+	// is alive; zero: 15 s.
+	Heartbeat time.Duration
 }
 
 // QueuesPath is where the queues' web UI is.
@@ -56,7 +59,12 @@ type server struct {
 // New makes the handler of everything that the API serves.
 func New(cfg Config) http.Handler { return newServer(cfg).echo() }
 
-func newServer(cfg Config) *server { return &server{Config: cfg} }
+func newServer(cfg Config) *server {
+	if cfg.Heartbeat == 0 {
+		cfg.Heartbeat = defaultHeartbeat
+	}
+	return &server{Config: cfg}
+}
 
 var humaOnce sync.Once // huma keeps these settings in package variables
 
@@ -69,7 +77,7 @@ func (s *server) echo() *echo.Echo {
 	e.HTTPErrorHandler = echoError(s.Log)
 	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders)
 	if s.Gzip {
-		e.Use(middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024}))
+		e.Use(middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: isStream}))
 	}
 	if len(s.CORSOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
@@ -91,6 +99,7 @@ func (s *server) echo() *echo.Echo {
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
 	s.routes(humaecho.New(e, s.humaConfig()))
+	e.GET(eventSocketPath, s.eventSocket)
 	return e
 }
 
@@ -116,6 +125,7 @@ func (s *server) routes(h huma.API) {
 	s.jobRoutes(h)
 	s.webhookRoutes(h)
 	s.deliveryRoutes(h)
+	s.eventRoutes(h)
 }
 
 // health says that the process is alive.

@@ -239,3 +239,8 @@ func (n *node) work(ctx context.Context) error {
 		Upkeep:  n.upkeep(),
 	})
 }
+
+// sequence numbers events while it is this process's turn.
+func (n *node) sequence(ctx context.Context) error {
+	return worker.Sequence(ctx, n.log, &provision.Sequencer{Store: n.store, Now: provision.SystemClock, Owner: n.owner})
+}

@@ -68,6 +68,7 @@ func runDev(ctx context.Context, n *node) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return n.serveAPI(groupCtx, listener, true) })
 	group.Go(func() error { return n.work(groupCtx) })
+	group.Go(func() error { return n.sequence(groupCtx) })
 	greet(n.out, n.cfg)
 	return group.Wait()
 }
@@ -141,14 +142,20 @@ func runAPI(ctx context.Context, n *node) error {
 	if err != nil {
 		return err
 	}
-	return n.serveAPI(ctx, listener, false)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.serveAPI(groupCtx, listener, false) })
+	group.Go(func() error { return n.sequence(groupCtx) })
+	return group.Wait()
 }
 
 func runWorker(ctx context.Context, n *node) error {
 	if err := n.openAll(ctx); err != nil {
 		return err
 	}
-	return n.work(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.work(groupCtx) })
+	group.Go(func() error { return n.sequence(groupCtx) })
+	return group.Wait()
 }
 
 func runMigrate(ctx context.Context, n *node) error {

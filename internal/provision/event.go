@@ -3,9 +3,9 @@ package provision
 import "time"
 
 // Event is an immutable fact. Events are written in the transaction that makes
-// them true, numbered by the store, and never edited.
+// them true, numbered soon afterwards, and never edited.
 type Event struct {
-	Number   int64 // given by the store; grows
+	Number   int64 // in the tenant's feed, from 1, without gaps; the Sequencer gives it
 	ID       EventID
 	Tenant   TenantID
 	Type     string // for example "instance.running", "job.failed"

@@ -9,7 +9,10 @@ import (
 
 // Service is what clients can ask for. It accepts and answers; the work itself is
 // the Runner's.
-type Service struct{ cfg ServiceConfig }
+type Service struct {
+	cfg   ServiceConfig
+	bells bells
+}
 
 // ServiceConfig is what a Service needs.
 type ServiceConfig struct {
@@ -53,7 +56,7 @@ func NewService(cfg ServiceConfig) *Service {
 	if cfg.DeleteDeadline == 0 {
 		cfg.DeleteDeadline = DefaultDeleteDeadline
 	}
-	return &Service{cfg: cfg}
+	return &Service{cfg: cfg, bells: bells{store: cfg.Store}}
 }
 
 // Accepted is the answer to a request that started a job.

@@ -19,6 +19,7 @@ type Store interface {
 // Reader reads.
 type Reader interface {
 	ReconcileReader
+	EventReader
 	Instance(context.Context, InstanceID) (Instance, error)
 	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
 	Job(context.Context, JobID) (Job, error)
@@ -46,6 +47,7 @@ type Reader interface {
 // first, then the instance's, then everything else.
 type Tx interface {
 	ReconcileTx
+	EventTx
 	// Job and Instance read inside the transaction.
 	Job(JobID) (Job, error)
 	Instance(InstanceID) (Instance, error)

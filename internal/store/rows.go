@@ -114,7 +114,8 @@ type portRow struct {
 func (portRow) TableName() string { return "ports" }
 
 type eventRow struct {
-	Number     int64 `gorm:"primaryKey"`
+	Number     int64  `gorm:"primaryKey"` // in the order of insertion
+	Seq        *int64 // the number that the domain knows
 	ID         string
 	TenantID   string
 	Type       string

@@ -62,6 +62,10 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"ports of the dead", strandedPorts},
 		{"a watch", watches},
 		{"a watch has one claim", claimedWatches},
+		{"events are numbered", eventsNumbered},
+		{"no event is numbered twice", eventsTwice},
+		{"events of many at once", eventsRace},
+		{"events expire", eventsExpire},
 
 		{"fresh ports ascend", portsFresh},
 		{"freed ports rest", portsRest},

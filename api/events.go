@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+const (
+	eventsPath       = basePath + "/events"
+	eventSocketPath  = eventsPath + "/ws"
+	eventStreamType  = "text/event-stream"
+	defaultHeartbeat = 15 * time.Second
+)
+
+type eventView struct {
+	Number     int64                `json:"number" doc:"its place in the feed: from 1, without gaps"`
+	ID         provision.EventID    `json:"id"`
+	Type       string               `json:"type" example:"instance.running"`
+	InstanceID provision.InstanceID `json:"instance_id"`
+	JobID      provision.JobID      `json:"job_id,omitempty"`
+	Message    string               `json:"message"`
+	CreatedAt  stamp                `json:"created_at"`
+}
+
+func viewEvent(e provision.Event) eventView {
+	return eventView{Number: e.Number, ID: e.ID, Type: e.Type, InstanceID: e.Instance, JobID: e.Job, Message: e.Message, CreatedAt: at(e.At)}
+}
+
+type eventPageView struct {
+	Items     []eventView `json:"items"`
+	NextAfter int64       `json:"next_after" doc:"give it as ?after= for what comes next, now or later"`
+}
+
+// EventsInput says which part of the feed is wanted.
+type EventsInput struct {
+	After      int64    `query:"after" minimum:"0" doc:"the number of the last event that is known already"`
+	Type       []string `query:"type" doc:"only events of these types, comma-separated"`
+	InstanceID string   `query:"instance_id" doc:"only events about this instance"`
+}
+
+func (in EventsInput) filter(tenant provision.TenantID) provision.EventFilter {
+	return provision.EventFilter{Tenant: tenant, Types: in.Type, Instance: provision.InstanceID(in.InstanceID)}
+}
+
+const eventsDoc = "The tenant's events in the order of their numbers. With `Accept: text/event-stream` the answer is a stream of server-sent events " +
+	"(id: the number, event: the type, data: the event as JSON) that goes on with what comes; `Last-Event-ID` resumes it. " +
+	"Nothing is missed and nothing comes twice for those who go on after the last number they saw. Events are kept for a time only: " +
+	"where the first number is higher than expected, the ones before it are gone."
+
+func (s *server) eventRoutes(h huma.API) {
+	page := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventPageView](), true, "eventPageView")
+	event := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventView](), true, "eventView")
+	huma.Register(h, huma.Operation{
+		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Summary: "Events behind a number: a page, or a stream", Description: eventsDoc,
+		Tags: []string{"events"},
+		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+			"application/json": {Schema: page}, eventStreamType: {Schema: &huma.Schema{Type: huma.TypeString}},
+		}}},
+	}, s.listEvents)
+	problem := h.OpenAPI().Paths[eventsPath].Get.Responses["default"]
+	h.OpenAPI().AddOperation(&huma.Operation{
+		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Events behind a number by WebSocket, one JSON message each",
+		Tags: []string{"events"}, Parameters: h.OpenAPI().Paths[eventsPath].Get.Parameters[:3],
+		Responses: map[string]*huma.Response{
+			"101":     {Description: "Switching Protocols; each message is an event", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
+			"default": problem,
+		},
+	})
+}
+
+type listEventsInput struct {
+	EventsInput
+	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"of a page"`
+	LastEventID string `header:"Last-Event-ID" doc:"of a stream: as ?after=, and stronger"`
+	Accept      string `header:"Accept" hidden:"true"`
+}
+
+func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.StreamResponse, error) {
+	filter := in.filter(tenantOf(ctx))
+	if wantsStream(in.Accept) {
+		if in.LastEventID != "" {
+			after, err := strconv.ParseInt(in.LastEventID, 10, 64)
+			if err != nil || after < 0 {
+				return nil, s.fail(wrongField("Last-Event-ID", "must be the number of an event"))
+			}
+			in.After = after
+		}
+		return &huma.StreamResponse{Body: func(h huma.Context) {
+			s.streamEvents(h.Context(), humaecho.Unwrap(h).Response(), filter, in.After)
+		}}, nil
+	}
+	page, err := s.Service.Events(ctx, filter, in.After, in.Limit)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	view := eventPageView{Items: make([]eventView, len(page.Events)), NextAfter: page.Next}
+	for i, e := range page.Events {
+		view.Items[i] = viewEvent(e)
+	}
+	return &huma.StreamResponse{Body: func(h huma.Context) {
+		h.SetHeader("Content-Type", "application/json")
+		if err := json.NewEncoder(h.BodyWriter()).Encode(view); err != nil {
+			s.Log.Debug("answer not written", "error", err)
+		}
+	}}, nil
+}
+
+func wrongField(field, message string) error {
+	return &provision.Error{Code: provision.CodeInvalid, Message: refused, Fields: []provision.FieldError{{Field: field, Message: message}}}
+}
+
+// wantsStream reports whether the client asks for server-sent events.
+func wantsStream(accept string) bool { return strings.Contains(accept, eventStreamType) }

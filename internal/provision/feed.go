@@ -1,0 +1,230 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// EventFilter narrows the feed of one tenant; empty fields do not.
+type EventFilter struct {
+	Tenant   TenantID
+	Types    []string // any of them
+	Instance InstanceID
+}
+
+// EventPage is a part of a tenant's feed, in the order of the numbers.
+type EventPage struct {
+	Events []Event
+	// Next is the number to read on after. It is behind the last event of the page, or,
+	// where the filter passed over the rest, behind all that there is.
+	Next int64
+}
+
+// EventReader reads events that are numbered: per tenant, from 1, without gaps, in
+// the order in which they were written. Once a number can be read, every lower one
+// can, for as long as the events are kept.
+type EventReader interface {
+	// Events gives the first events behind the number.
+	Events(ctx context.Context, f EventFilter, after int64, limit int) ([]Event, error)
+	// LastNumbers gives the highest number of each tenant; one without events is not in
+	// the answer.
+	LastNumbers(context.Context, []TenantID) (map[TenantID]int64, error)
+	// UnnumberedEvents gives committed events that have no number yet, in the order in
+	// which they were written.
+	UnnumberedEvents(ctx context.Context, limit int) ([]UnnumberedEvent, error)
+}
+
+// EventTx writes events beside Tx.AppendEvent.
+type EventTx interface {
+	// NumberEvents gives the events, in the order given, the next numbers of their
+	// tenants, and fails with CodeConflict where somebody else has numbered one of them.
+	NumberEvents([]UnnumberedEvent) error
+	// DeleteEvents removes numbered events that are older than given.
+	DeleteEvents(before time.Time, limit int) (int, error)
+}
+
+// UnnumberedEvent names an event to the store.
+type UnnumberedEvent struct {
+	Row    int64 // the store's own; grows in the order of writing
+	Tenant TenantID
+}
+
+// Pages of the feed are at most this long.
+const MaxEventPage = 500
+
+// Events gives the page of the feed behind the number.
+func (s *Service) Events(ctx context.Context, f EventFilter, after int64, limit int) (EventPage, error) {
+	if limit <= 0 {
+		limit = DefaultPageLimit
+	}
+	limit = min(limit, MaxEventPage)
+	if f.Instance != "" && !wellFormed(f.Instance) {
+		return EventPage{Next: after}, nil
+	}
+	// The last number is read first: all up to it can be read from then on, so a page
+	// that is not full says that there is nothing more for the filter up to it.
+	last, err := s.cfg.Store.LastNumbers(ctx, []TenantID{f.Tenant})
+	if err != nil {
+		return EventPage{}, err
+	}
+	page := EventPage{Next: max(after, last[f.Tenant])}
+	if page.Next == after {
+		return page, nil
+	}
+	if page.Events, err = s.cfg.Store.Events(ctx, f, after, limit); err != nil {
+		return EventPage{}, err
+	}
+	if n := len(page.Events); n == limit || n > 0 && page.Events[n-1].Number > page.Next {
+		page.Next = page.Events[n-1].Number
+	}
+	return page, nil
+}
+
+const (
+	// followPage is small: a slow reader holds one page in memory.
+	followPage = 100
+	// followPause is the pause before a database that did not answer is asked again.
+	followPause = time.Second
+)
+
+// Follow hands over every event behind the number, a page at a time, and goes on
+// with what comes, until the context ends or handing over fails. At every beat on
+// which it has nothing to read it hands over an empty page, so that the receiver can
+// see whether its client is still there.
+func (s *Service) Follow(ctx context.Context, f EventFilter, after int64, beat time.Duration, hand func([]Event) error) error {
+	bell := s.bells.listen(ctx, f.Tenant)
+	defer bell.leave()
+	heart := time.NewTicker(beat)
+	defer heart.Stop()
+	for {
+		page, err := s.Events(ctx, f, after, followPage)
+		again := (<-chan time.Time)(nil)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case CodeOf(err) == CodeUnavailable:
+			again = time.After(followPause)
+		case err != nil:
+			return err
+		default:
+			after = page.Next
+		}
+		if len(page.Events) > 0 {
+			if err := hand(page.Events); err != nil {
+				return err
+			}
+		}
+		if len(page.Events) == followPage {
+			continue
+		}
+		if err := bell.wait(ctx, again, heart.C, hand); err != nil {
+			return err
+		}
+	}
+}
+
+// wait returns when there may be something new.
+func (b *bell) wait(ctx context.Context, again, beat <-chan time.Time, hand func([]Event) error) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-b.rung:
+			return nil
+		case <-again:
+			return nil
+		case <-beat:
+			if err := hand(nil); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// Sequencer gives committed events their numbers. Events of transactions that run at
+// the same time become visible in an order that nothing written by themselves can
+// tell; numbered one after the other, by one at a time, they make a feed that can be
+// followed by its numbers alone. Any number of processes may have one: a duty lets
+// one act at a time, and where two do all the same, the store lets one of them win.
+type Sequencer struct {
+	Store Store
+	Now   Clock
+	Owner string
+
+	until time.Time // the duty is ours until then
+	next  time.Time // when to ask for it again
+}
+
+const (
+	// SequencerEvery is how often the sequencer looks, and so how long an event may be
+	// unseen.
+	SequencerEvery = 100 * time.Millisecond
+	sequencerDuty  = "sequencer"
+	sequencerHold  = 3 * time.Second // a sequencer that vanished is replaced after this
+	sequencerAsk   = time.Second     // between two questions for the duty
+	sequencerBatch = 500
+)
+
+// RunOnce numbers what there is, and reports how many events that was.
+func (q *Sequencer) RunOnce(ctx context.Context) (int, error) {
+	mine, err := q.onDuty(ctx)
+	if err != nil || !mine {
+		return 0, err
+	}
+	for done := 0; ; {
+		list, err := q.Store.UnnumberedEvents(ctx, sequencerBatch)
+		if err != nil || len(list) == 0 {
+			return done, err
+		}
+		err = q.Store.Tx(ctx, func(tx Tx) error { return tx.NumberEvents(list) })
+		if errors.Is(err, ErrConflict) { // somebody else was faster: the next look sees it
+			return done, nil
+		}
+		if err != nil {
+			return done, err
+		}
+		if done += len(list); len(list) < sequencerBatch {
+			return done, nil
+		}
+	}
+}
+
+// onDuty asks for the duty once a second only: a look must not cost a write.
+func (q *Sequencer) onDuty(ctx context.Context) (bool, error) {
+	now := q.Now()
+	if now.Before(q.next) {
+		return now.Before(q.until), nil
+	}
+	q.next = now.Add(sequencerAsk)
+	until := now.Add(sequencerHold)
+	mine, err := q.takeDuty(ctx, now, until)
+	switch {
+	case err != nil:
+		return false, err
+	case mine:
+		q.until = until
+	default:
+		q.until = time.Time{}
+	}
+	return mine, nil
+}
+
+func (q *Sequencer) takeDuty(ctx context.Context, now, until time.Time) (mine bool, err error) {
+	err = q.Store.Tx(ctx, func(tx Tx) error {
+		mine, err = tx.TakeDuty(sequencerDuty, q.Owner, now, until)
+		return err
+	})
+	return mine, err
+}
+
+// Release gives the duty back, so that another process need not wait for its end.
+func (q *Sequencer) Release(ctx context.Context) error {
+	now := q.Now()
+	if !now.Before(q.until) {
+		return nil
+	}
+	q.until, q.next = time.Time{}, time.Time{}
+	_, err := q.takeDuty(ctx, now, now)
+	return err
+}
