@@ -32,6 +32,8 @@ type RunnerConfig struct {
 	LeaseTTL time.Duration
 	// Quarantine is how long a freed port rests.
 	Quarantine time.Duration
+	// KeepFailed is how long a failed create is kept where that was asked for.
+	KeepFailed time.Duration
 }
 
 // Bounds of the patience with a job.
@@ -62,6 +64,9 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	}
 	if cfg.Quarantine == 0 {
 		cfg.Quarantine = DefaultQuarantine
+	}
+	if cfg.KeepFailed == 0 {
+		cfg.KeepFailed = DefaultKeepFailed
 	}
 	return &Runner{cfg: cfg}
 }

@@ -311,6 +311,7 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		if err := inst.Move(f.instance, f.reason, now); err != nil {
 			return err
 		}
+		inst.KeptUntil = f.keptUntil
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
@@ -349,14 +350,16 @@ type finish struct {
 	reason   string // kept on the instance
 	message  string // of the events
 	release  bool   // container and volume are confirmed gone: its ports may go
+	// keptUntil says how long what failed is kept; zero: it is not.
+	keptUntil time.Time
 }
 
 func (w *work) endDone(ctx context.Context, now time.Time) error {
 	w.job.Error = nil
 	if w.job.Kind == JobDelete {
-		return w.finish(ctx, finish{JobSucceeded, StateDeleted, "", "deleted; container, volume and ports are released", true}, now)
+		return w.finish(ctx, finish{job: JobSucceeded, instance: StateDeleted, message: "deleted; container, volume and ports are released", release: true}, now)
 	}
-	return w.finish(ctx, finish{JobSucceeded, StateRunning, "", fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port), false}, now)
+	return w.finish(ctx, finish{job: JobSucceeded, instance: StateRunning, message: fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)}, now)
 }
 
 // endUndone ends a job that gave up. What a delete could not remove keeps its
@@ -370,5 +373,8 @@ func (w *work) endUndone(ctx context.Context, now time.Time) error {
 	if w.job.Error.Step != "" {
 		message = w.job.Error.Step + ": " + message
 	}
-	return w.finish(ctx, finish{state, StateFailed, message, message, w.undone()}, now)
+	if w.job.keeps() && w.inst.Host != "" {
+		return w.endKept(ctx, message, now)
+	}
+	return w.finish(ctx, finish{job: state, instance: StateFailed, reason: message, message: message, release: w.undone()}, now)
 }
