@@ -95,7 +95,7 @@ func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.Str
 			}
 			in.After = after
 		}
-		return &huma.StreamResponse{Body: func(h huma.Context) {
+		return &huma.StreamResponse{Body: func(h huma.Context) { //nolint:contextcheck // it has the request's own
 			s.streamEvents(h.Context(), humaecho.Unwrap(h).Response(), filter, in.After)
 		}}, nil
 	}

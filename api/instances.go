@@ -20,7 +20,7 @@ func (s *server) instanceRoutes(h huma.API) {
 			OperationID: id, Method: method, Path: basePath + "/storage" + path, Summary: summary, Tags: []string{"instances"}, Errors: statuses,
 		}
 	}
-	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 503)
+	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 429, 503)
 	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, maxBody
 	huma.Register(h, create, s.createInstance)
 	// Everything has a default. huma takes a RawBody for a body that must be there.
@@ -109,6 +109,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	req := provision.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
+		req.Timeout, req.OnFailure = b.Timeout, provision.FailurePolicy(b.OnFailure)
 		req.Resources = b.Resources.request()
 		if b.Name != nil {
 			req.Name, req.HasName = *b.Name, true

@@ -26,6 +26,7 @@ var statuses = map[provision.Code]int{
 	provision.CodeIdempotencyInFlight: http.StatusConflict,
 	provision.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
 	provision.CodeConflict:            http.StatusConflict,
+	provision.CodeTooManyJobs:         http.StatusTooManyRequests,
 	provision.CodeCapacity:            http.StatusServiceUnavailable,
 	provision.CodeUnavailable:         http.StatusServiceUnavailable,
 	provision.CodeHostUnavailable:     http.StatusServiceUnavailable,

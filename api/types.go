@@ -53,18 +53,19 @@ type instanceView struct {
 	CreatedAt  stamp                   `json:"created_at"`
 	UpdatedAt  stamp                   `json:"updated_at"`
 	DeletedAt  stamp                   `json:"deleted_at,omitempty"`
+	KeptUntil  stamp                   `json:"kept_until,omitempty" doc:"a failed create with on_failure keep: when container, volume and port are removed"`
 }
 
 func viewInstance(i provision.Instance) instanceView {
 	v := instanceView{
 		ID: i.ID, Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan, Resources: viewResources(i.Resources),
 		Parameters: i.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
-		CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), DeletedAt: at(i.DeletedAt),
+		CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), DeletedAt: at(i.DeletedAt), KeptUntil: at(i.KeptUntil),
 	}
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
 	}
-	if i.Port != 0 && i.State != provision.StateDeleted && i.State != provision.StateFailed {
+	if i.Port != 0 && i.State != provision.StateDeleted && (i.State != provision.StateFailed || !i.KeptUntil.IsZero()) {
 		v.Endpoint = &endpointView{Host: i.Address, Port: i.Port}
 	}
 	return v
@@ -99,6 +100,7 @@ type jobView struct {
 	Error       *jobErrorView        `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
 	Undoing     bool                 `json:"undoing,omitempty" doc:"it has given up, and takes back what it did"`
 	CallbackURL string               `json:"callback_url,omitempty"`
+	OnFailure   string               `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"of a create: what becomes of it if it fails"`
 	Worker      string               `json:"worker,omitempty" doc:"who is at it now"`
 	Deadline    stamp                `json:"deadline"`
 	CreatedAt   stamp                `json:"created_at"`
@@ -109,7 +111,8 @@ type jobView struct {
 func viewJob(j provision.Job) jobView {
 	v := jobView{
 		ID: j.ID, InstanceID: j.Instance, Engine: j.Engine, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
-		Undoing: j.Undoing && !j.State.Ended(), CallbackURL: j.CallbackURL, Worker: j.Owner, Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
+		Undoing: j.Undoing && !j.State.Ended(), CallbackURL: j.CallbackURL, OnFailure: string(j.OnFailure), Worker: j.Owner,
+		Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
 		StartedAt: at(j.StartedAt), FinishedAt: at(j.FinishedAt), Steps: make([]stepView, len(j.Steps)),
 	}
 	for i, s := range j.Steps {
@@ -214,4 +217,6 @@ type createBody struct {
 	Parameters  map[string]any    `json:"parameters,omitempty" doc:"settings of the engine; GET /api/v1/engines has their schemas"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty" doc:"gets a signed POST when the job ends"`
+	Timeout     string            `json:"timeout,omitempty" doc:"how long the job may take, from 10s to 1h" example:"5m"`
+	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" default:"cleanup" doc:"keep: a failed create is left as it is for inspection, for a while"`
 }

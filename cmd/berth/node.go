@@ -165,6 +165,14 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 	}
 }
 
+// service makes the use cases.
+func (n *node) service() *provision.Service {
+	return provision.NewService(provision.ServiceConfig{
+		Store: n.store, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
+		Catalog: n.catalog, NewID: n.newID, Log: n.log, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
+	})
+}
+
 // serveAPI serves the API. With docker, the local engine counts as a part of it.
 func (n *node) serveAPI(ctx context.Context, listener net.Listener, withDocker bool) error {
 	key, err := secret.FileOrValue(n.cfg.AdminKey)
@@ -186,10 +194,7 @@ func (n *node) serveAPI(ctx context.Context, listener net.Listener, withDocker b
 		checks["docker"] = n.pingDocker
 	}
 	handler := api.New(api.Config{
-		Service: provision.NewService(provision.ServiceConfig{
-			Store: n.store, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
-			Catalog: n.catalog, NewID: n.newID, Log: n.log,
-		}),
+		Service:  n.service(),
 		AdminKey: provision.NewSecret(key), Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
 	})
@@ -229,14 +234,16 @@ func (n *node) work(ctx context.Context) error {
 		Redis: n.redis, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: n.store, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
-			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, OnStep: onStep(),
+			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
 			Store: n.store, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
 		}),
-		Relay:   &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
-		Janitor: &provision.Janitor{Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention},
-		Upkeep:  n.upkeep(),
+		Relay: &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
+		Janitor: &provision.Janitor{
+			Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
+		},
+		Upkeep: n.upkeep(),
 	})
 }
 

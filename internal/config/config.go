@@ -75,6 +75,14 @@ type Config struct {
 	ReconcileDryRun bool `env:"RECONCILE_DRY_RUN"`
 	// ProbeEvery is how often a running instance is probed.
 	ProbeEvery time.Duration `env:"PROBE_EVERY" envDefault:"30s"`
+	// EventRetention is how long events can be read.
+	EventRetention time.Duration `env:"EVENT_RETENTION" envDefault:"720h"`
+	// KeepFailed is how long a failed create that asked to be kept for inspection is.
+	KeepFailed time.Duration `env:"KEEP_FAILED" envDefault:"1h"`
+	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended; creates
+	// beyond are refused.
+	MaxJobsPerTenant int `env:"MAX_JOBS_PER_TENANT" envDefault:"1000"`
+	MaxJobs          int `env:"MAX_JOBS" envDefault:"10000"`
 	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
 	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
 	// Gzip compresses answers.
@@ -193,6 +201,10 @@ func (c *Config) validate(mode Mode) error {
 	check(c.ReconcileGrace >= 0, "RECONCILE_GRACE", "must not be negative")
 	check(c.ProbeEvery >= time.Second && c.ProbeEvery <= time.Hour, "PROBE_EVERY", "must be from 1s to 1h")
 	check(c.Retention >= time.Minute, "RETENTION", "must be at least 1m")
+	check(c.EventRetention >= time.Minute, "EVENT_RETENTION", "must be at least 1m")
+	check(c.KeepFailed >= time.Minute && c.KeepFailed <= 30*24*time.Hour, "KEEP_FAILED", "must be from 1m to 720h")
+	check(c.MaxJobsPerTenant >= 1, "MAX_JOBS_PER_TENANT", "must be at least 1")
+	check(c.MaxJobs >= 1, "MAX_JOBS", "must be at least 1")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
 	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")
 	bind, err := netip.ParseAddr(c.BindHost)

@@ -26,6 +26,8 @@ func TestDevDefaults(t *testing.T) {
 		HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
 		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
+		EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
+		MaxJobsPerTenant: provision.DefaultMaxJobsPerTenant, MaxJobs: provision.DefaultMaxJobs,
 	}
 	if c.WorkerConcurrency < 4 {
 		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)
@@ -119,6 +121,11 @@ func TestBadSettings(t *testing.T) {
 		{Worker, "BERTH_LEASE_TTL=soon", "duration"},
 		{Worker, "BERTH_SHUTDOWN_TIMEOUT=-1s", "negative"},
 		{Worker, "BERTH_RETENTION=1s", "at least 1m"},
+		{Worker, "BERTH_EVENT_RETENTION=1s", "at least 1m"},
+		{Worker, "BERTH_KEEP_FAILED=1s", "from 1m"},
+		{Worker, "BERTH_KEEP_FAILED=10000h", "720h"},
+		{API, "BERTH_MAX_JOBS=0", "at least 1"},
+		{API, "BERTH_MAX_JOBS_PER_TENANT=-1", "at least 1"},
 		{API, "BERTH_CALLBACK_ALLOW_PRIVATE=perhaps", "true or false"},
 		{API, "BERTH_HTTP_GZIP=2", "true or false"},
 		{API, "BERTH_LOG_FORMAT=xml", "text or json"},

@@ -22,6 +22,8 @@ type CreateRequest struct {
 	Parameters  map[string]any
 	Labels      map[string]string
 	CallbackURL string
+	Timeout     string // of the job, for example "5m"
+	OnFailure   FailurePolicy
 	Idempotency *Idempotency // nil: the client sent no key
 }
 
@@ -75,7 +77,8 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 		}
 	}
 	now := s.cfg.Now()
-	inst, err := s.newInstance(ctx, engine, req, now)
+	limit, wrong := s.timeLimit(req.Timeout)
+	inst, err := s.newInstance(ctx, engine, req, now, append(wrong, req.OnFailure.check()...))
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -85,9 +88,10 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	creds := engine.NewCredentials(inst, s.cfg.Secrets)
 	creds.CallbackSecret = s.cfg.Secrets.SigningSecret()
 	accepted := Accepted{
-		Instance: inst, Job: s.newJob(JobCreate, inst, s.cfg.CreateDeadline, req.CallbackURL, now),
+		Instance: inst, Job: s.newJob(JobCreate, inst, limit, req.CallbackURL, now),
 		CallbackSecret: creds.CallbackSecret,
 	}
+	accepted.Job.OnFailure = req.OnFailure.orDefault()
 	calls, err := s.commitCreate(ctx, accepted, creds, req.Idempotency)
 	if err != nil {
 		if errors.Is(err, ErrConflict) && req.Idempotency != nil {
@@ -119,6 +123,9 @@ func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credential
 				return err
 			}
 		}
+		if err := s.admit(tx, a.Job.Tenant); err != nil {
+			return err
+		}
 		if err := tx.InsertInstance(a.Instance); err != nil {
 			return err
 		}
@@ -135,14 +142,14 @@ func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credential
 }
 
 // newInstance checks every field and gives the pending instance, or CodeInvalid
-// with all that is wrong.
-func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time) (Instance, error) {
+// with all that is wrong, together with what was found wrong already.
+func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
 		ID: InstanceID(s.cfg.NewID(PrefixInstance)), Tenant: req.Tenant, Engine: info.Name, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
-	wrong := checkName(req)
+	wrong = append(checkName(req), wrong...)
 	if inst.Name == "" {
 		id := strings.ToLower(string(inst.ID))
 		inst.Name = info.Name + "-" + id[len(id)-generatedNameTail:]

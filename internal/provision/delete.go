@@ -61,6 +61,7 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 	if err := inst.Move(StateDeleting, "", now); err != nil {
 		return Accepted{}, err
 	}
+	inst.KeptUntil = time.Time{}
 	if active.ID != "" {
 		inst.Fence = max(inst.Fence, active.Fence) + 1
 	}

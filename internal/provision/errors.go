@@ -23,6 +23,7 @@ const (
 	CodeIdempotencyMismatch Code = "idempotency_mismatch"  // same key, another request
 	CodeIdempotencyInFlight Code = "idempotency_in_flight" // same key, first request still running
 	CodeCapacity            Code = "capacity_exhausted"    // no host can take it now
+	CodeTooManyJobs         Code = "too_many_jobs"         // too many accepted jobs have not ended
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
 	// Failures of a job.

@@ -50,7 +50,7 @@ type UnnumberedEvent struct {
 	Tenant TenantID
 }
 
-// Pages of the feed are at most this long.
+// MaxEventPage is how long a page of the feed may be.
 const MaxEventPage = 500
 
 // Events gives the page of the feed behind the number.

@@ -26,6 +26,7 @@ type Instance struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DeletedAt  time.Time // zero until deleted
+	KeptUntil  time.Time // of a failed one that is kept for inspection; else zero
 	Rev        int64     // grows with every write; a write names the one it saw
 }
 

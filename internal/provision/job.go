@@ -40,6 +40,7 @@ type Job struct {
 	WakeAt     time.Time // when the relay looks at it; zero once ended
 
 	CallbackURL string
+	OnFailure   FailurePolicy // of a create
 	Deadline    time.Time
 	CreatedAt   time.Time
 	StartedAt   time.Time // zero until a worker has begun

@@ -114,6 +114,11 @@ type Janitor struct {
 	// Retention is how long deleted instances, ended jobs and stored answers stay
 	// readable.
 	Retention time.Duration
+	// EventRetention is how long events are; zero: as long as there is a database.
+	EventRetention time.Duration
+	// Service deletes the failed instances that were kept for inspection; nil: nobody
+	// does.
+	Service *Service
 }
 
 const (
@@ -125,14 +130,41 @@ const (
 
 // RunOnce removes one batch, and reports how many rows it was.
 func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
-	now, removed := j.Now(), 0
+	now, removed, mine := j.Now(), 0, false
 	err := j.Store.Tx(ctx, func(tx Tx) error {
-		mine, err := tx.TakeDuty(janitorDuty, j.Owner, now, now.Add(JanitorEvery))
+		var err error
+		mine, err = tx.TakeDuty(janitorDuty, j.Owner, now, now.Add(JanitorEvery))
 		if err != nil || !mine {
 			return err
 		}
 		removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch)
 		return err
 	})
+	if err != nil || !mine {
+		return removed, err
+	}
+	events, err := j.removeEvents(ctx, now)
+	if err != nil || j.Service == nil {
+		return removed + events, err
+	}
+	kept, err := j.Service.RemoveKept(ctx)
+	return removed + events + kept, err
+}
+
+// eventBatches bounds how many batches of events one look removes: there are several
+// for each job.
+const eventBatches = 20
+
+func (j *Janitor) removeEvents(ctx context.Context, now time.Time) (removed int, err error) {
+	for n := 0; n < eventBatches && j.EventRetention > 0; n++ {
+		batch := 0
+		err = j.Store.Tx(ctx, func(tx Tx) error {
+			batch, err = tx.DeleteEvents(now.Add(-j.EventRetention), janitorBatch)
+			return err
+		})
+		if removed += batch; err != nil || batch < janitorBatch {
+			break
+		}
+	}
 	return removed, err
 }

@@ -32,6 +32,8 @@ type RunnerConfig struct {
 	LeaseTTL time.Duration
 	// Quarantine is how long a freed port rests.
 	Quarantine time.Duration
+	// KeepFailed is how long a failed create is kept where that was asked for.
+	KeepFailed time.Duration
 	// OnStep, if set, is told of every step right before and right after its work,
 	// before the journal is written: where faults are injected.
 	OnStep func(kind JobKind, step string, after bool)
@@ -65,6 +67,9 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	}
 	if cfg.Quarantine == 0 {
 		cfg.Quarantine = DefaultQuarantine
+	}
+	if cfg.KeepFailed == 0 {
+		cfg.KeepFailed = DefaultKeepFailed
 	}
 	return &Runner{cfg: cfg}
 }

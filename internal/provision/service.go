@@ -29,6 +29,9 @@ type ServiceConfig struct {
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
+	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended.
+	MaxJobsPerTenant int
+	MaxJobs          int
 }
 
 // The time limits of jobs where the configuration says nothing. A create may have
@@ -55,6 +58,12 @@ func NewService(cfg ServiceConfig) *Service {
 	}
 	if cfg.DeleteDeadline == 0 {
 		cfg.DeleteDeadline = DefaultDeleteDeadline
+	}
+	if cfg.MaxJobsPerTenant == 0 {
+		cfg.MaxJobsPerTenant = DefaultMaxJobsPerTenant
+	}
+	if cfg.MaxJobs == 0 {
+		cfg.MaxJobs = DefaultMaxJobs
 	}
 	return &Service{cfg: cfg, bells: bells{store: cfg.Store}}
 }

@@ -286,6 +286,9 @@ func (w *work) undo(ctx context.Context) error {
 		w.change((*Job).undoSteps)
 		return nil
 	}
+	if job := w.snapshot(); job.keeps() {
+		return nil
+	}
 	if w.snapshot().Crashes > 2*maxCrashes {
 		w.leaveBehind("it ended its worker again and again")
 		return nil
@@ -328,7 +331,7 @@ func (w *work) withdraw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
 	job, err := w.cfg.Store.Job(ctx, w.claim.Job)
-	if err == nil && (job.State == JobCanceled || (job.Undoing && w.kind == JobCreate)) {
+	if err == nil && (job.State == JobCanceled || (job.Undoing && w.kind == JobCreate)) && !job.keeps() {
 		err = w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
 	}
 	if err != nil {

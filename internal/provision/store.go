@@ -22,6 +22,8 @@ type Reader interface {
 	EventReader
 	Instance(context.Context, InstanceID) (Instance, error)
 	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
+	// KeptInstances gives failed instances whose KeptUntil has come.
+	KeptInstances(ctx context.Context, now time.Time, limit int) ([]InstanceID, error)
 	Job(context.Context, JobID) (Job, error)
 	Jobs(context.Context, JobFilter, Page) ([]Job, error)
 	// ActiveJob gives the job of the instance that has not ended.
@@ -55,6 +57,9 @@ type Tx interface {
 	WebhookTx
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(InstanceID) (Job, error)
+	// LiveJobs counts the jobs that have not ended, of the tenant or, where that is
+	// empty, of all; it counts no further than the limit.
+	LiveJobs(tenant TenantID, limit int) (int, error)
 
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.

@@ -352,6 +352,7 @@ func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) ([]Task, er
 	if err := inst.Move(f.instance, f.reason, now); err != nil {
 		return nil, err
 	}
+	inst.KeptUntil = f.keptUntil
 	if err := tx.UpdateInstance(inst); err != nil {
 		return nil, err
 	}
@@ -375,14 +376,16 @@ type finish struct {
 	reason   string // kept on the instance
 	message  string // of the events
 	release  bool   // container and volume are confirmed gone: its ports may go
+	// keptUntil says how long what failed is kept; zero: it is not.
+	keptUntil time.Time
 }
 
 func (w *work) endDone(ctx context.Context, now time.Time) error {
 	w.job.Error = nil
 	if w.job.Kind == JobDelete {
-		return w.finish(ctx, finish{JobSucceeded, StateDeleted, "", "deleted; container, volume and ports are released", true}, now)
+		return w.finish(ctx, finish{job: JobSucceeded, instance: StateDeleted, message: "deleted; container, volume and ports are released", release: true}, now)
 	}
-	return w.finish(ctx, finish{JobSucceeded, StateRunning, "", fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port), false}, now)
+	return w.finish(ctx, finish{job: JobSucceeded, instance: StateRunning, message: fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)}, now)
 }
 
 // endUndone ends a job that gave up. What a delete could not remove keeps its
@@ -398,7 +401,10 @@ func (w *work) endUndone(ctx context.Context, now time.Time) error {
 	}
 	if w.job.Kind == JobRepair && w.job.Error.Code != CodeDataLost {
 		// Its data may be there: it stays as it is, and is repaired again later.
-		return w.finish(ctx, finish{state, StateUnhealthy, "it could not be repaired: " + message, message, false}, now)
+		return w.finish(ctx, finish{job: state, instance: StateUnhealthy, reason: "it could not be repaired: " + message, message: message}, now)
 	}
-	return w.finish(ctx, finish{state, StateFailed, message, message, w.undone()}, now)
+	if w.job.keeps() && w.inst.Host != "" {
+		return w.endKept(ctx, message, now)
+	}
+	return w.finish(ctx, finish{job: state, instance: StateFailed, reason: message, message: message, release: w.undone()}, now)
 }

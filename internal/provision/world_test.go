@@ -92,10 +92,14 @@ func (w *world) courierConfig() provision.CourierConfig {
 }
 
 func (w *world) serviceOn(s provision.Store) *provision.Service {
-	return provision.NewService(provision.ServiceConfig{
+	return provision.NewService(w.serviceConfig(s))
+}
+
+func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
+	return provision.ServiceConfig{
 		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: provision.SystemClock}, Vault: w.vault, Secrets: secret.Generator{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
-	})
+	}
 }
 
 func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now provision.Clock) *provision.Runner {

@@ -54,6 +54,7 @@ type instanceRow struct {
 	CreatedAt   int64 `gorm:"autoCreateTime:false"`
 	UpdatedAt   int64 `gorm:"autoUpdateTime:false"`
 	DeletedAt   int64
+	KeptUntil   int64
 }
 
 func (instanceRow) TableName() string { return "instances" }
@@ -85,6 +86,7 @@ type jobRow struct {
 	Generation     int64
 	WakeAt         *int64
 	CallbackURL    string
+	OnFailure      string
 	Deadline       int64
 	Rev            int64
 	CreatedAt      int64 `gorm:"autoCreateTime:false"`
@@ -236,7 +238,7 @@ func toInstanceRow(i provision.Instance) (instanceRow, error) {
 		CPUMillis: i.Resources.CPUMillis, MemoryBytes: i.Resources.MemoryBytes, DiskBytes: i.Resources.DiskBytes,
 		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Host),
 		Address: i.Address, Port: i.Port, Fence: i.Fence, Rev: i.Rev,
-		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt),
+		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil),
 	}
 	if i.State != provision.StateDeleted {
 		row.LiveName = &row.Name
@@ -249,7 +251,7 @@ func (r instanceRow) entity() (provision.Instance, error) {
 		ID: provision.InstanceID(r.ID), Tenant: provision.TenantID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
 		Plan: r.Plan, Resources: provision.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
 		State: provision.InstanceState(r.State), Reason: r.Reason, Host: provision.HostID(r.HostID), Address: r.Address, Port: r.Port,
-		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt),
+		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil),
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {
 		return i, err
@@ -278,7 +280,7 @@ func toJobRow(j provision.Job) (jobRow, error) {
 		ID: string(j.ID), TenantID: string(j.Tenant), InstanceID: string(j.Instance), Engine: j.Engine, Kind: string(j.Kind),
 		State: string(j.State), Steps: steps, Attempt: j.Attempt, Crashes: j.Crashes, Undoing: j.Undoing, Fence: j.Fence,
 		Owner: j.Owner, LeaseUntil: millis(j.LeaseUntil), Generation: j.Generation, WakeAt: nullable(millis(j.WakeAt)),
-		CallbackURL: j.CallbackURL, Deadline: millis(j.Deadline), CreatedAt: millis(j.CreatedAt), StartedAt: millis(j.StartedAt),
+		CallbackURL: j.CallbackURL, OnFailure: string(j.OnFailure), Deadline: millis(j.Deadline), CreatedAt: millis(j.CreatedAt), StartedAt: millis(j.StartedAt),
 		FinishedAt: millis(j.FinishedAt), UpdatedAt: millis(j.UpdatedAt),
 	}
 	if !j.State.Ended() {
@@ -299,7 +301,7 @@ func (r jobRow) entity() (provision.Job, error) {
 		ID: provision.JobID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID), Engine: r.Engine,
 		Kind: provision.JobKind(r.Kind), State: provision.JobState(r.State), Attempt: r.Attempt, Crashes: r.Crashes, Undoing: r.Undoing,
 		Fence: r.Fence, Owner: r.Owner, LeaseUntil: moment(r.LeaseUntil), Generation: r.Generation, WakeAt: moment(value(r.WakeAt)),
-		CallbackURL: r.CallbackURL, Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
+		CallbackURL: r.CallbackURL, OnFailure: provision.FailurePolicy(r.OnFailure), Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
 		FinishedAt: moment(r.FinishedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
 	if err := fromJSON(r.Steps, &j.Steps); err != nil {

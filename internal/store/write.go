@@ -73,7 +73,7 @@ func (t *tx) UpdateInstance(i provision.Instance) error {
 	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(map[string]any{
 		"live_name": row.LiveName, "plan": row.Plan, "cpu_millis": row.CPUMillis, "memory_bytes": row.MemoryBytes, "disk_bytes": row.DiskBytes,
 		"parameters": row.Parameters, "state": row.State, "reason": row.Reason, "host_id": row.HostID, "address": row.Address, "port": row.Port,
-		"fence": row.Fence, "rev": oneMore, "updated_at": row.UpdatedAt, "deleted_at": row.DeletedAt,
+		"fence": row.Fence, "rev": oneMore, "updated_at": row.UpdatedAt, "deleted_at": row.DeletedAt, "kept_until": row.KeptUntil,
 	}), provision.ErrConflict)
 }
 

@@ -42,6 +42,8 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"a job is rescheduled as it was seen", reschedule},
 		{"due jobs", dueJobs},
 		{"jobs by filter", jobFilters},
+		{"living jobs are counted", liveJobs},
+		{"kept instances", keptInstances},
 
 		{"credentials", credentials},
 		{"a delivery", deliveries},

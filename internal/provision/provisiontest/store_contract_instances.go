@@ -19,7 +19,7 @@ func instanceRoundTrip(s shelf) {
 			"big": int64(1<<62 + 1), "negative": int64(-1), "text": "schön ☃ \"quoted\" \\ \n", "digits": "42",
 		},
 		Labels: map[string]string{"team": "a", "empty": ""}, State: provision.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Host: "hst_1", Address: "db.example", Port: 65535,
-		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), Rev: 7,
+		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), Rev: 7,
 	}
 	bare := s.newInstance("bare")
 	bare.Parameters = nil
@@ -38,7 +38,7 @@ func instanceRoundTrip(s shelf) {
 	}
 	// The same by an update, down to the zero values.
 	empty := s.storedInstance(full.ID)
-	empty.Reason, empty.Host, empty.Address, empty.Port, empty.Fence, empty.DeletedAt = "", "", "", 0, 0, time.Time{}
+	empty.Reason, empty.Host, empty.Address, empty.Port, empty.Fence, empty.DeletedAt, empty.KeptUntil = "", "", "", 0, 0, time.Time{}, time.Time{}
 	empty.Parameters = provision.Parameters{"flag": false}
 	s.commit("UpdateInstance", func(tx provision.Tx) error { return tx.UpdateInstance(empty) })
 	empty.Rev++

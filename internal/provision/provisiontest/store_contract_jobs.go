@@ -20,7 +20,7 @@ func jobRoundTrip(s shelf) {
 		},
 		Error:   &provision.JobError{Code: provision.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
 		Attempt: 3, Crashes: 2, Undoing: true, Fence: 9, Owner: "host/1", LeaseUntil: at.Add(10 * time.Second), Generation: 4, WakeAt: at.Add(time.Minute),
-		CallbackURL: "https://example.com/hook?a=b", Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
+		CallbackURL: "https://example.com/hook?a=b", OnFailure: provision.OnFailureKeep, Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
 	}
 	s.commit("InsertJob", func(tx provision.Tx) error {
 		if err := tx.InsertJob(full); err != nil {

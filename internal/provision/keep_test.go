@@ -1,0 +1,135 @@
+package provision_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+func (w *world) createWith(timeout string, policy provision.FailurePolicy) provision.Accepted {
+	w.Helper()
+	a, err := w.service.Create(w.ctx, provision.CreateRequest{
+		Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Timeout: timeout, OnFailure: policy,
+	})
+	w.must(err)
+	return a
+}
+
+func (w *world) janitor() *provision.Janitor {
+	return &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: 240 * time.Hour, Service: w.service}
+}
+
+// A create that asked to be kept and failed leaves all as it is, says so, and is
+// removed by and by.
+func TestFailedIsKept(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true, Err: provision.Errorf(provision.CodeStartFailed, nil, "no luck")})
+		a := w.createWith("", provision.OnFailureKeep)
+		w.spin(a.Job.ID)
+		w.runtime.Heal()
+		job, inst := w.job(a.Job.ID), w.instance(a.Instance.ID)
+		if job.State != provision.JobFailed || inst.State != provision.StateFailed || inst.KeptUntil.Sub(provision.SystemClock()).Round(time.Minute) != time.Hour {
+			w.Fatalf("job %s, instance %s, kept until %v", job.State, inst.State, inst.KeptUntil)
+		}
+		if !strings.Contains(inst.Reason, "no luck") || !strings.Contains(inst.Reason, inst.KeptUntil.Format(time.RFC3339)) {
+			w.Errorf("reason %q", inst.Reason)
+		}
+		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Port || inst.Port == 0 {
+			w.Errorf("unit %+v, port %d held, %d said", u, w.port(inst.ID), inst.Port)
+		}
+		w.pass(59 * time.Minute)
+		if n, err := w.janitor().RunOnce(w.ctx); n != 0 || err != nil {
+			w.Errorf("%d removed, %v", n, err)
+		}
+		w.pass(2 * time.Minute)
+		for _, want := range []int{1, 0} {
+			if n, err := w.janitor().RunOnce(w.ctx); n != want || err != nil {
+				w.Errorf("%d removed, want %d, %v", n, want, err)
+			}
+		}
+		removal, err := w.store.ActiveJob(w.ctx, inst.ID)
+		w.must(err)
+		if removal = w.spin(removal.ID); removal.Kind != provision.JobDelete || removal.State != provision.JobSucceeded {
+			w.Errorf("%s is %s", removal.Kind, removal.State)
+		}
+		w.gone(inst.ID)
+	})
+}
+
+// Whoever deletes or cancels wants it gone; what was never placed leaves nothing.
+func TestKeptGoes(t *testing.T) {
+	for name, end := range map[string]func(*world, provision.Accepted){
+		"delete of what is kept": func(w *world, a provision.Accepted) {
+			w.spin(a.Job.ID)
+			w.runtime.Heal()
+			w.spin(w.delete(a.Instance.ID).Job.ID)
+			if inst := w.instance(a.Instance.ID); inst.State != provision.StateDeleted || !inst.KeptUntil.IsZero() {
+				w.Errorf("%s, kept until %v", inst.State, inst.KeptUntil)
+			}
+		},
+		"cancel": func(w *world, a provision.Accepted) {
+			w.runTasks()
+			w.runtime.Heal()
+			_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+			w.must(err)
+			w.spin(a.Job.ID)
+			w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
+				a := w.createWith("", provision.OnFailureKeep)
+				end(w, a)
+				w.gone(a.Instance.ID)
+				if inst := w.instance(a.Instance.ID); !inst.KeptUntil.IsZero() {
+					w.Errorf("kept until %v", inst.KeptUntil)
+				}
+			})
+		})
+	}
+}
+
+// A worker that lost its lease to one who kept the failed create touches nothing.
+func TestKeptFromALateWorker(t *testing.T) {
+	inWorld(t, func(w *world) {
+		hold := make(chan struct{})
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Hold: hold, Times: 1})
+		a := w.createWith("20s", provision.OnFailureKeep)
+		cut := &cutStore{Store: w.store}
+		late := make(chan error, 1)
+		go func() {
+			late <- w.runnerOn(cut, w.runtimes, "late", provision.SystemClock).Run(w.ctx, a.Job.ID)
+		}()
+		w.pass(time.Second)
+		cut.away.Store(true)
+		w.pass(30 * time.Second) // its lease and the job's time are over
+		w.spin(a.Job.ID)
+		cut.away.Store(false)
+		close(hold)
+		w.must(<-late)
+		if inst := w.instance(a.Instance.ID); inst.KeptUntil.IsZero() || w.unit(inst.ID) == nil || w.port(inst.ID) == 0 {
+			w.Errorf("not kept: %+v, %+v", inst, w.unit(inst.ID))
+		}
+	})
+}
+
+// A job ends within the time that was asked for.
+func TestTimeout(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true})
+		a := w.createWith("10s", "")
+		begun := time.Now()
+		w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		if took := time.Since(begun); why.Code != provision.CodeDeadline || took < 9*time.Second || took > 13*time.Second || !strings.Contains(why.Message, "within 10s") {
+			w.Errorf("%+v after %s", why, took)
+		}
+		if job := w.job(a.Job.ID); job.OnFailure != provision.OnFailureCleanup {
+			w.Errorf("policy %q", job.OnFailure)
+		}
+	})
+}

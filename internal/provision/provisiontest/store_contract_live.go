@@ -1,0 +1,47 @@
+package provisiontest
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+func liveJobs(s shelf) {
+	for n := range 5 {
+		s.job(fmt.Sprint("live-", n), func(j *provision.Job) {
+			if n == 4 {
+				j.Tenant = "other"
+			}
+		})
+	}
+	s.job("ended", func(j *provision.Job) { j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at })
+	for _, test := range []struct {
+		owner       provision.TenantID
+		limit, want int
+	}{{tenant, 10, 4}, {tenant, 4, 4}, {tenant, 2, 2}, {"other", 10, 1}, {"nobody", 10, 0}, {"", 10, 5}, {"", 3, 3}} {
+		s.commit("LiveJobs", func(tx provision.Tx) error {
+			n, err := tx.LiveJobs(test.owner, test.limit)
+			if n != test.want {
+				s.Errorf("of %q up to %d: %d, want %d", test.owner, test.limit, n, test.want)
+			}
+			return err
+		})
+	}
+}
+
+func keptInstances(s shelf) {
+	kept := func(name string, state provision.InstanceState, until time.Time) provision.InstanceID {
+		return s.instance(name, func(i *provision.Instance) { i.State, i.KeptUntil = state, until }).ID
+	}
+	second, first := kept("second", provision.StateFailed, at), kept("first", provision.StateFailed, at.Add(-time.Hour))
+	kept("later", provision.StateFailed, at.Add(time.Millisecond))
+	kept("never", provision.StateFailed, time.Time{})
+	kept("deleting", provision.StateDeleting, at.Add(-time.Hour))
+	for limit, want := range map[int][]provision.InstanceID{1: {first}, 10: {first, second}} {
+		if got, err := s.store.KeptInstances(s.ctx, at, limit); err != nil || !slices.Equal(got, want) {
+			s.Errorf("of %d: got %v, %v, want %v", limit, got, err, want)
+		}
+	}
+}
