@@ -49,7 +49,7 @@ func (s secrets) absentFromAnswers(t *testing.T, srv *server, instances, jobs []
 	t.Helper()
 	pages := []string{
 		"/api/v1/engines", "/api/v1/storage/instances?deleted=true", "/api/v1/storage/mysql/instances", "/api/v1/storage/redis/instances",
-		"/api/v1/jobs", "/healthz", "/readyz", "/openapi.json", "/docs/",
+		"/api/v1/jobs", "/api/v1/events", "/api/v1/webhooks", "/api/v1/deliveries", "/healthz", "/readyz", "/openapi.json", "/docs/",
 		"/queues/", "/queues/api/queues", "/queues/api/redis_info", "/queues/api/servers",
 	}
 	for _, id := range instances {
