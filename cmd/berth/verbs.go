@@ -50,7 +50,7 @@ func clientCommands() []*cobra.Command {
 func (c *cli) commands() []*cobra.Command {
 	commands := []*cobra.Command{
 		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
-		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(),
+		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(), c.eventsCommand(),
 	}
 	webhooks, below := c.webhooksCommands()
 	for _, cmd := range append(below, commands...) {

@@ -24,6 +24,8 @@ type createFlags struct {
 	params, labels      []string
 	callbackURL         string
 	idempotencyKey      string
+	jobTimeout          time.Duration
+	onFailure           string
 	wait                bool
 	timeout             time.Duration
 }
@@ -52,6 +54,8 @@ func (c *cli) createCommand() *cobra.Command {
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, `name=value`; repeatable")
 	flags.StringVar(&f.callbackURL, "callback-url", "", "address (`url`) that gets a signed POST when the job ends")
 	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "makes it safe to run the command again (default: random)")
+	flags.DurationVar(&f.jobTimeout, "job-timeout", 0, "how long the job may take (default: as the server says)")
+	flags.StringVar(&f.onFailure, "on-failure", "", "cleanup, or keep a failed one for inspection, for a while (default: cleanup)")
 	waitFlags(cmd, &f.wait, &f.timeout)
 	return cmd
 }
@@ -63,7 +67,7 @@ func waitFlags(cmd *cobra.Command, wait *bool, timeout *time.Duration) {
 
 func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f createFlags) error {
 	// An empty value is a shell variable that was not set, hardly ever a wish.
-	for _, name := range []string{"name", "version", "plan", "callback-url", "idempotency-key", "memory", "disk"} {
+	for _, name := range []string{"name", "version", "plan", "callback-url", "idempotency-key", "memory", "disk", "on-failure"} {
 		if flag := cmd.Flag(name); flag.Changed && flag.Value.String() == "" {
 			return usagef(cmd, "--%s is empty", name)
 		}
@@ -106,7 +110,10 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 
 // request builds what the flags alone decide.
 func (f createFlags) request(cmd *cobra.Command) (client.CreateRequest, error) {
-	req := client.CreateRequest{Name: f.name, Version: f.version, Plan: f.plan, CallbackURL: f.callbackURL}
+	req := client.CreateRequest{Name: f.name, Version: f.version, Plan: f.plan, CallbackURL: f.callbackURL, OnFailure: f.onFailure}
+	if cmd.Flag("job-timeout").Changed {
+		req.Timeout = f.jobTimeout.String()
+	}
 	var err error
 	if req.Labels, err = parsePairs("label", f.labels); err != nil {
 		return req, usagef(cmd, "%v", err)

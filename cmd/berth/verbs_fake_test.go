@@ -37,6 +37,8 @@ const (
 		`"parameters":{"properties":{"maxclients":{"type":"integer","minimum":1,"maximum":10000,"default":1000,"description":"clients"},` +
 		`"appendfsync":{"type":"string","enum":["always","everysec","no"]},` +
 		`"maxmemory":{"oneOf":[{"type":"integer","minimum":1,"maximum":67108864},{"type":"string"}]}}}}]}`
+	eventDoc = `{"number":12,"id":"evt_1","type":"instance.running","instance_id":"ins_1","job_id":"job_1","message":"usable at\n<b>",` +
+		`"created_at":"2026-11-05T11:59:00.000Z"}`
 	failure = `"error":{"code":"probe_failed","step":"ready","message":"the server\ndid not answer","retryable":true},`
 )
 
@@ -145,6 +147,7 @@ func newFake() *fakeBerth {
 		"GET /storage/redis/instances/ins_1/config": {"200 " + configDoc},
 		"DELETE /storage/redis/instances/ins_1":     {"202 " + deleting},
 		"GET /jobs":                                 {`200 {"items":[` + jobIn("running") + `]}`},
+		"GET /events":                               {`200 {"items":[` + eventDoc + `],"next_after":12}`},
 		"GET /jobs/job_1":                           {"200 " + jobIn("queued"), "200 " + jobIn("running"), "200 " + jobIn("succeeded")},
 	}}
 }

@@ -54,6 +54,9 @@ func TestOutputs(t *testing.T) {
 			"STEP   STATE    ATTEMPT  TOOK  DETAIL\n" +
 			"image  waiting  1        1.5s  -\n" +
 			"ready  waiting  2        0.5s  PING\n"},
+		{"events --after 3", "" +
+			"NUMBER   TIME                  TYPE                    INSTANCE                        MESSAGE\n" +
+			"12       2026-11-05T11:59:00Z  instance.running        ins_1                           usable at <b>\n"},
 		{"engines", "" +
 			"ENGINE  VERSIONS  PLANS   DESCRIPTION\n" +
 			"redis   8*, 7     small*  In-memory store\n" +
@@ -95,7 +98,7 @@ func TestOutputs(t *testing.T) {
 func TestCreateWaitPlain(t *testing.T) {
 	f := newFake()
 	got := berth(t.Context(), t, f, nil, nil, "create", "redis", "--name", "cache", "--param", "maxclients=50",
-		"--param", "maxmemory=64mb", "--param", "nonsense=1", "--label", "team=a", "--memory", "1g", "--cpu", "2", "--wait")
+		"--param", "maxmemory=64mb", "--param", "nonsense=1", "--label", "team=a", "--memory", "1g", "--cpu", "2", "--job-timeout", "90s", "--on-failure", "keep", "--wait")
 	want := result{
 		0,
 		"redis cache runs at 127.0.0.1:20001.\nHow to connect: berth config cache\n",
@@ -107,7 +110,7 @@ func TestCreateWaitPlain(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	const post = `POST /storage/redis/instances {"name":"cache","resources":{"cpu":2,"memory":1073741824},` +
-		`"parameters":{"maxclients":50,"maxmemory":"64mb","nonsense":"1"},"labels":{"team":"a"}}`
+		`"parameters":{"maxclients":50,"maxmemory":"64mb","nonsense":"1"},"labels":{"team":"a"},"timeout":"1m30s","on_failure":"keep"}`
 	if sent := f.sent(); !slices.Contains(sent, post) || !slices.Contains(sent, "GET /jobs/job_1?wait=500ms") {
 		t.Errorf("sent %q", sent)
 	}
@@ -122,6 +125,7 @@ func TestJSON(t *testing.T) {
 		"config cache":        configDoc,
 		"jobs":                `{"items":[` + jobIn("running") + `]}`,
 		"wait job_1":          done,
+		"events":              eventDoc,
 		"engines":             enginesDoc,
 		"create redis --wait": `{"instance":` + cache + `,"job":` + done + `,"webhook_secret":"whsec_1"}`,
 		"rm cache --wait":     `{"instance":` + cache + `,"job":` + done + `}`,

@@ -60,6 +60,7 @@ type Instance struct {
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
 	DeletedAt  *time.Time        `json:"deleted_at,omitempty"`
+	KeptUntil  *time.Time        `json:"kept_until,omitempty"` // a failed one, for inspection
 	document
 }
 
@@ -120,6 +121,7 @@ type Job struct {
 	Steps       []Step     `json:"steps"`
 	Error       *JobError  `json:"error,omitempty"`
 	CallbackURL string     `json:"callback_url,omitempty"`
+	OnFailure   string     `json:"on_failure,omitempty"`
 	Deadline    time.Time  `json:"deadline"`
 	CreatedAt   time.Time  `json:"created_at"`
 	StartedAt   *time.Time `json:"started_at,omitempty"`
@@ -160,6 +162,8 @@ type CreateRequest struct {
 	Parameters  map[string]any    `json:"parameters,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty"`
+	Timeout     string            `json:"timeout,omitempty"`    // of the job, for example "5m"
+	OnFailure   string            `json:"on_failure,omitempty"` // "cleanup" or "keep"
 }
 
 // Accepted is the answer to a request that a job will carry out.

@@ -24,5 +24,7 @@
 // fencing token, runs its steps against Ports, Runtime and Engine, journals each,
 // and ends the job together with the instance's state, its event and its callback
 // in one transaction. The Relay wakes whatever is due and has no live task, so the
-// database alone is the truth and the queue may lose everything.
+// database alone is the truth and the queue may lose everything. The Sequencer
+// gives committed events their numbers, and Service.Follow hands them to whoever
+// listens.
 package provision
