@@ -185,9 +185,11 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 // poll.
 const (
 	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 90 * time.Second
-	idleTimeout       = 2 * time.Minute
+	// readTimeout also ends the wait of a long poll: net/http watches the connection
+	// under it while a handler runs.
+	readTimeout  = 75 * time.Second
+	writeTimeout = 90 * time.Second
+	idleTimeout  = 2 * time.Minute
 )
 
 // serveHTTP serves until the context ends, and then lets requests end within the

@@ -50,6 +50,10 @@ func (p Parameters) String(name string) string { s, _ := p[name].(string); retur
 // Int gives the value of a parameter as an integer, 0 where it is none.
 func (p Parameters) Int(name string) int64 { n, _ := p[name].(int64); return n }
 
+// kept reports whether a failed create is left as it is for inspection. The janitor
+// has it deleted when its time is up.
+func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.IsZero() }
+
 // InstanceState is where an instance is in its life.
 //
 //	pending ──► provisioning ──► running ◄──► unhealthy

@@ -40,7 +40,13 @@ func TestFailedIsKept(t *testing.T) {
 		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Port || inst.Port == 0 {
 			w.Errorf("unit %+v, port %d held, %d said", u, w.port(inst.ID), inst.Port)
 		}
-		w.pass(59 * time.Minute)
+		w.pass(5 * time.Minute)
+		w.reconcile(w.reconciler(), 0) // it is nobody's orphan
+		w.pass(54 * time.Minute)
+		w.reconcile(w.reconciler(), 0)
+		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Port {
+			w.Errorf("the sweep took %+v, port %d", u, w.port(inst.ID))
+		}
 		if n, err := w.janitor().RunOnce(w.ctx); n != 0 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}

@@ -5,8 +5,8 @@ import "context"
 // orphan removes what a host has of an instance that is deleted, failed, or (nil)
 // unknown. What is young is left alone: somebody may be at it whom we do not see.
 func (s *sweep) orphan(ctx context.Context, unit Unit, inst *Instance) error {
-	if inst != nil && inst.State == StateFailed && !inst.KeptUntil.IsZero() {
-		return nil // kept for inspection; the janitor has it deleted when its time is up
+	if inst != nil && inst.kept() {
+		return nil
 	}
 	young := s.began.Add(-s.Grace)
 	if unit.Created.After(young) || (inst != nil && inst.UpdatedAt.After(young)) || s.removed >= maxOrphans {

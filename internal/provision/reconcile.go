@@ -205,7 +205,7 @@ func (s *sweep) ports(ctx context.Context) error {
 		for _, id := range ids {
 			after = id
 			inst := known[id]
-			if s.seen[id] || (inst != nil && !s.settled(*inst)) {
+			if s.seen[id] || (inst != nil && (inst.kept() || !s.settled(*inst))) {
 				continue
 			}
 			mended, err := s.releasePorts(ctx, id, inst, "nothing of it is left on host "+s.host.Name)
