@@ -54,7 +54,10 @@ func (tb *table) String() string {
 // plan is what the environment asks for.
 func plan(t *testing.T) (seed uint64, length time.Duration) {
 	t.Helper()
-	seed = rand.Uint64N(1e9)
+	seed = 1 // the short form is the same every time; the long one looks for what is new
+	if os.Getenv("CHAOS_MINUTES") != "" {
+		seed = rand.Uint64N(1e9)
+	}
 	if text := os.Getenv("CHAOS_SEED"); text != "" {
 		n, err := strconv.ParseUint(text, 10, 64)
 		if err != nil {
