@@ -33,7 +33,7 @@ func setSail(t *testing.T, workers, concurrency int) *fleet {
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + testenv.PortRange(200),
 		fmt.Sprintf("BERTH_WORKER_CONCURRENCY=%d", concurrency), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug", "BERTH_LEASE_TTL=10s",
 	}
-	f := &fleet{server: newServer(t, "http://"+addr, key), rows: openRows(t, database)}
+	f := &fleet{server: newServer(t, "http://"+addr, key), rows: testenv.OpenDatabase(t, database)}
 	sweepAfter(t, &f.label)
 	testenv.Start(t, binary, settings, "migrate").Finish(30 * time.Second)
 	f.awaitReady(t, testenv.Start(t, binary, settings, "api"))

@@ -60,7 +60,7 @@ func TestRepair(t *testing.T) {
 		}
 		removeQuietly(t, dev, frozen)
 	})
-	rows := openRows(t, dev.databaseURL())
+	rows := testenv.OpenDatabase(t, dev.databaseURL())
 	for what, query := range map[string]string{
 		"ports that are held":        "SELECT COUNT(*) FROM ports WHERE instance_id IS NOT NULL",
 		"instances that are watched": "SELECT COUNT(*) FROM watches",
@@ -88,7 +88,7 @@ func runningRedis(t *testing.T, dev *development) *service {
 func awaitRepair(t *testing.T, dev *development, s *service) {
 	t.Helper()
 	broken := time.Now()
-	rows := openRows(t, dev.databaseURL())
+	rows := testenv.OpenDatabase(t, dev.databaseURL())
 	testenv.Eventually(t, "the end is noticed", noticed, func(ctx context.Context) error {
 		var n int
 		err := rows.QueryRowContext(ctx, "SELECT COUNT(*) FROM events WHERE instance_id = ? AND type = 'instance.unhealthy'", s.ID).Scan(&n)
@@ -133,7 +133,7 @@ func removeQuietly(t *testing.T, dev *development, s *service) {
 func orphansAndStrangers(t *testing.T, dev *development) {
 	s := runningRedis(t, dev)
 	image := docker(t, "inspect", "--format", "{{.Config.Image}}", containerOf(t, s.ID))
-	ours := "berth.deployment=" + deployment(t, openRows(t, dev.databaseURL()))
+	ours := "berth.deployment=" + deployment(t, testenv.OpenDatabase(t, dev.databaseURL()))
 	tail := strings.ToLower(s.ID[len(s.ID)-8:])
 	run := func(name string, labels ...string) string {
 		args := []string{"run", "--detach", "--name", name, "--entrypoint", "sleep"}

@@ -2,35 +2,12 @@ package smoke
 
 import (
 	"database/sql"
-	"net/url"
 	"os"
-	"strings"
 	"testing"
-
-	_ "github.com/glebarez/go-sqlite" // the driver "sqlite"
-	"github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
-
-// openRows opens Berth's own database to look at, by its URL.
-func openRows(t *testing.T, databaseURL string) *sql.DB {
-	t.Helper()
-	driver, source := "sqlite", "file:"+strings.TrimPrefix(databaseURL, "sqlite://")+"?mode=ro&_pragma=busy_timeout(5000)"
-	if u, err := url.Parse(databaseURL); err == nil && u.Scheme == "mysql" {
-		cfg := mysql.NewConfig()
-		cfg.Net, cfg.Addr, cfg.User, cfg.DBName = "tcp", u.Host, u.User.Username(), strings.Trim(u.Path, "/")
-		cfg.Passwd, _ = u.User.Password()
-		driver, source = "mysql", cfg.FormatDSN()
-	}
-	db, err := sql.Open(driver, source)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
 
 // one gives the only value of a query.
 func one[T any](t *testing.T, db *sql.DB, query string, args ...any) T {

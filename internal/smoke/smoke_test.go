@@ -38,7 +38,7 @@ func startDev(t *testing.T, settings ...string) *development {
 		t.Fatal(err)
 	}
 	d.server = newServer(t, "http://"+addr, strings.TrimSpace(string(key)))
-	label = "berth.deployment=" + deployment(t, openRows(t, d.databaseURL()))
+	label = "berth.deployment=" + deployment(t, testenv.OpenDatabase(t, d.databaseURL()))
 	return d
 }
 
@@ -89,7 +89,7 @@ func TestSmoke(t *testing.T) {
 			t.Fatal(err)
 		}
 		hidden["master key"] = strings.TrimSpace(string(master))
-		root := adminPassword(t, openRows(t, dev.databaseURL()), keyFile, my.ID)
+		root := adminPassword(t, testenv.OpenDatabase(t, dev.databaseURL()), keyFile, my.ID)
 		hidden["MySQL root password"] = root
 		refusedByMySQL(t, my.conn, "root", root) // it is for the inside only
 		hidden.absentFrom(t, "Redis", expectIn(t, "Redis", dumpRedis(t, redisURL), "asynq:queues"))
@@ -114,7 +114,7 @@ func TestSmoke(t *testing.T) {
 	if dev == nil {
 		return // what follows is behind the server, which is not ours
 	}
-	rows := openRows(t, dev.databaseURL())
+	rows := testenv.OpenDatabase(t, dev.databaseURL())
 	testenv.Eventually(t, "the callbacks are written as delivered", 10*time.Second, func(ctx context.Context) error {
 		var pending int
 		err := rows.QueryRowContext(ctx, "SELECT COUNT(*) FROM deliveries WHERE state = 'pending'").Scan(&pending)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 var (
-	mysqlServer    = server{name: "mysql", port: "3306/tcp", images: []string{"mysql:9.7", "berth/mysql:9.7"}}
+	mysqlServer    = newMySQLServer()
 	mysqlPassword  = rand.Text()
 	mysqlDatabases atomic.Int64
 )
@@ -22,8 +23,9 @@ var (
 // mysqlOptions keep the data in memory; mysqlCommand leaves out what makes data
 // durable, which a test's need not be.
 var (
-	mysqlOptions = []string{"--tmpfs", "/var/lib/mysql:rw,size=2g", "--env", "MYSQL_ROOT_PASSWORD=" + mysqlPassword, "--env", "MYSQL_ROOT_HOST=%"}
-	mysqlCommand = []string{
+	mysqlInMemory = []string{"--tmpfs", "/var/lib/mysql:rw,size=2g"}
+	mysqlOptions  = []string{"--env", "MYSQL_ROOT_PASSWORD=" + mysqlPassword, "--env", "MYSQL_ROOT_HOST=%"}
+	mysqlCommand  = []string{
 		"--innodb-flush-log-at-trx-commit=2", "--skip-log-bin", "--innodb-doublewrite=OFF", "--innodb-redo-log-capacity=64M",
 		"--innodb-flush-method=nosync", "--performance-schema=OFF", "--mysqlx=OFF", "--max-connections=500",
 	}
@@ -34,7 +36,15 @@ var (
 // user is.
 func MySQL(t testing.TB) string {
 	t.Helper()
-	addr := mysqlServer.start(t, mysqlOptions, mysqlCommand, mysqlReady)
+	return newDatabase(t, mysqlServer.start(t, slices.Concat(mysqlInMemory, mysqlOptions), mysqlCommand, mysqlReady))
+}
+
+func newMySQLServer() *server {
+	return &server{name: "mysql", port: "3306/tcp", images: []string{"mysql:9.7", "berth/mysql:9.7"}}
+}
+
+func newDatabase(t testing.TB, addr string) (databaseURL string) {
+	t.Helper()
 	name := fmt.Sprintf("test_%d", mysqlDatabases.Add(1))
 	ctx, cancel := context.WithTimeout(t.Context(), callLimit)
 	defer cancel()

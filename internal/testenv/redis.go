@@ -16,7 +16,7 @@ import (
 const redisMax = 512
 
 var (
-	redisServer    = server{name: "redis", port: "6379/tcp", images: []string{"redis:8", "berth/redis:8"}}
+	redisServer    = newRedisServer()
 	redisPassword  = rand.Text()
 	redisDatabases atomic.Int64
 	redisCommand   = []string{"--requirepass", redisPassword, "--databases", strconv.Itoa(redisMax), "--save", "", "--appendonly", "no"}
@@ -32,7 +32,15 @@ func Redis(t testing.TB) string {
 	if db >= redisMax {
 		t.Fatalf("this binary has asked for more than %d Redis databases", redisMax)
 	}
-	u := url.URL{Scheme: "redis", User: url.UserPassword("", redisPassword), Host: addr, Path: fmt.Sprintf("/%d", db)}
+	return redisURL(addr, db)
+}
+
+func newRedisServer() *server {
+	return &server{name: "redis", port: "6379/tcp", images: []string{"redis:8", "berth/redis:8"}}
+}
+
+func redisURL(addr string, database int64) string {
+	u := url.URL{Scheme: "redis", User: url.UserPassword("", redisPassword), Host: addr, Path: fmt.Sprintf("/%d", database)}
 	return u.String()
 }
 

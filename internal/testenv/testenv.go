@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -31,8 +32,8 @@ const (
 	// label marks the containers; its value is the Unix time after which nobody can
 	// need the container any more. `docker ps -a --filter label=berth.testenv` shows all.
 	label = "berth.testenv"
-	// lifetime is above what a test binary may take.
-	lifetime     = 30 * time.Minute
+	// endless is for a test binary that may take as long as it likes.
+	endless      = 24 * time.Hour
 	callLimit    = 30 * time.Second
 	startLimit   = 90 * time.Second
 	pollInterval = 50 * time.Millisecond
@@ -75,12 +76,13 @@ func stopAll() error {
 
 // server is one container that is started when the first test asks.
 type server struct {
-	name   string   // "mysql"
-	images []string // the public one first
-	port   string   // in the container, "3306/tcp"
-	once   sync.Once
-	addr   string // 127.0.0.1:PORT
-	err    error
+	name      string   // "mysql"
+	images    []string // the public one first
+	port      string   // in the container, "3306/tcp"
+	once      sync.Once
+	container string
+	addr      string // 127.0.0.1:PORT
+	err       error
 }
 
 // start starts the server once, waits until it is ready, and gives its address.
@@ -110,9 +112,13 @@ func (s *server) launch(options, command []string, ready func(context.Context, s
 		return err
 	}
 	name := fmt.Sprintf("berth-testenv-%s-%d-%s", s.name, os.Getpid(), strings.ToLower(rand.Text()[:8]))
+	publish := "127.0.0.1:"
+	if s.addr != "" {
+		publish = s.addr
+	}
 	args := []string{
-		"run", "--detach", "--rm", "--name", name, "--publish", "127.0.0.1::" + strings.TrimSuffix(s.port, "/tcp"),
-		"--label", label + "=" + strconv.FormatInt(time.Now().Add(lifetime).Unix(), 10),
+		"run", "--detach", "--name", name, "--publish", publish + ":" + strings.TrimSuffix(s.port, "/tcp"),
+		"--label", label + "=" + strconv.FormatInt(time.Now().Add(lifetime()).Unix(), 10),
 	}
 	args = append(append(append(args, options...), image), command...)
 	if _, err := docker(ctx, args...); err != nil {
@@ -121,6 +127,7 @@ func (s *server) launch(options, command []string, ready func(context.Context, s
 	running.Lock()
 	running.containers = append(running.containers, name)
 	running.Unlock()
+	s.container = name
 	published, err := docker(ctx, "port", name, s.port)
 	if err != nil {
 		return err
@@ -131,6 +138,15 @@ func (s *server) launch(options, command []string, ready func(context.Context, s
 		return fmt.Errorf("%s at %s is not ready: %w\n%s", name, s.addr, err, said)
 	}
 	return nil
+}
+
+// lifetime is what this test binary may take.
+func lifetime() time.Duration {
+	limit, err := time.ParseDuration(flag.Lookup("test.timeout").Value.String())
+	if err != nil || limit == 0 {
+		return endless
+	}
+	return limit
 }
 
 // poll asks until the answer is nil or the context has ended.
