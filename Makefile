@@ -35,8 +35,8 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke
 
-chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED, and count what is lost
-	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) go test -count=1 -v -timeout 0 ./internal/chaos
+chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (in CHAOS_WORLDS of each kind), and count what is lost
+	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 32 ./internal/chaos
 
 bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run
 	BERTH_BIN=$(CURDIR)/bin/berth go run ./internal/bench

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -23,9 +24,19 @@ type line struct {
 	lost, leaked    int
 }
 
-type table struct{ lines []*line }
+func (l *line) print(w io.Writer) {
+	_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.1f s\t%d\t%d\n", l.fault, l.tried, l.survived, l.worst.Seconds(), l.lost, l.leaked)
+}
 
+type table struct {
+	mu    sync.Mutex
+	lines []*line
+}
+
+// add counts a fault; took is 0 where others came with it.
 func (tb *table) add(fault string, took time.Duration, v verdict) {
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
 	i := slices.IndexFunc(tb.lines, func(l *line) bool { return l.fault == fault })
 	if i < 0 {
 		tb.lines, i = append(tb.lines, &line{fault: fault}), len(tb.lines)
@@ -35,7 +46,7 @@ func (tb *table) add(fault string, took time.Duration, v verdict) {
 	l.worst = max(l.worst, took)
 	l.lost += len(v.lost)
 	l.leaked += len(v.leaked)
-	if len(v.lost)+len(v.leaked) == 0 {
+	if v.good() {
 		l.survived++
 	}
 }
@@ -44,73 +55,97 @@ func (tb *table) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(w, "\nFAULT\tTRIED\tSURVIVED\tWORST RECOVERY\tLOST\tLEAKED")
+	tb.mu.Lock()
+	defer tb.mu.Unlock()
+	all := line{fault: "all"}
 	for _, l := range tb.lines {
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%.1f s\t%d\t%d\n", l.fault, l.tried, l.survived, l.worst.Seconds(), l.lost, l.leaked)
+		l.print(w)
+		all.tried, all.survived, all.lost, all.leaked = all.tried+l.tried, all.survived+l.survived, all.lost+l.lost, all.leaked+l.leaked
+		all.worst = max(all.worst, l.worst)
 	}
+	all.print(w)
 	_ = w.Flush()
 	return b.String()
 }
 
 // plan is what the environment asks for.
-func plan(t *testing.T) (seed uint64, length time.Duration) {
-	t.Helper()
-	seed = 1 // the short form is the same every time; the long one looks for what is new
-	if os.Getenv("CHAOS_MINUTES") != "" {
-		seed = rand.Uint64N(1e9)
-	}
-	if text := os.Getenv("CHAOS_SEED"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatalf("CHAOS_SEED: %v", err)
-		}
-		seed = n
-	}
-	if text := os.Getenv("CHAOS_MINUTES"); text != "" {
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			t.Fatalf("CHAOS_MINUTES: %v", err)
-		}
-		length = time.Duration(n * float64(time.Minute))
-	}
-	return seed, length
+type plan struct {
+	seed   uint64
+	length time.Duration // 0: the short form
+	worlds int           // of each shape, side by side
 }
 
-// TestChaos breaks one thing after the other under load. Without CHAOS_MINUTES each
-// short fault comes once.
-func TestChaos(t *testing.T) {
-	seed, length := plan(t)
-	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	w, result := newWorld(t), &table{}
-	defer func() { t.Log(result) }()
+func newPlan(t *testing.T) plan {
+	t.Helper()
+	p := plan{seed: 1, worlds: 1} // the short form is the same every time; the long one looks for what is new
+	if minutes := number(t, "CHAOS_MINUTES", 0); minutes > 0 {
+		p.length, p.seed = time.Duration(minutes*float64(time.Minute)), rand.Uint64N(1e9)
+	}
+	p.seed = uint64(number(t, "CHAOS_SEED", float64(p.seed)))
+	p.worlds = int(number(t, "CHAOS_WORLDS", float64(p.worlds)))
+	return p
+}
 
-	end := time.Now().Add(length)
-	for round := 0; ; round++ {
-		list := faults()
-		if length == 0 {
-			list = slices.DeleteFunc(list, func(f fault) bool { return !f.short })
+func number(t *testing.T, name string, or float64) float64 {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return or
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n < 0 || n > 1e12 {
+		t.Fatalf("%s=%s is not a number of use", name, text)
+	}
+	return n
+}
+
+// TestChaos breaks one thing after the other under load, in each shape of Berth side by
+// side. Without CHAOS_MINUTES each short fault comes once.
+func TestChaos(t *testing.T) {
+	p, result := newPlan(t), &table{}
+	t.Logf("CHAOS_SEED=%d replays these schedules", p.seed)
+	t.Cleanup(func() { t.Log(result) })
+	for i := range p.worlds {
+		for j, sh := range everywhere {
+			t.Run(fmt.Sprintf("%s-%d", sh.name, i+1), func(t *testing.T) {
+				t.Parallel()
+				newWorld(t, sh).rage(p, rand.New(rand.NewPCG(p.seed, uint64(i*len(everywhere)+j))), result)
+			})
 		}
-		if (length == 0 && round == len(list)) || (length > 0 && time.Now().After(end)) {
-			break
-		}
-		f := list[round%len(list)]
-		took, v := w.round(f, r)
-		result.add(f.name, took, v)
-		for _, text := range slices.Concat(v.lost, v.leaked) {
-			t.Errorf("round %d, %s: %s", round, f.name, text)
-		}
-		if t.Failed() {
+	}
+}
+
+// rage goes through a schedule, and ends with the first loss or leak.
+func (w *world) rage(p plan, r *rand.Rand, result *table) {
+	w.Helper()
+	list := faults(w.shape)
+	if p.length == 0 {
+		list = slices.DeleteFunc(list, func(f fault) bool { return !f.short })
+	}
+	end := time.Now().Add(p.length)
+	for round := 0; !w.Failed(); round++ {
+		var now []fault
+		switch {
+		case p.length == 0 && round < len(list):
+			now = list[round : round+1]
+		case p.length > 0 && time.Now().Before(end):
+			for range 1 + r.IntN(3) {
+				now = append(now, list[r.IntN(len(list))])
+			}
+		default:
+			w.clear()
+			if v := w.check(); !v.good() {
+				w.Errorf("after everything was deleted: lost %v, leaked %v", v.lost, v.leaked)
+			}
 			return
 		}
-	}
-	w.clear()
-	if v := w.check(); len(v.lost)+len(v.leaked) > 0 {
-		t.Errorf("after everything was deleted: lost %v, leaked %v", v.lost, v.leaked)
+		w.round(round, now, r, result)
 	}
 }
 
-// round puts load on, breaks something in the middle, and waits until all is quiet.
-func (w *world) round(f fault, r *rand.Rand) (took time.Duration, v verdict) {
+// round puts load on, breaks things in the middle of it, and waits until all is as it
+// should be.
+func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 	w.Helper()
 	var load sync.WaitGroup
 	for range 3 + r.IntN(4) {
@@ -133,12 +168,38 @@ func (w *world) round(f fault, r *rand.Rand) (took time.Duration, v verdict) {
 		}
 	}
 	pause(w, upTo(r, time.Second))
-	begun := time.Now()
-	f.do(w, r)
+	begun, names := time.Now(), make([]string, len(broken))
+	for i, f := range broken {
+		names[i] = f.name
+		f.do(w, r)
+	}
 	load.Wait()
 	w.settle()
-	took = time.Since(begun)
-	return took, w.check()
+	took := time.Since(begun)
+	v := w.check()
+	if len(broken) > 1 {
+		took = 0
+	}
+	for _, name := range names {
+		result.add(name, took, v)
+	}
+	for _, text := range slices.Concat(v.lost, v.leaked) {
+		w.Errorf("round %d, %s: %s", number, strings.Join(names, " + "), text)
+	}
+	w.forget()
+}
+
+// forget drops what is known to be gone, so that a long run stays as fast as it was.
+func (w *world) forget() {
+	for _, o := range w.known() {
+		inst, err := w.client.Instance(w.Context(), o.instance.ID)
+		if err != nil || inst.State != "deleted" {
+			continue
+		}
+		w.mu.Lock()
+		delete(w.orders, o.instance.ID)
+		w.mu.Unlock()
+	}
 }
 
 // clear deletes everything.
@@ -155,9 +216,10 @@ func (w *world) clear() {
 // TestKillAtEachStep ends a worker right before and right after the work of every
 // step of a create and of a delete, found from the jobs' own steps.
 func TestKillAtEachStep(t *testing.T) {
-	w, result := newWorld(t), &table{}
+	w, result := newWorld(t, production), &table{}
 	defer func() { t.Log(result) }()
-	o := w.known()[0]
+	o := w.create("redis")
+	w.settle()
 	created := w.job(o.jobs[0].id)
 	w.delete(o)
 	w.settle()

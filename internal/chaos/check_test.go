@@ -8,74 +8,213 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-	"github.com/berth-project/berth/internal/testenv"
 )
 
 // verdict is what a look at everything has found.
 type verdict struct{ lost, leaked []string }
 
-// check compares what was promised with what is there. Everything has ended by now.
-func (w *world) check() verdict {
+func (v verdict) good() bool { return len(v.lost)+len(v.leaked) == 0 }
+
+// mendLimit is how long after the last job has ended everything must be as promised:
+// the second attempt of a webhook, and a repair, come within that.
+const mendLimit = 90 * time.Second
+
+// check looks until everything that was promised is there and nothing else is, and
+// gives what still was not when the time was up.
+func (w *world) check() (v verdict) {
 	w.Helper()
-	var v verdict
-	var want []string
+	for end := time.Now().Add(mendLimit); ; {
+		if v = w.look(); v.good() || time.Now().After(end) {
+			return v
+		}
+		pause(w, 200*time.Millisecond)
+	}
+}
+
+func (w *world) look() (v verdict) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	running := map[string]int{} // ports by container
 	for _, o := range w.known() {
-		ctx, cancel := context.WithTimeout(w.Context(), 30*time.Second)
 		inst, err := w.client.Instance(ctx, o.instance.ID)
 		switch {
 		case err != nil:
 			v.lost = append(v.lost, fmt.Sprintf("%s: %v", o.instance.ID, err))
 		case inst.State == client.InstanceRunning:
-			want = append(want, "berth-"+inst.ID)
-			if err := w.works(ctx, inst); err != nil {
+			conn, err := w.client.Connection(ctx, inst)
+			if err == nil {
+				err = works(ctx, conn, inst)
+			}
+			if running["berth-"+inst.ID] = conn.Port; err != nil {
 				v.lost = append(v.lost, fmt.Sprintf("%s runs and does not work: %v", inst.ID, err))
 			}
 		case inst.State != "deleted" && inst.State != "failed":
 			v.lost = append(v.lost, fmt.Sprintf("%s is %s: %s", inst.ID, inst.State, inst.Reason))
 		}
-		cancel()
-		v.lost = append(v.lost, w.checkCallbacks(o)...)
+		v.lost = append(v.lost, w.untold(o)...)
 	}
-	slices.Sort(want)
-	label := "label=berth.deployment=" + w.deployment
-	containers := strings.Fields(w.dockerCLI("ps", "-a", "--format", "{{.Names}}", "--filter", label))
-	volumes := strings.Fields(w.dockerCLI("volume", "ls", "-q", "--filter", label))
-	for what, have := range map[string][]string{"container": containers, "volume": volumes} {
-		slices.Sort(have)
-		for _, name := range have {
-			if !slices.Contains(want, name) {
-				v.leaked = append(v.leaked, what+" "+name)
-			}
-		}
-		for _, name := range want {
-			if !slices.Contains(have, name) {
-				v.lost = append(v.lost, what+" "+name)
-			}
-		}
+	w.lookAtHost(&v, running)
+	w.lookAtRows(ctx, &v, running)
+	w.lookAtFeed(ctx, &v)
+	if n := w.receiver.redirectsFollowed(); n > 0 {
+		v.leaked = append(v.leaked, fmt.Sprintf("%d webhooks followed a redirect", n))
 	}
 	return v
 }
 
-// checkCallbacks looks whether each job that asked for it has been told of, under
-// one id.
-func (w *world) checkCallbacks(o *order) []string {
-	w.Helper()
-	var lost []string
+// untold gives the jobs whose end their callback has not been told of under one id.
+func (w *world) untold(o *order) (lost []string) {
 	for _, j := range o.jobs {
 		if j.callback == "" {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(w.Context(), 20*time.Second)
-		err := testenv.Poll(ctx, func(context.Context) error {
-			if n := w.receiver.ids(j.callback); n != 1 {
-				return fmt.Errorf("%d webhook ids came for job %s", n, j.id)
-			}
-			return nil
-		})
-		cancel()
-		if err != nil {
-			lost = append(lost, err.Error())
+		if n := w.receiver.ids(j.callback); n != 1 {
+			lost = append(lost, fmt.Sprintf("%d webhook ids came for job %s", n, j.id))
 		}
 	}
 	return lost
+}
+
+// lookAtHost compares what should run with what the host has.
+func (w *world) lookAtHost(v *verdict, running map[string]int) {
+	w.Helper()
+	label := "label=berth.deployment=" + w.deployment
+	containers, volumes := map[string]string{}, map[string]string{}
+	for line := range strings.Lines(w.dockerCLI("ps", "-a", "--format", "{{.Names}} {{.Ports}}", "--filter", label)) {
+		name, ports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		containers[name] = ports
+	}
+	for _, name := range strings.Fields(w.dockerCLI("volume", "ls", "-q", "--filter", label)) {
+		volumes[name] = ""
+	}
+	for what, have := range map[string]map[string]string{"container": containers, "volume": volumes} {
+		for name := range have {
+			if _, wanted := running[name]; !wanted {
+				v.leaked = append(v.leaked, what+" "+name)
+			}
+		}
+		for name := range running {
+			if _, there := have[name]; !there {
+				v.lost = append(v.lost, what+" "+name)
+			}
+		}
+	}
+	for name, port := range running {
+		if ports, there := containers[name]; there && !strings.Contains(ports, fmt.Sprintf(":%d->", port)) {
+			v.lost = append(v.lost, fmt.Sprintf("port %d of %s, which has %q", port, name, ports))
+		}
+	}
+}
+
+// lookAtRows compares what should run with what the database holds.
+func (w *world) lookAtRows(ctx context.Context, v *verdict, running map[string]int) {
+	w.Helper()
+	held := map[string]int{}
+	err := w.each(ctx, "SELECT instance_id, port FROM ports WHERE instance_id IS NOT NULL", func(scan func(...any) error) error {
+		var id string
+		var port int
+		if err := scan(&id, &port); err != nil {
+			return err
+		}
+		if _, twice := held["berth-"+id]; twice {
+			v.leaked = append(v.leaked, fmt.Sprintf("%s holds several ports", id))
+		}
+		held["berth-"+id] = port
+		return nil
+	})
+	for name, port := range held {
+		if want, wanted := running[name]; !wanted || want != port {
+			v.leaked = append(v.leaked, fmt.Sprintf("port %d is held for %s", port, name))
+		}
+	}
+	for name, port := range running {
+		if held[name] != port {
+			v.lost = append(v.lost, fmt.Sprintf("port %d of %s is not its own", port, name))
+		}
+	}
+	for query, what := range map[string]string{
+		"SELECT COUNT(*) FROM jobs WHERE live_instance_id IS NOT NULL":                                                  "jobs that have not ended",
+		"SELECT COUNT(*) FROM credentials WHERE instance_id NOT IN (SELECT id FROM instances WHERE state <> 'deleted')": "credentials of what is deleted",
+	} {
+		var n int
+		if err == nil {
+			err = w.rows.QueryRowContext(ctx, query).Scan(&n)
+		}
+		if n > 0 {
+			v.leaked = append(v.leaked, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	if err != nil {
+		v.lost = append(v.lost, fmt.Sprintf("the database: %v", err))
+	}
+}
+
+func (w *world) each(ctx context.Context, query string, row func(scan func(...any) error) error) error {
+	rows, err := w.rows.QueryContext(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer rows.Close() //nolint:errcheck // rows.Err says it
+	for rows.Next() {
+		if err := row(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// feed is what has been read of the tenant's events.
+type feed struct {
+	last    int64
+	untold  []client.Event // that the webhook for all events has not got yet
+	begins  map[string]int // of instances
+	ends    map[string]int // of jobs
+	strange []string
+}
+
+// lookAtFeed reads on, and looks whether each event was told, and each job has begun
+// and ended in effect once.
+func (w *world) lookAtFeed(ctx context.Context, v *verdict) {
+	w.Helper()
+	f := &w.feed
+	if f.ends == nil {
+		f.begins, f.ends = map[string]int{}, map[string]int{}
+	}
+	_, err := w.client.EachEvent(ctx, client.EventFilter{}, f.last, func(e client.Event) error {
+		f.read(e)
+		return nil
+	})
+	if err != nil {
+		v.lost = append(v.lost, fmt.Sprintf("the feed: %v", err))
+	}
+	for _, o := range w.known() {
+		for _, j := range o.jobs {
+			if n := f.ends[j.id]; n != 1 {
+				v.lost = append(v.lost, fmt.Sprintf("job %s has ended %d times in the feed", j.id, n))
+			}
+		}
+	}
+	f.untold = slices.DeleteFunc(f.untold, func(e client.Event) bool { return w.receiver.has(pathAll, e.ID) })
+	for _, e := range f.untold {
+		v.lost = append(v.lost, fmt.Sprintf("event %d (%s of %s) was not told", e.Number, e.Type, e.InstanceID))
+	}
+	v.leaked = append(v.leaked, f.strange...)
+}
+
+func (f *feed) read(e client.Event) {
+	if e.Number != f.last+1 {
+		f.strange = append(f.strange, fmt.Sprintf("event %d comes after event %d", e.Number, f.last))
+	}
+	f.last = e.Number
+	f.untold = append(f.untold, e)
+	switch e.Type {
+	case "job.succeeded", "job.failed", "job.canceled":
+		f.ends[e.JobID]++
+	case "instance.pending", "instance.provisioning", "instance.deleted":
+		key := e.Type + " " + e.InstanceID
+		if f.begins[key]++; f.begins[key] > 1 {
+			f.strange = append(f.strange, fmt.Sprintf("%s came %d times", key, f.begins[key]))
+		}
+	}
 }

@@ -2,43 +2,67 @@ package chaos
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
 // fault is one thing that can go wrong. It comes back when the fault is over.
 type fault struct {
 	name  string
+	in    []shape
 	short bool // part of the short form
 	do    func(*world, *rand.Rand)
 }
 
-func faults() []fault {
-	return []fault{
-		{"SIGKILL of a worker", true, killWorker},
-		{"SIGKILL of the API", true, killAPI},
-		{"SIGSTOP beyond the lease, SIGCONT", true, freezeWorker},
-		{"FLUSHALL", true, flush},
-		{"Redis away", true, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
-		{"Redis away for 45 s", false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
-		{"metadata MySQL away", true, databaseAway},
-		{"ports taken by another process", true, takePorts},
-		{"Docker calls fail", true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
-		{"Docker calls hang", false, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
-		{"container killed by hand", true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
-		{"container removed by hand", true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
-		{"container and volume removed by hand", true, loseData},
-		{"Docker answers are lost", true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+var (
+	everywhere = []shape{production, oneFile, alone}
+	separate   = []shape{production, oneFile} // API, workers and Redis are processes of their own
+	onMySQL    = []shape{production}
+	onSQLite   = []shape{oneFile, alone}
+)
+
+func faults(in shape) []fault {
+	all := []fault{
+		{"SIGKILL of a worker", separate, true, killWorker},
+		{"SIGKILL of the API", everywhere, true, killAPI},
+		{"SIGKILL of every process at once", separate, true, powerCut},
+		{"SIGSTOP beyond the lease, SIGCONT", everywhere, true, freeze},
+		{"FLUSHALL", separate, true, flush},
+		{"Redis away", separate, true, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
+		{"Redis away for 45 s", separate, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
+		{"Redis restarted, empty", separate, false, restartRedis},
+		{"metadata MySQL away", onMySQL, false, databaseAway},
+		{"metadata MySQL killed and restarted", onMySQL, true, restartDatabase},
+		{"metadata SQLite locked by another", onSQLite, true, lockDatabase},
+		{"each task doubled", separate, true, doubleTasks},
+		{"ports taken by another process", everywhere, true, takePorts},
+		{"Docker calls fail", everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
+		{"Docker calls hang", everywhere, false, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
+		{"Docker answers are lost", everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+		{"container killed by hand", everywhere, true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
+		{"container removed by hand", everywhere, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
+		{"container and volume removed by hand", everywhere, true, loseData},
+		{"webhooks are not answered", everywhere, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
+		{"webhooks are answered with 500", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, failing) }},
+		{"webhooks are redirected inside", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
+		{"webhooks get an endless answer", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
+		{"webhooks are answered with 410", everywhere, true, leave},
 	}
+	return slices.DeleteFunc(all, func(f fault) bool { return !slices.Contains(f.in, in) })
 }
 
 // upTo draws a time below the limit.
@@ -61,29 +85,129 @@ func killWorker(w *world, r *rand.Rand) {
 	w.startWorker()
 }
 
+// killAPI ends the process that answers; in a Berth of one process that is all of it.
 func killAPI(w *world, _ *rand.Rand) {
 	w.api.Kill()
 	w.startAPI()
 }
 
-func freezeWorker(w *world, r *rand.Rand) {
-	pid := w.workers[r.IntN(len(w.workers))].Pid()
+func powerCut(w *world, _ *rand.Rand) {
+	w.api.Kill()
+	for _, p := range w.workers {
+		p.Kill()
+	}
+	w.workers = nil
+	for range w.shape.workers {
+		w.startWorker()
+	}
+	w.startAPI()
+}
+
+func freeze(w *world, r *rand.Rand) {
+	pid := w.api.Pid()
+	if len(w.workers) > 0 {
+		pid = w.workers[r.IntN(len(w.workers))].Pid()
+	}
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	pause(w, 14*time.Second) // the lease is 10 s
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 }
 
-func flush(w *world, _ *rand.Rand) {
-	options, err := redis.ParseURL(w.redisURL)
+// queueClient gives a client of the world's Redis, past the proxy.
+func (w *world) queueClient() *redis.Client {
+	w.Helper()
+	options, err := redis.ParseURL(w.redisServer.URL)
 	if err != nil {
 		w.Fatal(err)
 	}
-	c := redis.NewClient(options)
+	return redis.NewClient(options)
+}
+
+func flush(w *world, _ *rand.Rand) {
+	c := w.queueClient()
 	defer c.Close() //nolint:errcheck // nothing depends on it
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
 	defer cancel()
 	if err := c.FlushAll(ctx).Err(); err != nil {
 		w.Fatal(err)
+	}
+}
+
+func restartRedis(w *world, r *rand.Rand) {
+	w.redisServer.Kill()
+	pause(w, upTo(r, 3*time.Second))
+	w.redisServer.Start()
+}
+
+func restartDatabase(w *world, r *rand.Rand) {
+	w.databaseServer.Kill()
+	pause(w, upTo(r, 3*time.Second))
+	w.databaseServer.Start()
+}
+
+// lockDatabase writes and does not commit, for longer than Berth waits for a lock.
+func lockDatabase(w *world, r *rand.Rand) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	defer cancel()
+	var tx *sql.Tx
+	testenv.Eventually(w.T, "the database is locked", 30*time.Second, func(context.Context) (err error) {
+		tx, err = w.rows.BeginTx(ctx, nil)
+		return err
+	})
+	pause(w, 4*time.Second+upTo(r, 4*time.Second))
+	_ = tx.Rollback()
+}
+
+// doubleTasks has every job that has not ended done by several workers at once.
+func doubleTasks(w *world, r *rand.Rand) {
+	c := w.queueClient()
+	defer c.Close() //nolint:errcheck // nothing depends on it
+	q := queue.New(c)
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); pause(w, 20*time.Millisecond) {
+		for _, o := range w.known() {
+			job := o.jobs[len(o.jobs)-1]
+			kind := provision.TaskCreate
+			if len(o.jobs) > 1 {
+				kind = provision.TaskUpkeep
+			}
+			for range 3 {
+				task := provision.Task{Kind: kind, ID: job.id, Generation: r.Int64()}
+				if err := q.Enqueue(w.Context(), task); err != nil && !errors.Is(err, provision.ErrConflict) {
+					w.Errorf("double a task: %v", err)
+				}
+			}
+		}
+	}
+}
+
+// upset lets the receiver misbehave once for each webhook that comes meanwhile.
+func upset(w *world, m mood) {
+	w.receiver.set(m)
+	pause(w, 3*time.Second)
+	w.receiver.set(kind)
+}
+
+// leave has a webhook that says that it is gone: it must be disabled.
+func leave(w *world, _ *rand.Rand) {
+	w.Helper()
+	hook, err := w.client.AddWebhook(w.Context(), client.WebhookRequest{URL: w.receiver.url + pathGone})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.create("redis")
+	testenv.Eventually(w.T, "a webhook that is gone is disabled", time.Minute, func(ctx context.Context) error {
+		page, err := w.client.Webhooks(ctx, 0, "")
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(page.Items, func(h client.Webhook) bool { return h.ID == hook.ID && h.Enabled }) {
+			return errors.New("it is not")
+		}
+		return nil
+	})
+	if _, err := w.client.RemoveWebhook(w.Context(), hook.ID); err != nil {
+		w.Error(err)
 	}
 }
 
@@ -127,17 +251,24 @@ func victim(w *world, r *rand.Rand) client.Instance {
 		if err != nil {
 			w.Fatal(err)
 		}
-		// Of a Redis the test can tell whether it works again.
-		if inst.State == client.InstanceRunning && inst.Engine == "redis" {
+		if inst.State == client.InstanceRunning && !o.deleting {
 			found = append(found, inst)
 		}
 	}
 	if len(found) > 0 {
 		return found[r.IntN(len(found))]
 	}
-	o := w.create("redis")
-	w.settle()
-	return o.instance
+	var o *order
+	for range 10 { // one may fail because of what was broken before
+		if o = w.create("redis"); o != nil {
+			w.settle()
+			if inst, err := w.client.Instance(w.Context(), o.instance.ID); err == nil && inst.State == client.InstanceRunning {
+				return inst
+			}
+		}
+	}
+	w.Fatal("no instance to damage")
+	return client.Instance{}
 }
 
 // damage does something to an instance's container and waits until Berth has dealt

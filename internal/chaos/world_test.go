@@ -3,6 +3,7 @@ package chaos
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -15,34 +16,34 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/berth-project/berth/internal/client"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
-const (
-	workers = 3
-	// settleLimit is how long everything that was accepted may take to end once the
-	// fault is over. It is a bound on hanging, not the goal: that is in the table.
-	settleLimit = 3 * time.Minute
-)
+// settleLimit is how long everything that was accepted may take to end once the
+// fault is over. It is a bound on hanging, not the goal: that is in the table.
+const settleLimit = 3 * time.Minute
 
 // world is Berth in its production shape, with a hand on each of its parts.
 type world struct {
 	*testing.T
-	settings   []string
-	addr       string
-	client     *client.Client
-	redisURL   string
-	redis      *testenv.Proxy
-	database   *testenv.Proxy
-	docker     *dockerProxy
-	api        *testenv.Process
-	workers    []*testenv.Process
-	receiver   *receiver
-	ports      int // the first of the range
-	deployment string
+	shape          shape
+	settings       []string
+	addr           string
+	client         *client.Client
+	databaseURL    string
+	databaseServer *testenv.Own   // nil: SQLite
+	database       *testenv.Proxy // nil: SQLite
+	redisServer    *testenv.Own   // nil: it is in the process
+	redis          *testenv.Proxy // nil: it is in the process
+	docker         *dockerProxy
+	api            *testenv.Process
+	workers        []*testenv.Process
+	receiver       *receiver
+	ports          int // the first of the range
+	deployment     string
+	rows           *sql.DB // Berth's own database
+	feed           feed
 
 	mu       sync.Mutex
 	orders   map[string]*order // by instance id
@@ -60,39 +61,41 @@ type ordered struct {
 	id, callback string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, sh shape) *world {
 	t.Helper()
-	w := &world{T: t, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
-	var databaseURL, redisURL string
-	databaseURL, w.database = testenv.NewProxy(t, testenv.MySQL(t))
-	w.redisURL = testenv.Redis(t)
-	redisURL, w.redis = testenv.NewProxy(t, w.redisURL)
+	w := &world{T: t, shape: sh, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
 	w.docker = newDockerProxy(t)
 	key, ports := rand.Text()+rand.Text(), testenv.PortRange(400)
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
 	w.settings = []string{
-		"BERTH_DATABASE_URL=" + databaseURL, "BERTH_REDIS_URL=" + redisURL, "BERTH_DOCKER_HOST=" + w.docker.url(),
+		"BERTH_DATABASE_URL=" + w.openDatabase(), "BERTH_REDIS_URL=" + w.openRedis(), "BERTH_DOCKER_HOST=" + w.docker.url(),
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
-		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true",
+		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(),
 	}
 	t.Cleanup(w.sweep)
 	testenv.Start(t, binary, w.settings, "migrate").Finish(time.Minute)
+	w.rows = testenv.OpenDatabase(t, w.databaseURL)
 	var err error
-	if w.client, err = client.New(client.Config{URL: "http://" + w.addr, APIKey: key}); err != nil {
+	if w.client, err = client.New(client.Config{URL: "http://" + w.addr, APIKey: key, Tries: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	w.startAPI()
-	for range workers {
+	for range sh.workers {
 		w.startWorker()
 	}
-	w.learnDeployment()
+	if _, err := w.client.AddWebhook(t.Context(), client.WebhookRequest{URL: w.receiver.url + pathAll}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.rows.QueryRowContext(t.Context(), "SELECT value FROM settings WHERE name = 'deployment'").Scan(&w.deployment); err != nil {
+		t.Fatal(err)
+	}
 	return w
 }
 
 func (w *world) startAPI() {
 	w.Helper()
-	w.api = testenv.Start(w.T, binary, w.settings, "api")
+	w.api = testenv.Start(w.T, binary, w.settings, w.shape.api)
 	testenv.Eventually(w.T, "the API is ready", 30*time.Second, func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.addr+"/healthz", nil)
 		if err != nil {
@@ -121,28 +124,21 @@ func (w *world) stopWorkers() {
 	w.workers = nil
 }
 
-// learnDeployment finds the label of this world's containers.
-func (w *world) learnDeployment() {
-	w.Helper()
-	o := w.create("redis")
-	w.settle()
-	out := w.dockerCLI("inspect", "--format", `{{index .Config.Labels "berth.deployment"}}`, "berth-"+o.instance.ID)
-	if w.deployment = strings.TrimSpace(out); w.deployment == "" {
-		w.Fatal("the first container has no deployment label")
-	}
-}
+// patience is how long a request is repeated while something is broken.
+const patience = 2 * time.Minute
 
 // create asks for an instance and remembers what was accepted. A request that is
-// refused because something is broken right now has promised nothing.
+// refused has promised nothing; one without an answer is repeated under its key.
 func (w *world) create(engine string) *order {
 	w.mu.Lock()
 	w.accepted++
 	callback := fmt.Sprintf("%s/%d", w.receiver.url, w.accepted)
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	a, err := w.client.Create(ctx, engine, rand.Text(), client.CreateRequest{CallbackURL: callback})
 	if err != nil {
+		w.refused(err)
 		return nil
 	}
 	o := &order{instance: a.Instance, jobs: []ordered{{a.Job.ID, callback}}}
@@ -154,16 +150,25 @@ func (w *world) create(engine string) *order {
 
 // delete asks for the end of an instance.
 func (w *world) delete(o *order) {
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
 	defer cancel()
 	a, err := w.client.Delete(ctx, o.instance)
 	if err != nil {
+		w.refused(err)
 		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o.deleting = true
 	o.jobs = append(o.jobs, ordered{id: a.Job.ID})
+}
+
+// refused tells a refusal from an answer that never came.
+func (w *world) refused(err error) {
+	var p *client.Problem
+	if !errors.As(err, &p) {
+		w.Errorf("a request was not answered within %s: %v", patience, err)
+	}
 }
 
 // known gives the orders, in the order of their making.
@@ -197,31 +202,6 @@ func (w *world) settle() time.Duration {
 		}
 	}
 	return time.Since(begun)
-}
-
-// works does real work on an instance with its own credentials.
-func (w *world) works(ctx context.Context, inst client.Instance) error {
-	conn, err := w.client.Connection(ctx, inst)
-	if err != nil {
-		return err
-	}
-	if inst.Engine != "redis" {
-		return nil // its own proof was the ready step; what it is made of is counted
-	}
-	options, err := redis.ParseURL(conn.URI)
-	if err != nil {
-		return err
-	}
-	r := redis.NewClient(options)
-	defer r.Close() //nolint:errcheck // nothing depends on it
-	if err := r.Set(ctx, "chaos", inst.ID, time.Minute).Err(); err != nil {
-		return err
-	}
-	got, err := r.Get(ctx, "chaos").Result()
-	if err == nil && got != inst.ID {
-		err = errors.New("it is somebody else's: " + got)
-	}
-	return err
 }
 
 func (w *world) dockerCLI(args ...string) string {

@@ -1,0 +1,51 @@
+package chaos
+
+import (
+	"path/filepath"
+
+	"github.com/berth-project/berth/internal/testenv"
+)
+
+// shape is a way of running Berth.
+type shape struct {
+	name    string
+	api     string // what serves the API: "api" or "dev"
+	workers int    // processes beside it
+	mysql   bool   // the metadata are in MySQL, else in SQLite
+}
+
+var (
+	// production is what docker-compose.yml runs.
+	production = shape{name: "mysql", api: "api", workers: 3, mysql: true}
+	// oneFile is several processes on one SQLite file.
+	oneFile = shape{name: "sqlite", api: "api", workers: 2}
+	// alone is one process with its Redis in it.
+	alone = shape{name: "dev", api: "dev"}
+)
+
+// openDatabase gives the world its database and the setting that names it.
+func (w *world) openDatabase() string {
+	w.Helper()
+	if !w.shape.mysql {
+		url := "sqlite://" + filepath.Join(w.TempDir(), "berth.db")
+		w.databaseURL = url
+		return url
+	}
+	w.databaseServer = testenv.OwnMySQL(w.T)
+	w.databaseURL = w.databaseServer.URL
+	var url string
+	url, w.database = testenv.NewProxy(w.T, w.databaseURL)
+	return url
+}
+
+// openRedis gives the world its Redis and the setting that names it.
+func (w *world) openRedis() string {
+	w.Helper()
+	if w.shape == alone {
+		return "embedded"
+	}
+	w.redisServer = testenv.OwnRedis(w.T)
+	var url string
+	url, w.redis = testenv.NewProxy(w.T, w.redisServer.URL)
+	return url
+}
