@@ -91,6 +91,22 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
+// A server that stops sends everybody to another one, and loses nobody on the way.
+func TestStoppingServerSendsClientsAway(t *testing.T) {
+	stopping, stop := context.WithCancel(context.Background())
+	b := newBench(t, func(c *api.Config) { c.Stopping = stopping })
+	if a := b.send("GET", "/readyz", nil).is(200, ""); a.header.Get("Connection") != "" {
+		t.Errorf("%v", a.header)
+	}
+	stop()
+	if a := b.send("GET", "/readyz", nil).is(503, ""); a.text("status") != "stopping" {
+		t.Errorf("%s", a.body)
+	}
+	if a := b.call("POST", redisPath, "").is(202, ""); a.header.Get("Connection") != "close" {
+		t.Errorf("%v", a.header)
+	}
+}
+
 // A server that stops lets nobody wait.
 func TestWaitEndsWithTheServer(t *testing.T) {
 	stopping, stop := context.WithCancel(context.Background())

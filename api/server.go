@@ -35,7 +35,8 @@ type Config struct {
 	Version     string
 	Gzip        bool
 	CORSOrigins []string
-	// Stopping ends when the server is to stop: long polls are then answered at once, and streams end.
+	// Stopping ends when the server is to stop: long polls are then answered at once,
+	// streams end, /readyz says 503, and every answer asks for its connection to be closed.
 	Stopping context.Context //nolint:containedctx // a signal, not a request's context
 	// Heartbeat is after how long an event stream on which nothing happens says that it
 	// is alive; zero: 15 s.
@@ -75,7 +76,7 @@ func (s *server) echo() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = echoError(s.Log)
-	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders)
+	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, s.sendAway)
 	if s.Gzip {
 		e.Use(middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: isStream}))
 	}
@@ -135,8 +136,22 @@ func (s *server) health(c echo.Context) error {
 
 const checkTimeout = 2 * time.Second
 
+// sendAway has clients take another connection, to another server, once this one is to
+// stop: closing their idle ones would lose a request that is on its way.
+func (s *server) sendAway(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if s.Stopping.Err() != nil {
+			c.Response().Header().Set("Connection", "close")
+		}
+		return next(c)
+	}
+}
+
 // ready asks every part, all at once, and names those that are down.
 func (s *server) ready(c echo.Context) error {
+	if s.Stopping.Err() != nil {
+		return c.JSON(http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
+	}
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
 	var (

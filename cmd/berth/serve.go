@@ -192,8 +192,8 @@ const (
 	idleTimeout  = 2 * time.Minute
 )
 
-// serveHTTP serves until the context ends, and then lets requests end within the
-// shutdown timeout.
+// serveHTTP serves until the context ends, goes on for the drain delay, and then lets
+// requests end within the shutdown timeout.
 func (n *node) serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
@@ -206,6 +206,11 @@ func (n *node) serveHTTP(ctx context.Context, listener net.Listener, handler htt
 	case err := <-failed:
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
+	}
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-time.After(n.cfg.DrainDelay):
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ShutdownTimeout)
 	defer cancel()

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
-
-	"github.com/berth-project/berth/internal/client"
 )
 
 // line is one row of the table.
@@ -183,6 +181,7 @@ func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 	for _, name := range names {
 		result.add(name, took, v)
 	}
+	w.Logf("round %d: %s: all jobs ended after %.1f s, lost %d, leaked %d", number, strings.Join(names, " + "), time.Since(begun).Seconds(), len(v.lost), len(v.leaked))
 	for _, text := range slices.Concat(v.lost, v.leaked) {
 		w.Errorf("round %d, %s: %s", number, strings.Join(names, " + "), text)
 	}
@@ -211,75 +210,4 @@ func (w *world) clear() {
 		}
 	}
 	w.settle()
-}
-
-// TestKillAtEachStep ends a worker right before and right after the work of every
-// step of a create and of a delete, found from the jobs' own steps.
-func TestKillAtEachStep(t *testing.T) {
-	w, result := newWorld(t, production), &table{}
-	defer func() { t.Log(result) }()
-	o := w.create("redis")
-	w.settle()
-	created := w.job(o.jobs[0].id)
-	w.delete(o)
-	w.settle()
-	deleted := w.job(o.jobs[1].id)
-	w.stopWorkers()
-	for _, job := range []client.Job{created, deleted} {
-		for _, s := range job.Steps {
-			for _, when := range []string{"before", "after"} {
-				point := fmt.Sprintf("%s/%s/%s", job.Kind, s.Name, when)
-				took, v := w.killAt(job.Kind, point)
-				result.add("SIGKILL at "+point, took, v)
-				if took > 15*time.Second {
-					t.Errorf("%s: recovery took %s", point, took)
-				}
-				for _, text := range slices.Concat(v.lost, v.leaked) {
-					t.Errorf("%s: %s", point, text)
-				}
-			}
-		}
-	}
-}
-
-func (w *world) job(id string) client.Job {
-	w.Helper()
-	job, err := w.client.Job(w.Context(), id, 0)
-	if err != nil {
-		w.Fatal(err)
-	}
-	return job
-}
-
-// killAt lets one worker take a job and end itself at the point, and another one take
-// it up. It gives the time from the death to the end of the job.
-func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
-	w.Helper()
-	var o *order
-	if kind == "instance.delete" {
-		healthy := w.startWorker()
-		o = w.create("redis")
-		w.settle()
-		healthy.Stop()
-	}
-	mortal := w.startWorker("BERTH_CHAOS_KILL=" + point)
-	if o == nil {
-		w.create("redis")
-	} else {
-		w.delete(o)
-	}
-	select {
-	case <-mortal.Done():
-	case <-time.After(time.Minute):
-		w.Fatalf("no worker died at %s", point)
-	}
-	begun := time.Now()
-	w.workers = nil
-	healthy := w.startWorker()
-	w.settle()
-	took = time.Since(begun)
-	v = w.check()
-	healthy.Stop()
-	w.workers = nil
-	return took, v
 }

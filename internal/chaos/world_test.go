@@ -30,6 +30,7 @@ type world struct {
 	shape          shape
 	settings       []string
 	addr           string
+	key            string // the admin's
 	client         *client.Client
 	databaseURL    string
 	databaseServer *testenv.Own   // nil: SQLite
@@ -65,11 +66,12 @@ func newWorld(t *testing.T, sh shape) *world {
 	t.Helper()
 	w := &world{T: t, shape: sh, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
 	w.docker = newDockerProxy(t)
-	key, ports := rand.Text()+rand.Text(), testenv.PortRange(400)
+	ports := testenv.PortRange(400)
+	w.key = rand.Text() + rand.Text()
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
 	w.settings = []string{
 		"BERTH_DATABASE_URL=" + w.openDatabase(), "BERTH_REDIS_URL=" + w.openRedis(), "BERTH_DOCKER_HOST=" + w.docker.url(),
-		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
+		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + w.key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(),
 	}
@@ -77,7 +79,7 @@ func newWorld(t *testing.T, sh shape) *world {
 	testenv.Start(t, binary, w.settings, "migrate").Finish(time.Minute)
 	w.rows = testenv.OpenDatabase(t, w.databaseURL)
 	var err error
-	if w.client, err = client.New(client.Config{URL: "http://" + w.addr, APIKey: key, Tries: 1000}); err != nil {
+	if w.client, err = client.New(client.Config{URL: "http://" + w.addr, APIKey: w.key, Tries: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	w.startAPI()

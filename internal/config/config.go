@@ -63,6 +63,9 @@ type Config struct {
 	// ShutdownTimeout is how long a stopping process may finish what it has begun,
 	// before it hands it back.
 	ShutdownTimeout time.Duration `env:"SHUTDOWN_TIMEOUT" envDefault:"15s"`
+	// DrainDelay is how long an API that was told to stop goes on taking requests while
+	// /readyz says 503, so that a load balancer can turn away from it first.
+	DrainDelay time.Duration `env:"DRAIN_DELAY" envDefault:"3s"`
 	// Retention is how long deleted instances, ended jobs and stored answers stay
 	// readable.
 	Retention time.Duration `env:"RETENTION" envDefault:"24h"`
@@ -172,6 +175,9 @@ func (c *Config) devDefaults(environ []string) {
 	if _, set := env.ToMap(environ)["BERTH_CALLBACK_ALLOW_PRIVATE"]; !set {
 		c.CallbackAllowPrivate = true // a developer's receiver is on this machine
 	}
+	if _, set := env.ToMap(environ)["BERTH_DRAIN_DELAY"]; !set {
+		c.DrainDelay = 0 // nobody stands before it
+	}
 }
 
 func (c *Config) validate(mode Mode) error {
@@ -196,6 +202,7 @@ func (c *Config) validate(mode Mode) error {
 	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")
 	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")
 	check(c.ShutdownTimeout >= 0, "SHUTDOWN_TIMEOUT", "must not be negative")
+	check(c.DrainDelay >= 0, "DRAIN_DELAY", "must not be negative")
 	check(c.PortQuarantine >= time.Second, "PORT_QUARANTINE", "must be at least 1s")
 	check(c.ReconcileEvery >= time.Second && c.ReconcileEvery <= time.Hour, "RECONCILE_EVERY", "must be from 1s to 1h")
 	check(c.ReconcileGrace >= 0, "RECONCILE_GRACE", "must not be negative")

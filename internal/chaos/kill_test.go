@@ -1,0 +1,114 @@
+package chaos
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/client"
+)
+
+// The kinds of jobs.
+const (
+	kindCreate = "instance.create"
+	kindDelete = "instance.delete"
+	kindRepair = "instance.repair"
+)
+
+// recoveryLimit is twice what is promised, because the tests share their machine. Asynq
+// by itself needs more than thrice as long.
+const recoveryLimit = 30 * time.Second
+
+// TestKillAtEachStep ends a worker right before and right after the work of every
+// step of a create, a repair and a delete, found from the jobs' own steps.
+func TestKillAtEachStep(t *testing.T) {
+	w, result := newWorld(t, production), &table{}
+	defer func() { t.Log(result) }()
+	var jobs []client.Job
+	o := w.create("redis")
+	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
+		w.trigger(kind, o)
+		w.await(kind, o)
+		jobs = append(jobs, w.lastJob(kind, o))
+	}
+	w.stopWorkers()
+	for _, job := range jobs {
+		for _, s := range job.Steps {
+			for _, when := range []string{"before", "after"} {
+				point := fmt.Sprintf("%s/%s/%s", job.Kind, s.Name, when)
+				took, v := w.killAt(job.Kind, point)
+				result.add("SIGKILL at "+point, took, v)
+				if took > recoveryLimit {
+					t.Errorf("%s: recovery took %s", point, took)
+				}
+				for _, text := range slices.Concat(v.lost, v.leaked) {
+					t.Errorf("%s: %s", point, text)
+				}
+			}
+		}
+	}
+}
+
+// trigger gives a reason for a job of the kind. A create has it already.
+func (w *world) trigger(kind string, o *order) {
+	w.Helper()
+	switch kind {
+	case kindRepair:
+		w.dockerCLI("kill", "berth-"+o.instance.ID)
+	case kindDelete:
+		w.delete(o)
+	}
+}
+
+// await waits until the job has ended well.
+func (w *world) await(kind string, o *order) {
+	w.Helper()
+	w.settle()
+	if kind == kindRepair {
+		w.dealtWith(o.instance, client.InstanceRunning)
+	}
+}
+
+// lastJob gives the instance's youngest job of the kind.
+func (w *world) lastJob(kind string, o *order) client.Job {
+	w.Helper()
+	page, err := w.client.Jobs(w.Context(), client.JobFilter{InstanceID: o.instance.ID})
+	i := slices.IndexFunc(page.Items, func(j client.Job) bool { return j.Kind == kind })
+	if err != nil || i < 0 {
+		w.Fatalf("no job %s of %s: %v", kind, o.instance.ID, err)
+	}
+	return page.Items[i]
+}
+
+// killAt lets one worker take a job and end itself at the point, and another one take
+// it up. It gives the time from the death to the end of the job.
+func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
+	w.Helper()
+	var o *order
+	if kind != kindCreate {
+		healthy := w.startWorker()
+		o = w.create("redis")
+		w.settle()
+		healthy.Stop()
+	}
+	mortal := w.startWorker("BERTH_CHAOS_KILL=" + point)
+	if o == nil {
+		o = w.create("redis")
+	}
+	w.trigger(kind, o)
+	select {
+	case <-mortal.Done():
+	case <-time.After(time.Minute):
+		w.Fatalf("no worker died at %s", point)
+	}
+	begun := time.Now()
+	w.workers = nil
+	healthy := w.startWorker()
+	w.await(kind, o)
+	took = time.Since(begun)
+	v = w.check()
+	healthy.Stop()
+	w.workers = nil
+	return took, v
+}
