@@ -29,7 +29,7 @@ setup: ## make sure that a Docker engine and the engine images are there
 test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
 	@scripts/cc.sh
 	@scripts/chromium.sh
-	CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -timeout 30m ./...
+	CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -parallel 4 -timeout 30m ./...
 	scripts/compose-test.sh
 
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)

@@ -23,28 +23,34 @@ const recoveryLimit = 30 * time.Second
 // TestKillAtEachStep ends a worker right before and right after the work of every
 // step of a create, a repair and a delete, found from the jobs' own steps.
 func TestKillAtEachStep(t *testing.T) {
-	w, result := newWorld(t, production), &table{}
-	defer func() { t.Log(result) }()
-	var jobs []client.Job
-	o := w.create("redis")
+	result := &table{}
+	t.Cleanup(func() { t.Log(result) })
 	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
-		w.trigger(kind, o)
-		w.await(kind, o)
-		jobs = append(jobs, w.lastJob(kind, o))
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			newWorld(t, production).killAtEach(kind, result)
+		})
 	}
+}
+
+func (w *world) killAtEach(kind string, result *table) {
+	w.Helper()
+	o := w.create("redis")
+	w.settle()
+	w.trigger(kind, o)
+	w.await(kind, o)
+	steps := w.lastJob(kind, o).Steps
 	w.stopWorkers()
-	for _, job := range jobs {
-		for _, s := range job.Steps {
-			for _, when := range []string{"before", "after"} {
-				point := fmt.Sprintf("%s/%s/%s", job.Kind, s.Name, when)
-				took, v := w.killAt(job.Kind, point)
-				result.add("SIGKILL at "+point, took, v)
-				if took > recoveryLimit {
-					t.Errorf("%s: recovery took %s", point, took)
-				}
-				for _, text := range slices.Concat(v.lost, v.leaked) {
-					t.Errorf("%s: %s", point, text)
-				}
+	for _, s := range steps {
+		for _, when := range []string{"before", "after"} {
+			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, when)
+			took, v := w.killAt(kind, point)
+			result.add("SIGKILL at "+point, took, v)
+			if took > recoveryLimit {
+				w.Errorf("%s: recovery took %s", point, took)
+			}
+			for _, text := range slices.Concat(v.lost, v.leaked) {
+				w.Errorf("%s: %s", point, text)
 			}
 		}
 	}
