@@ -18,7 +18,7 @@ import (
 // stopLimit is above what a Berth that stops may still finish.
 const stopLimit = 40 * time.Second
 
-// Process is one `berth …` that runs, with what it has written.
+// Process is a program that runs, a `berth …` as a rule, with what it has written.
 type Process struct {
 	t    testing.TB
 	name string
@@ -50,10 +50,15 @@ func (l *lockedBuffer) String() string {
 // asked to stop, and must do so in order.
 func Start(t testing.TB, binary string, settings []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, name: "berth " + strings.Join(args, " "), done: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append(CleanEnvironment(), settings...)
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(CleanEnvironment(), settings...)
+	return start(t, "berth "+strings.Join(args, " "), cmd)
+}
+
+func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, name: name, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", p.name, err)
