@@ -67,6 +67,7 @@ func NewEngine(t testing.TB, images ...string) *Engine {
 	}
 	e.startContainerd()
 	e.Start()
+	t.Cleanup(func() { e.dockerd.end() }) // the last of them, after all that uses it
 	if err := e.load(ctx, images); err != nil {
 		t.Fatalf("images for the test's own Docker engine: %v", err)
 	}
@@ -85,13 +86,12 @@ func canHaveEngine() error {
 	return nil
 }
 
-// inNamespace runs a program in the engine's network. The program takes nsenter's
+// inNamespace is a program in the engine's network. The program takes nsenter's
 // place, so that its process id is its own. (`ip netns exec` hides the cgroups.)
-func (e *Engine) inNamespace(name string, args ...string) *Process {
-	e.t.Helper()
+func (e *Engine) inNamespace(name string, args ...string) *exec.Cmd {
 	cmd := exec.Command("nsenter", append([]string{"--net=" + e.link.namespacePath(), name}, args...)...)
 	cmd.Dir, cmd.Env = e.dir, CleanEnvironment()
-	return start(e.t, name, cmd)
+	return cmd
 }
 
 // containerdConfig leaves out what only Kubernetes needs.
@@ -115,7 +115,7 @@ func (e *Engine) write(name, text string) error {
 // system's, where there is one, and there find the containers of the shared engine.
 func (e *Engine) startContainerd() {
 	e.t.Helper()
-	e.inNamespace("containerd", "--config", e.path("containerd.toml"), "--log-level", "warn")
+	start(e.t, "containerd", e.inNamespace("containerd", "--config", e.path("containerd.toml"), "--log-level", "warn"))
 	Eventually(e.t, "the engine's containerd is there", engineLimit, func(context.Context) error {
 		_, err := os.Stat(e.containerdSocket())
 		return err
@@ -127,9 +127,9 @@ func (e *Engine) Start() {
 	e.t.Helper()
 	// It would refuse to start while the number in it is some other process's by now.
 	_ = os.Remove(e.path("docker.pid"))
-	e.dockerd = e.inNamespace("dockerd", "--host", e.URL, "--containerd", e.containerdSocket(), "--pidfile", e.path("docker.pid"),
+	e.dockerd = launch(e.t, "dockerd", e.inNamespace("dockerd", "--host", e.URL, "--containerd", e.containerdSocket(), "--pidfile", e.path("docker.pid"),
 		"--data-root", e.path("data"), "--exec-root", e.path("exec"), "--config-file", e.path("daemon.json"), "--log-level", "warn",
-		"--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", "/"+filepath.Base(e.dir))
+		"--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", "/"+filepath.Base(e.dir)))
 	Eventually(e.t, "the test's own Docker engine answers", engineLimit, func(ctx context.Context) error {
 		if over, err := e.dockerd.Ended(); over {
 			e.t.Fatalf("dockerd has ended: %v\n%s", err, Tail(e.dockerd.Log(), 20))

@@ -56,7 +56,16 @@ func Start(t testing.TB, binary string, settings []string, args ...string) *Proc
 	return start(t, "berth "+strings.Join(args, " "), cmd)
 }
 
+// start starts the command, and ends it with the test.
 func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := launch(t, name, cmd)
+	t.Cleanup(p.end)
+	return p
+}
+
+// launch starts the command, for a caller who ends it.
+func launch(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{t: t, name: name, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
@@ -67,13 +76,15 @@ func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	t.Cleanup(func() {
-		p.Stop()
-		if t.Failed() {
-			t.Logf("%s said last:\n%s", p.name, Tail(p.log.String(), 60))
-		}
-	})
 	return p
+}
+
+// end stops the process, and shows what it has said to a test that failed.
+func (p *Process) end() {
+	p.Stop()
+	if p.t.Failed() {
+		p.t.Logf("%s said last:\n%s", p.name, Tail(p.log.String(), 60))
+	}
 }
 
 // CleanEnvironment is ours without the settings that were made for others.
