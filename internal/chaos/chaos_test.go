@@ -79,14 +79,20 @@ func plan(t *testing.T) (seed uint64, length time.Duration) {
 // short fault comes once.
 func TestChaos(t *testing.T) {
 	seed, length := plan(t)
+	newWorld(t).run(seed, length, faults())
+}
+
+// run goes through the faults for as long as asked, or once through the short ones.
+func (w *world) run(seed uint64, length time.Duration, all []fault) {
+	t, result := w.T, &table{}
+	t.Helper()
 	t.Logf("CHAOS_SEED=%d replays this schedule", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	w, result := newWorld(t), &table{}
 	defer func() { t.Log(result) }()
 
 	end := time.Now().Add(length)
 	for round := 0; ; round++ {
-		list := faults()
+		list := slices.Clone(all)
 		if length == 0 {
 			list = slices.DeleteFunc(list, func(f fault) bool { return !f.short })
 		}
@@ -115,7 +121,7 @@ func (w *world) round(f fault, r *rand.Rand) (took time.Duration, v verdict) {
 	var load sync.WaitGroup
 	for range 3 + r.IntN(4) {
 		engine, delay := "redis", upTo(r, time.Second)
-		if r.IntN(8) == 0 {
+		if r.IntN(8) == 0 && w.engine == nil {
 			engine = "mysql"
 		}
 		load.Go(func() {

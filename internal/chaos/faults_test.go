@@ -154,7 +154,7 @@ func loseData(w *world, r *rand.Rand) {
 	inst := victim(w, r)
 	// In one go, before anybody mends the first half.
 	w.dockerCLI("rm", "-f", "-v", "berth-"+inst.ID)
-	_ = exec.CommandContext(w.Context(), "docker", "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
+	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
 	testenv.Eventually(w.T, inst.ID+" was dealt with", time.Minute, func(ctx context.Context) error {
 		seen, err := w.client.Instance(ctx, inst.ID)
 		if err == nil && seen.State == client.InstanceRunning {

@@ -38,6 +38,7 @@ type world struct {
 	redis      *testenv.Proxy
 	database   *testenv.Proxy
 	docker     *dockerProxy
+	engine     *testenv.Engine // that the instances are on; nil: the one that everybody shares
 	api        *testenv.Process
 	workers    []*testenv.Process
 	receiver   *receiver
@@ -62,12 +63,19 @@ type ordered struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
+	return newWorldOn(t, nil)
+}
+
+// newWorldOn has its instances on a Docker engine of its own. Its servers are on the
+// shared one.
+func newWorldOn(t *testing.T, engine *testenv.Engine) *world {
+	t.Helper()
+	w := &world{T: t, engine: engine, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
 	var databaseURL, redisURL string
 	databaseURL, w.database = testenv.NewProxy(t, testenv.MySQL(t))
 	w.redisURL = testenv.Redis(t)
 	redisURL, w.redis = testenv.NewProxy(t, w.redisURL)
-	w.docker = newDockerProxy(t)
+	w.docker = newDockerProxy(t, w.dockerURL())
 	key, ports := rand.Text()+rand.Text(), testenv.PortRange(400)
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
 	w.settings = []string{
@@ -75,6 +83,9 @@ func newWorld(t *testing.T) *world {
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true",
+	}
+	if engine != nil {
+		w.settings = append(w.settings, "BERTH_ADVERTISE_HOST="+engine.Host, "BERTH_BIND_HOST="+engine.Host)
 	}
 	t.Cleanup(w.sweep)
 	testenv.Start(t, binary, w.settings, "migrate").Finish(time.Minute)
@@ -224,11 +235,19 @@ func (w *world) works(ctx context.Context, inst client.Instance) error {
 	return err
 }
 
+// dockerURL leads to the engine that the instances are on.
+func (w *world) dockerURL() string {
+	if w.engine != nil {
+		return w.engine.URL
+	}
+	return dockerSocket
+}
+
 func (w *world) dockerCLI(args ...string) string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "docker", append([]string{"--host", w.dockerURL()}, args...)...).CombinedOutput()
 	if err != nil {
 		w.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -237,7 +256,7 @@ func (w *world) dockerCLI(args ...string) string {
 
 // sweep removes what a failed run left.
 func (w *world) sweep() {
-	if w.deployment == "" {
+	if w.deployment == "" || w.engine != nil { // that one goes with all that it has
 		return
 	}
 	label := "label=berth.deployment=" + w.deployment
