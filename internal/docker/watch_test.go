@@ -71,6 +71,17 @@ func TestWatchOutlivesTheEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	news := watch(t, r)
+	testenv.Eventually(t, "the watch has begun", 20*time.Second, func(ctx context.Context) error {
+		if _, err := e.Docker(ctx, "restart", "--time", "0", nameOf(w.Instance)); err != nil {
+			return err
+		}
+		select {
+		case <-news:
+			return nil
+		case <-time.After(200 * time.Millisecond):
+			return errors.New("nothing was told")
+		}
+	})
 	const limit = reopenEvery + 2*time.Second // it may have to open the stream again first
 	for _, restart := range []struct {
 		name string
