@@ -29,6 +29,7 @@ setup: ## make sure that a Docker engine and the engine images are there
 test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
 	@scripts/cc.sh
 	@scripts/chromium.sh
+	@scripts/engine.sh
 	CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -parallel 4 -timeout 30m ./...
 	scripts/compose-test.sh
 
@@ -36,6 +37,7 @@ smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (B
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke
 
 chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (in CHAOS_WORLDS of each kind), and count what is lost
+	@scripts/engine.sh
 	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 32 ./internal/chaos
 
 bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run

@@ -20,22 +20,23 @@ const (
 
 // dockerProxy stands between the workers and the Docker engine.
 type dockerProxy struct {
-	l    net.Listener
-	mu   sync.Mutex
-	mode mode
-	open map[net.Conn]bool
-	all  sync.WaitGroup
+	engine string // the path of its socket
+	l      net.Listener
+	mu     sync.Mutex
+	mode   mode
+	open   map[net.Conn]bool
+	all    sync.WaitGroup
 }
 
-const dockerSocket = "/var/run/docker.sock"
+const dockerSocket = "unix:///var/run/docker.sock"
 
-func newDockerProxy(t *testing.T) *dockerProxy {
+func newDockerProxy(t *testing.T, engine string) *dockerProxy {
 	t.Helper()
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &dockerProxy{l: l, open: map[net.Conn]bool{}}
+	p := &dockerProxy{engine: strings.TrimPrefix(engine, "unix://"), l: l, open: map[net.Conn]bool{}}
 	p.all.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -88,7 +89,7 @@ func (p *dockerProxy) serve(from net.Conn) {
 		_, _ = io.Copy(io.Discard, from) // until set ends it
 		return
 	}
-	to, err := net.Dial("unix", strings.TrimPrefix(dockerSocket, "unix://"))
+	to, err := net.Dial("unix", p.engine)
 	if err != nil {
 		return
 	}

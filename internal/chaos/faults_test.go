@@ -33,6 +33,7 @@ var (
 	separate   = []shape{production, oneFile} // API, workers and Redis are processes of their own
 	onMySQL    = []shape{production}
 	onSQLite   = []shape{oneFile, alone}
+	onItsOwn   = []shape{ashore}
 )
 
 func faults(in shape) []fault {
@@ -61,6 +62,8 @@ func faults(in shape) []fault {
 		{"webhooks are redirected inside", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
 		{"webhooks get an endless answer", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
 		{"webhooks are answered with 410", everywhere, true, leave},
+		{"dockerd restarted", onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
+		{"dockerd killed", onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
 	}
 	return slices.DeleteFunc(all, func(f fault) bool { return !slices.Contains(f.in, in) })
 }
@@ -285,7 +288,7 @@ func loseData(w *world, r *rand.Rand) {
 	inst := victim(w, r)
 	// In one go, before anybody mends the first half.
 	w.dockerCLI("rm", "-f", "-v", "berth-"+inst.ID)
-	_ = exec.CommandContext(w.Context(), "docker", "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
+	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
 	testenv.Eventually(w.T, inst.ID+" was dealt with", time.Minute, func(ctx context.Context) error {
 		seen, err := w.client.Instance(ctx, inst.ID)
 		if err == nil && seen.State == client.InstanceRunning {

@@ -12,6 +12,9 @@ type shape struct {
 	api     string // what serves the API: "api" or "dev"
 	workers int    // processes beside it
 	mysql   bool   // the metadata are in MySQL, else in SQLite
+	// ownEngine says that its instances, of Redis only, are on a Docker engine of its own,
+	// which can be restarted.
+	ownEngine bool
 }
 
 var (
@@ -21,7 +24,11 @@ var (
 	oneFile = shape{name: "sqlite", api: "api", workers: 2}
 	// alone is one process with its Redis in it.
 	alone = shape{name: "dev", api: "dev"}
+	// ashore has a Docker engine that comes and goes.
+	ashore = shape{name: "engine", api: "api", workers: 2, ownEngine: true}
 )
+
+var shapes = []shape{production, oneFile, alone, ashore}
 
 // openDatabase gives the world its database and the setting that names it.
 func (w *world) openDatabase() string {

@@ -38,6 +38,7 @@ type world struct {
 	redisServer    *testenv.Own   // nil: it is in the process
 	redis          *testenv.Proxy // nil: it is in the process
 	docker         *dockerProxy
+	engine         *testenv.Engine // that the instances are on; nil: the one that everybody shares
 	api            *testenv.Process
 	workers        []*testenv.Process
 	receiver       *receiver
@@ -65,7 +66,10 @@ type ordered struct {
 func newWorld(t *testing.T, sh shape) *world {
 	t.Helper()
 	w := &world{T: t, shape: sh, addr: testenv.FreeAddress(t), receiver: newReceiver(t), orders: map[string]*order{}}
-	w.docker = newDockerProxy(t)
+	if sh.ownEngine {
+		w.engine = testenv.NewEngine(t, "redis:8", "berth/redis:8")
+	}
+	w.docker = newDockerProxy(t, w.dockerURL())
 	ports := testenv.PortRange(400)
 	w.key = rand.Text() + rand.Text()
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
@@ -74,6 +78,9 @@ func newWorld(t *testing.T, sh shape) *world {
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + w.key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(),
+	}
+	if w.engine != nil {
+		w.settings = append(w.settings, "BERTH_ADVERTISE_HOST="+w.engine.Host, "BERTH_BIND_HOST="+w.engine.Host)
 	}
 	t.Cleanup(w.sweep)
 	testenv.Start(t, binary, w.settings, "migrate").Finish(time.Minute)
@@ -206,11 +213,19 @@ func (w *world) settle() time.Duration {
 	return time.Since(begun)
 }
 
+// dockerURL leads to the engine that the instances are on.
+func (w *world) dockerURL() string {
+	if w.engine != nil {
+		return w.engine.URL
+	}
+	return dockerSocket
+}
+
 func (w *world) dockerCLI(args ...string) string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "docker", append([]string{"--host", w.dockerURL()}, args...)...).CombinedOutput()
 	if err != nil {
 		w.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -219,7 +234,7 @@ func (w *world) dockerCLI(args ...string) string {
 
 // sweep removes what a failed run left.
 func (w *world) sweep() {
-	if w.deployment == "" {
+	if w.deployment == "" || w.engine != nil { // that one goes with all that it has
 		return
 	}
 	label := "label=berth.deployment=" + w.deployment

@@ -24,6 +24,16 @@ func (e *engine) ping(ctx context.Context) error {
 	})
 }
 
+// clock gives the engine's own time, as events are asked for by.
+func (e *engine) clock(ctx context.Context) (now string, err error) {
+	err = e.within(ctx, min(pingLimit, e.limit), "ask for the time", func(ctx context.Context) error {
+		info, err := e.api.Info(ctx)
+		now = info.SystemTime
+		return err
+	})
+	return now, err
+}
+
 func (e *engine) imageThere(ctx context.Context, reference string) error {
 	return e.read(ctx, "look for image "+reference, func(ctx context.Context) error {
 		_, err := e.api.ImageInspect(ctx, reference)

@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -33,7 +34,7 @@ type engine struct {
 }
 
 func newEngine(name, endpoint string, config Config) (*engine, error) {
-	options := []client.Opt{client.WithHost(endpoint), client.WithAPIVersionNegotiation()}
+	options := []client.Opt{client.WithHTTPClient(newConnections()), client.WithHost(endpoint), client.WithAPIVersionNegotiation()}
 	if config.CertPath != "" && strings.HasPrefix(endpoint, "tcp://") {
 		options = append(options, client.WithTLSClientConfig(
 			filepath.Join(config.CertPath, "ca.pem"),
@@ -54,6 +55,13 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 	}
 	e.pulls = newPulls(e, config.PullLimit, config.PullStall)
 	return e, nil
+}
+
+// newConnections makes a connection for every call. A dockerd that is going down takes
+// no new ones, and on old ones does what it is asked to while it ends its containers
+// and closes its databases: what is made then it may not know how to clear away later.
+func newConnections() *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: client.CheckRedirect}
 }
 
 func (e *engine) close() error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,6 +49,31 @@ func TestHungEngine(t *testing.T) {
 	defer cancel()
 	if err := r.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestNoConnectionIsKept has an engine that takes no new connections, as a dockerd that
+// is going down: it is asked nothing more on old ones.
+func TestNoConnectionIsKept(t *testing.T) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		w.Header().Set("Api-Version", "1.41")
+	}))
+	defer server.Close()
+	hosts := New(Config{})
+	defer func() { _ = hosts.Close() }()
+	r, err := hosts.Runtime(provision.Host{Name: "leaving", Endpoint: "tcp://" + server.Listener.Addr().String()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	before := asked.Load()
+	_ = server.Listener.Close()
+	if err := r.Ping(t.Context()); provision.CodeOf(err) != provision.CodeHostUnavailable || asked.Load() != before {
+		t.Errorf("got %v, and it was asked %d times more", err, asked.Load()-before)
 	}
 }
 

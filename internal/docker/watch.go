@@ -19,12 +19,12 @@ const reopenEvery = time.Second
 // comes with the new stream, as far as the engine still knows it, and the list has what
 // it does not. It fails only where the host does not answer to begin with.
 func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) error {
-	if err := r.Ping(ctx); err != nil {
+	since, err := r.engine.clock(ctx)
+	if err != nil {
 		return err
 	}
-	since := ""
-	for {
-		err := r.stream(ctx, &since, ended)
+	for again := false; ; again = true {
+		err := r.stream(ctx, &since, again, ended)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -32,20 +32,25 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) e
 		if err := r.comeBack(ctx); err != nil {
 			return err
 		}
-		if err := r.catchUp(ctx, ended); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "could not list after the stream of events had ended", "error", err)
-		}
 	}
 }
 
-// stream passes events on until the stream ends.
-func (r *Runtime) stream(ctx context.Context, since *string, ended func(provision.InstanceID)) error {
+// stream passes events on until the stream ends. One that is opened again begins with
+// the list: no earlier than the stream is open, or what ends between the two is missed.
+// An engine opens it a moment before it gathers events; since covers that moment, also
+// where no event has told its time yet.
+func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended func(provision.InstanceID)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	messages, errs := r.engine.api.Events(ctx, events.ListOptions{Since: *since, Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelDeployment+"="+r.deployment),
 		filters.Arg("event", string(events.ActionDie)), filters.Arg("event", string(events.ActionDestroy)),
 	)})
+	if again {
+		if err := r.catchUp(ctx, ended); err != nil && ctx.Err() == nil {
+			r.log.WarnContext(ctx, "could not list after the stream of events had ended", "error", err)
+		}
+	}
 	for {
 		select {
 		case m := <-messages:

@@ -153,6 +153,22 @@ func TestRepairFails(t *testing.T) {
 	})
 }
 
+// A host that went away in the middle of a repair costs it no attempt: it goes on when
+// the host is back, and needs no sweep to be asked for again.
+func TestRepairWaitsForItsHost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		w.pass(time.Minute)
+		w.runtime.Lose(inst.ID, false)
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Times: 5})
+		w.reconcile(w.reconciler(), 1)
+		if job := w.repaired(inst.ID); job.State != provision.JobSucceeded {
+			t.Errorf("the repair is %s: %+v", job.State, job.Error)
+		}
+		w.state(inst.ID, provision.StateRunning, "")
+	})
+}
+
 // A tenant knows his instance by its port: a repair waits for it rather than move.
 func TestRepairKeepsThePort(t *testing.T) {
 	inWorld(t, func(w *world) {

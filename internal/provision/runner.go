@@ -218,12 +218,12 @@ func attempts(kind JobKind, code Code) int {
 		return 1
 	case kind == JobDelete:
 		return math.MaxInt
+	case code == CodeHostUnavailable, code == CodeUnavailable:
+		return math.MaxInt // it is not the job's fault; its deadline bounds the wait
 	case kind == JobRepair:
 		return maxRepairAttempts
 	case code == CodePortsExhausted:
 		return maxFullAttempts
-	case code == CodeHostUnavailable, code == CodeUnavailable:
-		return math.MaxInt // it is not the job's fault; its deadline bounds the wait
 	default:
 		return maxCreateAttempts
 	}

@@ -18,7 +18,7 @@ import (
 // stopLimit is above what a Berth that stops may still finish.
 const stopLimit = 40 * time.Second
 
-// Process is one `berth …` that runs, with what it has written.
+// Process is a program that runs, a `berth …` as a rule, with what it has written.
 type Process struct {
 	t    testing.TB
 	name string
@@ -50,10 +50,24 @@ func (l *lockedBuffer) String() string {
 // asked to stop, and must do so in order.
 func Start(t testing.TB, binary string, settings []string, args ...string) *Process {
 	t.Helper()
-	p := &Process{t: t, name: "berth " + strings.Join(args, " "), done: make(chan struct{})}
-	p.cmd = exec.Command(binary, args...)
-	p.cmd.Dir = t.TempDir()
-	p.cmd.Env = append(CleanEnvironment(), settings...)
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(CleanEnvironment(), settings...)
+	return start(t, "berth "+strings.Join(args, " "), cmd)
+}
+
+// start starts the command, and ends it with the test.
+func start(t testing.TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := launch(t, name, cmd)
+	t.Cleanup(p.end)
+	return p
+}
+
+// launch starts the command, for a caller who ends it.
+func launch(t testing.TB, name string, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{t: t, name: name, cmd: cmd, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", p.name, err)
@@ -62,13 +76,15 @@ func Start(t testing.TB, binary string, settings []string, args ...string) *Proc
 		p.err = p.cmd.Wait()
 		close(p.done)
 	}()
-	t.Cleanup(func() {
-		p.Stop()
-		if t.Failed() {
-			t.Logf("%s said last:\n%s", p.name, Tail(p.log.String(), 60))
-		}
-	})
 	return p
+}
+
+// end stops the process, and shows what it has said to a test that failed.
+func (p *Process) end() {
+	p.Stop()
+	if p.t.Failed() {
+		p.t.Logf("%s said last:\n%s", p.name, Tail(p.log.String(), 60))
+	}
 }
 
 // CleanEnvironment is ours without the settings that were made for others.

@@ -194,18 +194,29 @@ func sweep(ctx context.Context) error {
 	return nil
 }
 
-// docker runs the docker command and gives its output.
+// docker runs the docker command on the engine that the servers are on, and gives its
+// output.
 func docker(ctx context.Context, args ...string) (string, error) {
+	return run(ctx, "docker", append(dockerHost(), args...)...)
+}
+
+// dockerHost is the option that leads to the engine that everybody shares.
+func dockerHost() []string {
+	if host := os.Getenv("BERTH_DOCKER_HOST"); host != "" {
+		return []string{"--host", host}
+	}
+	return nil
+}
+
+// run runs a command to its end and gives its output.
+func run(ctx context.Context, name string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, callLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "docker", args...) //nolint:gosec // the arguments are this package's
-	if host := os.Getenv("BERTH_DOCKER_HOST"); host != "" {
-		cmd.Env = append(os.Environ(), "DOCKER_HOST="+host)
-	}
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the arguments are this package's
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("docker %s: %w: %s", args[0], err, strings.TrimSpace(complaint.String()))
+		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(complaint.String()))
 	}
 	return strings.TrimSpace(out.String()), nil
 }
