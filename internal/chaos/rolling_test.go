@@ -34,15 +34,16 @@ func TestRollingRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
 	var (
 		load sync.WaitGroup
 		done atomic.Int64
+		over atomic.Bool
 	)
+	ctx := t.Context()
 	for range 3 {
 		load.Go(func() {
-			for ctx.Err() == nil {
-				if err := useOnce(t.Context(), caller); err != nil {
+			for !over.Load() {
+				if err := useOnce(ctx, caller); err != nil {
 					t.Errorf("during a rolling restart: %v", err)
 					return
 				}
@@ -60,7 +61,7 @@ func TestRollingRestart(t *testing.T) {
 	second.Stop()
 	startSecond()
 	front.await(t, 2)
-	stop()
+	over.Store(true)
 	load.Wait()
 	if v := w.check(); !v.good() {
 		t.Errorf("lost %v, leaked %v", v.lost, v.leaked)
