@@ -110,6 +110,14 @@ func (e *engine) setRestartPolicy(ctx context.Context, id string, policy contain
 	})
 }
 
+// setPidsLimit changes how many processes and threads the container may have.
+func (e *engine) setPidsLimit(ctx context.Context, id string, limit int64) error {
+	return e.change(ctx, "update container "+id, func(ctx context.Context) error {
+		_, err := e.api.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: container.Resources{PidsLimit: &limit}})
+		return err
+	})
+}
+
 // removeContainer also ends it, and removes the anonymous volumes that the image
 // asked for.
 func (e *engine) removeContainer(ctx context.Context, id string) error {

@@ -172,6 +172,28 @@ func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID
 	}
 }
 
+// Adopt puts other files into the volume of a container that runs. Docker lets them into
+// a volume even where all else is read-only.
+func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+	archive, err := archiveOf(w)
+	if err != nil {
+		return err
+	}
+	c, err := r.own(ctx, w.Instance, w.Fence)
+	if err != nil {
+		return err
+	}
+	if !running(c) {
+		return provision.Errorf(provision.CodeNotFound, nil, "instance %s does not run on host %s", w.Instance, r.engine.name)
+	}
+	if limit := c.HostConfig.PidsLimit; w.PidsLimit > 0 && (limit == nil || *limit != w.PidsLimit) {
+		if err := r.engine.setPidsLimit(ctx, c.ID, w.PidsLimit); err != nil {
+			return err
+		}
+	}
+	return r.engine.copyFiles(ctx, c.ID, w.DataPath, archive)
+}
+
 // Settle makes the engine keep the instance running from now on.
 func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
 	c, err := r.own(ctx, id, fence)

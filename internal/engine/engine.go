@@ -147,6 +147,11 @@ func size(n int64) string {
 	}
 }
 
+// warmName is the user, and the database, of a server that was started for nobody.
+const warmName = "berth_warm"
+
+func warm(inst provision.Instance) bool { return inst.Tenant == provision.TenantNobody }
+
 func clamp(n, low, high int64) int64 { return max(low, min(n, high)) }
 
 // notUsable is the answer of a probe that did not succeed.

@@ -71,6 +71,9 @@ func (e mysqlEngine) Describe() provision.EngineInfo { return e.info }
 // NewCredentials names the user and the database after the instance.
 func (mysqlEngine) NewCredentials(inst provision.Instance, gen provision.Generator) provision.Credentials {
 	name := identifier(inst.Name)
+	if warm(inst) {
+		name = warmName
+	}
 	return provision.Credentials{
 		Username: name, Password: gen.Password(passwordLength), Database: name,
 		AdminPassword: gen.Password(passwordLength),
@@ -166,6 +169,7 @@ func renderMySQLInit(inst provision.Instance, cred provision.Credentials) (strin
 	}
 	return render(mysqlInit, map[string]any{
 		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
+		"Warm":     warm(inst),
 		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),
 		"Charset": inst.Parameters.String(paramCharset), "Collation": inst.Parameters.String(paramCollation),
 	})

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -22,22 +20,15 @@ const (
 // the same instance wait for each other by a lock that ends with the connection, so
 // that one that died leaves nothing in the way and its table goes with the next.
 func (mysqlEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) (err error) {
-	cfg := mysql.NewConfig()
-	cfg.Net, cfg.Addr = "tcp", hostPort(inst)
-	cfg.User, cfg.Passwd, cfg.DBName = cred.Username, cred.Password.Reveal(), cred.Database
-	cfg.TLSConfig = "preferred"
-	cfg.Logger = &mysql.NopLogger{} // what went wrong is in the error
-	connector, err := mysql.NewConnector(cfg)
+	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database)
 	if err != nil {
-		return notUsable("MySQL", "the connection's settings", err)
+		return err
 	}
-	db := sql.OpenDB(connector)
 	defer func() {
 		if closed := db.Close(); err == nil && closed != nil {
 			err = notUsable("MySQL", "closing the connection", closed)
 		}
 	}()
-	db.SetMaxOpenConns(1)
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return notUsable("MySQL", "logging in", err)

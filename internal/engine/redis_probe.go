@@ -20,22 +20,11 @@ const probeKeyLife = 30 * time.Second
 // connection. It is made here, because the client would log each refusal, and a
 // server that is starting refuses many.
 func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
+	client, hangUp, err := redisClient(ctx, inst, cred.Username, cred.Password)
 	if err != nil {
-		return notUsable("Redis", "connecting", err)
+		return err
 	}
-	client := redis.NewClient(&redis.Options{
-		Dialer: once(conn),
-		Addr:   hostPort(inst), Username: cred.Username, Password: cred.Password.Reveal(),
-		Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1,
-		ContextTimeoutEnabled: true, DisableIdentity: true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	})
-	defer func() {
-		_ = client.Close()
-		_ = conn.Close() // where the client did not come to take it
-	}()
-
+	defer hangUp()
 	if err := client.Ping(ctx).Err(); err != nil {
 		return notUsable("Redis", "logging in", err)
 	}
@@ -54,6 +43,25 @@ func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred prov
 		return notUsable("Redis", "deleting", err)
 	}
 	return nil
+}
+
+// redisClient gives a client of one connection, and what closes it.
+func redisClient(ctx context.Context, inst provision.Instance, user string, password provision.Secret) (client *redis.Client, hangUp func(), err error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
+	if err != nil {
+		return nil, nil, notUsable("Redis", "connecting", err)
+	}
+	client = redis.NewClient(&redis.Options{
+		Dialer: once(conn),
+		Addr:   hostPort(inst), Username: user, Password: password.Reveal(),
+		Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1,
+		ContextTimeoutEnabled: true, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	return client, func() {
+		_ = client.Close()
+		_ = conn.Close() // where the client did not come to take it
+	}, nil
 }
 
 // once gives a dialer that hands out the connection, and no other one.

@@ -15,6 +15,9 @@ import (
 // show instance and job as they are now. It gives the wake-up calls for after the
 // commit.
 func announce(tx Tx, newID NewID, event Event) ([]Task, error) {
+	if event.Tenant == TenantNobody {
+		return nil, nil // nobody is to be told
+	}
 	if err := tx.AppendEvent(event); err != nil {
 		return nil, err
 	}

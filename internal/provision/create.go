@@ -82,17 +82,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	if err != nil {
 		return Accepted{}, err
 	}
-	if err := s.checkCapacity(ctx); err != nil {
-		return Accepted{}, err
-	}
-	creds := engine.NewCredentials(inst, s.cfg.Secrets)
-	creds.CallbackSecret = s.cfg.Secrets.SigningSecret()
-	accepted := Accepted{
-		Instance: inst, Job: s.newJob(JobCreate, inst, limit, req.CallbackURL, now),
-		CallbackSecret: creds.CallbackSecret,
-	}
-	accepted.Job.OnFailure = req.OnFailure.orDefault()
-	calls, err := s.commitCreate(ctx, accepted, creds, req.Idempotency)
+	accepted, calls, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
 	if err != nil {
 		if errors.Is(err, ErrConflict) && req.Idempotency != nil {
 			replay, err := s.replay(ctx, req) // the same request was faster
@@ -105,7 +95,51 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	return accepted, nil
 }
 
-func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) (calls []Task, err error) {
+// order is a create whose request was found right.
+type order struct {
+	engine Engine
+	inst   Instance
+	limit  time.Duration
+	req    CreateRequest
+}
+
+// accept takes a warm instance that fits, or makes one anew.
+func (s *Service) accept(ctx context.Context, o order) (Accepted, []Task, error) {
+	for _, warm := range s.fitting(ctx, o.inst) {
+		a, calls, err := s.commitCreate(ctx, o, &warm)
+		if !errors.Is(err, errTaken) {
+			return a, calls, err
+		}
+	}
+	if err := s.checkCapacity(ctx); err != nil {
+		return Accepted{}, nil, err
+	}
+	return s.commitCreate(ctx, o, nil)
+}
+
+func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a Accepted, calls []Task, err error) {
+	var from Secret
+	if warm != nil {
+		o.inst = o.inst.takenFrom(*warm)
+		if from, err = s.warmPassword(ctx, warm.ID); err != nil {
+			return Accepted{}, nil, err
+		}
+	}
+	creds := o.engine.NewCredentials(o.inst, s.cfg.Secrets)
+	creds.CallbackSecret, creds.WarmPassword = s.cfg.Secrets.SigningSecret(), from
+	a = Accepted{
+		Instance: o.inst, Job: s.newJob(JobCreate, o.inst, o.limit, o.req.CallbackURL, o.inst.CreatedAt),
+		CallbackSecret: creds.CallbackSecret,
+	}
+	a.Job.OnFailure = o.req.OnFailure.orDefault()
+	if warm != nil {
+		a.Job.Steps = waiting(adoptSteps())
+	}
+	calls, err = s.insertCreate(ctx, a, creds, o.req.Idempotency)
+	return a, calls, err
+}
+
+func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) (calls []Task, err error) {
 	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
 	if err != nil {
 		return nil, fmt.Errorf("seal credentials: %w", err)
@@ -126,7 +160,7 @@ func (s *Service) commitCreate(ctx context.Context, a Accepted, creds Credential
 		if err := s.admit(tx, a.Job.Tenant); err != nil {
 			return err
 		}
-		if err := tx.InsertInstance(a.Instance); err != nil {
+		if err := putAccepted(tx, a.Instance); err != nil {
 			return err
 		}
 		if err := tx.InsertJob(a.Job); err != nil {
@@ -278,6 +312,9 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 			return err
 		}
 	}
+	if warm, err := warmOf(ctx, s.cfg.Store, 1); err != nil || len(warm) > 0 {
+		return err // it gives way
+	}
 	return &Error{
 		Code: CodeCapacity, RetryAfter: 30 * time.Second,
 		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
@@ -343,6 +380,7 @@ type openCredentials struct {
 	Password       string `json:"password"`
 	Database       string `json:"database,omitempty"`
 	AdminPassword  string `json:"admin_password,omitempty"`
+	WarmPassword   string `json:"warm_password,omitempty"`
 	CallbackSecret string `json:"callback_secret"`
 }
 
@@ -352,7 +390,7 @@ func credentialsContext(id InstanceID) string { return "credentials/" + string(i
 func SealCredentials(v Vault, id InstanceID, c Credentials) (Sealed, error) {
 	plain, err := json.Marshal(openCredentials{
 		Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
-		AdminPassword: c.AdminPassword.Reveal(), CallbackSecret: c.CallbackSecret.Reveal(),
+		AdminPassword: c.AdminPassword.Reveal(), WarmPassword: c.WarmPassword.Reveal(), CallbackSecret: c.CallbackSecret.Reveal(),
 	})
 	if err != nil {
 		return Sealed{}, err
@@ -372,6 +410,6 @@ func OpenCredentials(v Vault, id InstanceID, s Sealed) (Credentials, error) {
 	}
 	return Credentials{
 		Username: o.Username, Password: NewSecret(o.Password), Database: o.Database,
-		AdminPassword: NewSecret(o.AdminPassword), CallbackSecret: NewSecret(o.CallbackSecret),
+		AdminPassword: NewSecret(o.AdminPassword), WarmPassword: NewSecret(o.WarmPassword), CallbackSecret: NewSecret(o.CallbackSecret),
 	}, nil
 }

@@ -31,6 +31,18 @@ type Engine interface {
 	Connection(Instance, Credentials) Connection
 }
 
+// Adopter is an Engine whose servers can be started for nobody, and be given to a
+// tenant while they run. For an instance of TenantNobody NewCredentials gives those of
+// somebody who may do everything, and Workload a server that lets him.
+type Adopter interface {
+	Engine
+	// Adopt brings such a server to the instance as it is asked for: database, every
+	// parameter, and last, so that a Probe tells whether all was done, the tenant's
+	// credentials. It logs in with WarmPassword, and leaves nobody there who has it. What
+	// it cannot bring about while the server runs is an error.
+	Adopt(context.Context, Instance, Credentials) error
+}
+
 // EngineInfo is what an engine offers.
 type EngineInfo struct {
 	Name        string // as in the URL: "mysql"

@@ -22,6 +22,10 @@ type (
 // DefaultTenant owns everything until there are more tenants.
 const DefaultTenant TenantID = "default"
 
+// TenantNobody has the warm instances: those that were started before somebody asked.
+// No client can be this tenant.
+const TenantNobody TenantID = "-"
+
 // Prefixes of the ids, without the underscore.
 const (
 	PrefixInstance = "ins"

@@ -56,6 +56,8 @@ func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.I
 
 // InstanceState is where an instance is in its life.
 //
+//	   ┌──────── warm ◄──┐
+//	   ▼                 │
 //	pending ──► provisioning ──► running ◄──► unhealthy
 //	   │             │            ▲  │           │
 //	   │             │            │  ▼           │
@@ -80,13 +82,15 @@ const (
 	StateUpdating     InstanceState = "updating"     // being changed
 	StateDeleting     InstanceState = "deleting"     // being removed
 	StateDeleted      InstanceState = "deleted"      // gone; readable for a while
+	StateWarm         InstanceState = "warm"         // proven usable, and nobody's; no tenant ever sees it
 	StateFailed       InstanceState = "failed"       // gave up; Reason says why
 )
 
 // instanceMoves is the whole rule: what is not in it cannot happen.
 var instanceMoves = map[InstanceState][]InstanceState{
 	StatePending:      {StateProvisioning, StateDeleting, StateFailed},
-	StateProvisioning: {StateRunning, StateDeleting, StateFailed},
+	StateProvisioning: {StateRunning, StateWarm, StateDeleting, StateFailed},
+	StateWarm:         {StatePending, StateDeleting},
 	StateRunning:      {StateUnhealthy, StateStopped, StateUpdating, StateDeleting, StateFailed},
 	StateUnhealthy:    {StateRunning, StateStopped, StateUpdating, StateDeleting, StateFailed},
 	StateStopped:      {StateRunning, StateUpdating, StateDeleting, StateFailed},
@@ -100,7 +104,7 @@ var instanceMoves = map[InstanceState][]InstanceState{
 func InstanceStates() []InstanceState {
 	return []InstanceState{
 		StatePending, StateProvisioning, StateRunning, StateUnhealthy, StateStopped, StateUpdating, StateDeleting,
-		StateDeleted, StateFailed,
+		StateDeleted, StateFailed, StateWarm,
 	}
 }
 

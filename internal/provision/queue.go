@@ -34,7 +34,7 @@ const (
 // task gives the wake-up call for the job.
 func (j *Job) task() Task {
 	kind := TaskUpkeep
-	if j.Kind == JobCreate {
+	if j.Kind == JobCreate && j.Tenant != TenantNobody { // a create that nobody waits for is no hurry
 		kind = TaskCreate
 	}
 	return Task{Kind: kind, ID: string(j.ID), Generation: j.Generation}

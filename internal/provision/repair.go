@@ -50,7 +50,8 @@ func ended(unit Unit) string {
 // dead reports whether the instance should run and nothing runs for it, nor is going
 // to by itself.
 func dead(inst Instance, unit Unit) bool {
-	return (inst.State == StateRunning || inst.State == StateUnhealthy) && !unit.Running && !unit.Restarting
+	should := inst.State == StateRunning || inst.State == StateUnhealthy || inst.State == StateWarm
+	return should && !unit.Running && !unit.Restarting
 }
 
 // repair says that the instance is down, and has it repaired unless that was tried
@@ -60,6 +61,9 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 	if r.DryRun {
 		r.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Host, "reason", why)
 		return false, nil
+	}
+	if inst.State == StateWarm {
+		return r.replace(ctx, inst, why)
 	}
 	var (
 		job   Job

@@ -46,6 +46,10 @@ type Runtime interface {
 	// CodePortRefused when the host would not give a port; the instance must then be
 	// created anew with another one.
 	Start(ctx context.Context, id InstanceID, fence int64) (map[string]int, error)
+	// Adopt puts the workload's files in the place of those that the instance runs with,
+	// and its limits. It is no restart: what runs goes on with what it has read.
+	// CodeNotFound when nothing runs under that id.
+	Adopt(context.Context, Workload) error
 	// Settle makes the host keep it running from now on, also after a reboot.
 	Settle(ctx context.Context, id InstanceID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.

@@ -39,6 +39,10 @@ type Credentials struct {
 	// AdminPassword is the server's own administrator, unknown to the tenant and
 	// usable only from inside the instance. Empty where the engine needs none.
 	AdminPassword Secret
+	// WarmPassword is of whoever may do everything on a server that was started for
+	// nobody. Adopt uses it, and leaves nobody there who could. Empty where the server was
+	// started for its tenant.
+	WarmPassword Secret
 	// CallbackSecret signs the callbacks about this instance ("whsec_…").
 	CallbackSecret Secret
 }

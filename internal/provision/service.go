@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,6 +13,8 @@ import (
 type Service struct {
 	cfg   ServiceConfig
 	bells bells
+	// noWarmUntil is when to look for warm instances again, in milliseconds since 1970.
+	noWarmUntil atomic.Int64
 }
 
 // ServiceConfig is what a Service needs.
@@ -92,7 +95,7 @@ func (s *Service) newJob(kind JobKind, inst Instance, limit time.Duration, callb
 func newJob(newID NewID, kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
 	return Job{
 		ID: JobID(newID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
-		State: JobQueued, Steps: waitingSteps(kind), Generation: 1, WakeAt: now.Add(relayGrace),
+		State: JobQueued, Steps: waiting(stepsOf(kind)), Generation: 1, WakeAt: now.Add(relayGrace),
 		CallbackURL: callbackURL, Deadline: now.Add(limit), CreatedAt: now, UpdatedAt: now,
 	}
 }

@@ -21,19 +21,22 @@ type step struct {
 	fenced bool
 }
 
-var (
-	createSteps = []step{
+// createSteps gives the steps of a create. It is a function because one of them may
+// begin a job itself.
+func createSteps() []step {
+	return []step{
 		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
 		{name: "image", timeout: 10 * time.Minute, do: image},
 		{name: "data", timeout: time.Minute, do: data},
 		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
 		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
 	}
-	deleteSteps = []step{
-		{name: "remove", timeout: 2 * time.Minute, do: remove},
-		{name: "data", timeout: 2 * time.Minute, do: removeData},
-	}
-)
+}
+
+var deleteSteps = []step{
+	{name: "remove", timeout: 2 * time.Minute, do: remove},
+	{name: "data", timeout: 2 * time.Minute, do: removeData},
+}
 
 func stepsOf(kind JobKind) []step {
 	switch kind {
@@ -42,21 +45,31 @@ func stepsOf(kind JobKind) []step {
 	case JobRepair:
 		return repairSteps
 	default:
-		return createSteps
+		return createSteps()
 	}
 }
 
-func waitingSteps(kind JobKind) []Step {
-	steps := make([]Step, 0, len(createSteps))
-	for _, s := range stepsOf(kind) {
+func waiting(list []step) []Step {
+	steps := make([]Step, 0, len(list))
+	for _, s := range list {
 		steps = append(steps, Step{Name: s.name, State: StepWaiting})
 	}
 	return steps
 }
 
+// plan gives the steps that the job's journal is of. The journal may be shorter: a
+// warm instance that was adopted needs no more.
+func (j *Job) plan() []step {
+	list := stepsOf(j.Kind)
+	if j.Kind == JobCreate && len(j.Steps) > 0 && j.Steps[0].Name == adoptStep {
+		list = adoptSteps()
+	}
+	return list[:min(len(list), len(j.Steps))]
+}
+
 func (j *Job) redoWhatCarriesTheFence() {
 	steps := slices.Clone(j.Steps)
-	for i, s := range stepsOf(j.Kind) {
+	for i, s := range j.plan() {
 		if s.fenced && steps[i].State == StepDone {
 			steps[i].State = StepWaiting
 		}
@@ -95,6 +108,9 @@ func (w *work) place(ctx context.Context) (Host, error) {
 		if left {
 			return host, nil
 		}
+	}
+	if err := w.makeRoom(ctx); err != nil {
+		return Host{}, err
 	}
 	return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
 }

@@ -41,6 +41,8 @@ type Reader interface {
 	Host(context.Context, HostID) (Host, error)
 	// PortLeft reports whether TakePort could succeed.
 	PortLeft(ctx context.Context, host Host, now time.Time) (bool, error)
+	// PortsFree counts the ports that TakePort could give.
+	PortsFree(ctx context.Context, host Host, now time.Time) (int, error)
 }
 
 // Tx writes, within one transaction.
@@ -64,6 +66,9 @@ type Tx interface {
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error
+	// ReplaceInstance writes all of an instance, its tenant and its name as well, and
+	// fails like UpdateInstance and like InsertInstance.
+	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error
 	// InsertJob fails with CodeBusy where the instance has a job that has not ended.

@@ -127,16 +127,19 @@ func (w *work) forward(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
-	journal := w.snapshot().Steps
-	for i, s := range stepsOf(w.kind) {
-		if journal[i].State == StepDone {
+	for i := 0; ; i++ {
+		job := w.snapshot() // a step may change what comes after it
+		plan := job.plan()
+		if i == len(plan) {
+			return nil
+		}
+		if job.Steps[i].State == StepDone {
 			continue
 		}
-		if err := w.runStep(ctx, i, s); err != nil {
+		if err := w.runStep(ctx, i, plan[i]); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // prepare gathers what every step needs.
@@ -325,7 +328,11 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		}
 		calls = append(calls, more...)
 		if f.release {
-			if err := tx.RestPorts(inst.ID, now.Add(w.cfg.Quarantine)); err != nil {
+			rest := w.cfg.Quarantine
+			if inst.Tenant == TenantNobody {
+				rest = 0 // nobody was ever told of it
+			}
+			if err := tx.RestPorts(inst.ID, now.Add(rest)); err != nil {
 				return err
 			}
 		}
@@ -384,6 +391,9 @@ func (w *work) endDone(ctx context.Context, now time.Time) error {
 	w.job.Error = nil
 	if w.job.Kind == JobDelete {
 		return w.finish(ctx, finish{job: JobSucceeded, instance: StateDeleted, message: "deleted; container, volume and ports are released", release: true}, now)
+	}
+	if w.job.Kind == JobCreate && w.inst.Tenant == TenantNobody {
+		return w.finish(ctx, finish{job: JobSucceeded, instance: StateWarm, message: "waits for its tenant"}, now)
 	}
 	return w.finish(ctx, finish{job: JobSucceeded, instance: StateRunning, message: fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)}, now)
 }

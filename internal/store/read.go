@@ -207,3 +207,12 @@ func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time
 	}
 	return err == nil, err
 }
+
+// PortsFree implements provision.Reader.
+func (r reader) PortsFree(ctx context.Context, host provision.Host, now time.Time) (int, error) {
+	var used int64
+	err := r.db.WithContext(ctx).Model(&portRow{}).
+		Where("host_id = ? AND port BETWEEN ? AND ? AND (instance_id IS NOT NULL OR rest_until > ?)", key(host.ID), host.PortLow, host.PortHigh, millis(now)).
+		Count(&used).Error
+	return host.PortHigh - host.PortLow + 1 - int(used), translate(err)
+}

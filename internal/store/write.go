@@ -55,9 +55,30 @@ func (t *tx) InsertInstance(i provision.Instance) error {
 	if err := t.db.Create(&row).Error; err != nil {
 		return duplicate(err, provision.ErrNameHeld)
 	}
+	return t.putLabels(i)
+}
+
+// ReplaceInstance implements provision.Tx.
+func (t *tx) ReplaceInstance(i provision.Instance) error {
+	row, err := toInstanceRow(i)
+	if err != nil {
+		return err
+	}
+	columns := row.changing()
+	columns["tenant_id"], columns["name"], columns["labels"], columns["created_at"] = row.TenantID, row.Name, row.Labels, row.CreatedAt
+	if err := t.changeInstance(row, columns); err != nil {
+		return duplicate(err, provision.ErrNameHeld)
+	}
+	if err := t.db.Where("instance_id = ?", row.ID).Delete(&labelRow{}).Error; err != nil {
+		return err
+	}
+	return t.putLabels(i)
+}
+
+func (t *tx) putLabels(i provision.Instance) error {
 	labels := make([]labelRow, 0, len(i.Labels))
 	for name, value := range i.Labels {
-		labels = append(labels, labelRow{row.ID, name, value})
+		labels = append(labels, labelRow{string(i.ID), name, value})
 	}
 	if len(labels) == 0 {
 		return nil
@@ -70,11 +91,20 @@ func (t *tx) UpdateInstance(i provision.Instance) error {
 	if err != nil {
 		return err
 	}
-	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(map[string]any{
-		"live_name": row.LiveName, "plan": row.Plan, "cpu_millis": row.CPUMillis, "memory_bytes": row.MemoryBytes, "disk_bytes": row.DiskBytes,
-		"parameters": row.Parameters, "state": row.State, "reason": row.Reason, "host_id": row.HostID, "address": row.Address, "port": row.Port,
-		"fence": row.Fence, "rev": oneMore, "updated_at": row.UpdatedAt, "deleted_at": row.DeletedAt, "kept_until": row.KeptUntil,
-	}), provision.ErrConflict)
+	return t.changeInstance(row, row.changing())
+}
+
+func (t *tx) changeInstance(row instanceRow, columns map[string]any) error {
+	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(columns), provision.ErrConflict)
+}
+
+// changing gives the columns that can change in the life of an instance.
+func (r instanceRow) changing() map[string]any {
+	return map[string]any{
+		"live_name": r.LiveName, "plan": r.Plan, "cpu_millis": r.CPUMillis, "memory_bytes": r.MemoryBytes, "disk_bytes": r.DiskBytes,
+		"parameters": r.Parameters, "state": r.State, "reason": r.Reason, "host_id": r.HostID, "address": r.Address, "port": r.Port,
+		"fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt, "deleted_at": r.DeletedAt, "kept_until": r.KeptUntil,
+	}
 }
 
 func (t *tx) InsertJob(j provision.Job) error {

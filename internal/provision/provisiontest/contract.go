@@ -54,6 +54,7 @@ func RuntimeContract(t *testing.T, s Subject) {
 		{"a refused port", portRefused},
 		{"data outlives its container", dataStays},
 		{"files are in place", filesInPlace},
+		{"files of what runs are replaced", filesReplaced},
 		{"one that ends at once is explained", endsAtOnce},
 		{"output is the last lines", lastLines},
 		{"nothing is not found", nothing},

@@ -1,6 +1,7 @@
 package provisiontest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,6 +117,31 @@ func filesInPlace(t *testing.T, s Subject) {
 	for _, f := range w.Files {
 		check(f)
 	}
+}
+
+func filesReplaced(t *testing.T, s Subject) {
+	b := newBench(t, s)
+	w := b.workload()
+	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of nothing")
+	b.ok(s.Runtime.Create(b.ctx, w), "Create")
+	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of one that does not run")
+	b.run(w)
+	next := w
+	next.Fence++
+	next.PidsLimit = w.PidsLimit + 50
+	next.Files = append(slices.Clone(w.Files[1:]), provision.File{Path: w.Files[0].Path, Mode: 0o400, Content: provision.NewSecret("another\n")})
+	for range 2 { // done twice is done
+		b.ok(s.Runtime.Adopt(b.ctx, next), "Adopt")
+	}
+	f, owner := s.File(t, w.Instance, w.Files[0].Path)
+	if f.Content.Reveal() != "another\n" || f.Mode != 0o400 || owner != w.User {
+		t.Errorf("%s has %d bytes, mode %o, owner %s", f.Path, len(f.Content.Reveal()), f.Mode, owner)
+	}
+	if u := b.inspect(w.Instance); !u.Running {
+		t.Errorf("it ended: %+v", u)
+	}
+	b.ok(s.Runtime.Create(b.ctx, next), "Create under the newer claim")
+	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeFenced, "Adopt by an older claim")
 }
 
 func endsAtOnce(t *testing.T, s Subject) {

@@ -18,7 +18,7 @@ const (
 // Engine is a provision.Engine whose servers exist in a Runtime only.
 type Engine struct{ Runtime *Runtime }
 
-var _ provision.Engine = Engine{}
+var _ provision.Adopter = Engine{}
 
 // Describe gives what it offers.
 func (Engine) Describe() provision.EngineInfo {
@@ -79,6 +79,15 @@ func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (pr
 // Probe asks the Runtime.
 func (e Engine) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
 	return e.Runtime.Probe(inst.ID)
+}
+
+// Adopt wants the new password to be in its place, and the old one to be known.
+func (e Engine) Adopt(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
+	file, _, _ := e.Runtime.File(inst.ID, "/data/password")
+	if creds.WarmPassword.Empty() || file.Content.Reveal() != creds.Password.Reveal() || creds.Password == creds.WarmPassword {
+		return errors.New("the files are not in place")
+	}
+	return nil
 }
 
 // Connection gives address and password.

@@ -17,6 +17,7 @@ const (
 	MethodCreateVolume Method = "CreateVolume"
 	MethodCreate       Method = "Create"
 	MethodStart        Method = "Start"
+	MethodAdopt        Method = "Adopt"
 	MethodSettle       Method = "Settle"
 	MethodInspect      Method = "Inspect"
 	MethodStop         Method = "Stop"
@@ -29,7 +30,7 @@ const (
 // Methods lists them, in the order of a life.
 func Methods() []Method {
 	return []Method{
-		MethodPing, MethodEnsureImage, MethodCreateVolume, MethodCreate, MethodStart, MethodSettle, MethodInspect,
+		MethodPing, MethodEnsureImage, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
 		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
 	}
 }

@@ -126,6 +126,22 @@ func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int6
 	return ports, nil
 }
 
+// Adopt puts other files in the volume of what runs.
+func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+	return r.call(ctx, MethodAdopt, w.Instance, func() error {
+		c, err := r.own(w.Instance, w.Fence)
+		if err == nil && !c.running {
+			err = notFound(w.Instance)
+		}
+		if err != nil {
+			return err
+		}
+		r.machine.volumes[w.Instance].put(w)
+		c.workload.PidsLimit = w.PidsLimit
+		return nil
+	})
+}
+
 // Settle marks the container to be kept running.
 func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
 	return r.call(ctx, MethodSettle, id, func() error {

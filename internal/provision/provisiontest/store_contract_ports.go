@@ -46,6 +46,9 @@ func (s shelf) portsLeft(h provision.Host, now time.Time, want bool) {
 	if left, err := s.store.PortLeft(s.ctx, h, now); err != nil || left != want {
 		s.Fatalf("PortLeft: %v, %v, want %v", left, err, want)
 	}
+	if free, err := s.store.PortsFree(s.ctx, h, now); err != nil || (free > 0) != want {
+		s.Fatalf("PortsFree: %d, %v, want some: %v", free, err, want)
+	}
 	if !want {
 		_, err := s.takePort(h, "one-too-many", now)
 		s.code(err, provision.CodePortsExhausted, "TakePort when none is left")

@@ -1,0 +1,74 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Adopt says to the running server what its configuration and its init file will say to
+// it at the next start. The statements are the same; the account that they are said
+// from goes with the others, and its session goes on until it is closed
+// (https://dev.mysql.com/doc/refman/9.7/en/drop-user.html).
+func (e mysqlEngine) Adopt(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
+	accounts, err := renderMySQLInit(inst, cred)
+	if err != nil {
+		return err
+	}
+	db, err := mysqlDatabase(inst, warmName, cred.WarmPassword, "")
+	if err != nil {
+		return err
+	}
+	defer db.Close() //nolint:errcheck // its only connection is done
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return notUsable("MySQL", "logging in to the warm server", err)
+	}
+	defer conn.Close() //nolint:errcheck // its end is db's
+	statements := append(mysqlGlobals(inst), "SET sql_log_bin = 0", "DROP DATABASE IF EXISTS "+warmName, "RESET BINARY LOGS AND GTIDS")
+	for line := range strings.Lines(accounts) {
+		statements = append(statements, strings.TrimSpace(line))
+	}
+	for i, s := range statements {
+		if _, err := conn.ExecContext(ctx, s); err != nil {
+			return notUsable("MySQL", fmt.Sprintf("statement %d of the adoption", i+1), err) // it may hold a password
+		}
+	}
+	return nil
+}
+
+// mysqlGlobals gives the statements for what the configuration file says of the
+// parameters.
+func mysqlGlobals(inst provision.Instance) []string {
+	p := inst.Parameters
+	return []string{
+		fmt.Sprintf("SET GLOBAL character_set_server = %s", p.String(paramCharset)),
+		fmt.Sprintf("SET GLOBAL collation_server = %s", p.String(paramCollation)),
+		fmt.Sprintf("SET GLOBAL binlog_format = %s", p.String(paramBinlogFormat)),
+		fmt.Sprintf("SET GLOBAL max_connections = %d", p.Int(paramMaxConnections)),
+		fmt.Sprintf("SET GLOBAL innodb_lock_wait_timeout = %d", p.Int(paramLockWaitTimeout)),
+		fmt.Sprintf("SET GLOBAL wait_timeout = %d", p.Int(paramWaitTimeout)),
+		fmt.Sprintf("SET GLOBAL interactive_timeout = %d", p.Int(paramWaitTimeout)),
+	}
+}
+
+// mysqlDatabase gives one connection at a time to the server.
+func mysqlDatabase(inst provision.Instance, user string, password provision.Secret, database string) (*sql.DB, error) {
+	cfg := mysql.NewConfig()
+	cfg.Net, cfg.Addr = "tcp", hostPort(inst)
+	cfg.User, cfg.Passwd, cfg.DBName = user, password.Reveal(), database
+	cfg.TLSConfig = "preferred"
+	cfg.Logger = &mysql.NopLogger{} // what went wrong is in the error
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, notUsable("MySQL", "the connection's settings", err)
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(1)
+	return db, nil
+}

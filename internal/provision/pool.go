@@ -1,0 +1,253 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind says which creates a warm instance fits.
+type Kind struct{ Engine, Version, Plan string }
+
+func (k Kind) String() string { return k.Engine + "@" + k.Version + ":" + k.Plan }
+
+func kindOf(i Instance) Kind { return Kind{i.Engine, i.Version, i.Plan} }
+
+// Warm is how many warm instances of a kind each host is to have.
+type Warm struct {
+	Kind
+	Count int
+}
+
+// Pool keeps warm instances: it has as many made as are wanted on each host, replaces
+// those that get old, and has deleted what is too much. It fills slowly, and not at all
+// where ports run short, because nobody waits for it. Any number of processes may have
+// one; a duty lets one of them work at a time.
+type Pool struct {
+	Store   Store
+	Queue   Queue
+	Ports   Ports
+	Vault   Vault
+	Secrets Generator
+	Catalog Catalog
+	NewID   NewID
+	Now     Clock
+	Log     *slog.Logger
+	Owner   string
+	Want    []Warm
+	MaxAge  time.Duration // older ones are replaced
+}
+
+const (
+	// PoolEvery is how often a pool looks what it lacks.
+	PoolEvery = time.Second
+	// DefaultWarmMaxAge keeps what waits near to what would be started now.
+	DefaultWarmMaxAge = 6 * time.Hour
+	poolDuty          = "pool"
+	poolHold          = 5 * time.Second
+	// fillsAtOnce bounds the creates under way for nobody, for each host.
+	fillsAtOnce = 2
+	// fillPause is how long nothing is made of a kind after it has failed.
+	fillPause = time.Minute
+	// fillDeadline is for a host that has to pull an image first.
+	fillDeadline = 15 * time.Minute
+	// spareShare of a host's ports stays free of warm instances: one in so many.
+	spareShare = 10
+	maxPool    = 1000
+)
+
+// CheckWarm completes what is wanted with the engines' defaults, and says what there is
+// not.
+func (c Catalog) CheckWarm(want []Warm) ([]Warm, error) {
+	checked := slices.Clone(want)
+	for i, k := range want {
+		engine, err := c.Find(k.Engine)
+		if err != nil {
+			return nil, err
+		}
+		info := engine.Describe()
+		version, ok := info.Version(k.Version)
+		if !ok {
+			return nil, fmt.Errorf("%s has no version %q; it has: %s", k.Engine, k.Version, names(info.Versions, func(v Version) string { return v.Name }))
+		}
+		plan, ok := info.Plan(k.Plan)
+		if !ok {
+			return nil, fmt.Errorf("%s has no plan %q; it has: %s", k.Engine, k.Plan, names(info.Plans, func(p Plan) string { return p.Name }))
+		}
+		if _, ok := engine.(Adopter); !ok {
+			return nil, fmt.Errorf("instances of %s cannot be kept warm", k.Engine)
+		}
+		checked[i].Kind = Kind{info.Name, version.Name, plan.Name}
+	}
+	return checked, nil
+}
+
+// RunOnce brings each host nearer to what is wanted, and reports how many instances
+// were begun or retired.
+func (p *Pool) RunOnce(ctx context.Context) (int, error) {
+	mine := false
+	err := p.Store.Tx(ctx, func(tx Tx) (err error) {
+		now := p.Now()
+		mine, err = tx.TakeDuty(poolDuty, p.Owner, now, now.Add(poolHold))
+		return err
+	})
+	if err != nil || !mine {
+		return 0, err
+	}
+	hosts, err := p.Store.Hosts(ctx)
+	if err != nil {
+		return 0, err
+	}
+	all, err := p.Store.Instances(ctx, InstanceFilter{Tenant: TenantNobody}, Page{Limit: maxPool})
+	if err != nil {
+		return 0, err
+	}
+	done := 0
+	for _, host := range hosts {
+		mine := slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Host != host.ID })
+		n, err := p.keep(ctx, host, mine)
+		if done += n; err != nil {
+			return done, fmt.Errorf("host %s: %w", host.Name, err)
+		}
+	}
+	return done, nil
+}
+
+// stock is what a host has of one kind, the oldest first.
+type stock struct {
+	ready, failed []Instance
+	filling       int
+}
+
+func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, err error) {
+	have := map[Kind]*stock{}
+	for _, w := range p.Want {
+		have[w.Kind] = &stock{}
+	}
+	filling := 0
+	slices.Reverse(all) // a list gives the youngest first
+	for _, inst := range all {
+		s := have[kindOf(inst)]
+		if s == nil {
+			s = &stock{}
+			have[kindOf(inst)] = s
+		}
+		switch inst.State {
+		case StateWarm:
+			s.ready = append(s.ready, inst)
+		case StateFailed:
+			s.failed = append(s.failed, inst)
+		case StatePending, StateProvisioning:
+			s.filling++
+			filling++
+		}
+	}
+	wanted := map[Kind]int{}
+	for _, w := range p.Want {
+		wanted[w.Kind] += w.Count
+	}
+	for kind, s := range have {
+		for _, inst := range p.outworn(s, wanted[kind]) {
+			if err := p.retire(ctx, inst); err != nil {
+				return done, err
+			}
+			done++
+		}
+	}
+	for _, w := range p.Want {
+		s := have[w.Kind]
+		missing := wanted[w.Kind] - len(s.ready) - s.filling
+		for ; missing > 0 && len(s.failed) == 0 && filling < fillsAtOnce; missing-- {
+			roomy, err := p.roomy(ctx, host)
+			if err != nil || !roomy {
+				return done, err
+			}
+			if err := p.fill(ctx, host, w.Kind); err != nil {
+				return done, err
+			}
+			filling++
+			s.filling++
+			done++
+		}
+	}
+	return done, nil
+}
+
+// outworn gives what is to go: the oldest that are too many, one that is too old, and
+// what has failed, once that has held the next try back for long enough.
+func (p *Pool) outworn(s *stock, wanted int) []Instance {
+	now := p.Now()
+	out := s.ready[:max(0, min(len(s.ready), len(s.ready)+s.filling-wanted))]
+	if len(out) == 0 && len(s.ready) > 0 && s.filling == 0 && now.Sub(s.ready[0].CreatedAt) > p.MaxAge {
+		out = s.ready[:1]
+	}
+	out = slices.Clone(out)
+	for _, inst := range s.failed {
+		if now.Sub(inst.UpdatedAt) > fillPause || wanted == 0 {
+			out = append(out, inst)
+		}
+	}
+	return out
+}
+
+func (p *Pool) retire(ctx context.Context, inst Instance) error {
+	var job Job
+	err := p.Store.Tx(ctx, func(tx Tx) (err error) {
+		job, err = retire(tx, p.NewID, inst.ID, p.Now())
+		return err
+	})
+	if err == nil {
+		p.Log.InfoContext(ctx, "retiring a warm instance", "instance", inst.ID, "kind", kindOf(inst).String(), "state", inst.State, "age", p.Now().Sub(inst.CreatedAt).String())
+		wake(ctx, p.Queue, p.Log, job.task())
+	}
+	return overtaken(err)
+}
+
+// roomy reports whether the host has ports to spare.
+func (p *Pool) roomy(ctx context.Context, host Host) (bool, error) {
+	free, err := p.Store.PortsFree(ctx, host, p.Now())
+	return free > (host.PortHigh-host.PortLow+1)/spareShare, err
+}
+
+// fill begins one instance. It is made on that host and by a job like any other.
+func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
+	engine, err := p.Catalog.Find(kind.Engine)
+	if err != nil {
+		return err
+	}
+	plan, ok := engine.Describe().Plan(kind.Plan)
+	if !ok {
+		return errors.New("there is no " + kind.String())
+	}
+	now := p.Now()
+	inst := Instance{
+		ID: InstanceID(p.NewID(PrefixInstance)), Tenant: TenantNobody, Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan,
+		Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), State: StatePending, Host: host.ID, CreatedAt: now, UpdatedAt: now,
+	}
+	inst.Name = strings.ToLower(string(inst.ID))
+	creds := engine.NewCredentials(inst, p.Secrets)
+	sealed, err := SealCredentials(p.Vault, inst.ID, creds)
+	if err != nil {
+		return err
+	}
+	job := newJob(p.NewID, JobCreate, inst, fillDeadline, "", now)
+	err = p.Store.Tx(ctx, func(tx Tx) error {
+		if err := tx.InsertInstance(inst); err != nil {
+			return err
+		}
+		if err := tx.InsertJob(job); err != nil {
+			return err
+		}
+		return tx.PutCredentials(inst.ID, sealed)
+	})
+	if err != nil {
+		return err
+	}
+	p.Log.InfoContext(ctx, "making a warm instance", "instance", inst.ID, "kind", kind.String(), "host", host.Name)
+	wake(ctx, p.Queue, p.Log, job.task())
+	return nil
+}

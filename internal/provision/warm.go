@@ -1,0 +1,144 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A warm instance is one that was started before anybody asked for it: it belongs to
+// TenantNobody, runs with the default parameters of its plan, and waits. A create that
+// fits takes it over in the transaction that accepts: the row becomes the tenant's, with
+// its own name, parameters and credentials, and the job's first step brings the server
+// to them. The Pool keeps the number up.
+
+const (
+	// maxClaims is how many warm instances a create tries to get, when others are faster.
+	maxClaims = 3
+	// warmBatch is more than a pool of one kind has.
+	warmBatch = 100
+	// noWarmFor is how long a process remembers that there was none.
+	noWarmFor = 200 * time.Millisecond
+)
+
+// errTaken says that somebody else has the warm instance.
+var errTaken = errors.New("the warm instance is taken")
+
+// warmOf gives warm instances of any kind, the youngest first.
+func warmOf(ctx context.Context, store Store, limit int) ([]Instance, error) {
+	return store.Instances(ctx, InstanceFilter{Tenant: TenantNobody, State: StateWarm}, Page{Limit: limit})
+}
+
+// fitting gives a few warm instances that fit what is asked for. They are drawn, so that
+// many creates at once do not all go for the same one. A failure means none: there is
+// the ordinary way.
+func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
+	now := s.cfg.Now()
+	if now.UnixMilli() < s.noWarmUntil.Load() {
+		return nil
+	}
+	found, err := warmOf(ctx, s.cfg.Store, warmBatch)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "cannot look for a warm instance", "error", err)
+		return nil
+	}
+	if len(found) == 0 {
+		s.noWarmUntil.Store(now.Add(noWarmFor).UnixMilli())
+	}
+	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Resources != want.Resources })
+	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+	return found[:min(len(found), maxClaims)]
+}
+
+// takenFrom gives what is asked for in the place of a warm instance.
+func (i Instance) takenFrom(warm Instance) Instance {
+	i.ID, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
+	return i
+}
+
+func (s *Service) warmPassword(ctx context.Context, id InstanceID) (Secret, error) {
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return Secret{}, errTaken // and deleted meanwhile
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	return creds.Password, err
+}
+
+// putAccepted writes the instance of a create: a new row, or the one of the warm
+// instance that it takes, which has a revision.
+func putAccepted(tx Tx, inst Instance) error {
+	if inst.Rev == 0 {
+		return tx.InsertInstance(inst)
+	}
+	warm, err := tx.Instance(inst.ID)
+	if errors.Is(err, ErrNotFound) || (err == nil && (warm.State != StateWarm || warm.Rev != inst.Rev)) {
+		return errTaken
+	}
+	if err != nil {
+		return err
+	}
+	if err := tx.ReplaceInstance(inst); !errors.Is(err, ErrConflict) {
+		return err
+	}
+	return errTaken
+}
+
+// retire has a warm instance deleted, or one that was to become warm and has failed.
+// Nothing happens where it is no such instance any more.
+func retire(tx Tx, newID NewID, id InstanceID, now time.Time) (job Job, err error) {
+	inst, err := tx.Instance(id)
+	if err != nil {
+		return Job{}, err
+	}
+	if inst.Tenant != TenantNobody || (inst.State != StateWarm && inst.State != StateFailed) {
+		return Job{}, ErrConflict
+	}
+	if err := idle(tx, id); err != nil {
+		return Job{}, err
+	}
+	if err := inst.Move(StateDeleting, "", now); err != nil {
+		return Job{}, err
+	}
+	if err := tx.UpdateInstance(inst); err != nil {
+		return Job{}, err
+	}
+	job = newJob(newID, JobDelete, inst, DefaultDeleteDeadline, "", now)
+	return job, tx.InsertJob(job)
+}
+
+// replace has a warm instance deleted that does not run any more; the pool makes
+// another one.
+func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bool, error) {
+	var job Job
+	err := r.Store.Tx(ctx, func(tx Tx) (err error) {
+		job, err = retire(tx, r.NewID, inst.ID, r.Now())
+		return err
+	})
+	if err != nil {
+		return false, overtaken(err)
+	}
+	r.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
+	wake(ctx, r.Queue, r.Log, job.task())
+	return true, nil
+}
+
+// makeRoom has a warm instance give way to a create that finds no port.
+func (w *work) makeRoom(ctx context.Context) error {
+	warm, err := warmOf(ctx, w.cfg.Store, 1)
+	if err != nil || len(warm) == 0 || w.inst.Tenant == TenantNobody {
+		return err
+	}
+	var job Job
+	err = w.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
+		job, err = retire(tx, w.cfg.NewID, warm[0].ID, w.cfg.Now())
+		return err
+	})
+	if err == nil {
+		w.cfg.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
+		wake(ctx, w.cfg.Queue, w.cfg.Log, job.task())
+	}
+	return overtaken(err)
+}
