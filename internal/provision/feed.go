@@ -158,12 +158,13 @@ type Sequencer struct {
 
 const (
 	// SequencerEvery is how often the sequencer looks when no ring says that there is
-	// something, and SequencerEveryDeaf while rings of other processes are not heard.
-	SequencerEvery     = time.Second
+	// something.
+	SequencerEvery = time.Second
+	// SequencerEveryDeaf is how often while rings of other processes are not heard.
 	SequencerEveryDeaf = 100 * time.Millisecond
 	// SequencerGap is the pause between two looks, so that rings that come in quick
 	// succession are answered with one.
-	SequencerGap   = 20 * time.Millisecond
+	SequencerGap   = 50 * time.Millisecond
 	sequencerDuty  = "sequencer"
 	sequencerHold  = 3 * time.Second // a sequencer that vanished is replaced after this
 	sequencerAsk   = time.Second     // between two questions for the duty
