@@ -53,17 +53,7 @@ type bench struct {
 
 func newBench(t testing.TB, redisURL string) *bench {
 	t.Helper()
-	options, err := redis.ParseURL(redisURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.DialTimeout, options.ContextTimeoutEnabled = time.Second, true
-	rdb := redis.NewClient(options)
-	t.Cleanup(func() {
-		if err := rdb.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	rdb := dial(t, redisURL)
 	vault, err := secret.NewVault(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
@@ -95,23 +85,6 @@ func newBench(t testing.TB, redisURL string) *bench {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// hangBell gives a bell that is connected to Redis until the test ends.
-func hangBell(t testing.TB, rdb redis.UniversalClient) *queue.Bell {
-	t.Helper()
-	bell := queue.NewBell(rdb, "dep")
-	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		bell.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		stop()
-		<-done
-	})
-	return bell
 }
 
 // embedded gives the address of the Redis that `berth dev` uses.
