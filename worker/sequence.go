@@ -13,8 +13,13 @@ const releaseTimeout = time.Second
 
 // Sequence numbers events until the context ends. Processes that only serve the API
 // have this duty, too: events are to be seen while no worker runs.
-func Sequence(ctx context.Context, log *slog.Logger, sequencer *provision.Sequencer) error {
-	err := every(ctx, log, "sequencer", provision.SequencerEvery, sequencer.RunOnce)
+// It looks when the bell says that something was written.
+func Sequence(ctx context.Context, log *slog.Logger, bell provision.Bell, sequencer *provision.Sequencer) error {
+	rung, stop := provision.Rung(bell, provision.RingWritten, "")
+	defer stop()
+	err := duty{name: "sequencer", runOnce: sequencer.RunOnce, rung: rung, gap: provision.SequencerGap, pause: func() time.Duration {
+		return provision.Either(bell, provision.SequencerEvery, provision.SequencerEveryDeaf)
+	}}.run(ctx, log)
 	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if released := sequencer.Release(releaseCtx); released != nil {

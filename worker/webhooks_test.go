@@ -12,7 +12,6 @@ import (
 
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -24,13 +23,13 @@ func (b *bench) reallySend() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sender, log, newID, tasks := webhook.New(true, provision.SystemClock), slog.New(slog.DiscardHandler), id.NewSource().New, queue.New(b.cfg.Redis)
+	sender, log, newID := webhook.New(true, provision.SystemClock), slog.New(slog.DiscardHandler), id.NewSource().New
 	b.Cleanup(sender.Close)
 	b.service = provision.NewService(provision.ServiceConfig{
-		Store: b.store, Queue: tasks, Vault: vault, Secrets: secret.Generator{}, Sender: sender, NewID: newID, Log: log,
+		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Generator{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
 	b.cfg.Courier = provision.NewCourier(provision.CourierConfig{
-		Store: b.store, Queue: tasks, Vault: vault, Sender: sender, NewID: newID, Now: provision.SystemClock, Log: log,
+		Store: b.rows, Queue: b.tasks, Vault: vault, Sender: sender, NewID: newID, Now: provision.SystemClock, Log: log,
 	})
 }
 

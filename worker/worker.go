@@ -21,6 +21,7 @@ import (
 // Config is what a worker needs.
 type Config struct {
 	Redis   redis.UniversalClient
+	Bell    provision.Bell // wakes idle pools
 	Runner  *provision.Runner
 	Courier *provision.Courier
 	Relay   *provision.Relay
@@ -35,11 +36,6 @@ type Config struct {
 }
 
 const (
-	// noticeWithin is how often an idle pool looks for a new task (Asynq's own default
-	// is a second). Asynq stretches it by up to a half, at random, so that a task waits
-	// at most 45 ms.
-	noticeWithin        = 30 * time.Millisecond
-	noticeWebhookWithin = 250 * time.Millisecond
 	// webhookConcurrency is the webhooks' pool; the courier sees to it that no receiver
 	// has more than a few places of it.
 	webhookConcurrency = 32
@@ -53,9 +49,12 @@ func Run(ctx context.Context, cfg Config) error {
 	base, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	defer interrupt()
 	var begun sync.WaitGroup
-	servers := cfg.servers(base, &begun)
+	stopping := make(chan struct{})
+	servers, forget := cfg.servers(base, &begun, stopping)
+	defer forget()
 	for i, s := range servers {
 		if err := s.start(); err != nil {
+			close(stopping)
 			for _, started := range servers[:i] {
 				started.server.Shutdown()
 			}
@@ -73,6 +72,7 @@ func Run(ctx context.Context, cfg Config) error {
 	cfg.Log.InfoContext(ctx, "worker ready", "concurrency", cfg.Concurrency)
 	err := group.Wait()
 
+	close(stopping)
 	for _, s := range servers {
 		s.server.Stop() // take nothing new
 	}
@@ -101,12 +101,16 @@ func (p pool) start() error {
 	return p.server.Start(mux)
 }
 
-func (cfg Config) servers(base context.Context, begun *sync.WaitGroup) []pool {
+func (cfg Config) servers(base context.Context, begun *sync.WaitGroup, stopping <-chan struct{}) (pools []pool, forget func()) {
 	runJob := func(ctx context.Context, id string) error { return cfg.Runner.Run(ctx, provision.JobID(id)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
-	newPool := func(name string, kind provision.TaskKind, concurrency int, notice time.Duration, do func(context.Context, string) error) pool {
-		return pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(cfg.Redis, asynq.Config{
-			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: notice,
+	var stops []func()
+	addPool := func(name string, kind provision.TaskKind, concurrency int, do func(context.Context, string) error) {
+		rung, stop := provision.Rung(cfg.Bell, provision.RingTask, string(kind))
+		stops = append(stops, stop)
+		client := &patient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping}
+		pools = append(pools, pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(client, asynq.Config{
+			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: askAgain,
 			BaseContext: func() context.Context { return base },
 			// Only an outcome that could not be written comes back here.
 			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },
@@ -117,12 +121,15 @@ func (cfg Config) servers(base context.Context, begun *sync.WaitGroup) []pool {
 			ShutdownTimeout: time.Second, // Run has waited by then
 			Logger:          asynqLog{cfg.Log},
 			LogLevel:        asynq.WarnLevel,
-		})}
+		})})
 	}
-	return []pool{
-		newPool(queue.Creates, provision.TaskCreate, cfg.Concurrency, noticeWithin, runJob),
-		newPool(queue.Upkeep, provision.TaskUpkeep, max(2, cfg.Concurrency/2), noticeWithin, runJob),
-		newPool(queue.Webhooks, provision.TaskDeliver, webhookConcurrency, noticeWebhookWithin, deliver),
+	addPool(queue.Creates, provision.TaskCreate, cfg.Concurrency, runJob)
+	addPool(queue.Upkeep, provision.TaskUpkeep, max(2, cfg.Concurrency/2), runJob)
+	addPool(queue.Webhooks, provision.TaskDeliver, webhookConcurrency, deliver)
+	return pools, func() {
+		for _, stop := range stops {
+			stop()
+		}
 	}
 }
 
@@ -153,32 +160,5 @@ func waitFor(group *sync.WaitGroup, limit time.Duration) bool {
 		return true
 	case <-timer.C:
 		return false
-	}
-}
-
-// every runs a duty now and then again and again until the context ends. It says
-// once that the duty fails, and once that it is well again.
-func every(ctx context.Context, log *slog.Logger, name string, pause time.Duration, runOnce func(context.Context) (int, error)) error {
-	ticker := time.NewTicker(pause)
-	defer ticker.Stop()
-	failing := false
-	for {
-		n, err := runOnce(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil && !failing:
-			log.WarnContext(ctx, "duty fails; trying on", "duty", name, "error", err)
-		case err == nil && failing:
-			log.InfoContext(ctx, "duty is well again", "duty", name)
-		case n > 0:
-			log.DebugContext(ctx, "duty done", "duty", name, "count", n)
-		}
-		failing = err != nil
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
 	}
 }

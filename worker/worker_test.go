@@ -43,6 +43,8 @@ const long = 30 * time.Second
 type bench struct {
 	testing.TB
 	store   *store.Store
+	rows    provision.Store // the store, with the bell
+	tasks   provision.Queue
 	service *provision.Service
 	runtime *provisiontest.Runtime
 	sender  *sender
@@ -51,17 +53,7 @@ type bench struct {
 
 func newBench(t testing.TB, redisURL string) *bench {
 	t.Helper()
-	options, err := redis.ParseURL(redisURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.DialTimeout, options.ContextTimeoutEnabled = time.Second, true
-	rdb := redis.NewClient(options)
-	t.Cleanup(func() {
-		if err := rdb.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	rdb := dial(t, redisURL)
 	vault, err := secret.NewVault(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
@@ -69,18 +61,21 @@ func newBench(t testing.TB, redisURL string) *bench {
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
 	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &sender{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
-	allocator, tasks, now := ports.New(s, rdb, provision.SystemClock, log), queue.New(rdb), provision.SystemClock
+	allocator, now := ports.New(s, rdb, provision.SystemClock, log), provision.SystemClock
+	bell := hangBell(t, rdb)
+	b.rows, b.tasks = provision.RingingStore(s, bell), provision.RingingQueue(queue.New(rdb), bell)
+	tasks := b.tasks
 	b.service = provision.NewService(provision.ServiceConfig{
-		Store: s, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Generator{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log,
+		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Generator{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: bell,
 	})
 	b.cfg = worker.Config{
-		Redis: rdb, Log: log, Concurrency: 4, ShutdownTimeout: long,
+		Redis: rdb, Bell: bell, Log: log, Concurrency: 4, ShutdownTimeout: long,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: s, Queue: tasks, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+			Store: b.rows, Queue: tasks, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: provision.NewCourier(provision.CourierConfig{Store: s, Queue: tasks, Vault: vault, Sender: b.sender, NewID: newID, Now: now, Log: log}),
-		Relay:   &provision.Relay{Store: s, Queue: tasks, Now: now, Log: log, Owner: "w1"},
-		Janitor: &provision.Janitor{Store: s, Now: now, Owner: "w1", Retention: time.Hour},
+		Courier: provision.NewCourier(provision.CourierConfig{Store: b.rows, Queue: tasks, Vault: vault, Sender: b.sender, NewID: newID, Now: now, Log: log}),
+		Relay:   &provision.Relay{Store: b.rows, Queue: tasks, Now: now, Log: log, Owner: "w1"},
+		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
 	err = s.Tx(t.Context(), func(tx provision.Tx) error {
 		_, err := tx.PutHost(provision.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})

@@ -43,7 +43,9 @@ type node struct {
 	deployment string
 	vault      *secret.Vault
 	redis      redis.UniversalClient
-	queue      *queue.Queue
+	bell       *queue.Bell
+	rows       provision.Store // the store, and who waits is told of what is written
+	queue      provision.Queue
 	ports      *ports.Allocator
 	runtimes   *docker.Hosts
 	sender     *webhook.Sender
@@ -118,7 +120,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if n.deployment, err = n.store.Deployment(ctx, n.newID("dep")); err != nil {
 		return err
 	}
-	if err := n.openRedis(); err != nil {
+	if err := n.openRedis(ctx); err != nil {
 		return err
 	}
 	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
@@ -129,7 +131,7 @@ func (n *node) openRest(ctx context.Context) error {
 	return nil
 }
 
-func (n *node) openRedis() error {
+func (n *node) openRedis(ctx context.Context) error {
 	options, err := redis.ParseURL(n.cfg.RedisURL)
 	if err != nil {
 		return errors.New("BERTH_REDIS_URL: want redis://[:PASSWORD@]HOST:PORT/DB") // the URL may hold a password
@@ -139,8 +141,26 @@ func (n *node) openRedis() error {
 	options.DialerRetries = 1 // a Redis that is away is found out about at once
 	logging.Disable()         // go-redis writes around our log; whoever calls it reports
 	client := redis.NewClient(options)
-	n.redis, n.queue, n.closers = client, queue.New(client), append(n.closers, client.Close)
+	n.redis, n.closers = client, append(n.closers, client.Close)
+	n.hangBell(ctx)
+	n.queue, n.rows = provision.RingingQueue(queue.New(client), n.bell), provision.RingingStore(n.store, n.bell)
 	return nil
+}
+
+// hangBell connects the bell. It outlives ctx: the parts that ring it stop first.
+func (n *node) hangBell(ctx context.Context) {
+	n.bell = queue.NewBell(n.redis, n.deployment)
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.bell.Run(ctx)
+	}()
+	n.closers = append(n.closers, func() error {
+		stop()
+		<-done
+		return nil
+	})
 }
 
 // The pauses between two looks at something that is not there yet.
@@ -168,8 +188,8 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 // service makes the use cases.
 func (n *node) service() *provision.Service {
 	return provision.NewService(provision.ServiceConfig{
-		Store: n.store, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
-		Catalog: n.catalog, NewID: n.newID, Log: n.log, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
+		Store: n.rows, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
+		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
 }
 
@@ -231,17 +251,17 @@ func (n *node) work(ctx context.Context) error {
 		return fmt.Errorf("register host %s: %w", host.Name, err)
 	}
 	return worker.Run(ctx, worker.Config{
-		Redis: n.redis, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
+		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: n.store, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.rows, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
-			Store: n.store, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
 		}),
-		Relay: &provision.Relay{Store: n.store, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
+		Relay: &provision.Relay{Store: n.rows, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
 		Janitor: &provision.Janitor{
-			Store: n.store, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
+			Store: n.rows, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
 		},
 		Upkeep: n.upkeep(),
 	})
@@ -249,5 +269,5 @@ func (n *node) work(ctx context.Context) error {
 
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
-	return worker.Sequence(ctx, n.log, &provision.Sequencer{Store: n.store, Now: provision.SystemClock, Owner: n.owner})
+	return worker.Sequence(ctx, n.log, n.bell, &provision.Sequencer{Store: n.rows, Now: provision.SystemClock, Owner: n.owner})
 }

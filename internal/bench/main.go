@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -72,11 +73,15 @@ func run(ctx context.Context, o options) (rows []row, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("accept: %w", err)
 	}
+	notice, err := measureNotice(ctx, o, dir)
+	if err != nil {
+		return nil, fmt.Errorf("notice: %w", err)
+	}
 	toRunning, err := measureToRunning(ctx, o, dir)
 	if err != nil {
 		return nil, fmt.Errorf("POST to running: %w", err)
 	}
-	return append(accept, toRunning...), nil
+	return slices.Concat(accept, notice, toRunning), nil
 }
 
 func show(out io.Writer, rows []row, asJSON bool) error {

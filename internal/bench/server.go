@@ -41,7 +41,7 @@ func startServer(ctx context.Context, binary string, settings []string, verb str
 		return nil, err
 	}
 	key := secret.APIKey()
-	cmd := command(ctx, binary, append(settings, "BERTH_HTTP_ADDR="+address, "BERTH_ADMIN_KEY="+key, "BERTH_MASTER_KEY="+secret.MasterKey()), verb)
+	cmd := command(ctx, binary, append([]string{"BERTH_HTTP_ADDR=" + address, "BERTH_ADMIN_KEY=" + key, "BERTH_MASTER_KEY=" + secret.MasterKey()}, settings...), verb)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

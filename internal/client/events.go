@@ -96,7 +96,9 @@ const (
 	// followOutages is how many connections in a row may fail before FollowEvents gives
 	// up: about two minutes of a server that is away.
 	followOutages = 60
-	maxEventLine  = 1 << 20
+	// outagePause is between two connections, once a few have failed.
+	outagePause  = 2 * time.Second
+	maxEventLine = 1 << 20
 )
 
 // FollowEvents calls on with every event behind the number, in order and once each,
@@ -120,7 +122,7 @@ func (c *Client) FollowEvents(ctx context.Context, f EventFilter, after int64, o
 		if failures > followOutages {
 			return err
 		}
-		if err := c.sleep(ctx, outagePause); err != nil {
+		if err := c.sleep(ctx, min(firstWaitPause<<min(failures, 5), outagePause)); err != nil {
 			return err
 		}
 	}

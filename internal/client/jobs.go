@@ -53,8 +53,11 @@ func (c *Client) CancelJob(ctx context.Context, id string) (Job, error) {
 const (
 	// outages is how many calls in a row may fail while waiting: enough for a server
 	// to be restarted, since the job goes on without us.
-	outages     = 6
-	outagePause = 2 * time.Second
+	outages = 7
+	// The pauses while a server is away, or answers without holding its answer back:
+	// small at first, because most often it is back at once.
+	firstWaitPause = 100 * time.Millisecond
+	lastWaitPause  = 4 * time.Second
 )
 
 // WaitJob follows a job until it has ended and gives its last state. It looks at
@@ -62,7 +65,11 @@ const (
 // saw. When it must give up, it returns the last state seen beside the error.
 func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, onLook func(Job)) (Job, error) {
 	var last Job
-	failures := 0
+	failures, pause := 0, firstWaitPause
+	longer := func() (now time.Duration) {
+		now, pause = pause, min(2*pause, lastWaitPause)
+		return now
+	}
 	// The first look does not wait: what there is to show is shown at once.
 	for wait := time.Duration(0); ; {
 		asked := c.now()
@@ -72,12 +79,15 @@ func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, on
 			if !passingOutage(err) || last.ID == "" || failures > outages {
 				return last, err
 			}
-			if err := c.sleep(ctx, outagePause); err != nil {
+			if err := c.sleep(ctx, longer()); err != nil {
 				return last, err
 			}
 			continue
 		}
-		last, failures = job, 0
+		if failures > 0 {
+			failures, pause = 0, firstWaitPause
+		}
+		last = job
 		if onLook != nil {
 			onLook(job)
 		}
@@ -87,9 +97,11 @@ func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, on
 		// A server, or a proxy before it, that does not hold answers back must not be
 		// asked in a tight loop.
 		if early := wait - c.now().Sub(asked); early > 0 {
-			if err := c.sleep(ctx, early); err != nil {
+			if err := c.sleep(ctx, min(early, longer())); err != nil {
 				return last, err
 			}
+		} else {
+			pause = firstWaitPause
 		}
 		wait = every
 	}

@@ -26,9 +26,9 @@ func TestWaitJob(t *testing.T) {
 	if s.requests()[0].uri != "/api/v1/jobs/job_1" || s.requests()[1].uri != "/api/v1/jobs/job_1?wait=1s" {
 		t.Errorf("asked %s, then %s", s.requests()[0].uri, s.requests()[1].uri)
 	}
-	// The server did not hold its answers back, so the client did, but for the last
-	// one; the 200 ms are the retry after 503, within the third second.
-	want := []time.Duration{time.Second, 200 * time.Millisecond, 800 * time.Millisecond}
+	// The server did not hold its answers back, so the client did, longer each time, but
+	// for the last one; the second pause is the retry after 503.
+	want := []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 200 * time.Millisecond}
 	if !reflect.DeepEqual(clk.pauses, want) {
 		t.Errorf("paused %v, want %v", clk.pauses, want)
 	}

@@ -1,114 +1,117 @@
 package provision
 
 import (
-	"context"
 	"sync"
 	"time"
 )
 
-// bellsEvery is how often the feed is looked at while somebody listens.
-const bellsEvery = 200 * time.Millisecond
-
-// bells tells those who follow a feed that it has grown. However many they are, one
-// look serves the process, and while nobody follows there is none.
-type bells struct {
-	store EventReader
-
-	mu    sync.Mutex
-	all   map[*bell]struct{}
-	stop  context.CancelFunc
-	ended chan struct{} // closed when the goroutine has ended
+// Bell tells all processes at once that there is something to look at, so that
+// nobody has to look again and again. It is not trusted with anything: a ring may be
+// lost, late, doubled or about nothing, so whoever listens also looks by itself,
+// more rarely.
+type Bell interface {
+	// Ring tells all who listen, here and in other processes. It neither waits nor
+	// fails.
+	Ring(Ring)
+	// Listen has hear called for every ring of the kind, until stop has returned; with
+	// an empty ID where rings may have been missed. hear must not wait.
+	Listen(kind RingKind, hear func(id string)) (stop func())
+	// Connected reports whether rings of other processes are heard now.
+	Connected() bool
 }
 
-// bell is one follower's. It carries no events: each follower reads its own pages,
-// at its own pace, so that a slow one costs nobody anything.
-type bell struct {
-	bells  *bells
-	tenant TenantID
-	rung   chan struct{}
+// Ring says what there is to look at. It carries ids only.
+type Ring struct {
+	Kind RingKind
+	ID   string
 }
 
-// listen begins to listen; what is there already is for the follower to read after
-// that.
-func (b *bells) listen(ctx context.Context, tenant TenantID) *bell {
+// RingKind says what has happened.
+type RingKind string
+
+// The kinds of rings.
+const (
+	RingTask     RingKind = "task"     // a task waits; the ID is its TaskKind
+	RingEnded    RingKind = "ended"    // the job with the ID has ended
+	RingWritten  RingKind = "written"  // events were written that have no number yet
+	RingNumbered RingKind = "numbered" // events can be read
+)
+
+// Rung gives a channel that holds one signal after any number of rings, of the ID
+// only where one is given. A ring that comes between a look and the wait for the
+// channel is in the channel.
+func Rung(bell Bell, kind RingKind, id string) (rung <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	stop = bell.Listen(kind, func(of string) {
+		if id == "" || of == "" || of == id {
+			signal(c)
+		}
+	})
+	return c, stop
+}
+
+// signal leaves a signal, unless there is one already.
+func signal(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Either gives how long to wait for a ring before looking unasked: less while rings
+// of other processes are not heard.
+func Either(bell Bell, connected, deaf time.Duration) time.Duration {
+	if bell.Connected() {
+		return connected
+	}
+	return deaf
+}
+
+// LocalBell is a Bell for one process, and what others are made of.
+type LocalBell struct {
+	mu  sync.RWMutex
+	all map[RingKind]map[*func(string)]struct{}
+}
+
+var _ Bell = (*LocalBell)(nil)
+
+// Ring implements Bell.
+func (b *LocalBell) Ring(r Ring) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for hear := range b.all[r.Kind] {
+		(*hear)(r.ID)
+	}
+}
+
+// Missed tells everybody that rings may have been missed.
+func (b *LocalBell) Missed() {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for _, kind := range b.all {
+		for hear := range kind {
+			(*hear)("")
+		}
+	}
+}
+
+// Listen implements Bell.
+func (b *LocalBell) Listen(kind RingKind, hear func(id string)) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	one := &bell{bells: b, tenant: tenant, rung: make(chan struct{}, 1)}
 	if b.all == nil {
-		b.all = map[*bell]struct{}{}
+		b.all = map[RingKind]map[*func(string)]struct{}{}
 	}
-	b.all[one] = struct{}{}
-	if len(b.all) == 1 {
-		lookCtx, stop := context.WithCancel(context.WithoutCancel(ctx)) // others may join and outlast this one
-		b.stop, b.ended = stop, make(chan struct{})
-		go b.look(lookCtx, b.ended)
+	if b.all[kind] == nil {
+		b.all[kind] = map[*func(string)]struct{}{}
 	}
-	return one
-}
-
-// leave ends the look with the last follower.
-func (one *bell) leave() {
-	b := one.bells
-	b.mu.Lock()
-	delete(b.all, one)
-	if len(b.all) > 0 {
-		b.mu.Unlock()
-		return
-	}
-	ended := b.ended
-	b.stop()
-	b.mu.Unlock()
-	<-ended
-}
-
-func (b *bells) look(ctx context.Context, ended chan struct{}) {
-	defer close(ended)
-	ticker := time.NewTicker(bellsEvery)
-	defer ticker.Stop()
-	seen := map[TenantID]int64{}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		tenants := b.tenants()
-		last, err := b.store.LastNumbers(ctx, tenants)
-		if err != nil {
-			continue // whoever reads a page finds out, and says so
-		}
-		for _, t := range tenants {
-			last[t] += 0 // one that has no events yet is known, too
-		}
-		b.ring(last, seen)
-		seen = last
+	b.all[kind][&hear] = struct{}{}
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.all[kind], &hear)
 	}
 }
 
-func (b *bells) tenants() []TenantID {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	found := map[TenantID]bool{}
-	var list []TenantID
-	for one := range b.all {
-		if !found[one.tenant] {
-			found[one.tenant] = true
-			list = append(list, one.tenant)
-		}
-	}
-	return list
-}
-
-func (b *bells) ring(last, seen map[TenantID]int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for one := range b.all {
-		if before, known := seen[one.tenant]; known && before == last[one.tenant] {
-			continue
-		}
-		select {
-		case one.rung <- struct{}{}:
-		default: // it has not heard the last ring yet
-		}
-	}
-}
+// Connected implements Bell: it knows of no other processes.
+func (b *LocalBell) Connected() bool { return false }

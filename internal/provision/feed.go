@@ -93,8 +93,8 @@ const (
 // which it has nothing to read it hands over an empty page, so that the receiver can
 // see whether its client is still there.
 func (s *Service) Follow(ctx context.Context, f EventFilter, after int64, beat time.Duration, hand func([]Event) error) error {
-	bell := s.bells.listen(ctx, f.Tenant)
-	defer bell.leave()
+	me := s.followers.join(ctx, f.Tenant)
+	defer me.leave()
 	heart := time.NewTicker(beat)
 	defer heart.Stop()
 	for {
@@ -118,19 +118,19 @@ func (s *Service) Follow(ctx context.Context, f EventFilter, after int64, beat t
 		if len(page.Events) == followPage {
 			continue
 		}
-		if err := bell.wait(ctx, again, heart.C, hand); err != nil {
+		if err := me.wait(ctx, again, heart.C, hand); err != nil {
 			return err
 		}
 	}
 }
 
 // wait returns when there may be something new.
-func (b *bell) wait(ctx context.Context, again, beat <-chan time.Time, hand func([]Event) error) error {
+func (one *follower) wait(ctx context.Context, again, beat <-chan time.Time, hand func([]Event) error) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-b.rung:
+		case <-one.grown:
 			return nil
 		case <-again:
 			return nil
@@ -157,9 +157,14 @@ type Sequencer struct {
 }
 
 const (
-	// SequencerEvery is how often the sequencer looks, and so how long an event may be
-	// unseen.
-	SequencerEvery = 100 * time.Millisecond
+	// SequencerEvery is how often the sequencer looks when no ring says that there is
+	// something.
+	SequencerEvery = time.Second
+	// SequencerEveryDeaf is how often while rings of other processes are not heard.
+	SequencerEveryDeaf = 100 * time.Millisecond
+	// SequencerGap is the pause between two looks, so that rings that come in quick
+	// succession are answered with one.
+	SequencerGap   = 50 * time.Millisecond
 	sequencerDuty  = "sequencer"
 	sequencerHold  = 3 * time.Second // a sequencer that vanished is replaced after this
 	sequencerAsk   = time.Second     // between two questions for the duty

@@ -147,29 +147,30 @@ func (s *Service) Jobs(ctx context.Context, filter JobFilter, page Page) ([]Job,
 	return list[:want], string(list[want-1].ID), nil
 }
 
-// The steps in which a waiting client's job is looked at.
-const (
-	firstWaitStep = 10 * time.Millisecond
-	lastWaitStep  = 40 * time.Millisecond
-)
-
 // WaitJob gives the job as soon as it has ended, or as it is when the time is up
 // or the context ends.
 func (s *Service) WaitJob(ctx context.Context, tenant TenantID, id JobID, wait time.Duration) (Job, error) {
 	job, err := s.Job(ctx, tenant, id)
+	if err != nil || job.State.Ended() || wait <= 0 {
+		return job, err
+	}
+	me := s.waiters.join(ctx, id)
+	defer me.leave()
 	timeUp := time.NewTimer(wait)
 	defer timeUp.Stop()
-	for step := firstWaitStep; err == nil && !job.State.Ended(); step = min(step*5/4, lastWaitStep) {
+	for {
+		// It may have ended between the last look and the joining.
+		if job, err = s.Job(ctx, tenant, id); err != nil || job.State.Ended() {
+			return job, err
+		}
 		select {
 		case <-ctx.Done():
 			return job, nil
 		case <-timeUp.C:
 			return job, nil
-		case <-time.After(step):
+		case <-me.over:
 		}
-		job, err = s.Job(ctx, tenant, id)
 	}
-	return job, err
 }
 
 // CancelJob stops a create: the worker that has it is cut off by a higher fence,

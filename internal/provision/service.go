@@ -10,8 +10,9 @@ import (
 // Service is what clients can ask for. It accepts and answers; the work itself is
 // the Runner's.
 type Service struct {
-	cfg   ServiceConfig
-	bells bells
+	cfg       ServiceConfig
+	followers followers
+	waiters   waiters
 }
 
 // ServiceConfig is what a Service needs.
@@ -26,6 +27,9 @@ type ServiceConfig struct {
 	NewID   NewID
 	Now     Clock
 	Log     *slog.Logger
+	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
+	// do is found by looking.
+	Bell Bell
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
@@ -65,7 +69,10 @@ func NewService(cfg ServiceConfig) *Service {
 	if cfg.MaxJobs == 0 {
 		cfg.MaxJobs = DefaultMaxJobs
 	}
-	return &Service{cfg: cfg, bells: bells{store: cfg.Store}}
+	if cfg.Bell == nil {
+		cfg.Bell = &LocalBell{}
+	}
+	return &Service{cfg: cfg, followers: followers{store: cfg.Store, bell: cfg.Bell}, waiters: waiters{store: cfg.Store, bell: cfg.Bell}}
 }
 
 // Accepted is the answer to a request that started a job.

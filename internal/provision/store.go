@@ -26,6 +26,8 @@ type Reader interface {
 	KeptInstances(ctx context.Context, now time.Time, limit int) ([]InstanceID, error)
 	Job(context.Context, JobID) (Job, error)
 	Jobs(context.Context, JobFilter, Page) ([]Job, error)
+	// EndedJobs gives which of the jobs have ended, or are not there any more.
+	EndedJobs(context.Context, []JobID) ([]JobID, error)
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(context.Context, InstanceID) (Job, error)
 	Credentials(context.Context, InstanceID) (Sealed, error)

@@ -33,6 +33,7 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"instances by filter", instanceFilters},
 
 		{"a job comes back as it was", jobRoundTrip},
+		{"which jobs have ended", jobsEnded},
 		{"a job changes under its fence", jobFence},
 		{"an ended job does not change", jobEnded},
 		{"one job at a time", oneActiveJob},

@@ -250,3 +250,25 @@ func jobFilters(s shelf) {
 		s.Errorf("the second page: %v, %v", list, err)
 	}
 }
+
+// jobsEnded asks which of many jobs are over.
+func jobsEnded(s shelf) {
+	missing := provision.JobID(s.newID(provision.PrefixJob))
+	var jobs, over []provision.JobID
+	for n := range 5 {
+		j := s.job(fmt.Sprintf("waits-%d", n))
+		jobs = append(jobs, j.ID)
+		if n%2 == 0 {
+			j.State, j.FinishedAt, j.WakeAt = provision.JobFailed, at, time.Time{}
+			s.commit("end", func(tx provision.Tx) error { return tx.UpdateJob(j, j.Fence) })
+			over = append(over, j.ID)
+		}
+	}
+	for _, asked := range [][]provision.JobID{jobs, jobs[:1], jobs[1:2], append(slices.Clone(jobs), missing, "job_ü")} {
+		want := slices.DeleteFunc(slices.Clone(asked), func(id provision.JobID) bool { return slices.Contains(jobs, id) && !slices.Contains(over, id) })
+		got, err := s.store.EndedJobs(s.ctx, asked)
+		if err != nil || !slices.Equal(got, want) {
+			s.Errorf("EndedJobs of %v: %v, %v, want %v", asked, got, err, want)
+		}
+	}
+}

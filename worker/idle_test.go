@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// scripts is a Redis that answers every script the same.
+type scripts struct {
+	redis.UniversalClient
+	answer error
+	asked  atomic.Int32
+	on     func() // is called while the question is on its way
+}
+
+func (s *scripts) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *redis.Cmd {
+	s.asked.Add(1)
+	if s.on != nil {
+		s.on()
+	}
+	answer := redis.NewCmd(ctx)
+	answer.SetErr(s.answer)
+	return answer
+}
+
+// connectedBell is one that would hear of other processes.
+type connectedBell struct{ provision.LocalBell }
+
+func (*connectedBell) Connected() bool { return true }
+
+var dequeue = []string{"asynq:{creates}:pending", "asynq:{creates}:paused", "asynq:{creates}:active", "asynq:{creates}:lease"}
+
+// TestHolding says how long an answer is held back.
+func TestHolding(t *testing.T) {
+	task := provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}
+	noScript := redis.NewCmd(t.Context())
+	noScript.SetErr(noScriptError("NOSCRIPT No matching script"))
+	for name, test := range map[string]struct {
+		answer error
+		keys   []string
+		deaf   bool
+		early  bool           // the ring comes between question and answer
+		ring   provision.Ring // else a moment later
+		stop   bool
+		want   time.Duration
+	}{
+		"none":                         {answer: redis.Nil, keys: dequeue, want: unasked},
+		"none, and deaf":               {answer: redis.Nil, keys: dequeue, deaf: true, want: unaskedDeaf},
+		"none, and it rings":           {answer: redis.Nil, keys: dequeue, ring: task, want: 5 * time.Millisecond},
+		"none, and another pool's":     {answer: redis.Nil, keys: dequeue, ring: provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)}, want: unasked},
+		"none, and it may have rung":   {answer: redis.Nil, keys: dequeue, ring: provision.Ring{Kind: provision.RingTask}, want: 5 * time.Millisecond},
+		"a task comes with the answer": {answer: redis.Nil, keys: dequeue, early: true, ring: task},
+		"stopping":                     {answer: redis.Nil, keys: dequeue, stop: true, want: 5 * time.Millisecond},
+		"a task":                       {keys: dequeue},
+		"another script":               {answer: redis.Nil, keys: []string{"asynq:{creates}:t:1", "asynq:{creates}:pending"}},
+		"no script":                    {answer: noScript.Err(), keys: dequeue},
+		"Redis is away":                {answer: context.DeadlineExceeded, keys: dequeue, want: away},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bell := provision.Bell(&connectedBell{})
+				if test.deaf {
+					bell = &provision.LocalBell{}
+				}
+				rung, forget := provision.Rung(bell, provision.RingTask, string(provision.TaskCreate))
+				defer forget()
+				server, stopping := &scripts{answer: test.answer}, make(chan struct{})
+				if test.early {
+					server.on = func() { bell.Ring(test.ring) }
+				}
+				client := &patient{UniversalClient: server, bell: bell, rung: rung, stopping: stopping}
+				later := time.AfterFunc(5*time.Millisecond, func() {
+					if test.stop {
+						close(stopping)
+					} else if test.ring.Kind != "" {
+						bell.Ring(test.ring)
+					}
+				})
+				defer later.Stop()
+				began := time.Now()
+				err := client.EvalSha(t.Context(), "sha", test.keys).Err()
+				if took := time.Since(began); took != test.want || err != test.answer { //nolint:errorlint // the very same
+					t.Errorf("held for %s, %v, want %s", took, err, test.want)
+				}
+			})
+		})
+	}
+}
+
+type noScriptError string
+
+func (e noScriptError) Error() string { return string(e) }
+func (noScriptError) RedisError()     {}
+
+// A duty that is rung for acts at once, and not more often than its gap allows.
+func TestDutyIsRung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bell := &connectedBell{}
+		rung, forget := provision.Rung(bell, provision.RingWritten, "")
+		defer forget()
+		var looks atomic.Int32
+		d := duty{name: "test", rung: rung, gap: 20 * time.Millisecond, pause: func() time.Duration { return time.Second }, runOnce: func(context.Context) (int, error) {
+			looks.Add(1)
+			return 0, nil
+		}}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- d.run(ctx, nil) }()
+		after := func(pause time.Duration, want int32) {
+			t.Helper()
+			<-time.After(pause)
+			synctest.Wait()
+			if got := looks.Swap(0); got != want {
+				t.Errorf("%d looks, want %d", got, want)
+			}
+		}
+		after(500*time.Millisecond, 1)
+		bell.Ring(provision.Ring{Kind: provision.RingWritten})
+		after(time.Microsecond, 1)
+		for range 100 {
+			bell.Ring(provision.Ring{Kind: provision.RingWritten})
+			<-time.After(time.Millisecond)
+		}
+		after(0, 5)
+		after(10*time.Second, 10) // unasked
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
