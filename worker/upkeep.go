@@ -15,6 +15,7 @@ type Upkeep struct {
 	Reconciler *provision.Reconciler
 	Watcher    *provision.Watcher
 	Health     *provision.Health
+	Pool       *provision.Pool
 }
 
 // start runs the parts until the context ends.
@@ -24,6 +25,9 @@ func (u Upkeep) start(ctx context.Context, group *errgroup.Group, log *slog.Logg
 	}
 	if u.Watcher != nil {
 		group.Go(func() error { return u.Watcher.Run(ctx) })
+	}
+	if u.Pool != nil {
+		group.Go(func() error { return every(ctx, log, "pool", u.Pool.Every(), u.Pool.RunOnce) })
 	}
 	if u.Health != nil {
 		group.Go(func() error { return u.Health.Run(ctx) })

@@ -128,6 +128,9 @@ func (n *node) openRest(ctx context.Context) error {
 	n.runtimes = docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
 	n.closers = append(n.closers, n.runtimes.Close, func() error { n.sender.Close(); return nil })
 	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis})
+	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
+		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
+	}
 	return nil
 }
 

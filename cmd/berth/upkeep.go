@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
 )
 
@@ -16,6 +17,10 @@ func (n *node) upkeep() worker.Upkeep {
 		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.runtimes, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
 			Store: n.rows, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Every: n.cfg.ProbeEvery,
+		},
+		Pool: &provision.Pool{
+			Store: n.rows, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Catalog: n.catalog, NewID: n.newID,
+			Now: provision.SystemClock, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}
 }

@@ -86,6 +86,12 @@ type Config struct {
 	// beyond are refused.
 	MaxJobsPerTenant int `env:"MAX_JOBS_PER_TENANT" envDefault:"1000"`
 	MaxJobs          int `env:"MAX_JOBS" envDefault:"10000"`
+	// WarmPool is how many started instances each host keeps ready, by engine and plan:
+	// "redis:small=4,mysql:small=2"; a version other than the default goes before the plan,
+	// as in "redis@7:small=1".
+	WarmPool string `env:"WARM_POOL"`
+	// WarmMaxAge is how old one of these may get before it is replaced.
+	WarmMaxAge time.Duration `env:"WARM_MAX_AGE" envDefault:"6h"`
 	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
 	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
 	// Gzip compresses answers.
@@ -100,6 +106,8 @@ type Config struct {
 	PortLow  int        `env:"-"` // from PortRange
 	PortHigh int        `env:"-"`
 	Level    slog.Level `env:"-"` // from LogLevel
+	// Warm is from WarmPool; versions and plans may be empty.
+	Warm []provision.Warm `env:"-"`
 }
 
 // Mode is what a process is going to be; it decides on defaults and on what must
@@ -202,6 +210,11 @@ func (c *Config) validate(mode Mode) error {
 	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")
 	check(c.LeaseTTL >= time.Second && c.LeaseTTL <= time.Minute, "LEASE_TTL", "must be from 1s to 1m")
 	check(c.ShutdownTimeout >= 0, "SHUTDOWN_TIMEOUT", "must not be negative")
+	check(c.WarmMaxAge > 0, "WARM_MAX_AGE", "must be positive")
+	warm, err := parseWarm(c.WarmPool)
+	if c.Warm = warm; err != nil {
+		check(false, "WARM_POOL", err.Error())
+	}
 	check(c.DrainDelay >= 0, "DRAIN_DELAY", "must not be negative")
 	check(c.PortQuarantine >= time.Second, "PORT_QUARANTINE", "must be at least 1s")
 	check(c.ReconcileEvery >= time.Second && c.ReconcileEvery <= time.Hour, "RECONCILE_EVERY", "must be from 1s to 1h")

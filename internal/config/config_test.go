@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func TestDevDefaults(t *testing.T) {
 		HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
 		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
-		EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
+		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
 		MaxJobsPerTenant: provision.DefaultMaxJobsPerTenant, MaxJobs: provision.DefaultMaxJobs,
 	}
 	if c.WorkerConcurrency < 4 {
@@ -181,6 +182,22 @@ func TestComposePassesEverySetting(t *testing.T) {
 		}
 		if !strings.Contains(string(compose), name+":") {
 			t.Errorf("docker-compose.yml does not pass %s", name)
+		}
+	}
+}
+
+func TestWarmPool(t *testing.T) {
+	got, err := parseWarm("redis:small=4, mysql@9.7:large=2,")
+	want := []provision.Warm{
+		{Kind: provision.Kind{Engine: "redis", Plan: "small"}, Count: 4},
+		{Kind: provision.Kind{Engine: "mysql", Version: "9.7", Plan: "large"}, Count: 2},
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, text := range []string{"redis", "redis=4", "redis:small", "redis:small=-1", "redis:small=1000", "redis:small=4;mysql:small=2", ":small=1"} {
+		if _, err := parseWarm(text); err == nil || !strings.Contains(err.Error(), "redis:small=4") {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

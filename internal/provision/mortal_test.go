@@ -87,6 +87,10 @@ func (r mortalRuntime) Start(ctx context.Context, id provision.InstanceID, fence
 	return ports, err
 }
 
+func (r mortalRuntime) Adopt(ctx context.Context, w provision.Workload) error {
+	return r.call("Adopt", func() error { return r.Runtime.Adopt(context.WithoutCancel(ctx), w) })
+}
+
 func (r mortalRuntime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
 	return r.call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), id, fence) })
 }

@@ -43,8 +43,10 @@ type Pool struct {
 }
 
 const (
-	// PoolEvery is how often a pool looks what it lacks.
-	PoolEvery = time.Second
+	// poolEvery is how often a pool looks what it lacks; one that wants nothing looks
+	// whether something is left of what was wanted before.
+	poolEvery      = time.Second
+	emptyPoolEvery = time.Minute
 	// DefaultWarmMaxAge keeps what waits near to what would be started now.
 	DefaultWarmMaxAge = 6 * time.Hour
 	poolDuty          = "pool"
@@ -59,6 +61,14 @@ const (
 	spareShare = 10
 	maxPool    = 1000
 )
+
+// Every is how often RunOnce is due.
+func (p *Pool) Every() time.Duration {
+	if len(p.Want) == 0 {
+		return emptyPoolEvery
+	}
+	return poolEvery
+}
 
 // CheckWarm completes what is wanted with the engines' defaults, and says what there is
 // not.

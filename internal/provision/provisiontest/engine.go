@@ -76,8 +76,12 @@ func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (pr
 	}, nil
 }
 
-// Probe asks the Runtime.
-func (e Engine) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
+// Probe asks the Runtime, and logs in.
+func (e Engine) Probe(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
+	file, _, ok := e.Runtime.File(inst.ID, "/data/password")
+	if ok && file.Content.Reveal() != creds.Password.Reveal() {
+		return provision.Errorf(provision.CodeProbeFailed, nil, "the password is another one")
+	}
 	return e.Runtime.Probe(inst.ID)
 }
 
