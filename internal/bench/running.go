@@ -97,7 +97,11 @@ func bareTurn(ctx context.Context, e provision.Engine) (empty, initialised time.
 		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, docker.remove(context.WithoutCancel(ctx))) }()
-	usable := func() error { return e.Probe(ctx, inst, creds) }
+	usable := func() error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return e.Probe(ctx, inst, creds)
+	}
 	begun := time.Now()
 	if err := docker.createVolume(ctx); err != nil {
 		return 0, 0, err

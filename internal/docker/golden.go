@@ -163,7 +163,20 @@ func (m *goldenMaking) begin(ctx context.Context) error {
 	if err = m.engine.copyFiles(ctx, id, "/", m.spec.Archive); err == nil {
 		err = m.engine.startContainer(ctx, id)
 	}
-	return forgive(err, provision.ErrNotFound)
+	if err = forgive(err, provision.ErrNotFound); err != nil {
+		m.leave(ctx, id)
+	}
+	return err
+}
+
+// leave removes the container that this one could not fill or start. Where that fails,
+// too, the next maker does it.
+func (m *goldenMaking) leave(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goldenAbandoned)
+	defer cancel()
+	if err := m.removeContainer(ctx, id); err != nil {
+		m.log.WarnContext(ctx, "a container that should have made golden data is left for later", "container", id, "error", err)
+	}
 }
 
 // keep makes the ended container an image. Two who do so at once make two images, of

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -266,8 +267,17 @@ func TestGoldenTidied(t *testing.T) {
 	t.Cleanup(func() { local.removeGolden(t, strange) })
 	tidy := func() {
 		t.Helper()
-		if err := impatient.removeIdleGoldens(t.Context(), current.Key); err != nil {
+		images, err := impatient.engine.listImages(t.Context(), labelGolden)
+		if err != nil {
 			t.Fatal(err)
+		}
+		for _, i := range images {
+			if !slices.Contains(i.RepoTags, idle) && !slices.Contains(i.RepoTags, used) {
+				continue // not this test's
+			}
+			if err := impatient.removeIfIdle(t.Context(), i, current.Key); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 	there := func(reference string) bool {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/docker/api/types/image"
+
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -33,34 +35,36 @@ func (r *Runtime) removeIdleGoldens(ctx context.Context, current string) error {
 		return err
 	}
 	for _, i := range images {
-		// Whoever builds an image upon a golden one gets its labels, too: only what has our
-		// name, or none, is ours.
-		name, foreign := ourName(i.RepoTags)
-		if foreign || i.Labels[labelGolden] == current && name != "" {
-			continue
-		}
-		full, err := r.engine.inspectImage(ctx, i.ID)
-		if errors.Is(err, provision.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		asked, limit := full.Metadata.LastTagTime, r.engine.golden.idle
-		if name == "" {
-			asked, limit = time.Unix(i.Created, 0), goldenLeftover
-		}
-		if time.Since(asked) < limit {
-			continue
-		}
-		err = r.engine.removeImage(ctx, i.ID)
-		if err == nil {
-			r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)
-		}
-		if err := forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound); err != nil {
+		if err := r.removeIfIdle(ctx, i, current); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// removeIfIdle removes the image if it is ours and nobody has asked for it in a while.
+func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current string) error {
+	// Whoever builds an image upon a golden one gets its labels, too: only what has our
+	// name, or none, is ours.
+	name, foreign := ourName(i.RepoTags)
+	if foreign || i.Labels[labelGolden] == current && name != "" {
+		return nil
+	}
+	full, err := r.engine.inspectImage(ctx, i.ID)
+	if err != nil {
+		return forgive(err, provision.ErrNotFound)
+	}
+	asked, limit := full.Metadata.LastTagTime, r.engine.golden.idle
+	if name == "" {
+		asked, limit = time.Unix(i.Created, 0), goldenLeftover
+	}
+	if time.Since(asked) < limit {
+		return nil
+	}
+	if err := r.engine.removeImage(ctx, i.ID); err != nil {
+		return forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound)
+	}
+	r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)
 	return nil
 }
 
