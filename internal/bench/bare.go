@@ -76,10 +76,11 @@ func (d *bareDocker) present(ctx context.Context, images []string) (string, erro
 
 type object = map[string]any
 
+func (d *bareDocker) createVolume(ctx context.Context) error {
+	return d.json(ctx, "/volumes/create", object{"Name": bareName})
+}
+
 func (d *bareDocker) start(ctx context.Context, w provision.Workload) error {
-	if err := d.json(ctx, "/volumes/create", object{"Name": bareName}); err != nil {
-		return err
-	}
 	port := strconv.Itoa(w.Ports[0].Container) + "/tcp"
 	scratch := object{}
 	for folder, size := range w.Scratch {
@@ -136,10 +137,18 @@ func packed(w provision.Workload) (io.Reader, error) {
 	return &b, err
 }
 
+// removeContainer ends it in peace, so that its data needs no recovery.
+func (d *bareDocker) removeContainer(ctx context.Context) error {
+	if err := d.json(ctx, "/containers/"+bareName+"/stop?t=60", nil); err != nil {
+		return err
+	}
+	return d.call(ctx, http.MethodDelete, "/containers/"+bareName+"?force=true&v=true", "", nil)
+}
+
 func (d *bareDocker) remove(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := d.call(ctx, http.MethodDelete, "/containers/"+bareName+"?force=true&v=true", "", nil); err != nil {
+	if err := d.removeContainer(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
 	return d.call(ctx, http.MethodDelete, "/volumes/"+bareName, "", nil)

@@ -25,23 +25,26 @@ func measureToRunning(ctx context.Context, o options, dir string) (rows []row, e
 	defer server.stop()
 	for _, e := range engine.Catalog(engine.Config{}) {
 		name := e.Describe().Name
-		var mine, bare, deletes []time.Duration
+		var mine, bare, onData, deletes []time.Duration
 		for turn := range o.pairs + 1 {
 			created, deleted, err := berthTurn(ctx, server.client, name)
 			if err != nil {
 				return nil, fmt.Errorf("%s by Berth: %w", name, err)
 			}
-			alone, err := bareTurn(ctx, e)
+			alone, again, err := bareTurn(ctx, e)
 			if err != nil {
 				return nil, fmt.Errorf("%s by bare calls: %w", name, err)
 			}
 			if turn > 0 { // the first warms up
 				mine, bare, deletes = append(mine, created), append(bare, alone), append(deletes, deleted)
+				onData = append(onData, again)
 			}
 		}
 		toRunning := summary(name+": POST to running", mine, false).paired(mine, bare)
 		toRunning.Comment = "bare: volume, create, files, start, the same proof"
-		rows = append(rows, toRunning, summary(name+": DELETE to deleted", deletes, false))
+		onDirectory := summary(name+": POST to running", mine, false).paired(mine, onData)
+		onDirectory.Comment = "bare: create, files, start, the same proof, on a directory that is initialised"
+		rows = append(rows, toRunning, onDirectory, summary(name+": DELETE to deleted", deletes, false))
 	}
 	return rows, nil
 }
@@ -74,9 +77,9 @@ func waitFor(ctx context.Context, c *client.Client, id string) error {
 	return err
 }
 
-// bareTurn makes the same server without Berth's queue, journal and fences, and
-// removes it again.
-func bareTurn(ctx context.Context, e provision.Engine) (took time.Duration, err error) {
+// bareTurn makes the same server without Berth's queue, journal and fences, once on an
+// empty volume and once more on what it has initialised there, and removes it again.
+func bareTurn(ctx context.Context, e provision.Engine) (empty, initialised time.Duration, err error) {
 	info := e.Describe()
 	plan, _ := info.Plan("")
 	version, _ := info.Version("")
@@ -87,21 +90,39 @@ func bareTurn(ctx context.Context, e provision.Engine) (took time.Duration, err 
 	creds := e.NewCredentials(inst, secret.Generator{})
 	load, err := e.Workload(inst, creds)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	docker := newBareDocker()
 	if load.Image, err = docker.present(ctx, version.Images); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, docker.remove(context.WithoutCancel(ctx))) }()
+	usable := func() error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return e.Probe(ctx, inst, creds)
+	}
 	begun := time.Now()
+	if err := docker.createVolume(ctx); err != nil {
+		return 0, 0, err
+	}
+	if empty, err = bareStart(ctx, docker, load, usable, begun); err != nil {
+		return 0, 0, err
+	}
+	if err := docker.removeContainer(ctx); err != nil {
+		return 0, 0, err
+	}
+	initialised, err = bareStart(ctx, docker, load, usable, time.Now())
+	return empty, initialised, err
+}
+
+// bareStart gives the time from begun until the server is usable.
+func bareStart(ctx context.Context, docker *bareDocker, load provision.Workload, usable func() error, begun time.Time) (time.Duration, error) {
 	if err := docker.start(ctx, load); err != nil {
 		return 0, err
 	}
 	for {
-		probeCtx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := e.Probe(probeCtx, inst, creds)
-		cancel()
+		err := usable()
 		if err == nil {
 			return time.Since(begun), nil
 		}

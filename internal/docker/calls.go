@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/stdcopy"
 )
@@ -37,6 +38,47 @@ func (e *engine) clock(ctx context.Context) (now string, err error) {
 func (e *engine) imageThere(ctx context.Context, reference string) error {
 	return e.read(ctx, "look for image "+reference, func(ctx context.Context) error {
 		_, err := e.api.ImageInspect(ctx, reference)
+		return err
+	})
+}
+
+func (e *engine) inspectImage(ctx context.Context, reference string) (i image.InspectResponse, err error) {
+	err = e.read(ctx, "inspect image "+reference, func(ctx context.Context) (err error) {
+		i, err = e.api.ImageInspect(ctx, reference)
+		return err
+	})
+	return i, err
+}
+
+// listImages gives the images that have the label, those without a name too.
+func (e *engine) listImages(ctx context.Context, label string) (all []image.Summary, err error) {
+	err = e.read(ctx, "list images", func(ctx context.Context) (err error) {
+		all, err = e.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", label))})
+		return err
+	})
+	return all, err
+}
+
+func (e *engine) tag(ctx context.Context, reference, name string) error {
+	return e.change(ctx, "tag image "+name, func(ctx context.Context) error {
+		return e.api.ImageTag(ctx, reference, name)
+	})
+}
+
+// removeImage leaves an image that a container uses, and the images that it is made
+// upon.
+func (e *engine) removeImage(ctx context.Context, id string) error {
+	return e.change(ctx, "remove image "+id, func(ctx context.Context) error {
+		_, err := e.api.ImageRemove(ctx, id, image.RemoveOptions{})
+		return err
+	})
+}
+
+// commit makes the container's own layer an image, which has the labels. It may take
+// longer than other calls, and takes no slot.
+func (e *engine) commit(ctx context.Context, id, reference string, labels map[string]string) error {
+	return e.within(ctx, e.golden.limit, "commit container "+id, func(ctx context.Context) error {
+		_, err := e.api.ContainerCommit(ctx, id, container.CommitOptions{Reference: reference, Config: &container.Config{Labels: labels}})
 		return err
 	})
 }

@@ -170,8 +170,14 @@ func TestRuntimeContract(t *testing.T) {
 	provisiontest.RuntimeContract(t, provisiontest.Subject{
 		Runtime: r.runtime(t), Other: otherRuntime, Unreachable: dead,
 		Images: redisImages, Missing: "localhost:1/nobody/none:1",
-		Workload: r.workload,
-		Port:     freePort,
+		Golden: r.goldenData,
+		FailGolden: func(g provision.Golden, words string, exitCode int) provision.Golden {
+			g.Command = []string{"/bin/sh", "-c", fmt.Sprintf("echo '%s' >&2; exit %d", words, exitCode)}
+			return g
+		},
+		RemoveGolden: r.removeGolden,
+		Workload:     r.workload,
+		Port:         freePort,
 		EndAtOnce: func(w provision.Workload, words string, exitCode int) provision.Workload {
 			w.Command = []string{"/bin/sh", "-c", fmt.Sprintf("echo '%s' >&2; exit %d", words, exitCode)}
 			return w

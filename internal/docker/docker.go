@@ -10,7 +10,8 @@
 // Its layers, from the bottom: engine.go holds the connection to one engine,
 // calls.go has one method per API call (each with a time limit and its errors
 // translated by errors.go), spec.go and files.go map a Workload to Docker's terms
-// without any call, and lifecycle.go decides what to adopt, replace or leave alone.
+// without any call, and lifecycle.go decides what to adopt, replace or leave alone. image.go and golden.go see
+// to the images, in flights that many can wait for.
 package docker
 
 import (
@@ -39,6 +40,10 @@ type Config struct {
 	// no progress (1 min).
 	PullLimit time.Duration
 	PullStall time.Duration
+	// GoldenLimit is how long golden data may take to be made (45 s), GoldenIdle how long
+	// it is kept when nobody asks for it and nothing uses it (24 h).
+	GoldenLimit time.Duration
+	GoldenIdle  time.Duration
 }
 
 func (c Config) withDefaults() Config {
@@ -49,6 +54,8 @@ func (c Config) withDefaults() Config {
 	c.CallLimit = cmp.Or(c.CallLimit, 30*time.Second)
 	c.PullLimit = cmp.Or(c.PullLimit, 30*time.Minute)
 	c.PullStall = cmp.Or(c.PullStall, time.Minute)
+	c.GoldenLimit = cmp.Or(c.GoldenLimit, 45*time.Second)
+	c.GoldenIdle = cmp.Or(c.GoldenIdle, 24*time.Hour)
 	return c
 }
 

@@ -23,11 +23,13 @@ const (
 
 // engine is the connection to one Docker engine.
 type engine struct {
-	name  string // of the host, for messages
-	api   *client.Client
-	limit time.Duration
-	slots chan struct{} // one per changing call under way
-	pulls *pulls
+	name                 string // of the host, for messages
+	api                  *client.Client
+	limit                time.Duration
+	slots                chan struct{} // one per changing call under way
+	flights              *flights
+	pullLimit, pullStall time.Duration
+	golden               goldens
 
 	negotiated  atomic.Bool
 	negotiating chan struct{} // holds one token while somebody negotiates
@@ -52,8 +54,10 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 		limit:       config.CallLimit,
 		slots:       make(chan struct{}, config.Parallel),
 		negotiating: make(chan struct{}, 1),
+		flights:     newFlights(name),
+		pullLimit:   config.PullLimit, pullStall: config.PullStall,
+		golden: goldens{idle: config.GoldenIdle, limit: config.GoldenLimit, asked: map[string]time.Time{}},
 	}
-	e.pulls = newPulls(e, config.PullLimit, config.PullStall)
 	return e, nil
 }
 
@@ -65,7 +69,7 @@ func newConnections() *http.Client {
 }
 
 func (e *engine) close() error {
-	e.pulls.close()
+	e.flights.close()
 	return e.api.Close()
 }
 

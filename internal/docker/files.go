@@ -20,7 +20,16 @@ const folderMode = 0o700
 // the folder itself, the folders above each file, and the files, all owned by the
 // workload's user.
 func archiveOf(w provision.Workload) ([]byte, error) {
-	uid, gid, err := userOf(w.User)
+	// Docker skips an entry named "." (and copies into a volume only, because all
+	// else is read-only), so the folder is named from its parent: "../data" in /data.
+	root := path.Clean(w.DataPath)
+	return archive(w.User, root, "../"+path.Base(root), "", w.Files)
+}
+
+// archive gives the files below root as a tar, with root itself under the given name
+// and what is below it under names that begin so.
+func archive(user, root, rootName, begin string, files []provision.File) ([]byte, error) {
+	uid, gid, err := userOf(user)
 	if err != nil {
 		return nil, err
 	}
@@ -38,24 +47,21 @@ func archiveOf(w provision.Workload) ([]byte, error) {
 		return nil
 	}
 
-	// Docker skips an entry named "." (and copies into a volume only, because all
-	// else is read-only), so the folder is named from its parent: "../data" in /data.
-	root := path.Clean(w.DataPath)
-	if err := put(tar.Header{Typeflag: tar.TypeDir, Name: "../" + path.Base(root) + "/", Mode: folderMode}, ""); err != nil {
+	if err := put(tar.Header{Typeflag: tar.TypeDir, Name: rootName + "/", Mode: folderMode}, ""); err != nil {
 		return nil, err
 	}
-	names, err := relativePaths(w.Files, root)
+	names, err := relativePaths(files, root)
 	if err != nil {
 		return nil, err
 	}
 	for _, folder := range foldersOf(names) {
-		if err := put(tar.Header{Typeflag: tar.TypeDir, Name: folder + "/", Mode: folderMode}, ""); err != nil {
+		if err := put(tar.Header{Typeflag: tar.TypeDir, Name: begin + folder + "/", Mode: folderMode}, ""); err != nil {
 			return nil, err
 		}
 	}
 	for i, name := range names {
-		header := tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: int64(w.Files[i].Mode & 0o777)}
-		if err := put(header, w.Files[i].Content.Reveal()); err != nil {
+		header := tar.Header{Typeflag: tar.TypeReg, Name: begin + name, Mode: int64(files[i].Mode & 0o777)}
+		if err := put(header, files[i].Content.Reveal()); err != nil {
 			return nil, err
 		}
 	}

@@ -16,6 +16,9 @@ const (
 	labelEngine     = "berth.engine"
 	// labelSpec is a digest of how the container was asked to be, without its files.
 	labelSpec = "berth.spec"
+	// labelGolden is on golden images and on what makes them: what the image is made of.
+	// Containers of instances have it from their image.
+	labelGolden = "berth.golden"
 	// labelPort and the port's name: "18001:6379", the host's port and the container's.
 	labelPort = "berth.port."
 )

@@ -74,10 +74,18 @@ func localImage(t *testing.T, images []string) string {
 // create makes everything but does not start it.
 func create(t *testing.T, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
+	return createOn(t, "", name, version, plan, given)
+}
+
+// createOn is the same on another image.
+func createOn(t *testing.T, image, name, version, plan string, given map[string]any) *unit {
+	t.Helper()
 	e := find(t, name)
 	u := &unit{t: t, engine: e, inst: instance(t, e, version, plan, given)}
 	v, _ := e.Describe().Version(version)
-	image := localImage(t, v.Images)
+	if image == "" {
+		image = localImage(t, v.Images)
+	}
 	u.inst.Port = freePort(t)
 	u.cred = e.NewCredentials(u.inst, cryptoGenerator{})
 	var err error

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -45,7 +46,7 @@ func instance(t *testing.T, e provision.Engine, version, plan string, given map[
 	}
 	return provision.Instance{
 		ID: "ins_01TEST", Tenant: provision.DefaultTenant, Engine: info.Name, Version: v.Name, Name: "shop-a",
-		Plan: p.Name, Resources: p.Resources, Parameters: params, Fence: 7, Address: "127.0.0.1", Port: 20001,
+		Plan: p.Name, Resources: p.Resources, Parameters: params, Fence: 7, Address: "127.0.0.1", Port: 20001, CreatedAt: time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC),
 	}
 }
 

@@ -14,6 +14,8 @@ const (
 	mysqlPort  = 3306
 	mysqlHome  = "/var/lib/mysql"
 	mysqlStart = mysqlHome + "/conf/start.sh"
+	// mysqlGolden is where start.sh looks for a data directory to start from.
+	mysqlGolden = "/berth"
 )
 
 // mysqlBig is the memory from which on the server can afford performance_schema, and
@@ -25,6 +27,8 @@ var (
 	mysqlConfigText string
 	//go:embed mysql/init.sql.tmpl
 	mysqlInitText string
+	//go:embed mysql/initialize.sh
+	mysqlInitializeScript string
 	//go:embed mysql/start.sh
 	mysqlStartScript string
 
@@ -95,6 +99,10 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 	if err != nil {
 		return provision.Workload{}, err
 	}
+	certificate, key, err := mysqlTLS(inst, cred)
+	if err != nil {
+		return provision.Workload{}, err
+	}
 	w.Command = []string{"/bin/sh", mysqlStart}
 	w.PidsLimit = inst.Parameters.Int(paramMaxConnections) + 128 // a thread for each connection, and the server's own
 	w.Ports = []provision.PortBinding{{Name: mysqlName, Container: mysqlPort}}
@@ -103,10 +111,26 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 	w.Files = []provision.File{
 		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: provision.NewSecret(config)},
 		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: provision.NewSecret(accounts)},
+		{Path: mysqlHome + "/conf/server-cert.pem", Mode: 0o440, Content: provision.NewSecret(certificate)},
+		{Path: mysqlHome + "/conf/server-key.pem", Mode: 0o400, Content: provision.NewSecret(key)},
+		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)},
 		{Path: mysqlStart, Mode: 0o440, Content: provision.NewSecret(mysqlStartScript)},
 	}
 	w.StopGrace = time.Minute
 	return w, nil
+}
+
+// Golden is an empty data directory. No parameter and no size of an instance has a part
+// in how it is made, so there is one for each image.
+func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
+	const script = mysqlGolden + "/initialize.sh"
+	return provision.Golden{
+		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
+		Command:   []string{"/bin/sh", script, mysqlGolden + "/data"},
+		Files:     []provision.File{{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)}},
+		Scratch:   map[string]int64{"/tmp": 16 * miB},
+		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
+	}, true
 }
 
 // Connection says how to connect.

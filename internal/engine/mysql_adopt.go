@@ -30,7 +30,7 @@ func (e mysqlEngine) Adopt(ctx context.Context, inst provision.Instance, cred pr
 		return notUsable("MySQL", "logging in to the warm server", err)
 	}
 	defer conn.Close() //nolint:errcheck // its end is db's
-	statements := append(mysqlGlobals(inst), "SET sql_log_bin = 0", "DROP DATABASE IF EXISTS "+warmName, "RESET BINARY LOGS AND GTIDS")
+	statements := append(mysqlGlobals(inst), "ALTER INSTANCE RELOAD TLS", "SET sql_log_bin = 0", "DROP DATABASE IF EXISTS "+warmName, "RESET BINARY LOGS AND GTIDS")
 	for line := range strings.Lines(accounts) {
 		statements = append(statements, strings.TrimSpace(line))
 	}

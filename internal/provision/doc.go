@@ -13,6 +13,8 @@
 //     instance.delete) with a journal of Steps.
 //   - Host: a Docker engine that instances are placed on; the local one is simply
 //     the first.
+//   - Golden data: what the first start of every instance of an engine would make
+//     alike, made once per host and image, and copied into each.
 //   - Allocation: what an instance holds on a host: ports, cpu, memory, disk.
 //   - Event: an immutable fact ("instance running", "job failed"), numbered, never
 //     edited.

@@ -23,6 +23,10 @@ type Engine interface {
 	// Workload says what to run. The same instance and credentials give the same
 	// workload. Ports carry no host port yet.
 	Workload(Instance, Credentials) (Workload, error)
+	// Golden says how to make what the first start of such an instance would make, where
+	// that is worth sharing. A workload starts from it where its image has it, and makes
+	// it by itself where not.
+	Golden(Instance) (Golden, bool)
 	// Probe does real work with the tenant's credentials, over the address that the
 	// tenant will use, and leaves no trace. One try, bounded by the context; an error
 	// says what did not work, without secrets.

@@ -27,6 +27,7 @@ const (
 	EventJobFailed            = "job.failed"
 	EventJobCanceled          = "job.canceled"
 	EventCallbackDropped      = "callback.dropped"
+	EventGoldenFailed         = "golden.failed"
 	EventWebhookPing          = "webhook.ping" // goes to one webhook, and is not in the feed
 	EventWebhookDisabled      = "webhook.disabled"
 )

@@ -71,6 +71,14 @@ func (r mortalRuntime) EnsureImage(ctx context.Context, refs []string, progress 
 	return ref, err
 }
 
+func (r mortalRuntime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (ref string, err error) {
+	err = r.call("EnsureGolden", func() error {
+		ref, err = r.Runtime.EnsureGolden(context.WithoutCancel(ctx), g, progress)
+		return err
+	})
+	return ref, err
+}
+
 func (r mortalRuntime) CreateVolume(ctx context.Context, w provision.Workload) error {
 	return r.call("CreateVolume", func() error { return r.Runtime.CreateVolume(context.WithoutCancel(ctx), w) })
 }

@@ -13,7 +13,10 @@ import (
 // Runner runs jobs: it claims one, runs the steps that are not done yet, and ends
 // it. Any number of Runners, in any number of processes, may be told of the same
 // job at once; one of them gets it.
-type Runner struct{ cfg RunnerConfig }
+type Runner struct {
+	cfg     RunnerConfig
+	goldens resting
+}
 
 // RunnerConfig is what a Runner needs.
 type RunnerConfig struct {
@@ -71,7 +74,7 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
-	return &Runner{cfg: cfg}
+	return &Runner{cfg: cfg, goldens: resting{until: map[string]rest{}}}
 }
 
 // errNotClaimable says that there is nothing to do: the job has ended, or

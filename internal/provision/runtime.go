@@ -37,6 +37,12 @@ type Runtime interface {
 	// is pulled once; each is told of the progress. CodeImageUnavailable when it
 	// cannot be had.
 	EnsureImage(ctx context.Context, references []string, progress func(string)) (string, error)
+	// EnsureGolden gives the reference of an image that is Golden.Image with the golden
+	// data in it. It is made once per host, image and content, however many ask at once
+	// from however many processes, and what was cut off is never taken for whole. Golden
+	// data that nobody has asked for within a day and nothing uses is removed. Any error
+	// means that there is none now, and nothing else.
+	EnsureGolden(ctx context.Context, g Golden, progress func(string)) (string, error)
 	// CreateVolume makes the instance's volume. With Workload.KeepData it only finds it,
 	// or fails with CodeDataLost; so does Create.
 	CreateVolume(context.Context, Workload) error

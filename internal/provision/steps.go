@@ -148,7 +148,7 @@ func image(ctx context.Context, w *work) error {
 	}
 	w.run.image = ref
 	w.detail(ctx, ref)
-	return nil
+	return w.golden(ctx)
 }
 
 // workload renders what to run, under the claim's fence.

@@ -6,27 +6,27 @@ umask 0077
 home=/var/lib/mysql
 config=$home/conf/my.cnf
 data=$home/data
-unfinished=$home/data.unfinished
+golden=/berth/data
 
 rm -rf "$home/tmp"
 mkdir "$home/tmp"
 
-# A data directory under its own name is whole: it is made beside that place and gets
-# the name when all of it is on the disk. What a crash left half made is thrown away.
-if [ ! -d "$data" ]; then
-  rm -rf "$unfinished"
-  # Nothing of this is of use after a crash, so it need not be safe from one. It is
-  # a child, so that a stop does not have to wait for its end.
-  mysqld --defaults-file="$config" --datadir="$unfinished" --initialize-insecure \
-    --performance-schema=OFF --innodb-doublewrite=OFF \
-    --innodb-flush-log-at-trx-commit=0 --innodb-use-native-aio=OFF &
+# A data directory under its own name is whole. Where the image has one to start from, it
+# is copied, without its many empty pages; else it is made.
+copy() {
+  [ -d "$golden" ] || return 1
+  rm -rf "$data.unfinished"
+  cp -r --sparse=always "$golden" "$data.unfinished" && sync "$data.unfinished"/* "$data.unfinished" || return 1
+  mv "$data.unfinished" "$data"
+  sync "$home"
+}
+
+if [ ! -d "$data" ] && ! copy; then
+  TMPDIR=$home/tmp sh "$home/conf/initialize.sh" "$data" &
   child=$!
-  trap 'kill -KILL "$child" 2>/dev/null; exit 143' TERM INT
+  trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 143' TERM INT
   wait "$child"
   trap - TERM INT
-  sync "$unfinished"/* "$unfinished"
-  mv "$unfinished" "$data"
-  sync "$home"
 fi
 
 exec mysqld --defaults-file="$config" --init-file="$home/conf/init.sql"

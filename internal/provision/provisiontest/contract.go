@@ -17,6 +17,12 @@ type Subject struct {
 	// Images are references of which one is there or can be had; Missing can not.
 	Images  []string
 	Missing string
+	// Golden gives golden data of one of the Images that nobody has made yet; FailGolden
+	// changes it to write the words and end with the exit code instead. RemoveGolden
+	// removes what was made of it.
+	Golden       func(*testing.T) provision.Golden
+	FailGolden   func(g provision.Golden, words string, exitCode int) provision.Golden
+	RemoveGolden func(t *testing.T, reference string)
 	// Workload gives what a fresh instance runs, under fence 1: a server that runs until
 	// it is stopped, with one port that is free and at least one file.
 	Workload func(*testing.T) provision.Workload
@@ -64,6 +70,10 @@ func RuntimeContract(t *testing.T, s Subject) {
 		{"what is there has an age", createdWhen},
 		{"the image", imagePresent},
 		{"no image", imageMissing},
+		{"golden data is made once", goldenOnce},
+		{"golden data of something else is another", goldenOther},
+		{"golden data that is gone is made anew", goldenAnew},
+		{"golden data that cannot be made", goldenFails},
 		{"a host that does not answer", unreachable},
 		{"a context that has ended", contextEnded},
 	} {
@@ -208,6 +218,7 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 		MethodRemove:       r.Remove(ctx, id, fence, true),
 	}
 	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
+	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, provision.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
 	_, answers[MethodStart] = r.Start(ctx, id, fence)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)

@@ -64,6 +64,11 @@ func (Engine) NewCredentials(_ provision.Instance, g provision.Generator) provis
 	return provision.Credentials{Username: "tenant", Password: g.Password(28), AdminPassword: g.Password(28)}
 }
 
+// Golden has some.
+func (Engine) Golden(provision.Instance) (provision.Golden, bool) {
+	return provision.Golden{Name: EngineName, Command: []string{"make"}, User: "1:1", Path: "/golden"}, true
+}
+
 // Workload has one port, and a file with the password.
 func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (provision.Workload, error) {
 	if creds.Password.Empty() {

@@ -14,6 +14,7 @@ type Method string
 const (
 	MethodPing         Method = "Ping"
 	MethodEnsureImage  Method = "EnsureImage"
+	MethodEnsureGolden Method = "EnsureGolden"
 	MethodCreateVolume Method = "CreateVolume"
 	MethodCreate       Method = "Create"
 	MethodStart        Method = "Start"
@@ -30,7 +31,7 @@ const (
 // Methods lists them, in the order of a life.
 func Methods() []Method {
 	return []Method{
-		MethodPing, MethodEnsureImage, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
+		MethodPing, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
 		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
 	}
 }

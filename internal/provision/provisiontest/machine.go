@@ -15,6 +15,7 @@ type machine struct {
 	containers map[provision.InstanceID]*container
 	volumes    map[provision.InstanceID]*volume
 	images     map[string]bool
+	goldens    map[string]int // how often it was made, by reference
 	noRegistry bool
 	pulls      map[string]int
 	waiting    map[string]int // who waits for a pull, by reference
@@ -67,6 +68,7 @@ func newMachine() *machine {
 		containers: map[provision.InstanceID]*container{},
 		volumes:    map[provision.InstanceID]*volume{},
 		images:     map[string]bool{},
+		goldens:    map[string]int{},
 		pulls:      map[string]int{},
 		waiting:    map[string]int{},
 		taken:      map[int]bool{},

@@ -41,8 +41,16 @@ func TestRuntimeContract(t *testing.T) {
 	RuntimeContract(t, Subject{
 		Runtime: r, Other: r.Beside("two"), Unreachable: dead,
 		Images: []string{"redis:8", "berth/redis:8"}, Missing: "nobody/none:1",
-		Workload: func(*testing.T) provision.Workload { return sample() },
-		Port:     func(*testing.T) int { return int(18000 + serial.Add(1)) },
+		Golden: func(*testing.T) provision.Golden {
+			return provision.Golden{Name: "redis", Command: []string{"make", fmt.Sprint(serial.Add(1))}, User: "999:999", Path: "/golden"}
+		},
+		FailGolden: func(g provision.Golden, words string, exitCode int) provision.Golden {
+			g.Command = []string{"end", words, strings.Repeat("x", exitCode)}
+			return g
+		},
+		RemoveGolden: func(_ *testing.T, reference string) { r.RemoveImage(reference) },
+		Workload:     func(*testing.T) provision.Workload { return sample() },
+		Port:         func(*testing.T) int { return int(18000 + serial.Add(1)) },
 		EndAtOnce: func(w provision.Workload, words string, exitCode int) provision.Workload {
 			w.Command = []string{"end", words, strings.Repeat("x", exitCode)}
 			return w

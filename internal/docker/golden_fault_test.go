@@ -1,0 +1,81 @@
+package docker
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// faulty stands before the engine and spoils one call: before it has an effect, or
+// after it, when its answer is lost.
+func (r *realEngine) faulty(t *testing.T, method, part string, after bool) *Runtime {
+	t.Helper()
+	socket := strings.TrimPrefix(r.host.Endpoint, "unix://")
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "docker"})
+	proxy.Transport = transport
+	var spoiled atomic.Bool
+	return runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method != method || !strings.Contains(q.URL.Path, part) || !spoiled.CompareAndSwap(false, true) {
+			proxy.ServeHTTP(w, q)
+			return
+		}
+		if after {
+			proxy.ServeHTTP(discard{http.Header{}}, q)
+		}
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}), Config{Deployment: r.deployment})
+}
+
+// discard is an answer that nobody gets.
+type discard struct{ header http.Header }
+
+func (d discard) Header() http.Header         { return d.header }
+func (d discard) Write(b []byte) (int, error) { return len(b), nil }
+func (d discard) WriteHeader(int)             {}
+
+// TestGoldenOutlivesFaults spoils each call that makes golden data. Whoever asks next
+// gets it, and what made it is gone.
+func TestGoldenOutlivesFaults(t *testing.T) {
+	local := newRealEngine(t)
+	for name, call := range map[string][2]string{
+		"create": {http.MethodPost, "/containers/create"},
+		"files":  {http.MethodPut, "/archive"},
+		"start":  {http.MethodPost, "/start"},
+		"commit": {http.MethodPost, "/commit"},
+		"remove": {http.MethodDelete, "/containers/"},
+	} {
+		for when, after := range map[string]bool{"before": false, "after": true} {
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				g := local.goldenData(t)
+				_, err := local.faulty(t, call[0], call[1], after).EnsureGolden(t.Context(), g, nil)
+				if name != "remove" && provision.CodeOf(err) != provision.CodeHostUnavailable {
+					t.Errorf("got %v", err)
+				}
+				began := time.Now()
+				if got := local.content(t, local.ensured(t, local.runtime(t), g)); got != "made\n" {
+					t.Errorf("an instance sees %q", got)
+				}
+				if took := time.Since(began); took > time.Minute {
+					t.Errorf("the next one waited for %s", took)
+				}
+				// What is left when only the answer, or the removal, was lost goes with its age.
+				if local.containerThere(t, local.goldenSpec(t, g).Make.Name) && name != "commit" && name != "remove" {
+					t.Error("what made it is left")
+				}
+			})
+		}
+	}
+}

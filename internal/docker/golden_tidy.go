@@ -1,0 +1,102 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/image"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// goldenLeftover is the age from which on what a making has left behind is removed: a
+// container, or an image without a name.
+const goldenLeftover = 10 * time.Minute
+
+// tidyGoldens marks the image as asked for, which the engine remembers as the time of
+// its last tag, and removes what nobody has asked for in a while. That may be another
+// version of Berth's, of another deployment on the host, so time decides and not the
+// wish of whoever looks. What a container uses the engine does not remove.
+func (r *Runtime) tidyGoldens(ctx context.Context, s goldenSpec) {
+	err := r.engine.tag(ctx, s.Image, s.Image)
+	if err == nil {
+		err = errors.Join(r.removeIdleGoldens(ctx, s.Key), r.removeLeftMakings(ctx))
+	}
+	if err != nil && ctx.Err() == nil {
+		r.log.WarnContext(ctx, "golden data could not be tidied; it is tried again later", "error", err)
+	}
+}
+
+func (r *Runtime) removeIdleGoldens(ctx context.Context, current string) error {
+	images, err := r.engine.listImages(ctx, labelGolden)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		if err := r.removeIfIdle(ctx, i, current); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeIfIdle removes the image if it is ours and nobody has asked for it in a while.
+func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current string) error {
+	// Whoever builds an image upon a golden one gets its labels, too: only what has our
+	// name, or none, is ours.
+	name, foreign := ourName(i.RepoTags)
+	if foreign || i.Labels[labelGolden] == current && name != "" {
+		return nil
+	}
+	full, err := r.engine.inspectImage(ctx, i.ID)
+	if err != nil {
+		return forgive(err, provision.ErrNotFound)
+	}
+	asked, limit := full.Metadata.LastTagTime, r.engine.golden.idle
+	if name == "" {
+		asked, limit = time.Unix(i.Created, 0), goldenLeftover
+	}
+	if time.Since(asked) < limit {
+		return nil
+	}
+	if err := r.engine.removeImage(ctx, i.ID); err != nil {
+		return forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound)
+	}
+	r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)
+	return nil
+}
+
+// ourName gives the name of a golden image; "" where it has none. One with a name that
+// is not ours is foreign.
+func ourName(tags []string) (name string, foreign bool) {
+	for _, tag := range tags {
+		switch {
+		case strings.HasPrefix(tag, goldenRepository+":"):
+			name = tag
+		case tag != "<none>:<none>":
+			return "", true
+		}
+	}
+	return name, false
+}
+
+// removeLeftMakings removes containers whose maker has vanished and whose result
+// nobody wants any more, or that were not needed in the end.
+func (r *Runtime) removeLeftMakings(ctx context.Context) error {
+	containers, err := r.engine.listContainers(ctx, labelGolden)
+	if err != nil {
+		return err
+	}
+	for _, c := range containers {
+		key := c.Labels[labelGolden]
+		if len(c.Names) != 1 || c.Names[0] != "/"+goldenPrefix+key || time.Since(time.Unix(c.Created, 0)) < goldenLeftover {
+			continue
+		}
+		if err := r.removeContainer(ctx, c.ID); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package provision
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Golden says how to make golden data: what the first start of every instance would
+// make alike, at a cost. It holds no secret and nothing of one instance: keys, server
+// ids, accounts and passwords are each instance's own, and made when it starts.
+type Golden struct {
+	Name  string // for people: "mysql 9.7"
+	Image string // the base
+	// Command makes the data below Path and ends with 0 when it is whole. It runs
+	// without a network and with little memory.
+	Command   []string
+	User      string // "uid:gid"
+	Path      string // a folder below the root that the image does not have
+	Files     []File // below Path
+	Scratch   map[string]int64
+	Resources Resources
+	PidsLimit int64
+}
+
+const (
+	// goldenPatience bounds how long a create waits for golden data; without it, it
+	// needs a few seconds more.
+	goldenPatience = time.Minute
+	// goldenRest is how long golden data that could not be made is done without.
+	goldenRest = 5 * time.Minute
+)
+
+// golden has the instance start from its engine's golden data, where that can be had.
+// A repair has its data already.
+func (w *work) golden(ctx context.Context) error {
+	golden, ok := w.run.engine.Golden(w.inst)
+	if !ok || w.kind != JobCreate {
+		return nil
+	}
+	golden.Image = w.run.image
+	what := fmt.Sprintf("%s on host %s", golden.Image, w.run.host.Name)
+	if why, ok := w.goldens.resting(what, w.cfg.Now()); ok {
+		w.detail(ctx, golden.Image+", without golden data: "+why)
+		return nil
+	}
+	late := Errorf(CodeTimeout, nil, "it was not there within %s", goldenPatience)
+	patient, cancel := context.WithTimeoutCause(ctx, goldenPatience, late)
+	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, text) })
+	if err != nil && patient.Err() != nil {
+		err = context.Cause(patient)
+	}
+	cancel()
+	switch {
+	case err == nil:
+		w.run.image = ref
+		w.detail(ctx, ref)
+		return nil
+	case ctx.Err() != nil:
+		return err
+	}
+	w.detail(ctx, golden.Image+", without golden data: "+explain(err))
+	return w.goldenFailed(ctx, what, err)
+}
+
+// goldenFailed says so, once for all who have waited for it.
+func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
+	now := w.cfg.Now()
+	if !w.goldens.begin(what, explain(cause), now) {
+		return nil
+	}
+	w.cfg.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
+		"of", what, "again_after", goldenRest.String(), "error", cause)
+	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
+		"which takes a little longer; it is tried again after %s", what, explain(cause), goldenRest)
+	var calls []Task
+	err := w.save(ctx, func(tx Tx) (err error) {
+		calls, err = announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, now))
+		return err
+	})
+	if err != nil {
+		w.goldens.end(what)
+		return err
+	}
+	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
+	return nil
+}
+
+// resting remembers the golden data that this process does without for a while.
+type resting struct {
+	mu    sync.Mutex
+	until map[string]rest
+}
+
+type rest struct {
+	over time.Time
+	why  string
+}
+
+// resting reports whether it is done without now, and why.
+func (r *resting) resting(what string, now time.Time) (why string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rest, ok := r.until[what]
+	return rest.why, ok && rest.over.After(now)
+}
+
+// begin reports whether the rest was not begun before.
+func (r *resting) begin(what, why string, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until[what].over.After(now) {
+		return false
+	}
+	r.until[what] = rest{now.Add(goldenRest), why}
+	return true
+}
+
+func (r *resting) end(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.until, what)
+}

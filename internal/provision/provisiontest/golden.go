@@ -1,0 +1,58 @@
+package provisiontest
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// EnsureGolden makes golden data, which takes no time. The command "end" writes its
+// first argument, and ends with a code that is as high as its second is long.
+func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (reference string, err error) {
+	err = r.call(ctx, MethodEnsureGolden, "", func() error {
+		if !r.machine.images[g.Image] {
+			return provision.Errorf(provision.CodeImageUnavailable, nil, "image %s is not on the host", g.Image)
+		}
+		sum := fnv.New64a()
+		_, _ = fmt.Fprintf(sum, "%+v", g)
+		for _, f := range g.Files {
+			_, _ = fmt.Fprint(sum, f.Content.Reveal())
+		}
+		made := fmt.Sprintf("golden:%x", sum.Sum64())
+		if !r.machine.images[made] {
+			if progress != nil {
+				progress("making golden data of " + g.Name)
+			}
+			if c := g.Command; len(c) == 3 && c[0] == "end" {
+				return provision.Errorf(provision.CodeImageUnavailable, nil, "it ended with code %d: %s", len(c[2]), c[1])
+			}
+			r.machine.images[made] = true
+			r.machine.goldens[made]++
+		}
+		reference = made
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return reference, nil
+}
+
+// Goldens counts how often golden data was made.
+func (r *Runtime) Goldens() (n int) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	for _, count := range r.machine.goldens {
+		n += count
+	}
+	return n
+}
+
+// RemoveImage removes an image.
+func (r *Runtime) RemoveImage(reference string) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	delete(r.machine.images, reference)
+}
