@@ -80,9 +80,15 @@ func create(t *testing.T, name, version, plan string, given map[string]any) *uni
 // createOn is the same on another image.
 func createOn(t *testing.T, image, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
-	e := find(t, name)
-	u := &unit{t: t, engine: e, inst: instance(t, e, version, plan, given)}
-	v, _ := e.Describe().Version(version)
+	return createFor(t, instance(t, find(t, name), version, plan, given), image)
+}
+
+// createFor is the same for any instance.
+func createFor(t *testing.T, inst provision.Instance, image string) *unit {
+	t.Helper()
+	e := find(t, inst.Engine)
+	u := &unit{t: t, engine: e, inst: inst}
+	v, _ := e.Describe().Version(inst.Version)
 	if image == "" {
 		image = localImage(t, v.Images)
 	}
@@ -160,6 +166,52 @@ func deploy(t *testing.T, name, version, plan string, given map[string]any) *uni
 	u.start()
 	u.ready()
 	t.Logf("%s %s %s: start to usable %s", name, version, plan, time.Since(began).Round(time.Millisecond))
+	return u
+}
+
+// maker is a way to an instance that can be used.
+type maker func(t *testing.T, name, version, plan string, given map[string]any) *unit
+
+// makers are all of them. Whatever holds for an instance that was started for its
+// tenant holds for one that was adopted.
+var makers = map[string]maker{"deployed": deploy, "adopted": adopted}
+
+// adopted starts a server for nobody, and gives it to a tenant.
+func adopted(t *testing.T, name, version, plan string, given map[string]any) *unit {
+	t.Helper()
+	inst := instance(t, find(t, name), version, plan, nil)
+	inst.Tenant, inst.Name = provision.TenantNobody, "ins-01test"
+	u := createFor(t, inst, "")
+	u.start()
+	u.ready()
+	began := time.Now()
+	warm := u.cred.Password
+	port := u.inst.Port
+	u.inst = instance(t, u.engine, version, plan, given)
+	u.inst.Port = port
+	u.cred = u.engine.NewCredentials(u.inst, cryptoGenerator{})
+	u.cred.WarmPassword = warm
+	var err error
+	if u.work, err = u.engine.Workload(u.inst, u.cred); err != nil {
+		t.Fatal(err)
+	}
+	docker(t, "update", "--pids-limit", fmt.Sprint(u.work.PidsLimit), u.container)
+	if out, err := tryDocker(archive(t, u.work), "cp", "-", u.container+":"+u.work.DataPath); err != nil {
+		t.Fatalf("docker cp: %v: %s", err, out)
+	}
+	said := time.Now()
+	if err := u.engine.(provision.Adopter).Adopt(t.Context(), u.inst, u.cred); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%s %s: adopted in %s, %s of that by what was said to the server", name, version, time.Since(began).Round(time.Millisecond), time.Since(said).Round(time.Millisecond))
+	if err := u.probe(); err != nil {
+		t.Fatalf("adopted, it cannot be used: %v", err)
+	}
+	old := u.cred
+	old.Password = warm
+	if err := u.engine.Probe(t.Context(), u.inst, old); err == nil {
+		t.Error("the password of before is good still")
+	}
 	return u
 }
 

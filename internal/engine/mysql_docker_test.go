@@ -64,7 +64,13 @@ func must(t *testing.T, db *sql.DB, statements ...string) {
 }
 
 func TestMySQLSettingsOnDocker(t *testing.T) {
-	u := deploy(t, "mysql", "9.7", "small", map[string]any{
+	for how, made := range makers {
+		t.Run(how, func(t *testing.T) { testMySQLSettings(t, made) })
+	}
+}
+
+func testMySQLSettings(t *testing.T, made maker) {
+	u := made(t, "mysql", "9.7", "small", map[string]any{
 		"charset": "latin1", "collation": "latin1_german1_ci", "binlog_format": "STATEMENT", "max_connections": 5,
 		"innodb_lock_wait_timeout": 7, "wait_timeout": 100,
 	})
@@ -109,7 +115,13 @@ func TestMySQLSettingsOnDocker(t *testing.T) {
 }
 
 func TestMySQLRightsOnDocker(t *testing.T) {
-	u := deploy(t, "mysql", "9.7", "small", nil)
+	for how, made := range makers {
+		t.Run(how, func(t *testing.T) { testMySQLRights(t, made) })
+	}
+}
+
+func testMySQLRights(t *testing.T, made maker) {
+	u := made(t, "mysql", "9.7", "small", nil)
 	db := u.tenant()
 	must(t, db,
 		"CREATE TABLE t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)", "CREATE VIEW v AS SELECT n FROM t", "INSERT INTO t (n) VALUES (1)",
@@ -170,7 +182,13 @@ func TestMySQLRightsOnDocker(t *testing.T) {
 }
 
 func TestMySQLRestartOnDocker(t *testing.T) {
-	u := deploy(t, "mysql", "9.7", "small", nil)
+	for how, made := range makers {
+		t.Run(how, func(t *testing.T) { testMySQLRestart(t, made) })
+	}
+}
+
+func testMySQLRestart(t *testing.T, made maker) {
+	u := made(t, "mysql", "9.7", "small", nil)
 	must(t, u.tenant(), "CREATE TABLE t (word VARCHAR(20))", "INSERT INTO t VALUES ('safe')", "SET PASSWORD = 'Changed1'")
 	if out, err := u.root("CREATE USER evil@'%'; GRANT ALL ON *.* TO evil@'%'; CREATE USER evil@localhost; GRANT ALL ON mysql.* TO shop_a@'%'; CREATE VIEW shop_a.v AS SELECT 1; CREATE DEFINER = evil@'%' VIEW shop_a.w AS SELECT 1"); err != nil {
 		t.Fatal(out)

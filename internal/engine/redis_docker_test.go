@@ -25,12 +25,14 @@ func (u *unit) client() *redis.Client {
 
 func TestRedisOnDocker(t *testing.T) {
 	for _, version := range []string{"8", "7"} {
-		t.Run(version, func(t *testing.T) { testRedis(t, version) })
+		for how, made := range makers {
+			t.Run(how+" "+version, func(t *testing.T) { testRedis(t, version, made) })
+		}
 	}
 }
 
-func testRedis(t *testing.T, version string) {
-	u := deploy(t, "redis", version, "small", map[string]any{
+func testRedis(t *testing.T, version string, made maker) {
+	u := made(t, "redis", version, "small", map[string]any{
 		"maxmemory": "64mb", "maxmemory_policy": "volatile-lfu", "maxclients": 50, "appendfsync": "always",
 	})
 	ctx := t.Context()

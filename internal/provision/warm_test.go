@@ -108,10 +108,16 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 
 func TestWarmThatWillNotDo(t *testing.T) {
 	for name, spoil := range map[string]func(*world, provision.Instance){
-		"it has died":            func(w *world, i provision.Instance) { w.runtime.Crash(i.ID, provisiontest.Behavior{ExitCode: 1}) },
-		"its files do not go in": func(w *world, _ provision.Instance) { w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Before: true}) },
-		"the answer was lost":    func(w *world, _ provision.Instance) { w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{After: true}) },
-		"the host hangs":         func(w *world, _ provision.Instance) { w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Hang: true, Times: 1}) },
+		"it has died": func(w *world, i provision.Instance) { w.runtime.Crash(i.ID, provisiontest.Behavior{ExitCode: 1}) },
+		"its files do not go in": func(w *world, _ provision.Instance) {
+			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Before: true})
+		},
+		"the answer was lost": func(w *world, _ provision.Instance) {
+			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{After: true})
+		},
+		"the host hangs": func(w *world, _ provision.Instance) {
+			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Hang: true, Times: 1})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
@@ -287,7 +293,9 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 func TestPoolThatCannotFillWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.runtime.SetProbe(func(provision.InstanceID) error { return errors.New("no") })
-		w.runtime.Behave(func(provision.Workload) provisiontest.Behavior { return provisiontest.Behavior{Ends: true, ExitCode: 1} })
+		w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
+			return provisiontest.Behavior{Ends: true, ExitCode: 1}
+		})
 		p := w.warmPool(1)
 		begun := w.runtime.Calls(provisiontest.MethodStart)
 		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); w.pass(p.Every()) {
