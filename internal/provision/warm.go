@@ -48,7 +48,7 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 		s.noWarmUntil.Store(now.Add(noWarmFor).UnixMilli())
 	}
 	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Resources != want.Resources })
-	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] })
+	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // spread, not a secret
 	return found[:min(len(found), maxClaims)]
 }
 
