@@ -172,6 +172,10 @@ const (
 	waitLast  = 3 * time.Second
 )
 
+// errToldToStop says that a process has not begun its work, because its time was over
+// before.
+var errToldToStop = errors.New("told to stop")
+
 // waitFor asks until the answer is good, and says what it is waiting for.
 func (n *node) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
 	for pause := waitFirst; ; pause = min(2*pause, waitLast) {
@@ -182,7 +186,7 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 		n.log.InfoContext(ctx, "waiting for "+what, "error", err)
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("gave up waiting for %s: %w", what, err)
+			return fmt.Errorf("%w while it waited for %s: %w", errToldToStop, what, err)
 		case <-time.After(pause):
 		}
 	}
@@ -244,6 +248,9 @@ func (n *node) queuePages() (http.Handler, error) {
 
 // work registers this process's host and runs jobs.
 func (n *node) work(ctx context.Context) error {
+	if err := n.waitFor(ctx, "Redis", func(ctx context.Context) error { return n.redis.Ping(ctx).Err() }); err != nil {
+		return err
+	}
 	host := n.cfg.Host()
 	host.ID = provision.HostID(n.newID(provision.PrefixHost))
 	err := n.store.Tx(ctx, func(tx provision.Tx) error {

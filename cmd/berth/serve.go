@@ -30,7 +30,11 @@ func serverCommands() []*cobra.Command {
 			if err != nil {
 				return err
 			}
-			return errors.Join(run(cmd.Context(), n), n.close())
+			err = run(cmd.Context(), n)
+			if mode != config.Migrate && errors.Is(err, errToldToStop) {
+				err = nil // that is what it was told
+			}
+			return errors.Join(err, n.close())
 		}}
 	}
 	return []*cobra.Command{
