@@ -166,15 +166,19 @@ func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 		}
 	}
 	pause(w, upTo(r, time.Second))
-	begun, names := time.Now(), make([]string, len(broken))
+	begun, names, late := time.Now(), make([]string, len(broken)), false
 	for i, f := range broken {
-		names[i] = f.name
+		names[i], late = f.name, late || f.late
 		f.do(w, r)
 	}
+	over := time.Now()
 	load.Wait()
 	w.settle()
-	took := time.Since(begun)
+	took, recovery := time.Since(begun), time.Since(over)
 	v := w.check()
+	if swept := w.unexpectedly(); !late {
+		v.leaked = append(v.leaked, swept...)
+	}
 	if len(broken) > 1 {
 		took = 0
 	}
@@ -182,6 +186,9 @@ func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 		result.add(name, took, v)
 	}
 	w.Logf("round %d: %s: all jobs ended after %.1f s, lost %d, leaked %d", number, strings.Join(names, " + "), time.Since(begun).Seconds(), len(v.lost), len(v.leaked))
+	if recovery > recoveryLimit {
+		w.Errorf("round %d, %s: jobs ended %s after it was over", number, strings.Join(names, " + "), recovery)
+	}
 	for _, text := range slices.Concat(v.lost, v.leaked) {
 		w.Errorf("round %d, %s: %s", number, strings.Join(names, " + "), text)
 	}

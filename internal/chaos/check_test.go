@@ -49,9 +49,10 @@ func (w *world) look() (v verdict) {
 			if running["berth-"+inst.ID] = conn.Port; err != nil {
 				v.lost = append(v.lost, fmt.Sprintf("%s runs and does not work: %v", inst.ID, err))
 			}
-		case inst.State != "deleted" && inst.State != "failed":
+		case inst.State != "deleted" && (inst.State != "failed" || !o.doomed):
 			v.lost = append(v.lost, fmt.Sprintf("%s is %s: %s", inst.ID, inst.State, inst.Reason))
 		}
+		v.lost = append(v.lost, o.broken()...)
 		v.lost = append(v.lost, w.untold(o)...)
 	}
 	w.lookAtHost(&v, running)
@@ -61,6 +62,18 @@ func (w *world) look() (v verdict) {
 		v.leaked = append(v.leaked, fmt.Sprintf("%d webhooks followed a redirect", n))
 	}
 	return v
+}
+
+// broken gives the jobs that ended as none may, whatever is broken: all of it passes
+// within the time that a job has.
+func (o *order) broken() (lost []string) {
+	for i, j := range o.jobs {
+		canceled := i == 0 && o.deleting && j.state == client.JobCanceled // a delete wins
+		if j.state != client.JobSucceeded && !canceled {
+			lost = append(lost, fmt.Sprintf("job %s of %s ended %s: %s", j.id, o.instance.ID, j.state, j.why))
+		}
+	}
+	return lost
 }
 
 // untold gives the jobs whose end their callback has not been told of under one id.
@@ -171,6 +184,23 @@ type feed struct {
 	begins  map[string]int // of instances
 	ends    map[string]int // of jobs
 	strange []string
+	// swept is what the reconciler had to clear away, because somebody had left it.
+	swept []client.Event
+}
+
+// unexpectedly gives what was swept of instances whose data nobody took away, and
+// forgets it.
+func (w *world) unexpectedly() (leaked []string) {
+	for _, e := range w.feed.swept {
+		w.mu.Lock()
+		o := w.orders[e.InstanceID]
+		w.mu.Unlock()
+		if o == nil || !o.doomed {
+			leaked = append(leaked, fmt.Sprintf("event %d: %s of %s: %s", e.Number, e.Type, e.InstanceID, e.Message))
+		}
+	}
+	w.feed.swept = nil
+	return leaked
 }
 
 // lookAtFeed reads on, and looks whether each event was told, and each job has begun
@@ -211,6 +241,8 @@ func (f *feed) read(e client.Event) {
 	switch e.Type {
 	case "job.succeeded", "job.failed", "job.canceled":
 		f.ends[e.JobID]++
+	case "instance.orphan_removed", "instance.ports_released":
+		f.swept = append(f.swept, e)
 	case "instance.pending", "instance.provisioning", "instance.deleted":
 		key := e.Type + " " + e.InstanceID
 		if f.begins[key]++; f.begins[key] > 1 {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -25,7 +26,10 @@ type fault struct {
 	name  string
 	in    []shape
 	short bool // part of the short form
-	do    func(*world, *rand.Rand)
+	// late says that a call to Docker may have its effect after whoever made it is
+	// gone, so that the reconciler may find something to clear away.
+	late bool
+	do   func(*world, *rand.Rand)
 }
 
 var (
@@ -38,32 +42,32 @@ var (
 
 func faults(in shape) []fault {
 	all := []fault{
-		{"SIGKILL of a worker", separate, true, killWorker},
-		{"SIGKILL of the API", everywhere, true, killAPI},
-		{"SIGKILL of every process at once", separate, true, powerCut},
-		{"SIGSTOP beyond the lease, SIGCONT", everywhere, true, freeze},
-		{"FLUSHALL", separate, true, flush},
-		{"Redis away", separate, true, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
-		{"Redis away for 45 s", separate, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
-		{"Redis restarted, empty", separate, false, restartRedis},
-		{"metadata MySQL away", onMySQL, false, databaseAway},
-		{"metadata MySQL killed and restarted", onMySQL, true, restartDatabase},
-		{"metadata SQLite locked by another", onSQLite, true, lockDatabase},
-		{"each task doubled", separate, true, doubleTasks},
-		{"ports taken by another process", everywhere, true, takePorts},
-		{"Docker calls fail", everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
-		{"Docker calls hang", everywhere, false, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
-		{"Docker answers are lost", everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
-		{"container killed by hand", everywhere, true, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
-		{"container removed by hand", everywhere, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
-		{"container and volume removed by hand", everywhere, true, loseData},
-		{"webhooks are not answered", everywhere, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
-		{"webhooks are answered with 500", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, failing) }},
-		{"webhooks are redirected inside", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
-		{"webhooks get an endless answer", everywhere, true, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
-		{"webhooks are answered with 410", everywhere, true, leave},
-		{"dockerd restarted", onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
-		{"dockerd killed", onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
+		{"SIGKILL of a worker", separate, true, false, killWorker},
+		{"SIGKILL of the API", everywhere, true, false, killAPI},
+		{"SIGKILL of every process at once", separate, true, false, powerCut},
+		{"SIGSTOP beyond the lease, SIGCONT", everywhere, true, false, freeze},
+		{"FLUSHALL", separate, true, false, flush},
+		{"Redis away", separate, true, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
+		{"Redis away for 45 s", separate, false, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
+		{"Redis restarted, empty", separate, false, false, restartRedis},
+		{"metadata MySQL away", onMySQL, false, false, databaseAway},
+		{"metadata MySQL killed and restarted", onMySQL, true, false, restartDatabase},
+		{"metadata SQLite locked by another", onSQLite, true, false, lockDatabase},
+		{"each task doubled", separate, true, false, doubleTasks},
+		{"ports taken by another process", everywhere, true, false, takePorts},
+		{"Docker calls fail", everywhere, true, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
+		{"Docker calls hang", everywhere, false, true, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
+		{"Docker answers are lost", everywhere, true, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+		{"container killed by hand", everywhere, true, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
+		{"container removed by hand", everywhere, false, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
+		{"container and volume removed by hand", everywhere, true, false, loseData},
+		{"webhooks are not answered", everywhere, false, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
+		{"webhooks are answered with 500", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, failing) }},
+		{"webhooks are redirected inside", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
+		{"webhooks get an endless answer", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
+		{"webhooks are answered with 410", everywhere, true, false, leave},
+		{"dockerd restarted", onItsOwn, true, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
+		{"dockerd killed", onItsOwn, true, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
 	}
 	return slices.DeleteFunc(all, func(f fault) bool { return !slices.Contains(f.in, in) })
 }
@@ -81,8 +85,29 @@ func pause(w *world, d time.Duration) {
 	}
 }
 
+// busy gives a worker that is at a job, as soon as there is one.
+func (w *world) busy(r *rand.Rand) int {
+	w.Helper()
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); pause(w, 2*time.Millisecond) {
+		i := -1
+		err := w.each(w.Context(), "SELECT owner FROM jobs WHERE live_instance_id IS NOT NULL AND state = 'running'", func(scan func(...any) error) error {
+			var owner string
+			if err := scan(&owner); err != nil {
+				return err
+			}
+			i = max(i, slices.IndexFunc(w.workers, func(p *testenv.Process) bool { return strings.Contains(owner, fmt.Sprintf(":%d:", p.Pid())) }))
+			return nil
+		})
+		if err == nil && i >= 0 {
+			return i
+		}
+	}
+	return r.IntN(len(w.workers))
+}
+
 func killWorker(w *world, r *rand.Rand) {
-	i := r.IntN(len(w.workers))
+	w.createSoon()
+	i := w.busy(r)
 	w.workers[i].Kill()
 	w.workers = append(w.workers[:i], w.workers[i+1:]...)
 	w.startWorker()
@@ -93,6 +118,9 @@ func killAPI(w *world, _ *rand.Rand) {
 	w.api.Kill()
 	w.startAPI()
 }
+
+// createSoon gives the workers something to do, whatever the load is at.
+func (w *world) createSoon() { w.create("redis") }
 
 func powerCut(w *world, _ *rand.Rand) {
 	w.api.Kill()
@@ -109,7 +137,8 @@ func powerCut(w *world, _ *rand.Rand) {
 func freeze(w *world, r *rand.Rand) {
 	pid := w.api.Pid()
 	if len(w.workers) > 0 {
-		pid = w.workers[r.IntN(len(w.workers))].Pid()
+		w.createSoon()
+		pid = w.workers[w.busy(r)].Pid()
 	}
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
 	pause(w, 14*time.Second) // the lease is 10 s
@@ -126,9 +155,17 @@ func (w *world) queueClient() *redis.Client {
 	return redis.NewClient(options)
 }
 
+// flush empties Redis while tasks wait in it: nobody takes them at that moment.
 func flush(w *world, _ *rand.Rand) {
 	c := w.queueClient()
 	defer c.Close() //nolint:errcheck // nothing depends on it
+	for _, p := range w.workers {
+		_ = syscall.Kill(p.Pid(), syscall.SIGSTOP)
+		defer syscall.Kill(p.Pid(), syscall.SIGCONT) //nolint:errcheck // it may have ended
+	}
+	for range 2 {
+		w.create("redis")
+	}
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
 	defer cancel()
 	if err := c.FlushAll(ctx).Err(); err != nil {
@@ -283,9 +320,17 @@ func damage(w *world, r *rand.Rand, want string, args ...string) {
 	w.dealtWith(inst, want)
 }
 
+// doom says that the instance may fail from now on.
+func (w *world) doom(inst client.Instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.orders[inst.ID].doomed = true
+}
+
 func loseData(w *world, r *rand.Rand) {
 	w.Helper()
 	inst := victim(w, r)
+	w.doom(inst)
 	// In one go, before anybody mends the first half.
 	w.dockerCLI("rm", "-f", "-v", "berth-"+inst.ID)
 	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker

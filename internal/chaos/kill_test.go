@@ -45,6 +45,7 @@ func (w *world) killAtEach(kind string, result *table) {
 		for _, when := range []string{"before", "after"} {
 			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, when)
 			took, v := w.killAt(kind, point)
+			v.leaked = append(v.leaked, w.unexpectedly()...)
 			result.add("SIGKILL at "+point, took, v)
 			if took > recoveryLimit {
 				w.Errorf("%s: recovery took %s", point, took)

@@ -57,10 +57,13 @@ type order struct {
 	instance client.Instance
 	jobs     []ordered
 	deleting bool
+	// doomed says that its data were taken away: it may have failed.
+	doomed bool
 }
 
 type ordered struct {
 	id, callback string
+	state, why   string // once it has ended
 }
 
 func newWorld(t *testing.T, sh shape) *world {
@@ -150,7 +153,7 @@ func (w *world) create(engine string) *order {
 		w.refused(err)
 		return nil
 	}
-	o := &order{instance: a.Instance, jobs: []ordered{{a.Job.ID, callback}}}
+	o := &order{instance: a.Instance, jobs: []ordered{{id: a.Job.ID, callback: callback}}}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.orders[a.Instance.ID] = o
@@ -197,14 +200,21 @@ func (w *world) settle() time.Duration {
 	w.Helper()
 	begun := time.Now()
 	for _, o := range w.known() {
-		for _, j := range o.jobs {
+		for i := range o.jobs {
+			j := &o.jobs[i]
+			if j.state != "" {
+				continue
+			}
 			testenv.Eventually(w.T, "job "+j.id+" ends", settleLimit, func(ctx context.Context) error {
 				job, err := w.client.Job(ctx, j.id, 0)
-				if err == nil && (job.State == client.JobQueued || job.State == client.JobRunning) {
-					err = fmt.Errorf("it is %s: %+v", job.State, job.Error)
-				}
 				if client.HasCode(err, "not_found") {
 					w.Fatalf("accepted job %s is lost", j.id)
+				}
+				if err == nil && !job.Ended() {
+					err = fmt.Errorf("it is %s: %+v", job.State, job.Error)
+				}
+				if err == nil {
+					j.state, j.why = job.State, fmt.Sprintf("%+v", job.Error)
 				}
 				return err
 			})
