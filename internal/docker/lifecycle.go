@@ -41,6 +41,14 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 // volume makes the volume, or only finds it.
 func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volume, error) {
 	if !w.KeepData {
+		v, err := r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+		if err != nil || !halfMade(v) {
+			return v, err
+		}
+		r.log.InfoContext(ctx, "making a volume anew that the engine had made by half", "instance", w.Instance, "volume", v.Name)
+		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, provision.ErrNotFound) {
+			return v, err
+		}
 		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(w.Instance))
@@ -50,6 +58,12 @@ func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volu
 	}
 	return v, err
 }
+
+// halfMade reports whether the volume, which has an instance's name, is what an engine
+// leaves that ends while it makes one: first comes the folder, then come its labels, and
+// what it does not know the labels of it finds again without any. There are no data in
+// it, because a container gets it only afterwards; one in use cannot be removed.
+func halfMade(v volume.Volume) bool { return len(v.Labels) == 0 }
 
 // Create makes the container, with its files in the volume.
 //
@@ -269,7 +283,9 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 		}
 		switch r.stands(v.Labels, id, fence) {
 		case foreign:
-			return nil
+			if !halfMade(v) {
+				return nil
+			}
 		case newer:
 			return fenced(id, "volume")
 		}

@@ -1,0 +1,54 @@
+package docker
+
+import (
+	"testing"
+
+	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/volume"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// TestVolumeMadeByHalf has volumes under instances' names that have no label, which is
+// what an engine leaves that ends while it makes one.
+func TestVolumeMadeByHalf(t *testing.T) {
+	r := newRealEngine(t)
+	runtime := r.runtime(t)
+	halves := func(t *testing.T, id provision.InstanceID) {
+		t.Helper()
+		if _, err := r.api.VolumeCreate(t.Context(), volume.CreateOptions{Name: nameOf(id)}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = r.api.VolumeRemove(t.Context(), nameOf(id), true) })
+	}
+
+	t.Run("a create makes it anew", func(t *testing.T) {
+		w := r.workload(t)
+		halves(t, w.Instance)
+		if err := runtime.CreateVolume(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+		v, err := r.api.VolumeInspect(t.Context(), nameOf(w.Instance))
+		if err != nil || v.Labels[labelInstance] != string(w.Instance) {
+			t.Fatalf("it has labels %v, error %v", v.Labels, err)
+		}
+	})
+	t.Run("a repair does not take it for the data", func(t *testing.T) {
+		w := r.workload(t)
+		halves(t, w.Instance)
+		w.KeepData = true
+		if err := runtime.CreateVolume(t.Context(), w); provision.CodeOf(err) != provision.CodeDataLost {
+			t.Fatalf("got %v, want data_lost", err)
+		}
+	})
+	t.Run("a delete removes it", func(t *testing.T) {
+		w := r.workload(t)
+		halves(t, w.Instance)
+		if err := runtime.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+			t.Fatalf("the volume is there: %v", err)
+		}
+	})
+}
