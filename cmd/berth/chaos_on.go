@@ -5,26 +5,33 @@ package main
 import (
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 
 	"github.com/berth-project/berth/internal/provision"
 )
 
-// onStep lets a worker that is built for chaos tests end itself, as a power cut
-// would, at the point that BERTH_CHAOS_KILL names: "instance.create/start/before".
+// onStep lets a worker that is built for chaos tests come to grief at a point such as
+// "instance.create/start/before": at the one that BERTH_CHAOS_KILL names it ends, as by a
+// power cut; at the one that BERTH_CHAOS_STOP names it stands still, once, until it is
+// sent SIGCONT.
 func onStep() func(provision.JobKind, string, bool) {
-	point := os.Getenv("BERTH_CHAOS_KILL")
-	if point == "" {
+	kill, stop := os.Getenv("BERTH_CHAOS_KILL"), os.Getenv("BERTH_CHAOS_STOP")
+	if kill == "" && stop == "" {
 		return nil
 	}
+	var once sync.Once
 	return func(kind provision.JobKind, step string, after bool) {
 		when := "before"
 		if after {
 			when = "after"
 		}
-		if fmt.Sprintf("%s/%s/%s", kind, step, when) == point {
+		switch fmt.Sprintf("%s/%s/%s", kind, step, when) {
+		case kill:
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // nothing more happens here
+		case stop:
+			once.Do(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
 		}
 	}
 }

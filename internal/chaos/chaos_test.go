@@ -84,6 +84,14 @@ func newPlan(t *testing.T) plan {
 	return p
 }
 
+// sides gives at which sides of each step a worker stands still.
+func (p plan) sides() []string {
+	if p.length == 0 {
+		return []string{after} // what it did is still to be written down
+	}
+	return []string{before, after}
+}
+
 func number(t *testing.T, name string, or float64) float64 {
 	t.Helper()
 	text := os.Getenv(name)

@@ -28,12 +28,16 @@ func TestKillAtEachStep(t *testing.T) {
 	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			newWorld(t, production).killAtEach(kind, result)
+			newWorld(t, production).atEach(kind, "SIGKILL", []string{before, after}, result, (*world).killAt)
 		})
 	}
 }
 
-func (w *world) killAtEach(kind string, result *table) {
+// The sides of a step's work.
+const before, after = "before", "after"
+
+// atEach does something at the given sides of every step of a job of the kind.
+func (w *world) atEach(kind, what string, sides []string, result *table, do func(w *world, kind, point string) (time.Duration, verdict)) {
 	w.Helper()
 	o := w.create("redis")
 	w.settle()
@@ -42,11 +46,11 @@ func (w *world) killAtEach(kind string, result *table) {
 	steps := w.lastJob(kind, o).Steps
 	w.stopWorkers()
 	for _, s := range steps {
-		for _, when := range []string{"before", "after"} {
-			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, when)
-			took, v := w.killAt(kind, point)
+		for _, side := range sides {
+			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, side)
+			took, v := do(w, kind, point)
 			v.leaked = append(v.leaked, w.unexpectedly()...)
-			result.add("SIGKILL at "+point, took, v)
+			result.add(what+" at "+point, took, v)
 			if took > recoveryLimit {
 				w.Errorf("%s: recovery took %s", point, took)
 			}
@@ -88,17 +92,24 @@ func (w *world) lastJob(kind string, o *order) client.Job {
 	return page.Items[i]
 }
 
+// victimOf gives a running instance, and none for a create. No worker is left then.
+func (w *world) victimOf(kind string) *order {
+	w.Helper()
+	if kind == kindCreate {
+		return nil
+	}
+	w.startWorker()
+	o := w.create("redis")
+	w.settle()
+	w.stopWorkers()
+	return o
+}
+
 // killAt lets one worker take a job and end itself at the point, and another one take
 // it up. It gives the time from the death to the end of the job.
 func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
 	w.Helper()
-	var o *order
-	if kind != kindCreate {
-		healthy := w.startWorker()
-		o = w.create("redis")
-		w.settle()
-		healthy.Stop()
-	}
+	o := w.victimOf(kind)
 	mortal := w.startWorker("BERTH_CHAOS_KILL=" + point)
 	if o == nil {
 		o = w.create("redis")
@@ -111,11 +122,10 @@ func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
 	}
 	begun := time.Now()
 	w.workers = nil
-	healthy := w.startWorker()
+	w.startWorker()
 	w.await(kind, o)
 	took = time.Since(begun)
 	v = w.check()
-	healthy.Stop()
-	w.workers = nil
+	w.stopWorkers()
 	return took, v
 }

@@ -1,0 +1,102 @@
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/testenv"
+)
+
+// awake is how long one that has lost its job is watched after it was woken. It must be
+// shorter than the lease of the one that has the job by then.
+const awake = 1500 * time.Millisecond
+
+// TestFreezeAtEachStep lets a worker stand still at each step beyond its lease, and wakes
+// it while the one that took the job up stands still at the same step. What the first one
+// goes on to write, to the database or to the host, would be seen then.
+func TestFreezeAtEachStep(t *testing.T) {
+	result := &table{}
+	t.Cleanup(func() { t.Log(result) })
+	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			newWorld(t, production).atEach(kind, "SIGSTOP", newPlan(t).sides(), result, (*world).freezeAt)
+		})
+	}
+}
+
+// freezeAt gives the time from the wakening of the one that has the job to its end.
+func (w *world) freezeAt(kind, point string) (took time.Duration, v verdict) {
+	w.Helper()
+	o := w.victimOf(kind)
+	stop := "BERTH_CHAOS_STOP=" + point
+	first := w.startWorker(stop)
+	if o == nil {
+		o = w.create("redis")
+	}
+	w.trigger(kind, o)
+	w.standsStill(first, point)
+	second := w.startWorker(stop)
+	w.standsStill(second, point)
+
+	was := w.tracks(o)
+	_ = syscall.Kill(first.Pid(), syscall.SIGCONT)
+	pause(w, awake)
+	if is := w.tracks(o); is != was {
+		v.lost = append(v.lost, fmt.Sprintf("a worker that had lost its job changed things:\n%s\n%s", was, is))
+	}
+	begun := time.Now()
+	_ = syscall.Kill(second.Pid(), syscall.SIGCONT)
+	w.await(kind, o)
+	took = time.Since(begun)
+	end := w.check()
+	v.lost, v.leaked = append(v.lost, end.lost...), append(v.leaked, end.leaked...)
+	w.stopWorkers()
+	return took, v
+}
+
+// standsStill waits until the process has stopped.
+func (w *world) standsStill(p *testenv.Process, point string) {
+	w.Helper()
+	testenv.Eventually(w.T, "a worker stands still at "+point, time.Minute, func(context.Context) error {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+		if err != nil {
+			return err
+		}
+		if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+			return fmt.Errorf("it is in state %.1s", state)
+		}
+		return nil
+	})
+}
+
+// tracks gives what a worker leaves of its work on an instance: the job, the instance and
+// its ports in the database, and what is on the host.
+func (w *world) tracks(o *order) string {
+	w.Helper()
+	var b strings.Builder
+	for _, query := range []string{
+		"SELECT CONCAT_WS(' ', id, state, rev, fence, owner, generation, steps) FROM jobs WHERE instance_id = '%s' ORDER BY id",
+		"SELECT CONCAT_WS(' ', id, state, rev, reason, fence, port) FROM instances WHERE id = '%s'",
+		"SELECT CONCAT_WS(' ', port, name) FROM ports WHERE instance_id = '%s' ORDER BY port",
+	} {
+		err := w.each(w.Context(), fmt.Sprintf(query, o.instance.ID), func(scan func(...any) error) error {
+			var line string
+			err := scan(&line)
+			fmt.Fprintln(&b, line)
+			return err
+		})
+		if err != nil {
+			w.Fatal(err)
+		}
+	}
+	name := "name=berth-" + o.instance.ID
+	b.WriteString(w.dockerCLI("ps", "-a", "--no-trunc", "--filter", name, "--format", "{{.ID}} {{.State}} {{.Label \"berth.fence\"}}"))
+	b.WriteString(w.dockerCLI("volume", "ls", "--filter", name, "--format", "{{.Name}} {{.Label \"berth.fence\"}}"))
+	return b.String()
+}
