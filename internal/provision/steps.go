@@ -19,6 +19,8 @@ type step struct {
 	// start may have given back, so a new owner runs them again rather than trust what
 	// an old one may still be changing.
 	fenced bool
+	// makes says that the step leaves something of the instance on its host.
+	makes bool
 }
 
 // createSteps gives the steps of a create. It is a function because one of them may
@@ -27,8 +29,8 @@ func createSteps() []step {
 	return []step{
 		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
 		{name: "image", timeout: 10 * time.Minute, do: image},
-		{name: "data", timeout: time.Minute, do: data},
-		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
+		{name: "data", timeout: time.Minute, do: data, makes: true},
+		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true, makes: true},
 		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
 	}
 }
@@ -277,7 +279,7 @@ func (w *work) lastWords(ctx context.Context) string {
 // remove ends and removes the container. What is deleted needs no farewell.
 func remove(ctx context.Context, w *work) error {
 	if w.run.runtime == nil {
-		return nil // it was never placed
+		return nil // it was never placed, or its host is not known any more
 	}
 	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, false)
 }
@@ -305,33 +307,54 @@ func (w *work) undo(ctx context.Context) error {
 	if job := w.snapshot(); job.keeps() {
 		return nil
 	}
+	if job := w.snapshot(); w.kind == JobCreate && !job.touchedHost() {
+		w.change((*Job).undoSteps)
+		return nil
+	}
 	if w.snapshot().Crashes > 2*maxCrashes {
 		w.leaveBehind("it ended its worker again and again")
 		return nil
 	}
-	err := w.useHost(ctx, w.inst.Host)
-	if err == nil {
-		undoCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, true)
-	}
+	err := w.cleanUp(ctx)
 	if err == nil {
 		w.change((*Job).undoSteps)
 		return nil
 	}
-	if CodeOf(err) != CodeFenced && ctx.Err() == nil && w.cfg.Now().After(w.deadline.Add(undoGrace)) {
-		w.leaveBehind(explain(err))
+	if job := w.snapshot(); CodeOf(err) != CodeFenced && ctx.Err() == nil && !w.cfg.Now().Before(job.undoneBy()) {
+		w.leaveBehind(w.scrub(explain(err)))
 		return nil
 	}
 	return err
 }
 
-// leaveBehind ends a clean-up that cannot be finished, because every job must end.
-// The instance's ports stay reserved: its container may be there.
+// cleanUp removes what the host has of the instance. A host that does not answer must
+// not hold the job for longer than it may last.
+func (w *work) cleanUp(ctx context.Context) error {
+	err := w.useHost(ctx, w.inst.Host)
+	if errors.Is(err, ErrNotFound) {
+		return nil // nobody knows that host any more
+	}
+	if err != nil {
+		return err
+	}
+	job := w.snapshot()
+	limit := max(minUndo, job.undoneBy().Sub(w.cfg.Now()))
+	tryCtx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = w.run.runtime.Remove(tryCtx, w.inst.ID, w.claim.Fence, true)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return Errorf(CodeTimeout, err, "removing it from host %s took longer than %s", w.run.host.Name, limit.Round(time.Second))
+	}
+	return err
+}
+
+// leaveBehind ends a clean-up that cannot be finished, because every job must end. The
+// reconciler goes on with it. Until its host has nothing of the instance any more its
+// ports stay reserved: its container may be there.
 func (w *work) leaveBehind(why string) {
 	w.change(func(job *Job) {
 		e := *job.Error
-		e.Message += "; and the clean-up failed: " + why + "; delete the instance to try it again"
+		e.Message += "; the clean-up could not be finished (" + why + "): what is left on its host is removed when that can be done, and its port stays reserved until then"
 		job.Error = &e
 	})
 }

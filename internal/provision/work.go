@@ -160,7 +160,12 @@ func (w *work) prepare(ctx context.Context) error {
 	if w.inst.Host == "" {
 		return nil
 	}
-	return w.useHost(ctx, w.inst.Host)
+	err = w.useHost(ctx, w.inst.Host)
+	if w.kind == JobDelete && errors.Is(err, ErrNotFound) {
+		w.cfg.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
+		return nil
+	}
+	return err
 }
 
 func (w *work) useHost(ctx context.Context, id HostID) error {
@@ -249,14 +254,14 @@ func (w *work) final(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || code == CodeFenced {
 		return false // stopped from outside: not a failure of the job
 	}
-	overdue := !w.deadline.After(w.cfg.Now())
+	now := w.cfg.Now()
 	w.change(func(job *Job) {
-		job.Error = &JobError{Code: code, Step: runningStep(*job), Message: w.scrub(explain(err)), Retryable: code.Passing()}
+		job.Error = &JobError{Code: code, Step: runningStep(*job), Message: w.scrub(explain(err)), Retryable: code.Passing(), At: now}
 		switch {
-		case overdue:
-			job.giveUp(deadlineError(*job))
+		case !w.deadline.After(now):
+			job.giveUp(deadlineError(*job), now)
 		case job.Attempt+1 >= attempts(job.Kind, code):
-			job.giveUp(job.Error)
+			job.giveUp(*job.Error, now)
 		}
 	})
 	return w.snapshot().Undoing
@@ -296,7 +301,7 @@ func (w *work) end(ctx context.Context, outcome error) error {
 		w.cfg.Log.WarnContext(ctx, "attempt failed", "job", w.job.ID, "instance", w.inst.ID, "kind", w.job.Kind,
 			"attempt", w.job.Attempt+1, "undoing", w.job.Undoing, "error", w.scrub(outcome.Error()))
 		w.job.Attempt++
-		return w.again(ctx, now.Add(backoff(w.job.Attempt)), now)
+		return w.again(ctx, w.job.nextAttempt(now), now)
 	}
 }
 
