@@ -37,6 +37,9 @@ type RunnerConfig struct {
 	Quarantine time.Duration
 	// KeepFailed is how long a failed create is kept where that was asked for.
 	KeepFailed time.Duration
+	// Contact excuses workers that lost a job while the database was away; nil: each has
+	// crashed.
+	Contact *Contact
 	// OnStep, if set, is told of every step right before and right after its work,
 	// before the journal is written: where faults are injected.
 	OnStep func(kind JobKind, step string, after bool)
@@ -180,8 +183,8 @@ func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 
 // take makes the job this worker's.
 func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
-	if job.State == JobRunning {
-		job.Crashes++ // it was never handed back
+	if job.State == JobRunning && !r.cfg.Contact.away(job.LeaseUntil.Add(-r.cfg.LeaseTTL), job.LeaseUntil) {
+		job.Crashes++ // it was never handed back, and could have been
 	}
 	job.Fence = max(job.Fence, inst.Fence) + 1
 	inst.Fence = job.Fence
