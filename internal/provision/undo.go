@@ -35,7 +35,11 @@ func (w *work) undo(ctx context.Context) error {
 		return nil
 	}
 	if job := w.snapshot(); CodeOf(err) != CodeFenced && ctx.Err() == nil && !w.cfg.Now().Before(job.undoneBy()) {
-		w.leaveBehind(w.scrub(explain(err)))
+		why := "its host does not answer"
+		if CodeOf(err) != CodeHostUnavailable {
+			why = w.scrub(explain(err))
+		}
+		w.leaveBehind(why)
 		return nil
 	}
 	return err
@@ -68,7 +72,7 @@ func (w *work) cleanUp(ctx context.Context) error {
 func (w *work) leaveBehind(why string) {
 	w.change(func(job *Job) {
 		e := *job.Error
-		e.Message += "; the clean-up could not be finished (" + why + "): what is left on its host is removed when that can be done, and its port stays reserved until then"
+		e.Message += "; the clean-up could not be finished: " + why + "; what is left on its host is removed when that can be done, and its port stays reserved until then"
 		job.Error = &e
 	})
 }
