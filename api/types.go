@@ -121,8 +121,8 @@ func viewJob(j provision.Job) jobView {
 			StartedAt: at(s.StartedAt), FinishedAt: at(s.FinishedAt),
 		}
 	}
-	if j.Error != nil {
-		v.Error = (*jobErrorView)(j.Error)
+	if e := j.Error; e != nil {
+		v.Error = &jobErrorView{Code: e.Code, Step: e.Step, Message: e.Message, Retryable: e.Retryable}
 	}
 	return v
 }

@@ -44,6 +44,7 @@ type node struct {
 	vault      *secret.Vault
 	redis      redis.UniversalClient
 	bell       *queue.Bell
+	contact    *provision.Contact
 	rows       provision.Store // the store, and who waits is told of what is written
 	queue      provision.Queue
 	ports      *ports.Allocator
@@ -67,6 +68,7 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	tail := make([]byte, 3)
 	_, _ = rand.Read(tail) // never fails: it ends the program first
 	n := &node{cfg: cfg, out: out, owner: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), hex.EncodeToString(tail)), newID: id.NewSource().New}
+	n.contact = provision.NewContact(provision.SystemClock, cfg.LeaseTTL)
 	n.log = slog.New(handler)
 	return n, nil
 }
@@ -146,7 +148,7 @@ func (n *node) openRedis(ctx context.Context) error {
 	client := redis.NewClient(options)
 	n.redis, n.closers = client, append(n.closers, client.Close)
 	n.hangBell(ctx)
-	n.queue, n.rows = provision.RingingQueue(queue.New(client), n.bell), provision.RingingStore(n.store, n.bell)
+	n.queue, n.rows = provision.RingingQueue(queue.New(client), n.bell), n.contact.Store(provision.RingingStore(n.store, n.bell))
 	return nil
 }
 
@@ -265,6 +267,7 @@ func (n *node) work(ctx context.Context) error {
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: n.rows, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
+			Contact: n.contact,
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
 			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,

@@ -31,8 +31,10 @@ type Config struct {
 	// CertPath is a folder with ca.pem, cert.pem and key.pem for hosts reached by TCP,
 	// as DOCKER_CERT_PATH; empty: no TLS.
 	CertPath string
-	// Parallel bounds the changing calls at once per host (8).
+	// Parallel bounds the changing calls at once per host (8), and Reads those that only
+	// look (32). Neither waits for the other.
 	Parallel int
+	Reads    int
 	// CallLimit is how long one call may take (30 s). Stopping may take its grace
 	// period and 10 s more.
 	CallLimit time.Duration
@@ -51,6 +53,7 @@ func (c Config) withDefaults() Config {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Parallel = cmp.Or(c.Parallel, 8)
+	c.Reads = cmp.Or(c.Reads, 32)
 	c.CallLimit = cmp.Or(c.CallLimit, 30*time.Second)
 	c.PullLimit = cmp.Or(c.PullLimit, 30*time.Minute)
 	c.PullStall = cmp.Or(c.PullStall, time.Minute)

@@ -26,7 +26,7 @@ type engine struct {
 	name                 string // of the host, for messages
 	api                  *client.Client
 	limit                time.Duration
-	slots                chan struct{} // one per changing call under way
+	changes, reads       slots
 	flights              *flights
 	pullLimit, pullStall time.Duration
 	golden               goldens
@@ -52,7 +52,8 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 		name:        name,
 		api:         api,
 		limit:       config.CallLimit,
-		slots:       make(chan struct{}, config.Parallel),
+		changes:     make(slots, config.Parallel),
+		reads:       make(slots, config.Reads),
 		negotiating: make(chan struct{}, 1),
 		flights:     newFlights(name),
 		pullLimit:   config.PullLimit, pullStall: config.PullStall,
@@ -73,20 +74,39 @@ func (e *engine) close() error {
 	return e.api.Close()
 }
 
-// read makes one call within the usual time limit.
-func (e *engine) read(ctx context.Context, doing string, call func(context.Context) error) error {
-	return e.within(ctx, e.limit, doing, call)
-}
+// slots holds a token for each call under way. An engine under load gets slower with
+// every further call, and then all of them time out, so only some run at once. Those
+// that only look have slots of their own: they are many and quick, so that probes do not
+// wait behind slow changes, nor changes behind a sweep.
+type slots chan struct{}
 
-// change makes one changing call. Only a few run at once per host: an engine under
-// load gets slower with every further one, and then all of them time out.
-func (e *engine) change(ctx context.Context, doing string, call func(context.Context) error) error {
+// take waits for a slot, for as long as the caller does.
+func (s slots) take(ctx context.Context, doing string) error {
 	select {
-	case e.slots <- struct{}{}:
-		defer func() { <-e.slots }()
+	case s <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	}
+}
+
+func (s slots) free() { <-s }
+
+// read makes one call that changes nothing, within the usual time limit.
+func (e *engine) read(ctx context.Context, doing string, call func(context.Context) error) error {
+	return e.inSlot(ctx, e.reads, doing, call)
+}
+
+// change makes one changing call.
+func (e *engine) change(ctx context.Context, doing string, call func(context.Context) error) error {
+	return e.inSlot(ctx, e.changes, doing, call)
+}
+
+func (e *engine) inSlot(ctx context.Context, of slots, doing string, call func(context.Context) error) error {
+	if err := of.take(ctx, doing); err != nil {
+		return err
+	}
+	defer of.free()
 	return e.within(ctx, e.limit, doing, call)
 }
 

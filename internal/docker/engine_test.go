@@ -3,6 +3,7 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -77,38 +78,95 @@ func TestNoConnectionIsKept(t *testing.T) {
 	}
 }
 
-func TestChangesAreBounded(t *testing.T) {
-	var now, most atomic.Int64
-	arrived, leave := make(chan struct{}), make(chan struct{})
-	r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		w.Header().Set("Api-Version", "1.41")
-		if q.URL.Path == "/_ping" {
-			return
+// crowd is an engine where every call waits until it is let go.
+type crowd struct {
+	now, most      atomic.Int64
+	arrived, leave chan struct{}
+}
+
+func (c *crowd) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	w.Header().Set("Api-Version", "1.41")
+	if q.URL.Path == "/_ping" {
+		return
+	}
+	c.most.Store(max(c.most.Load(), c.now.Add(1)))
+	c.arrived <- struct{}{}
+	<-c.leave
+	c.now.Add(-1)
+	if q.Method == http.MethodGet {
+		w.WriteHeader(http.StatusNotFound)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func TestCallsAreBounded(t *testing.T) {
+	for name, call := range map[string]func(context.Context, *engine) error{
+		"changes": func(ctx context.Context, e *engine) error { return e.removeContainer(ctx, "x") },
+		"reads": func(ctx context.Context, e *engine) error {
+			if _, err := e.inspectContainer(ctx, "x"); !errors.Is(err, provision.ErrNotFound) {
+				return fmt.Errorf("inspect: %w", err)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &crowd{arrived: make(chan struct{}), leave: make(chan struct{})}
+			r := runtimeOn(t, c, Config{Parallel: 2, Reads: 2})
+			const calls = 6
+			answers := make(chan error, calls)
+			for range calls {
+				go func() { answers <- call(t.Context(), r.engine) }()
+			}
+			for range calls / 2 {
+				<-c.arrived
+				<-c.arrived
+				c.leave <- struct{}{}
+				c.leave <- struct{}{}
+			}
+			for range calls {
+				if err := <-answers; err != nil {
+					t.Error(err)
+				}
+			}
+			if c.most.Load() != 2 {
+				t.Errorf("%d at once, want 2", c.most.Load())
+			}
+		})
+	}
+}
+
+// Changes that take up all of their slots keep nobody from looking, nor the other way
+// round; and who waits for a slot waits no longer than he wants to.
+func TestReadsAndChangesDoNotWaitForEachOther(t *testing.T) {
+	c := &crowd{arrived: make(chan struct{}), leave: make(chan struct{})}
+	r := runtimeOn(t, c, Config{Parallel: 1, Reads: 1})
+	change := func() error { return r.engine.removeContainer(t.Context(), "x") }
+	look := func() error {
+		_, err := r.engine.inspectContainer(t.Context(), "x")
+		if errors.Is(err, provision.ErrNotFound) {
+			return nil
 		}
-		most.Store(max(most.Load(), now.Add(1)))
-		arrived <- struct{}{}
-		<-leave
-		now.Add(-1)
-		w.WriteHeader(http.StatusNoContent)
-	}), Config{Parallel: 2})
-	const calls = 6
-	answers := make(chan error, calls)
-	for range calls {
-		go func() { answers <- r.engine.removeContainer(t.Context(), "x") }()
+		return err
 	}
-	for range calls / 2 {
-		<-arrived
-		<-arrived
-		leave <- struct{}{}
-		leave <- struct{}{}
+	answers := make(chan error, 2)
+	for _, call := range []func() error{change, look} {
+		go func() { answers <- call() }()
+		<-c.arrived // while the one before is there still
 	}
-	for range calls {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := r.engine.inspectContainer(ctx, "y"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one without a slot: %v", err)
+	}
+	if err := r.Ping(t.Context()); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+	for range 2 {
+		c.leave <- struct{}{}
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
-	}
-	if most.Load() != 2 {
-		t.Errorf("%d at once, want 2", most.Load())
 	}
 }
 

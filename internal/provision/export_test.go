@@ -7,3 +7,6 @@ func MoveJob(j *Job, next JobState, now time.Time) error { return j.move(next, n
 
 // DeliverySchedule lets the tests know when attempts are due.
 var DeliverySchedule = deliverySchedule
+
+// Away is Contact.away.
+func Away(c *Contact, from, until time.Time) bool { return c.away(from, until) }

@@ -54,6 +54,8 @@ type JobError struct {
 	Step      string // the step that failed; empty: none had begun
 	Message   string
 	Retryable bool // whether asking again, unchanged, can help
+	// At is when it happened; of a job that gave up: when it began to clean up.
+	At time.Time
 }
 
 // JobState is where a job is in its life.
@@ -121,7 +123,24 @@ func (j *Job) turnSteps(to StepState, from ...StepState) {
 func (j *Job) undoSteps() { j.turnSteps(StepUndone, StepDone, StepRunning) }
 
 // giveUp turns the job round: from now on it takes back what it did.
-func (j *Job) giveUp(why *JobError) { j.Undoing, j.Error = true, why }
+func (j *Job) giveUp(why JobError, now time.Time) {
+	why.At = now
+	j.Undoing, j.Error = true, &why
+}
+
+// undoneBy gives until when a job that gave up goes on cleaning up.
+func (j *Job) undoneBy() time.Time { return j.Error.At.Add(undoGrace) }
+
+// touchedHost reports whether its host may have something of the instance. A step is
+// journaled before it begins, so what is not in the journal no owner has begun.
+func (j *Job) touchedHost() bool {
+	for i, s := range j.plan() {
+		if s.name == adoptStep || (s.makes && j.Steps[i].Attempt > 0) {
+			return true
+		}
+	}
+	return false
+}
 
 // release gives the job back to the queue, to be woken as a new task.
 func (j *Job) release(wakeAt, now time.Time) error {

@@ -197,7 +197,7 @@ func (s *Service) CancelJob(ctx context.Context, tenant TenantID, id JobID) (Job
 		}
 		fence := job.Fence
 		job.Fence++
-		job.giveUp(&JobError{Code: CodeCanceled, Step: runningStep(job), Message: "canceled on request"})
+		job.giveUp(JobError{Code: CodeCanceled, Step: runningStep(job), Message: "canceled on request"}, now)
 		if err := job.release(now, now); err != nil {
 			return err
 		}

@@ -37,6 +37,9 @@ type RunnerConfig struct {
 	Quarantine time.Duration
 	// KeepFailed is how long a failed create is kept where that was asked for.
 	KeepFailed time.Duration
+	// Contact excuses workers that lost a job while the database was away; nil: each has
+	// crashed.
+	Contact *Contact
 	// OnStep, if set, is told of every step right before and right after its work,
 	// before the journal is written: where faults are injected.
 	OnStep func(kind JobKind, step string, after bool)
@@ -53,8 +56,13 @@ const (
 	maxCrashes      = 5
 	firstBackoff    = time.Second
 	lastBackoff     = 30 * time.Second
-	// undoGrace is how long a job whose deadline has passed may still clean up.
-	undoGrace = 10 * time.Minute
+	// undoGrace is how long a job that gave up tries to clean up, whatever its deadline.
+	// What it cannot clean up in that time, because its host is away, is the reconciler's.
+	undoGrace = 30 * time.Second
+	// minUndo is what the last try gets all the same, and lastUndoBackoff the longest
+	// pause between two.
+	minUndo         = 10 * time.Second
+	lastUndoBackoff = 5 * time.Second
 	// endTimeout bounds the last write of a run, which goes on even when the worker is
 	// told to stop.
 	endTimeout = 10 * time.Second
@@ -175,8 +183,8 @@ func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 
 // take makes the job this worker's.
 func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
-	if job.State == JobRunning {
-		job.Crashes++ // it was never handed back
+	if job.State == JobRunning && !r.cfg.Contact.away(job.LeaseUntil.Add(-r.cfg.LeaseTTL), job.LeaseUntil) {
+		job.Crashes++ // it was never handed back, and could have been
 	}
 	job.Fence = max(job.Fence, inst.Fence) + 1
 	inst.Fence = job.Fence
@@ -192,25 +200,25 @@ func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
 	job.redoWhatCarriesTheFence()
 	switch {
 	case job.Crashes > maxCrashes:
-		job.giveUp(&JobError{
+		job.giveUp(JobError{
 			Code: CodeWorkerCrashed, Step: runningStep(*job),
 			Message: fmt.Sprintf("%d workers vanished while they were at this job, so it was stopped", job.Crashes),
-		})
+		}, now)
 	case !job.Deadline.After(now):
-		job.giveUp(deadlineError(*job))
+		job.giveUp(deadlineError(*job), now)
 	}
 }
 
 // deadlineError explains a job that took too long, by what its last attempt failed
 // of, where that is known.
-func deadlineError(job Job) *JobError {
+func deadlineError(job Job) JobError {
 	e := JobError{Code: CodeDeadline, Step: runningStep(job), Retryable: true}
 	e.Message = fmt.Sprintf("the job did not end within %s", job.Deadline.Sub(job.CreatedAt).Round(time.Second))
 	if last := job.Error; last != nil {
 		e.Step = last.Step
 		e.Message += "; its last attempt failed: " + last.Message
 	}
-	return &e
+	return e
 }
 
 // attempts gives how often a job is tried when it fails so. A delete goes on until
@@ -230,6 +238,20 @@ func attempts(kind JobKind, code Code) int {
 	default:
 		return maxCreateAttempts
 	}
+}
+
+// nextAttempt gives when a job that was just tried is tried again. It never sleeps
+// past the moment when it has to end.
+func (j *Job) nextAttempt(now time.Time) time.Time {
+	pause, limit := backoff(j.Attempt), j.Deadline
+	if j.Undoing {
+		pause, limit = min(pause, lastUndoBackoff), j.undoneBy()
+	}
+	next := now.Add(pause)
+	if limit.After(now) && next.After(limit) {
+		return limit
+	}
+	return next
 }
 
 // backoff gives the pause before the next attempt: exponential, capped, and with

@@ -19,6 +19,8 @@ type step struct {
 	// start may have given back, so a new owner runs them again rather than trust what
 	// an old one may still be changing.
 	fenced bool
+	// makes says that the step leaves something of the instance on its host.
+	makes bool
 }
 
 // createSteps gives the steps of a create. It is a function because one of them may
@@ -27,8 +29,8 @@ func createSteps() []step {
 	return []step{
 		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
 		{name: "image", timeout: 10 * time.Minute, do: image},
-		{name: "data", timeout: time.Minute, do: data},
-		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
+		{name: "data", timeout: time.Minute, do: data, makes: true},
+		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true, makes: true},
 		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
 	}
 }
@@ -277,7 +279,7 @@ func (w *work) lastWords(ctx context.Context) string {
 // remove ends and removes the container. What is deleted needs no farewell.
 func remove(ctx context.Context, w *work) error {
 	if w.run.runtime == nil {
-		return nil // it was never placed
+		return nil // it was never placed, or its host is not known any more
 	}
 	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, false)
 }
@@ -288,82 +290,4 @@ func removeData(ctx context.Context, w *work) error {
 		return nil
 	}
 	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
-}
-
-// undo takes back what a create did. A delete has nothing to take back, and a repair
-// leaves what it found, unless there is no data left to keep it for. Ports and
-// credentials are not its business: they go in the transaction that ends the job,
-// so that they are never gone before the instance is.
-func (w *work) undo(ctx context.Context) error {
-	if w.kind != JobCreate && w.snapshot().Error.Code != CodeDataLost {
-		return nil
-	}
-	if w.inst.Host == "" {
-		w.change((*Job).undoSteps)
-		return nil
-	}
-	if job := w.snapshot(); job.keeps() {
-		return nil
-	}
-	if w.snapshot().Crashes > 2*maxCrashes {
-		w.leaveBehind("it ended its worker again and again")
-		return nil
-	}
-	err := w.useHost(ctx, w.inst.Host)
-	if err == nil {
-		undoCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-		defer cancel()
-		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, true)
-	}
-	if err == nil {
-		w.change((*Job).undoSteps)
-		return nil
-	}
-	if CodeOf(err) != CodeFenced && ctx.Err() == nil && w.cfg.Now().After(w.deadline.Add(undoGrace)) {
-		w.leaveBehind(explain(err))
-		return nil
-	}
-	return err
-}
-
-// leaveBehind ends a clean-up that cannot be finished, because every job must end.
-// The instance's ports stay reserved: its container may be there.
-func (w *work) leaveBehind(why string) {
-	w.change(func(job *Job) {
-		e := *job.Error
-		e.Message += "; and the clean-up failed: " + why + "; delete the instance to try it again"
-		job.Error = &e
-	})
-}
-
-// withdraw is the last act of a worker that lost its create, or its repair, to a
-// delete or a cancel. The call to the host that it was cut off in may have had its effect after
-// the new owner had removed everything, so it removes what carries its own fence, or
-// an older one. Where the new owner goes on with the create, nothing is touched.
-func (w *work) withdraw(ctx context.Context) {
-	if w.kind == JobDelete || w.run.runtime == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
-	defer cancel()
-	job, err := w.cfg.Store.Job(ctx, w.claim.Job)
-	if err == nil && (job.State == JobCanceled || (job.Undoing && w.kind == JobCreate)) && !job.keeps() {
-		err = w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
-	}
-	if err != nil {
-		w.cfg.Log.WarnContext(ctx, "could not look behind a lost create", "job", w.claim.Job, "instance", w.inst.ID, "error", err)
-	}
-}
-
-// undone reports whether nothing that was done is left.
-func (w *work) undone() bool {
-	if w.job.Kind == JobDelete {
-		return false
-	}
-	for _, s := range w.job.Steps {
-		if s.State == StepDone || s.State == StepRunning {
-			return false
-		}
-	}
-	return true
 }

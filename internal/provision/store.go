@@ -68,8 +68,8 @@ type Tx interface {
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error
-	// ReplaceInstance writes all of an instance, its tenant and its name as well, and
-	// fails like UpdateInstance and like InsertInstance.
+	// ReplaceInstance writes all of an instance, its tenant, its name and its labels as
+	// well, and fails like UpdateInstance and like InsertInstance.
 	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error

@@ -40,6 +40,7 @@ type world struct {
 	courier  *provision.Courier
 	log      *slog.Logger
 	logged   *syncBuffer
+	contact  *provision.Contact // of the runners; nil: none
 }
 
 // inWorld runs the test in a world of its own.
@@ -105,7 +106,7 @@ func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
 func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now provision.Clock) *provision.Runner {
 	return provision.NewRunner(provision.RunnerConfig{
 		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
-		Now: now, Log: w.log, Owner: owner,
+		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
 	})
 }
 

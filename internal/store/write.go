@@ -66,6 +66,7 @@ func (t *tx) ReplaceInstance(i provision.Instance) error {
 	}
 	columns := row.changing()
 	columns["tenant_id"], columns["name"], columns["labels"], columns["created_at"] = row.TenantID, row.Name, row.Labels, row.CreatedAt
+	columns["engine"], columns["version"] = row.Engine, row.Version
 	if err := t.changeInstance(row, columns); err != nil {
 		return duplicate(err, provision.ErrNameHeld)
 	}

@@ -32,6 +32,13 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"pages stand still while the list grows", pagesStable},
 		{"instances by filter", instanceFilters},
 
+		{"an instance is replaced", replaced},
+		{"an instance is not replaced", replaceRefused},
+		{"an instance that many replace at once", replaceRace},
+		{"several that one name is wanted for", replaceNameRace},
+		{"an instance is replaced or retired", replaceOrRetire},
+		{"an instance is replaced above its fence", replaceFence},
+
 		{"a job comes back as it was", jobRoundTrip},
 		{"which jobs have ended", jobsEnded},
 		{"a job changes under its fence", jobFence},

@@ -1,0 +1,199 @@
+package provision_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+// endsWithin spins the job and checks when it ended.
+func (w *world) endsWithin(id provision.JobID, since time.Time, most time.Duration) provision.Job {
+	w.Helper()
+	job := w.spin(id)
+	if took := job.FinishedAt.Sub(since); took > most {
+		w.Errorf("the job ended after %s, want at most %s", took, most)
+	}
+	return job
+}
+
+func (w *world) eventTypes(id provision.InstanceID) (types []string) {
+	w.Helper()
+	_, err := (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
+	w.must(err)
+	list, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Instance: id}, 0, 100)
+	w.must(err)
+	for _, e := range list.Events {
+		types = append(types, e.Type)
+	}
+	return types
+}
+
+// awayIn has the host go away right behind the effect of a create's call to it.
+func (w *world) awayIn(m provisiontest.Method) {
+	w.runtime.Fail(m, provisiontest.Fault{After: true})
+	w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+	w.runtime.Fail(provisiontest.MethodList, provisiontest.Fault{Before: true})
+}
+
+// A create whose host goes away ends in its time all the same. What is left there goes
+// when the host is back, and then its port is free again.
+func TestHostIsAwayAtTheDeadline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.awayIn(provisiontest.MethodCreate)
+		a := w.createWith("20s", "")
+		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 66*time.Second)
+		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline || !strings.Contains(job.Error.Message, "could not be finished") {
+			t.Fatalf("%s: %+v", job.State, job.Error)
+		}
+		inst := w.instance(a.Instance.ID)
+		if inst.State != provision.StateFailed || w.port(inst.ID) == 0 {
+			t.Fatalf("instance %s, port %d", inst.State, w.port(inst.ID))
+		}
+		w.pass(time.Hour)
+		if _, err := w.reconciler().RunOnce(w.ctx); err == nil || w.port(inst.ID) == 0 {
+			t.Errorf("while the host is away: %v, port %d", err, w.port(inst.ID))
+		}
+		w.runtime.Heal()
+		if u := w.unit(inst.ID); u == nil || !u.Container || !u.Volume {
+			t.Fatalf("nothing was left behind: %+v", u)
+		}
+		w.reconcile(w.reconciler(), 2)
+		w.gone(inst.ID)
+		w.reconcile(w.reconciler(), 0)
+		types := w.eventTypes(inst.ID)
+		for _, want := range []string{"instance.failed", "job.failed", provision.EventInstanceOrphanRemoved, provision.EventInstancePortsReleased} {
+			if !slices.Contains(types, want) {
+				t.Errorf("no %s among %v", want, types)
+			}
+		}
+		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != provision.JobSucceeded {
+			t.Error("it cannot be deleted")
+		}
+	})
+}
+
+// A delete of what such a create left waits for the host, and ends well.
+func TestDeleteOfWhatWasLeftBehind(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.awayIn(provisiontest.MethodStart)
+		a := w.createWith("20s", "")
+		w.spin(a.Job.ID)
+		d := w.delete(a.Instance.ID)
+		w.runTasks()
+		if job := w.job(d.Job.ID); job.State != provision.JobQueued || job.Error == nil {
+			t.Fatalf("the delete is %s: %+v", job.State, job.Error)
+		}
+		w.runtime.Heal()
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
+			t.Errorf("the delete is %s: %+v", job.State, job.Error)
+		}
+		w.gone(a.Instance.ID)
+	})
+}
+
+// A cancel does not wait for the deadline of the create, also where the host hangs.
+func TestCancelWhileTheHostIsAway(t *testing.T) {
+	for name, fault := range map[string]provisiontest.Fault{"it refuses": {Before: true}, "it hangs": {Hang: true}} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				w.awayIn(provisiontest.MethodCreate)
+				w.runtime.Fail(provisiontest.MethodRemove, fault)
+				a := w.create()
+				w.runTasks()
+				w.pass(time.Second)
+				canceled := time.Now()
+				_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+				w.must(err)
+				job := w.endsWithin(a.Job.ID, canceled, 45*time.Second)
+				if job.State != provision.JobCanceled || job.Error.Code != provision.CodeCanceled || w.port(a.Instance.ID) == 0 {
+					t.Errorf("%s, %+v, port %d", job.State, job.Error, w.port(a.Instance.ID))
+				}
+				w.runtime.Heal()
+				w.pass(time.Hour)
+				w.reconcile(w.reconciler(), 2)
+				w.gone(a.Instance.ID)
+			})
+		})
+	}
+}
+
+// Where nothing was begun on the host, there is nothing to wait for.
+func TestHostWasNeverReached(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Before: true})
+		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+		a := w.createWith("10s", "")
+		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 12*time.Second)
+		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeDeadline {
+			t.Errorf("%+v", why)
+		}
+	})
+}
+
+// What is to be kept is kept, whether its host answers or not.
+func TestKeptWhileTheHostIsAway(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.awayIn(provisiontest.MethodStart)
+		a := w.createWith("20s", provision.OnFailureKeep)
+		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 22*time.Second)
+		w.runtime.Heal()
+		w.pass(10 * time.Minute)
+		w.reconcile(w.reconciler(), 0)
+		if inst := w.instance(a.Instance.ID); inst.KeptUntil.IsZero() || w.unit(inst.ID) == nil || w.port(inst.ID) == 0 {
+			t.Errorf("not kept: %+v, %+v", inst, w.unit(inst.ID))
+		}
+	})
+}
+
+// No pause between two attempts lasts beyond the deadline.
+func TestNoPausePastTheDeadline(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Before: true})
+		a := w.createWith("100s", "")
+		for job := a.Job; !job.State.Ended(); job = w.job(a.Job.ID) {
+			if job.WakeAt.After(job.Deadline) && !job.Undoing {
+				t.Fatalf("it sleeps until %s behind its deadline", job.WakeAt.Sub(job.Deadline))
+			}
+			_, err := w.relay.RunOnce(w.ctx)
+			w.must(err)
+			w.runTasks()
+			w.queue.Done()
+			w.pass(time.Second)
+		}
+		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 102*time.Second)
+	})
+}
+
+// A host whose row is gone has nothing that could be removed: deletes end well, and so
+// do creates that are taken back.
+func TestHostRowIsGone(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		left := w.create()
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true})
+		w.runTasks()
+		gone := &hostlessStore{Store: w.store}
+		w.runner = w.runnerOn(gone, w.runtimes, "w2", provision.SystemClock)
+		if job := w.spin(w.delete(inst.ID).Job.ID); job.State != provision.JobSucceeded || w.port(inst.ID) != 0 {
+			t.Errorf("the delete is %s, %+v, port %d", job.State, job.Error, w.port(inst.ID))
+		}
+		w.state(inst.ID, provision.StateDeleted, "")
+		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, left.Job.ID)
+		w.must(err)
+		if job := w.spin(left.Job.ID); job.State != provision.JobCanceled || w.port(left.Instance.ID) != 0 {
+			t.Errorf("the create is %s, %+v", job.State, job.Error)
+		}
+	})
+}
+
+// hostlessStore is a database that somebody has taken the hosts out of.
+type hostlessStore struct{ provision.Store }
+
+func (s *hostlessStore) Host(context.Context, provision.HostID) (provision.Host, error) {
+	return provision.Host{}, provision.ErrNotFound
+}

@@ -1,0 +1,78 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// runStep runs one step within its time, journaling its begin and its end. The end
+// of a step is written together with the begin of the next by the next call's
+// first write, so a journal costs one write a step.
+func (w *work) runStep(ctx context.Context, i int, s step) error {
+	now := w.cfg.Now()
+	w.setStep(i, func(js *Step) {
+		js.State, js.StartedAt, js.FinishedAt, js.Error, js.Detail = StepRunning, now, time.Time{}, "", ""
+		js.Attempt++
+	})
+	if err := w.save(ctx, nil); err != nil {
+		return err
+	}
+	stepCtx, cancel := context.WithTimeoutCause(ctx, s.timeout, errStepTimeout)
+	w.onStep(s, false)
+	err := s.do(stepCtx, w)
+	w.onStep(s, true)
+	if err != nil && errors.Is(context.Cause(stepCtx), errStepTimeout) {
+		code := CodeTimeout
+		if CodeOf(err) == CodeProbeFailed {
+			code = CodeProbeFailed // which says more
+		}
+		err = Errorf(code, err, "it took longer than %s: %s", s.timeout, explain(err))
+	}
+	cancel()
+	now = w.cfg.Now()
+	w.setStep(i, func(js *Step) {
+		js.FinishedAt = now
+		if err == nil {
+			js.State = StepDone
+			return
+		}
+		js.State, js.Error = StepFailed, w.scrub(explain(err))
+	})
+	return err
+}
+
+func (w *work) onStep(s step, after bool) {
+	if w.cfg.OnStep != nil {
+		w.cfg.OnStep(w.kind, s.name, after)
+	}
+}
+
+var errStepTimeout = errors.New("the step's time is up")
+
+func (w *work) setStep(i int, change func(*Step)) {
+	w.change(func(job *Job) {
+		job.Steps = slices.Clone(job.Steps)
+		change(&job.Steps[i])
+	})
+}
+
+// detailEvery bounds how often the progress of a step is written.
+const detailEvery = 500 * time.Millisecond
+
+// detail shows what the running step is doing. It is a courtesy: a failed write is
+// left to the lease keeper.
+func (w *work) detail(ctx context.Context, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.job.Steps = slices.Clone(w.job.Steps)
+	for i := range w.job.Steps {
+		if w.job.Steps[i].State == StepRunning {
+			w.job.Steps[i].Detail = text
+		}
+	}
+	if w.cfg.Now().Sub(w.savedAt) >= detailEvery {
+		_ = w.saveLocked(ctx, nil)
+	}
+}
