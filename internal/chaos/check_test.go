@@ -55,6 +55,7 @@ func (w *world) look() (v verdict) {
 		v.lost = append(v.lost, o.broken()...)
 		v.lost = append(v.lost, w.untold(o)...)
 	}
+	w.lookAtWarm(ctx, &v, running)
 	w.lookAtHost(&v, running)
 	w.lookAtRows(ctx, &v, running)
 	w.lookAtFeed(ctx, &v)
@@ -87,6 +88,25 @@ func (w *world) untold(o *order) (lost []string) {
 		}
 	}
 	return lost
+}
+
+// lookAtWarm adds the instances that wait for somebody to what should run.
+func (w *world) lookAtWarm(ctx context.Context, v *verdict, running map[string]int) {
+	err := w.each(ctx, "SELECT id, port, state FROM instances WHERE tenant_id = '-' AND state NOT IN ('deleted', 'failed')", func(scan func(...any) error) error {
+		var id, state string
+		var port int
+		if err := scan(&id, &port, &state); err != nil {
+			return err
+		}
+		if state != "warm" {
+			v.leaked = append(v.leaked, fmt.Sprintf("%s, which belongs to nobody, is %s", id, state))
+		}
+		running["berth-"+id] = port
+		return nil
+	})
+	if err != nil {
+		v.lost = append(v.lost, fmt.Sprintf("the database: %v", err))
+	}
 }
 
 // lookAtHost compares what should run with what the host has.

@@ -33,10 +33,11 @@ type fault struct {
 }
 
 var (
-	everywhere = []shape{production, oneFile, alone}
-	separate   = []shape{production, oneFile} // API, workers and Redis are processes of their own
+	everywhere = []shape{production, oneFile, alone, pooled}
+	separate   = []shape{production, oneFile, pooled} // API, workers and Redis are processes of their own
 	onMySQL    = []shape{production}
-	onSQLite   = []shape{oneFile, alone}
+	onSQLite   = []shape{oneFile, alone, pooled}
+	onWarm     = []shape{pooled}
 	onItsOwn   = []shape{ashore}
 )
 
@@ -61,6 +62,7 @@ func faults(in shape) []fault {
 		{"container killed by hand", everywhere, true, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
 		{"container removed by hand", everywhere, false, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
 		{"container and volume removed by hand", everywhere, true, false, loseData},
+		{"warm container removed by hand", onWarm, true, false, loseWarm},
 		{"webhooks are not answered", everywhere, false, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
 		{"webhooks are answered with 500", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, failing) }},
 		{"webhooks are redirected inside", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
@@ -309,6 +311,18 @@ func victim(w *world, r *rand.Rand) client.Instance {
 	}
 	w.Fatal("no instance to damage")
 	return client.Instance{}
+}
+
+// loseWarm removes the container of an instance that waits: another one must come.
+func loseWarm(w *world, _ *rand.Rand) {
+	w.Helper()
+	const waiting = "SELECT id FROM instances WHERE tenant_id = '-' AND state = 'warm' ORDER BY id LIMIT 1"
+	var id string
+	testenv.Eventually(w.T, "an instance is warm", 2*time.Minute, func(ctx context.Context) error {
+		return w.rows.QueryRowContext(ctx, waiting).Scan(&id)
+	})
+	// Somebody may take it at this moment: then the job notices.
+	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "rm", "-f", "berth-"+id).Run()
 }
 
 // damage does something to an instance's container and waits until Berth has dealt

@@ -1,12 +1,15 @@
 package chaos
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // The kinds of jobs.
@@ -25,11 +28,16 @@ const recoveryLimit = 30 * time.Second
 func TestKillAtEachStep(t *testing.T) {
 	result := &table{}
 	t.Cleanup(func() { t.Log(result) })
-	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
-		t.Run(kind, func(t *testing.T) {
-			t.Parallel()
-			newWorld(t, production).atEach(kind, "SIGKILL", []string{before, after}, result, (*world).killAt)
-		})
+	for _, sh := range []shape{production, pooled} {
+		for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
+			if sh == pooled && kind != kindCreate {
+				continue // taken over, an instance is as any other
+			}
+			t.Run(sh.name+"/"+kind, func(t *testing.T) {
+				t.Parallel()
+				newWorld(t, sh).atEach(kind, "SIGKILL", []string{before, after}, result, (*world).killAt)
+			})
+		}
 	}
 }
 
@@ -39,6 +47,7 @@ const before, after = "before", "after"
 // atEach does something at the given sides of every step of a job of the kind.
 func (w *world) atEach(kind, what string, sides []string, result *table, do func(w *world, kind, point string) (time.Duration, verdict)) {
 	w.Helper()
+	w.warmUp()
 	o := w.create("redis")
 	w.settle()
 	w.trigger(kind, o)
@@ -93,16 +102,37 @@ func (w *world) lastJob(kind string, o *order) client.Job {
 }
 
 // victimOf gives a running instance, and none for a create. No worker is left then.
-func (w *world) victimOf(kind string) *order {
+func (w *world) victimOf(kind string) (o *order) {
 	w.Helper()
-	if kind == kindCreate {
+	if kind == kindCreate && w.shape.warm == "" {
 		return nil
 	}
-	w.startWorker()
-	o := w.create("redis")
-	w.settle()
+	healthy := w.startWorker()
+	testenv.Eventually(w.T, "a worker is ready", time.Minute, func(context.Context) error {
+		if len(healthy.Logged("worker ready")) == 0 {
+			return errors.New("it has not said so")
+		}
+		return nil
+	})
+	w.warmUp()
+	if kind != kindCreate {
+		o = w.create("redis")
+		w.settle()
+	}
 	w.stopWorkers()
 	return o
+}
+
+// warmUp waits until an instance is there to be taken over, if there are to be any.
+func (w *world) warmUp() {
+	w.Helper()
+	if w.shape.warm == "" {
+		return
+	}
+	testenv.Eventually(w.T, "an instance is warm", time.Minute, func(ctx context.Context) error {
+		var id string
+		return w.rows.QueryRowContext(ctx, "SELECT id FROM instances WHERE tenant_id = '-' AND state = 'warm' LIMIT 1").Scan(&id)
+	})
 }
 
 // killAt lets one worker take a job and end itself at the point, and another one take

@@ -15,6 +15,8 @@ type shape struct {
 	// ownEngine says that its instances, of Redis only, are on a Docker engine of its own,
 	// which can be restarted.
 	ownEngine bool
+	// warm is what waits for creates.
+	warm string
 }
 
 var (
@@ -26,9 +28,11 @@ var (
 	alone = shape{name: "dev", api: "dev"}
 	// ashore has a Docker engine that comes and goes.
 	ashore = shape{name: "engine", api: "api", workers: 2, ownEngine: true}
+	// pooled gives creates what was started before.
+	pooled = shape{name: "warm", api: "api", workers: 2, warm: "redis:small=3"}
 )
 
-var shapes = []shape{production, oneFile, alone, ashore}
+var shapes = []shape{production, oneFile, alone, ashore, pooled}
 
 // openDatabase gives the world its database and the setting that names it.
 func (w *world) openDatabase() string {
