@@ -137,13 +137,22 @@ func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id Webhook
 			return err
 		}
 		h.UpdatedAt = s.cfg.Now()
+		before := h
 		if err := change(&h); err != nil {
 			return err
 		}
-		if err := tx.UpdateWebhook(h); err != nil || h.Enabled {
+		if err := tx.UpdateWebhook(h); err != nil {
 			return err
 		}
-		return tx.EndDeliveries(h.ID, "the webhook was disabled", h.UpdatedAt)
+		if !h.Enabled {
+			if err := tx.EndDeliveries(h.ID, "the webhook was disabled", h.UpdatedAt); err != nil {
+				return err
+			}
+		}
+		if h.URL == before.URL && h.Enabled == before.Enabled {
+			return nil
+		}
+		return tx.DeleteStanding(string(h.ID)) // what was known of it holds no more
 	})
 	return h, err
 }
@@ -159,7 +168,10 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id Webhook
 		if err := tx.DeleteWebhook(id); err != nil {
 			return err
 		}
-		return tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now())
+		if err := tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now()); err != nil {
+			return err
+		}
+		return tx.DeleteStanding(string(id))
 	})
 	if errors.Is(err, ErrConflict) {
 		return Webhook{}, Errorf(CodeNotFound, err, "there is no webhook %s", id)
@@ -209,13 +221,29 @@ func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID
 		if err := d.address(tx); err != nil {
 			return err
 		}
-		return tx.InsertDelivery(d)
+		if err := tx.InsertDelivery(d); err != nil {
+			return err
+		}
+		return wakeReceiver(tx, d)
 	})
 	if err != nil {
 		return Delivery{}, err
 	}
 	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
 	return d, nil
+}
+
+// wakeReceiver ends the receiver's rest: somebody wants to see how it does now.
+func wakeReceiver(tx Tx, d Delivery) error {
+	standing, err := tx.Standing(d.Receiver())
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	standing.RestUntil = time.Time{}
+	return tx.PutStanding(standing)
 }
 
 // address gives a new delivery the address of its webhook, which must be listening.
