@@ -19,8 +19,9 @@ type Webhook struct {
 	Enabled     bool
 	Reason      string // why it is disabled, where Berth did so
 	Secret      Sealed // signs its deliveries ("whsec_…")
-	// Previous is the secret before the last rotation. Until PreviousUntil deliveries
-	// carry its signature, too, so that the receiver may change over when it likes.
+	// Previous holds the secrets from before, each with its own end, of which
+	// PreviousUntil is the latest. Until then deliveries carry their signatures, too, so
+	// that the receiver may change over when it likes.
 	Previous      Sealed
 	PreviousUntil time.Time
 	Rev           int64 // counts the writes
@@ -125,21 +126,3 @@ func checkDescription(text string) []FieldError {
 }
 
 func webhookContext(id WebhookID) string { return "webhook/" + string(id) }
-
-// secrets opens what deliveries to the webhook are signed with now, the active one
-// first.
-func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
-	sealed := []Sealed{h.Secret}
-	if h.PreviousUntil.After(now) {
-		sealed = append(sealed, h.Previous)
-	}
-	out := make([]Secret, len(sealed))
-	for i, s := range sealed {
-		plain, err := v.Open(s, webhookContext(h.ID))
-		if err != nil {
-			return nil, err
-		}
-		out[i] = NewSecret(string(plain))
-	}
-	return out, nil
-}

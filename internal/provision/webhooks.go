@@ -179,31 +179,6 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id Webhook
 	return h, err
 }
 
-// The time for which a secret that was rotated signs as well.
-const (
-	DefaultSecretOverlap = 24 * time.Hour
-	maxSecretOverlap     = 7 * 24 * time.Hour
-)
-
-// RotateWebhook gives the webhook a new secret, shown in this answer only. For the
-// time given, the old one signs as well.
-func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
-	if overlap < 0 || overlap > maxSecretOverlap {
-		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
-	}
-	var secret Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
-		h.Previous, h.PreviousUntil = h.Secret, h.UpdatedAt.Add(overlap)
-		if overlap == 0 {
-			h.Previous, h.PreviousUntil = Sealed{}, time.Time{}
-		}
-		var err error
-		secret, err = s.newWebhookSecret(h)
-		return err
-	})
-	return h, secret, err
-}
-
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
 func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Delivery, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
