@@ -382,6 +382,34 @@ func TestRedeliverCallback(t *testing.T) {
 	})
 }
 
+// The callback of a delete that never arrived can be sent again, though the instance
+// and its credentials are gone, and again after that.
+func TestRedeliverCallbackOfADelete(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, first := w.undelivered()
+		w.attempts(first.ID)
+		w.sender.answer = func(int) (int, error) { return 410, nil }
+		gone, err := w.service.Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, "https://example.com/deleted")
+		w.must(err)
+		w.runOnce(gone.Job.ID)
+		d := w.attempts(w.delivery().ID)
+		again := w.attempts(w.redeliver(d.ID).ID)
+		if d.State != provision.DeliveryExhausted || again.State != provision.DeliveryExhausted {
+			w.Fatalf("%+v %+v", d, again)
+		}
+		w.sender.answer = nil
+		again = w.attempts(w.redeliver(again.ID).ID)
+		sent := w.sender.all()
+		last := sent[len(sent)-1]
+		if again.State != provision.DeliveryDelivered || last.secret != a.CallbackSecret.Reveal() || last.id != string(d.Event) || last.url != d.URL {
+			w.Errorf("%+v, sent %+v", again, last)
+		}
+		if len(w.deliveryNow(again.ID).Secret.Ciphertext) != 0 {
+			w.Error("the secret of what has arrived was kept")
+		}
+	})
+}
+
 // A courier that stops in the middle of a webhook's attempt uses none up.
 func TestWebhookCourierStops(t *testing.T) {
 	inWorld(t, func(w *world) {
