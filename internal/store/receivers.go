@@ -21,27 +21,26 @@ type receiverRow struct {
 
 func (receiverRow) TableName() string { return "receivers" }
 
-// namesAfter gives, in order, the receivers that have deliveries pending, each once,
-// in a time that depends on how many receivers there are and not on how much waits
-// for them. MySQL jumps from group to group of an index by itself; SQLite has to be
-// led.
-var namesAfter = map[string]string{
-	dialectMySQL: `SELECT receiver AS name FROM deliveries WHERE state = 'pending' AND receiver > @after GROUP BY receiver ORDER BY receiver LIMIT @limit`,
-	dialectSQLite: `WITH RECURSIVE step(name) AS (
+// headsQuery gives, in order of their names, the receivers that have deliveries
+// pending, each with the one that has been due for longest, unless it rests. It takes
+// a time that depends on how many receivers there are, and not on how much waits for
+// them: MySQL jumps from group to group of the index, if it is named and all its first
+// columns are grouped by; SQLite has to be led.
+var headsQuery = map[string]string{
+	dialectMySQL: fmt.Sprintf(headsOf, pendingIndex, `SELECT receiver AS name, MIN(due_at) AS due FROM deliveries `+pendingIndex+`
+		WHERE state = 'pending' AND receiver > @after GROUP BY state, receiver ORDER BY state, receiver LIMIT @limit`),
+	dialectSQLite: fmt.Sprintf(headsOf, "", `WITH RECURSIVE step(name) AS (
 		SELECT MIN(receiver) FROM deliveries WHERE state = 'pending' AND receiver > @after
 		UNION ALL SELECT (SELECT MIN(receiver) FROM deliveries WHERE state = 'pending' AND receiver > step.name) FROM step WHERE step.name IS NOT NULL
-		LIMIT @limit) SELECT name FROM step WHERE name IS NOT NULL`,
+		LIMIT @limit) SELECT name FROM step WHERE name IS NOT NULL`),
 }
 
-// headsQuery gives for each of them the delivery that has been due for longest, unless
-// the receiver rests.
-var headsQuery = map[string]string{
-	dialectMySQL: fmt.Sprintf(headsOf, namesAfter[dialectMySQL]), dialectSQLite: fmt.Sprintf(headsOf, namesAfter[dialectSQLite]),
-}
-
-const headsOf = `SELECT n.name, CASE WHEN r.rest_until > @now THEN NULL ELSE (
-	SELECT d.id FROM deliveries d WHERE d.state = 'pending' AND d.receiver = n.name AND d.due_at <= @now ORDER BY d.due_at, d.id LIMIT 1) END AS head
+const (
+	pendingIndex = `FORCE INDEX (deliveries_pending)`
+	headsOf      = `SELECT n.name, CASE WHEN r.rest_until > @now THEN NULL ELSE (
+	SELECT d.id FROM deliveries d %s WHERE d.state = 'pending' AND d.receiver = n.name AND d.due_at <= @now ORDER BY d.due_at, d.id LIMIT 1) END AS head
 	FROM (%s) n LEFT JOIN receivers r ON r.name = n.name ORDER BY n.name`
+)
 
 // DueDeliveries implements provision.Reader.
 func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []provision.Delivery, last string, err error) {
