@@ -36,8 +36,8 @@ func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id Webhook
 
 // oldSecret is one that still signs.
 type oldSecret struct {
-	Secret string    `json:"secret"`
-	Until  time.Time `json:"until"`
+	Text  string    `json:"text"`
+	Until time.Time `json:"until"`
 }
 
 // keepSecret puts the active secret to the old ones.
@@ -110,7 +110,7 @@ func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
 	}
 	out := []Secret{NewSecret(string(active))}
 	for _, o := range old {
-		out = append(out, NewSecret(o.Secret))
+		out = append(out, NewSecret(o.Text))
 	}
 	return out, nil
 }
