@@ -81,6 +81,9 @@ func (d Delivery) ended(state DeliveryState) Delivery {
 // putOff gives the delivery as it is after a failed attempt: due again after a while,
 // or given up. The last attempt is made when its time is up.
 func (d Delivery) putOff(now time.Time) Delivery {
+	if d.ExpiresAt.IsZero() { // written by a version that did not know it
+		d.ExpiresAt = d.CreatedAt.Add(deliveryAge)
+	}
 	if d.Attempt > len(deliverySchedule) || !now.Before(d.ExpiresAt) {
 		return d.ended(DeliveryExhausted)
 	}

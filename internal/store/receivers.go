@@ -75,7 +75,7 @@ func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, 
 // ExpiredDeliveries implements provision.Reader.
 func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]provision.Delivery, error) {
 	var rows []deliveryRow
-	err := r.db.WithContext(ctx).Where("state = ? AND expires_at <= ? AND due_at <= ?", string(provision.DeliveryPending), millis(before), millis(now)).
+	err := r.db.WithContext(ctx).Where("state = ? AND expires_at > 0 AND expires_at <= ? AND due_at <= ?", string(provision.DeliveryPending), millis(before), millis(now)).
 		Order("expires_at").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, translate(err)
