@@ -75,7 +75,7 @@ func expiredDeliveries(s shelf) {
 	second, first := expires(0), expires(-time.Hour)
 	expires(time.Millisecond)
 	s.dueAt("whk_1", -time.Hour, func(d *provision.Delivery) { d.ExpiresAt = time.Time{} }) // of a version that did not know it
-	expires(-time.Hour, func(d *provision.Delivery) { d.DueAt = at.Add(time.Second) }) // somebody has it in hand
+	expires(-time.Hour, func(d *provision.Delivery) { d.DueAt = at.Add(time.Second) })      // somebody has it in hand
 	expires(-time.Hour, func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryExhausted, time.Time{} })
 	for limit, want := range map[int][]provision.DeliveryID{1: {first}, 10: {first, second}} {
 		list, err := s.store.ExpiredDeliveries(s.ctx, at, at, limit)
