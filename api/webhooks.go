@@ -42,7 +42,7 @@ type webhookView struct {
 	Enabled        bool                `json:"enabled"`
 	DisabledReason string              `json:"disabled_reason,omitempty" doc:"why Berth has disabled it"`
 	Secret         string              `json:"secret,omitempty" doc:"what deliveries are signed with; shown only in the answers to create and rotate"`
-	PreviousUntil  stamp               `json:"previous_secret_until,omitempty" doc:"until then the secret before the last rotation signs, too"`
+	PreviousUntil  stamp               `json:"previous_secret_until,omitempty" doc:"until then secrets from before sign, too, each until its own time is up"`
 	CreatedAt      stamp               `json:"created_at"`
 	UpdatedAt      stamp               `json:"updated_at"`
 }

@@ -36,9 +36,6 @@ type Config struct {
 }
 
 const (
-	// webhookConcurrency is the webhooks' pool; the courier sees to it that no receiver
-	// has more than a few places of it.
-	webhookConcurrency = 32
 	// handBackTimeout is how long interrupted jobs may take to write where they are.
 	handBackTimeout = 12 * time.Second
 )
@@ -125,7 +122,7 @@ func (cfg Config) servers(base context.Context, begun *sync.WaitGroup, stopping 
 	}
 	addPool(queue.Creates, provision.TaskCreate, cfg.Concurrency, runJob)
 	addPool(queue.Upkeep, provision.TaskUpkeep, max(2, cfg.Concurrency/2), runJob)
-	addPool(queue.Webhooks, provision.TaskDeliver, webhookConcurrency, deliver)
+	addPool(queue.Webhooks, provision.TaskDeliver, provision.CourierPlaces, deliver)
 	return pools, func() {
 		for _, stop := range stops {
 			stop()

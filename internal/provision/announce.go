@@ -81,7 +81,7 @@ func bodyOf(tx Tx, event Event) ([]byte, error) {
 func newDeliveryOf(newID NewID, event Event, now time.Time) Delivery {
 	return Delivery{
 		ID: DeliveryID(newID(PrefixDelivery)), Tenant: event.Tenant, Instance: event.Instance, Job: event.Job, Event: event.ID, EventType: event.Type,
-		State: DeliveryPending, DueAt: now, Generation: 1, WakeAt: now.Add(relayGrace), CreatedAt: now, UpdatedAt: now,
+		State: DeliveryPending, DueAt: now, Generation: 1, WakeAt: now.Add(relayGrace), ExpiresAt: now.Add(deliveryAge), CreatedAt: now, UpdatedAt: now,
 	}
 }
 

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net/http"
-	"strings"
 	"time"
 )
 
@@ -32,12 +29,6 @@ type CourierConfig struct {
 // receiver are counted.
 func NewCourier(cfg CourierConfig) *Courier { return &Courier{cfg: cfg} }
 
-// deliverySchedule is when the attempts after the first are made, each counted
-// from the one before. It is the schedule that Standard Webhooks suggests.
-var deliverySchedule = []time.Duration{
-	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
-}
-
 const (
 	// deliveryHold is how long one attempt keeps others away; it is longer than an
 	// attempt may take.
@@ -48,9 +39,10 @@ const (
 )
 
 // Deliver makes the delivery's next attempt, if it is due and its receiver has a
-// place, and goes on with what else the receiver has due, the oldest first: a
-// backlog is sent in its order, and as fast as it is taken. What finds no place is
-// put back, and has neither used an attempt nor waited here.
+// place and does not rest, and goes on with what else the receiver has due, the oldest
+// first: a backlog is sent in its order, and as fast as it is taken. What finds no
+// place has neither used an attempt nor waited here, and nothing is written: the relay
+// looks again.
 func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 	d, err := c.cfg.Store.Delivery(ctx, id)
 	if errors.Is(err, ErrNotFound) {
@@ -61,42 +53,65 @@ func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 		return err
 	}
 	receiver := d.Receiver()
-	p, wait, ok := c.receivers.enter(receiver, begun)
-	if !ok {
-		return c.putBack(ctx, d, begun.Add(wait))
+	standing, err := standingOf(receiver)(c.cfg.Store.Standing(ctx, receiver))
+	if err != nil || standing.RestUntil.After(begun) {
+		return err
 	}
-	defer c.receivers.leave(p)
+	p, ok := c.receivers.enter(receiver, standing, begun)
+	if !ok {
+		return nil
+	}
+	more, err := c.goOn(ctx, d, &visit{place: p, standing: standing})
+	if missed := c.receivers.leave(p); err != nil || !more && !missed || ctx.Err() != nil {
+		return err
+	}
+	return c.leaveToNext(ctx, receiver)
+}
+
+// visit is what a courier does at one receiver in one go.
+type visit struct {
+	place    place
+	standing Standing // as far as this courier knows
+}
+
+// goOn delivers, and reports whether there may be more for the receiver.
+func (c *Courier) goOn(ctx context.Context, d Delivery, v *visit) (more bool, err error) {
+	receiver, begun := v.place.receiver, c.cfg.Now()
 	for {
-		delivered, err := c.attempt(ctx, d.ID, p)
-		if err != nil || !delivered || ctx.Err() != nil || c.cfg.Now().Sub(begun) >= goOnFor {
-			return err
+		delivered, err := c.attempt(ctx, d.ID, v)
+		if err != nil || !delivered || ctx.Err() != nil {
+			return false, err
+		}
+		if c.cfg.Now().Sub(begun) >= goOnFor {
+			return true, nil
 		}
 		d, err = c.cfg.Store.NextDelivery(ctx, receiver, c.cfg.Now())
 		if errors.Is(err, ErrNotFound) {
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return fmt.Errorf("next delivery: %w", err)
+			return false, fmt.Errorf("next delivery: %w", err)
 		}
 	}
 }
 
-// putBack lets the relay look at the delivery later. It stays due: whoever has a
-// place at its receiver may take it before.
-func (c *Courier) putBack(ctx context.Context, d Delivery, until time.Time) error {
-	after := d
-	after.Generation++
-	after.WakeAt = until
-	err := c.cfg.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
-	if errors.Is(err, ErrConflict) {
-		return nil // somebody has it by now
+// leaveToNext wakes whoever goes on with the receiver. Where a task is in the way,
+// somebody does so already, or the relay will.
+func (c *Courier) leaveToNext(ctx context.Context, receiver string) error {
+	d, err := c.cfg.Store.NextDelivery(ctx, receiver, c.cfg.Now())
+	if errors.Is(err, ErrNotFound) {
+		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("next delivery: %w", err)
+	}
+	wakeAll(ctx, c.cfg.Queue, c.cfg.Log, []Task{d.task()})
+	return nil
 }
 
 // attempt makes one attempt, and reports whether the delivery has arrived.
-func (c *Courier) attempt(ctx context.Context, id DeliveryID, at place) (delivered bool, err error) {
-	p, err := c.take(ctx, id)
+func (c *Courier) attempt(ctx context.Context, id DeliveryID, v *visit) (delivered bool, err error) {
+	p, err := c.take(ctx, id, v.standing)
 	if errors.Is(err, errNotClaimable) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
 		return true, nil // somebody else has it, or it has ended: the next one, then
 	}
@@ -106,15 +121,14 @@ func (c *Courier) attempt(ctx context.Context, id DeliveryID, at place) (deliver
 	begun := c.cfg.Now()
 	answer, err := c.send(ctx, &p)
 	if err != nil && ctx.Err() != nil { // this process is stopping: no fault of the receiver
-		return false, c.settle(ctx, p, p.before.handedBack(c.cfg.Now()), false)
+		return false, c.handBack(ctx, p, v.standing)
 	}
-	after := c.outcome(p, answer, err, begun)
-	delivered = after.State == DeliveryDelivered
-	now := c.cfg.Now()
-	c.receivers.sent(at, delivered, now, now.Sub(begun))
-	c.cfg.Log.InfoContext(ctx, "webhook sent", "delivery", id, "event", after.EventType, "webhook", after.Webhook, "job", after.Job,
-		"attempt", after.Attempt, "status", answer.Status, "state", after.State, "error", after.LastError)
-	return delivered, c.settle(ctx, p, after, answer.Status == http.StatusGone)
+	o := c.outcome(p, answer, err, begun)
+	c.receivers.sent(v.place, o.at)
+	c.cfg.Log.InfoContext(ctx, "webhook sent", "delivery", id, "event", o.after.EventType, "webhook", o.after.Webhook, "job", o.after.Job,
+		"attempt", o.after.Attempt, "status", answer.Status, "state", o.after.State, "error", o.after.LastError)
+	v.standing, err = c.settle(ctx, p, o, v.standing)
+	return o.delivered(), err
 }
 
 // parcel is a delivery that was taken, with what sends it.
@@ -127,7 +141,10 @@ type parcel struct {
 // take counts the attempt before it is made, so that a crash in the middle is
 // followed by another attempt, and no two are made at once. What its webhook is now
 // decides where it goes.
-func (c *Courier) take(ctx context.Context, id DeliveryID) (parcel, error) {
+//
+// A receiver that fails rests until the outcome is known: one attempt at a time is
+// enough to learn that it is back, however many processes there are.
+func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (parcel, error) {
 	var p parcel
 	canceled := false
 	err := c.cfg.Store.Tx(ctx, func(tx Tx) error {
@@ -156,7 +173,11 @@ func (c *Courier) take(ctx context.Context, id DeliveryID) (parcel, error) {
 			p.hook, taken.URL = &hook, hook.URL
 		}
 		p.before = taken
-		return tx.UpdateDelivery(taken, d)
+		if err := tx.UpdateDelivery(taken, d); err != nil || !standing.failing() {
+			return err
+		}
+		standing.RestUntil = taken.DueAt
+		return tx.PutStanding(standing)
 	})
 	if err == nil && canceled {
 		err = errNotClaimable
@@ -181,89 +202,4 @@ func (c *Courier) send(ctx context.Context, p *parcel) (Answer, error) {
 		p.secrets = []Secret{NewSecret(string(secret))}
 	}
 	return c.cfg.Sender.Send(ctx, Message{URL: d.URL, ID: string(d.Event), Body: d.Body, Secrets: p.secrets})
-}
-
-// outcome gives the delivery as it is after the attempt.
-func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) Delivery {
-	now := c.cfg.Now()
-	d := p.before
-	d.LastStatus, d.LastError, d.UpdatedAt = answer.Status, "", now
-	good := err == nil && answer.Status >= 200 && answer.Status < 300
-	switch {
-	case err != nil:
-		d.LastError = p.scrub(err.Error())
-	case !good:
-		d.LastError = strings.TrimSpace(fmt.Sprintf("the receiver answered %d %s", answer.Status, http.StatusText(answer.Status)))
-	}
-	d = d.noted(Attempt{At: begun, Took: now.Sub(begun), Status: answer.Status, Error: d.LastError, Answer: p.scrub(answer.Body)})
-	switch {
-	case good:
-		return d.ended(DeliveryDelivered)
-	case answer.Status == http.StatusGone || d.Attempt > len(deliverySchedule):
-		return d.ended(DeliveryExhausted)
-	}
-	pause := deliverySchedule[d.Attempt-1]
-	d.Generation++
-	d.DueAt = now.Add(pause + rand.N(pause/5)) //nolint:gosec // jitter, not a secret
-	d.WakeAt = d.DueAt
-	return d
-}
-
-// scrub takes what it was signed with out of a text of the receiver's, and the rest
-// to a size that is kept.
-func (p parcel) scrub(text string) string {
-	for _, s := range p.secrets {
-		if !s.Empty() {
-			text = strings.ReplaceAll(text, strings.TrimPrefix(s.Reveal(), "whsec_"), redacted)
-		}
-	}
-	return clip(text, maxAnswerKept)
-}
-
-// settle writes the outcome. A webhook whose receiver is gone is disabled in the same
-// transaction. A conflict means that the delivery was ended or begun anew meanwhile.
-func (c *Courier) settle(ctx context.Context, p parcel, after Delivery, gone bool) error {
-	ctx = context.WithoutCancel(ctx)
-	var calls []Task
-	err := c.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
-		if calls = nil; !gone || p.hook == nil {
-			return tx.UpdateDelivery(after, p.before)
-		}
-		calls, err = c.disable(tx, after, p.before)
-		return err
-	})
-	if errors.Is(err, ErrConflict) {
-		return nil
-	}
-	if err == nil {
-		wakeAll(ctx, c.cfg.Queue, c.cfg.Log, calls)
-	}
-	return err
-}
-
-// disable ends the delivery, and with it all others to its webhook.
-func (c *Courier) disable(tx Tx, after, before Delivery) ([]Task, error) {
-	hook, err := tx.Webhook(after.Webhook)
-	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && !hook.Enabled:
-		return nil, tx.UpdateDelivery(after, before)
-	case err != nil:
-		return nil, err
-	case hook.URL != after.URL: // that was the old address; the new one is asked at once
-		return nil, tx.UpdateDelivery(before.handedBack(after.UpdatedAt), before)
-	}
-	hook.Enabled, hook.Reason, hook.UpdatedAt = false, after.LastError, after.UpdatedAt
-	if err := tx.UpdateWebhook(hook); err != nil {
-		return nil, err
-	}
-	if err := tx.UpdateDelivery(after, before); err != nil {
-		return nil, err
-	}
-	if err := tx.EndDeliveries(hook.ID, "the webhook was disabled: "+hook.Reason, after.UpdatedAt); err != nil {
-		return nil, err
-	}
-	return announce(tx, c.cfg.NewID, Event{
-		ID: EventID(c.cfg.NewID(PrefixEvent)), Tenant: hook.Tenant, Type: EventWebhookDisabled,
-		Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
-	})
 }

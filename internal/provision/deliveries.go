@@ -3,6 +3,7 @@ package provision
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // Delivery gives one delivery of the tenant.
@@ -49,26 +50,49 @@ func (s *Service) Redeliver(ctx context.Context, tenant TenantID, id DeliveryID)
 		now := s.cfg.Now()
 		if before.State == DeliveryPending {
 			d = before.restarted(now)
-			return tx.UpdateDelivery(d, before)
+			if err := tx.UpdateDelivery(d, before); err != nil {
+				return err
+			}
+			return wakeReceiver(tx, d)
 		}
 		d = newDeliveryOf(s.cfg.NewID, Event{ID: before.Event, Tenant: tenant, Type: before.EventType, Instance: before.Instance, Job: before.Job}, now)
 		d.Webhook, d.URL, d.Body = before.Webhook, before.URL, before.Body
 		if d.Webhook != "" {
 			err = d.address(tx)
 		} else {
-			err = d.sealSecret(tx, s.cfg.Vault)
+			err = d.sealSecretAgain(tx, s.cfg.Vault, before)
 		}
 		if errors.Is(err, ErrNotFound) {
-			return Errorf(CodeGone, err, "instance %s was deleted, and the secret that signs its callbacks with it", d.Instance)
+			return Errorf(CodeGone, err, "instance %s was deleted, and the secret that signs its callbacks with it; only a callback that never arrived can still be sent", d.Instance)
 		}
 		if err != nil {
 			return err
 		}
-		return tx.InsertDelivery(d)
+		if err := tx.InsertDelivery(d); err != nil {
+			return err
+		}
+		return wakeReceiver(tx, d)
 	})
 	if err != nil {
 		return Delivery{}, err
 	}
 	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
 	return d, nil
+}
+
+// sealSecretAgain gives a callback that is sent again its copy of the secret: the
+// instance's, or, where that is gone, the one that the delivery before has kept.
+func (d *Delivery) sealSecretAgain(tx Tx, vault Vault, before Delivery) error {
+	err := d.sealSecret(tx, vault)
+	if !errors.Is(err, ErrNotFound) || len(before.Secret.Ciphertext) == 0 {
+		return err
+	}
+	secret, err := vault.Open(before.Secret, deliveryContext(before.ID))
+	if err != nil {
+		return fmt.Errorf("open callback secret: %w", err)
+	}
+	if d.Secret, err = vault.Seal(secret, deliveryContext(d.ID)); err != nil {
+		return fmt.Errorf("seal callback secret: %w", err)
+	}
+	return nil
 }

@@ -1,6 +1,8 @@
 package provision
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -15,7 +17,18 @@ type Attempt struct {
 	Answer string // the beginning of the answer's body, without secrets
 }
 
+// deliverySchedule is when the attempts after the first are made, each counted
+// from the one before. It is the schedule that Standard Webhooks suggests; deliveryAge
+// cuts the last pause short.
+var deliverySchedule = []time.Duration{
+	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
 const (
+	// deliveryAge is how long a delivery is tried. After the grace, one that got no
+	// attempt in that moment is given up without.
+	deliveryAge   = 3 * 24 * time.Hour
+	deliveryGrace = 10 * time.Minute
 	// keptAttempts is how many lines of the log are kept.
 	keptAttempts  = 10
 	maxAnswerKept = 1 << 10
@@ -23,16 +36,17 @@ const (
 )
 
 // Receiver names who gets the delivery, in the sense that one who is slow or dead
-// must not delay the others: the webhook, or the host that callbacks go to.
+// must not delay the others: the webhook, or the host that the tenant's callbacks go
+// to.
 func (d Delivery) Receiver() string {
 	if d.Webhook != "" {
 		return string(d.Webhook)
 	}
 	u, err := url.Parse(d.URL)
-	if err != nil {
-		return ""
+	if err != nil || u.Host == "" {
+		u = &url.URL{Host: "?"}
 	}
-	return clip(strings.ToLower(u.Host), maxReceiver)
+	return clip(string(d.Tenant)+"@"+strings.ToLower(u.Host), maxReceiver)
 }
 
 func (d Delivery) due(now time.Time) bool {
@@ -54,17 +68,50 @@ func (d Delivery) handedBack(now time.Time) Delivery {
 	return d
 }
 
-// ended gives the delivery in its last state, without the secret it needed.
+// ended gives the delivery in its last state. One that has not arrived may be sent
+// again, and keeps the secret for it: its instance's may be gone by then.
 func (d Delivery) ended(state DeliveryState) Delivery {
-	d.State, d.WakeAt, d.Secret = state, time.Time{}, Sealed{}
+	d.State, d.WakeAt = state, time.Time{}
+	if state == DeliveryDelivered {
+		d.Secret = Sealed{}
+	}
 	return d
+}
+
+// putOff gives the delivery as it is after a failed attempt: due again after a while,
+// or given up. The last attempt is made when its time is up.
+func (d Delivery) putOff(now time.Time) Delivery {
+	if d.ExpiresAt.IsZero() { // written by a version that did not know it
+		d.ExpiresAt = d.CreatedAt.Add(deliveryAge)
+	}
+	if d.Attempt > len(deliverySchedule) || !now.Before(d.ExpiresAt) {
+		return d.ended(DeliveryExhausted)
+	}
+	pause := deliverySchedule[d.Attempt-1]
+	d.Generation++
+	d.DueAt = now.Add(pause + rand.N(pause/5)) //nolint:gosec // jitter, not a secret
+	if d.DueAt.After(d.ExpiresAt) {
+		d.DueAt = d.ExpiresAt
+	}
+	d.WakeAt = d.DueAt
+	return d
+}
+
+// expired gives the delivery that has waited until its time was up.
+func (d Delivery) expired(now time.Time) Delivery {
+	why := "its receiver took nothing, and had no place for it"
+	if d.LastError != "" {
+		why = d.LastError
+	}
+	d.LastError, d.UpdatedAt = clip(fmt.Sprintf("not delivered within %s: %s", deliveryAge, why), maxAnswerKept), now
+	return d.ended(DeliveryExhausted)
 }
 
 // restarted gives the delivery at the beginning of its attempts.
 func (d Delivery) restarted(now time.Time) Delivery {
 	d.Attempt = 0
 	d.Generation++
-	d.DueAt, d.WakeAt, d.UpdatedAt = now, now.Add(relayGrace), now
+	d.DueAt, d.WakeAt, d.ExpiresAt, d.UpdatedAt = now, now.Add(relayGrace), now.Add(deliveryAge), now
 	return d
 }
 

@@ -19,6 +19,8 @@
 //   - Event: an immutable fact ("instance running", "job failed"), numbered, never
 //     edited.
 //   - Delivery: one attempt chain to tell one address about one event.
+//   - Receiver: who gets deliveries: a webhook, or the host that a tenant's callbacks
+//     go to. Its Standing says what is known of one that fails or is slow.
 //   - Tenant: whose instances they are.
 //
 // The way of a request: Service accepts it and commits instance and job in one

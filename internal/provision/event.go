@@ -46,7 +46,8 @@ type Delivery struct {
 	URL       string
 	Body      []byte // the JSON that is signed and sent, the same at every attempt
 	// Secret signs a callback; it is a sealed copy, because the instance's own
-	// credentials are gone when a delete has ended. Emptied when the delivery has ended.
+	// credentials are gone when a delete has ended. Emptied when the delivery has
+	// arrived; otherwise it stays as long as the row, for whoever wants it sent again.
 	// What signs a webhook's delivery is looked up when it is sent, so that a rotation
 	// holds for retries, too.
 	Secret     Sealed
@@ -58,8 +59,10 @@ type Delivery struct {
 	DueAt      time.Time // not sent before
 	Generation int64
 	WakeAt     time.Time // when the relay looks at it; zero once ended
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
+	// ExpiresAt is when it is given up, whatever was tried by then.
+	ExpiresAt time.Time
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // DeliveryState is where a delivery is.

@@ -5,55 +5,56 @@ import (
 	"time"
 )
 
+// CourierPlaces is how many deliveries a Courier may be asked to make at once: the
+// worker's pool. Attempts that wait for an answer cost little.
+const CourierPlaces = 64
+
 const (
 	// maxInFlight is how many deliveries go to one receiver at once, from one process.
-	// One that fails gets them one by one.
+	// One that fails, or is unknown, gets them one by one.
 	maxInFlight = 2
-	// maxFailing is how many places all those together have that failed the last time:
-	// half of the worker's pool, so that any number of dead receivers leaves the rest to
-	// the living.
-	maxFailing = 16
-	// shortestWait and longestWait bound how long a delivery that finds its receiver
-	// busy is put back.
-	shortestWait = time.Second
-	longestWait  = 30 * time.Second
-	// maxKnown bounds what is remembered of receivers that fail.
+	// maxPoor is how many places those have together that are known to fail or to be
+	// slow, and maxUnknown those have of whom nothing is known yet. So any number of
+	// them leaves half of the pool to those who are known to be fast.
+	maxPoor    = CourierPlaces / 4
+	maxUnknown = CourierPlaces / 4
+	// maxKnown bounds what is remembered of receivers.
 	maxKnown = 10_000
 )
 
 // receivers lets each receiver have a few deliveries at a time, so that one who is
 // slow or dead never takes the places of the others. Its zero value is ready.
 type receivers struct {
-	mu      sync.Mutex
-	by      map[string]*receiver
-	failing int // places held by those that failed before they took it
+	mu    sync.Mutex
+	by    map[string]*receiver
+	taken [3]int // places, by class
 }
+
+// class says which share of the places a receiver is given.
+type class int
+
+const (
+	fast class = iota
+	unknown
+	poor // it fails, or is slow
+)
 
 // place is the right to send to one receiver.
 type place struct {
 	receiver string
-	failing  bool // it counts among those
+	class    class
 }
 
+// receiver is one that this process has sent to.
 type receiver struct {
 	inFlight int
-	failing  bool          // the last attempt failed
-	began    time.Time     // when a place was last taken
-	took     time.Duration // what an attempt takes, roughly
-	line     time.Time     // when the last of those that were put back will have its turn
+	known    bool      // it has had an attempt
+	began    time.Time // when an attempt was last begun
+	missed   bool      // somebody found no place since
 }
 
-func (r *receiver) limit() int {
-	if r.failing {
-		return 1
-	}
-	return maxInFlight
-}
-
-// enter takes a place. Where there is none, it says how long to stay away: the more
-// are waiting and the slower the receiver is, the longer, so that a long line costs
-// few looks.
-func (r *receivers) enter(name string, now time.Time) (p place, wait time.Duration, ok bool) {
+// enter takes a place, where there is one.
+func (r *receivers) enter(name string, standing Standing, now time.Time) (p place, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.by == nil {
@@ -65,52 +66,75 @@ func (r *receivers) enter(name string, now time.Time) (p place, wait time.Durati
 		one = &receiver{}
 		r.by[name] = one
 	}
-	if one.inFlight < one.limit() && (!one.failing || r.failing < maxFailing) {
-		if one.failing {
-			r.failing++
-		}
-		one.inFlight++
-		one.began = now
-		return place{name, one.failing}, 0, true
+	p = place{name, one.class(standing)}
+	if one.inFlight >= r.limit(one, p.class, standing, now) || !r.share(p.class) {
+		one.missed = true
+		return place{}, false
 	}
-	if one.line.Before(now) {
-		one.line = now
-	}
-	pace := max(one.took, now.Sub(one.began), 10*time.Millisecond) // it may be at its first one still
-	one.line = one.line.Add(pace / time.Duration(one.limit()))
-	if latest := now.Add(longestWait); one.line.After(latest) {
-		one.line = latest
-	}
-	return place{}, max(shortestWait, one.line.Sub(now)), false
+	one.inFlight++
+	one.began = now
+	r.taken[p.class]++
+	return p, true
 }
 
-// sent notes how an attempt went.
-func (r *receivers) sent(p place, ok bool, now time.Time, took time.Duration) {
+func (one *receiver) class(standing Standing) class {
+	switch {
+	case !standing.well():
+		return poor
+	case one.known:
+		return fast
+	default:
+		return unknown
+	}
+}
+
+// limit is how many places the receiver may have. One that is slow gets a second one
+// only while others do not need it, and one that was fast none while its answer is
+// late.
+func (r *receivers) limit(one *receiver, c class, standing Standing, now time.Time) int {
+	switch {
+	case c == unknown || standing.failing():
+		return 1
+	case c == poor && r.taken[poor] >= maxPoor/2:
+		return 1
+	case c == fast && one.inFlight > 0 && now.Sub(one.began) > slowAnswer:
+		return 1
+	default:
+		return maxInFlight
+	}
+}
+
+func (r *receivers) share(c class) bool {
+	switch c {
+	case poor:
+		return r.taken[poor] < maxPoor
+	case unknown:
+		return r.taken[unknown] < maxUnknown
+	default:
+		return true
+	}
+}
+
+// sent notes that an attempt was made.
+func (r *receivers) sent(p place, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	one := r.by[p.receiver]
-	one.began = now // for the next one
-	one.failing = !ok
-	one.took = (one.took + took) / 2
-	if ok {
-		one.line = time.Time{} // those who wait are served as fast as it goes
-	}
+	one.began, one.known = now, true // it begins the next one
 }
 
-// leave gives the place back.
-func (r *receivers) leave(p place) {
+// leave gives the place back, and reports whether somebody came for one in vain.
+func (r *receivers) leave(p place) (missed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p.failing {
-		r.failing--
-	}
+	r.taken[p.class]--
 	one := r.by[p.receiver]
-	if one.inFlight--; one.inFlight == 0 && !one.failing {
-		delete(r.by, p.receiver)
-	}
+	one.inFlight--
+	missed, one.missed = one.missed, false
+	return missed
 }
 
-// forget makes room once very many receivers have failed; it costs them their pace.
+// forget makes room once there are very many receivers; they are unknown then.
 func (r *receivers) forget() {
 	if len(r.by) < maxKnown {
 		return

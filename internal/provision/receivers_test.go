@@ -116,7 +116,7 @@ func TestDeadReceiversDelayNobody(t *testing.T) {
 		for range 5 {
 			before := tr.count(good)
 			w.ping(h.ID)
-			if took := w.pool(32, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
+			if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
 				w.Errorf("it came after %s", took)
 			}
 		}
@@ -156,12 +156,12 @@ func TestManyDeadReceivers(t *testing.T) {
 				w.ping(h.ID)
 			}
 		}
-		w.pool(32, time.Minute, func() bool { return false }) // they become known
+		w.pool(provision.CourierPlaces, time.Minute, func() bool { return false }) // they become known
 		h, _ := w.hook(good)
 		for range 5 {
 			before := tr.count(good)
 			w.ping(h.ID)
-			if took := w.pool(32, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
+			if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
 				w.Errorf("it came after %s", took)
 			}
 		}
@@ -197,7 +197,7 @@ func TestBacklogIsSentInOrder(t *testing.T) {
 			want = append(want, string(w.ping(h.ID).Event))
 			w.pass(time.Millisecond)
 		}
-		took := w.pool(32, time.Hour, func() bool { return tr.count(url) == count })
+		took := w.pool(provision.CourierPlaces, time.Hour, func() bool { return tr.count(url) == count })
 		if got := tr.arrived[url]; len(got) != count || tr.tried[url] != count || tr.most[url] != 2 {
 			w.Fatalf("%d of %d arrived in %d attempts, %d at once", len(got), count, tr.tried[url], tr.most[url])
 		}
@@ -209,7 +209,7 @@ func TestBacklogIsSentInOrder(t *testing.T) {
 			position[id] = i
 		}
 		for i, id := range tr.arrived[url] {
-			if off := position[id] - i; off > 40 || off < -40 {
+			if off := position[id] - i; max(off, -off) > provision.CourierPlaces { // those that came together
 				w.Errorf("event %d came as number %d", position[id], i)
 			}
 		}
@@ -225,7 +225,7 @@ func TestLongLineIsCheap(t *testing.T) {
 		for range count {
 			w.ping(h.ID)
 		}
-		w.pool(32, 2*time.Minute, func() bool { return false })
+		w.pool(provision.CourierPlaces, 2*time.Minute, func() bool { return false })
 		generations := int64(0)
 		for _, d := range w.deliveriesTo(h.ID) {
 			generations += d.Generation

@@ -17,6 +17,8 @@ type Relay struct {
 	Now   Clock
 	Log   *slog.Logger
 	Owner string
+
+	after string // the receiver that was looked at last
 }
 
 const (
@@ -25,6 +27,9 @@ const (
 	relayDuty  = "relay"
 	relayHold  = 3 * time.Second // a relay that vanished is replaced after this
 	relayBatch = 500
+	// receiverLooks is how many batches of receivers one look goes through, unless
+	// it has woken enough before.
+	receiverLooks = 4
 	// rewakeAfter is when a job whose task waits in the queue is looked at again.
 	rewakeAfter = 5 * time.Second
 )
@@ -71,24 +76,42 @@ func (r *Relay) wakeJobs(ctx context.Context, now time.Time) (int, error) {
 	return len(due), nil
 }
 
+// wakeDeliveries wakes one delivery for each receiver; who takes it goes on with the
+// others. So a receiver for which very much waits costs and delays no more than one
+// for which there is a single one. Where there are more receivers than one look is
+// for, the next one begins where this one ended.
 func (r *Relay) wakeDeliveries(ctx context.Context, now time.Time) (int, error) {
-	due, err := r.Store.DueDeliveries(ctx, now, relayBatch)
-	if err != nil {
-		return 0, err
-	}
-	for i, d := range due {
-		generation, err := r.enqueue(ctx, d.task(), d.Generation)
+	woken := 0
+	for look := 0; look < receiverLooks && woken < relayBatch; look++ {
+		due, last, err := r.Store.DueDeliveries(ctx, now, r.after, relayBatch)
 		if err != nil {
-			return i, err
+			return woken, err
 		}
-		after := d
-		after.Generation, after.WakeAt = generation, now.Add(rewakeAfter)
-		err = r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
-		if err != nil && !errors.Is(err, ErrConflict) {
-			return i, err
+		for _, d := range due {
+			if err := r.wakeDelivery(ctx, d, now); err != nil {
+				return woken, err
+			}
+			woken++
+		}
+		if r.after = last; last == "" {
+			break
 		}
 	}
-	return len(due), nil
+	return woken, nil
+}
+
+func (r *Relay) wakeDelivery(ctx context.Context, d Delivery, now time.Time) error {
+	generation, err := r.enqueue(ctx, d.task(), d.Generation)
+	if err != nil {
+		return err
+	}
+	after := d
+	after.Generation, after.WakeAt = generation, now.Add(rewakeAfter)
+	err = r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
+	if errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
 }
 
 // enqueue makes the task, under a new generation where an old task is in the way,
@@ -104,67 +127,4 @@ func (r *Relay) enqueue(ctx context.Context, task Task, generation int64) (int64
 		err = nil // two in the way: the next look takes the one after
 	}
 	return task.Generation, err
-}
-
-// Janitor removes what nobody needs any more.
-type Janitor struct {
-	Store Store
-	Now   Clock
-	Owner string
-	// Retention is how long deleted instances, ended jobs and stored answers stay
-	// readable.
-	Retention time.Duration
-	// EventRetention is how long events are; zero: as long as there is a database.
-	EventRetention time.Duration
-	// Service deletes the failed instances that were kept for inspection; nil: nobody
-	// does.
-	Service *Service
-}
-
-const (
-	// JanitorEvery is how often the janitor looks.
-	JanitorEvery = time.Minute
-	janitorDuty  = "janitor"
-	janitorBatch = 500
-)
-
-// RunOnce removes one batch, and reports how many rows it was.
-func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
-	now, removed, mine := j.Now(), 0, false
-	err := j.Store.Tx(ctx, func(tx Tx) error {
-		var err error
-		mine, err = tx.TakeDuty(janitorDuty, j.Owner, now, now.Add(JanitorEvery))
-		if err != nil || !mine {
-			return err
-		}
-		removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch)
-		return err
-	})
-	if err != nil || !mine {
-		return removed, err
-	}
-	events, err := j.removeEvents(ctx, now)
-	if err != nil || j.Service == nil {
-		return removed + events, err
-	}
-	kept, err := j.Service.RemoveKept(ctx)
-	return removed + events + kept, err
-}
-
-// eventBatches bounds how many batches of events one look removes: there are several
-// for each job.
-const eventBatches = 20
-
-func (j *Janitor) removeEvents(ctx context.Context, now time.Time) (removed int, err error) {
-	for n := 0; n < eventBatches && j.EventRetention > 0; n++ {
-		batch := 0
-		err = j.Store.Tx(ctx, func(tx Tx) error {
-			batch, err = tx.DeleteEvents(now.Add(-j.EventRetention), janitorBatch)
-			return err
-		})
-		if removed += batch; err != nil || batch < janitorBatch {
-			break
-		}
-	}
-	return removed, err
 }

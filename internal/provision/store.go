@@ -38,7 +38,6 @@ type Reader interface {
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]Job, error)
-	DueDeliveries(ctx context.Context, now time.Time, limit int) ([]Delivery, error)
 	Hosts(context.Context) ([]Host, error)
 	Host(context.Context, HostID) (Host, error)
 	// PortLeft reports whether TakePort could succeed.

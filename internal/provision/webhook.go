@@ -19,8 +19,9 @@ type Webhook struct {
 	Enabled     bool
 	Reason      string // why it is disabled, where Berth did so
 	Secret      Sealed // signs its deliveries ("whsec_…")
-	// Previous is the secret before the last rotation. Until PreviousUntil deliveries
-	// carry its signature, too, so that the receiver may change over when it likes.
+	// Previous holds the secrets from before, each with its own end, of which
+	// PreviousUntil is the latest. Until then deliveries carry their signatures, too, so
+	// that the receiver may change over when it likes.
 	Previous      Sealed
 	PreviousUntil time.Time
 	Rev           int64 // counts the writes
@@ -33,6 +34,18 @@ type WebhookReader interface {
 	Webhook(context.Context, WebhookID) (Webhook, error)
 	Webhooks(context.Context, TenantID, Page) ([]Webhook, error)
 	Deliveries(context.Context, DeliveryFilter, Page) ([]Delivery, error)
+	// DueDeliveries gives one delivery for each receiver that does not rest, in the
+	// order of the receivers' names: the one that has been due for the longest time, if
+	// its WakeAt has come. It looks at so many receivers after the one given, and says
+	// which it looked at last; empty: there are no more. It costs the same however many
+	// deliveries wait.
+	DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []Delivery, last string, err error)
+	// ExpiredDeliveries gives pending deliveries whose ExpiresAt has come before the
+	// time given and that nobody has in hand now.
+	ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]Delivery, error)
+	// Standing gives what is known of a receiver that is not well; CodeNotFound when it
+	// is.
+	Standing(ctx context.Context, receiver string) (Standing, error)
 	// NextDelivery gives the pending delivery of the receiver that has been due for
 	// the longest time; CodeNotFound when none is.
 	NextDelivery(ctx context.Context, receiver string, now time.Time) (Delivery, error)
@@ -51,6 +64,12 @@ type WebhookTx interface {
 	DeleteWebhook(WebhookID) error
 	// EndDeliveries cancels all deliveries to the webhook that have not ended.
 	EndDeliveries(id WebhookID, reason string, now time.Time) error
+	Standing(receiver string) (Standing, error)
+	PutStanding(Standing) error
+	// DeleteStanding is for one that is well, or is not there any more.
+	DeleteStanding(receiver string) error
+	// DeleteStandings removes those that were not written since.
+	DeleteStandings(before time.Time, limit int) (int, error)
 }
 
 // DeliveryFilter narrows a list of deliveries; empty fields do not.
@@ -107,21 +126,3 @@ func checkDescription(text string) []FieldError {
 }
 
 func webhookContext(id WebhookID) string { return "webhook/" + string(id) }
-
-// secrets opens what deliveries to the webhook are signed with now, the active one
-// first.
-func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
-	sealed := []Sealed{h.Secret}
-	if h.PreviousUntil.After(now) {
-		sealed = append(sealed, h.Previous)
-	}
-	out := make([]Secret, len(sealed))
-	for i, s := range sealed {
-		plain, err := v.Open(s, webhookContext(h.ID))
-		if err != nil {
-			return nil, err
-		}
-		out[i] = NewSecret(string(plain))
-	}
-	return out, nil
-}

@@ -184,13 +184,45 @@ func TestWebhookRotation(t *testing.T) {
 				w.Errorf("attempt %d of %d is signed with %q", i+1, len(sent), s.secret)
 			}
 		}
+		w.rotatedTwice(h.ID, second.Reveal())
+		sent = w.sender.all()
 		_, third, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, h.ID, 0)
 		w.must(err)
 		w.attempts(w.ping(h.ID).ID)
-		if got := w.sender.all()[3].secret; got != third.Reveal() {
+		if got := w.sender.all()[len(sent)].secret; got != third.Reveal() {
 			w.Errorf("without overlap it is signed with %q", got)
 		}
 	})
+}
+
+// rotatedTwice rotates again before the first overlap is over: each old secret signs
+// until its own end.
+func (w *world) rotatedTwice(id provision.WebhookID, first string) {
+	w.Helper()
+	want := first
+	for n, overlap := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, time.Hour} {
+		h, secret, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, id, overlap)
+		w.must(err)
+		want = secret.Reveal() + " " + want
+		if until := time.Until(h.PreviousUntil); n > 0 && until < 119*time.Minute {
+			w.Errorf("the last old one ends after %s", until)
+		}
+	}
+	signed := func() string {
+		sent := len(w.sender.all())
+		w.attempts(w.ping(id).ID)
+		return w.sender.all()[sent].secret
+	}
+	if got := signed(); got != want {
+		w.Errorf("signed with %q, want %q", got, want)
+	}
+	_, _, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, id, time.Hour)
+	w.isCode(err, provision.CodeNotReady)
+	w.pass(90 * time.Minute)
+	all := strings.Fields(want) // the active one, then the youngest; the third of the old ones has two hours
+	if got, want := signed(), all[0]+" "+all[3]; got != want {
+		w.Errorf("later signed with %q, want %q", got, want)
+	}
 }
 
 // 410 disables the webhook, which ends its other deliveries and is an event.
@@ -347,6 +379,34 @@ func TestRedeliverCallback(t *testing.T) {
 		w.isCode(err, provision.CodeGone)
 		_, err = w.service.Redeliver(w.ctx, "other", d.ID)
 		w.isCode(err, provision.CodeNotFound)
+	})
+}
+
+// The callback of a delete that never arrived can be sent again, though the instance
+// and its credentials are gone, and again after that.
+func TestRedeliverCallbackOfADelete(t *testing.T) {
+	inWorld(t, func(w *world) {
+		a, first := w.undelivered()
+		w.attempts(first.ID)
+		w.sender.answer = func(int) (int, error) { return 410, nil }
+		gone, err := w.service.Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, "https://example.com/deleted")
+		w.must(err)
+		w.runOnce(gone.Job.ID)
+		d := w.attempts(w.delivery().ID)
+		again := w.attempts(w.redeliver(d.ID).ID)
+		if d.State != provision.DeliveryExhausted || again.State != provision.DeliveryExhausted {
+			w.Fatalf("%+v %+v", d, again)
+		}
+		w.sender.answer = nil
+		again = w.attempts(w.redeliver(again.ID).ID)
+		sent := w.sender.all()
+		last := sent[len(sent)-1]
+		if again.State != provision.DeliveryDelivered || last.secret != a.CallbackSecret.Reveal() || last.id != string(d.Event) || last.url != d.URL {
+			w.Errorf("%+v, sent %+v", again, last)
+		}
+		if len(w.deliveryNow(again.ID).Secret.Ciphertext) != 0 {
+			w.Error("the secret of what has arrived was kept")
+		}
 	})
 }
 

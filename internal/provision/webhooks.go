@@ -137,13 +137,22 @@ func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id Webhook
 			return err
 		}
 		h.UpdatedAt = s.cfg.Now()
+		before := h
 		if err := change(&h); err != nil {
 			return err
 		}
-		if err := tx.UpdateWebhook(h); err != nil || h.Enabled {
+		if err := tx.UpdateWebhook(h); err != nil {
 			return err
 		}
-		return tx.EndDeliveries(h.ID, "the webhook was disabled", h.UpdatedAt)
+		if !h.Enabled {
+			if err := tx.EndDeliveries(h.ID, "the webhook was disabled", h.UpdatedAt); err != nil {
+				return err
+			}
+		}
+		if h.URL == before.URL && h.Enabled == before.Enabled {
+			return nil
+		}
+		return tx.DeleteStanding(string(h.ID)) // what was known of it holds no more
 	})
 	return h, err
 }
@@ -159,37 +168,15 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id Webhook
 		if err := tx.DeleteWebhook(id); err != nil {
 			return err
 		}
-		return tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now())
+		if err := tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now()); err != nil {
+			return err
+		}
+		return tx.DeleteStanding(string(id))
 	})
 	if errors.Is(err, ErrConflict) {
 		return Webhook{}, Errorf(CodeNotFound, err, "there is no webhook %s", id)
 	}
 	return h, err
-}
-
-// The time for which a secret that was rotated signs as well.
-const (
-	DefaultSecretOverlap = 24 * time.Hour
-	maxSecretOverlap     = 7 * 24 * time.Hour
-)
-
-// RotateWebhook gives the webhook a new secret, shown in this answer only. For the
-// time given, the old one signs as well.
-func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
-	if overlap < 0 || overlap > maxSecretOverlap {
-		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
-	}
-	var secret Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
-		h.Previous, h.PreviousUntil = h.Secret, h.UpdatedAt.Add(overlap)
-		if overlap == 0 {
-			h.Previous, h.PreviousUntil = Sealed{}, time.Time{}
-		}
-		var err error
-		secret, err = s.newWebhookSecret(h)
-		return err
-	})
-	return h, secret, err
 }
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
@@ -209,13 +196,29 @@ func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID
 		if err := d.address(tx); err != nil {
 			return err
 		}
-		return tx.InsertDelivery(d)
+		if err := tx.InsertDelivery(d); err != nil {
+			return err
+		}
+		return wakeReceiver(tx, d)
 	})
 	if err != nil {
 		return Delivery{}, err
 	}
 	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
 	return d, nil
+}
+
+// wakeReceiver ends the receiver's rest: somebody wants to see how it does now.
+func wakeReceiver(tx Tx, d Delivery) error {
+	standing, err := tx.Standing(d.Receiver())
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	standing.RestUntil = time.Time{}
+	return tx.PutStanding(standing)
 }
 
 // address gives a new delivery the address of its webhook, which must be listening.

@@ -175,15 +175,6 @@ func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]provis
 	return entities(rows, jobRow.entity)
 }
 
-// DueDeliveries implements provision.Reader.
-func (r reader) DueDeliveries(ctx context.Context, now time.Time, limit int) ([]provision.Delivery, error) {
-	var rows []deliveryRow
-	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
-		return nil, translate(err)
-	}
-	return entities(rows, deliveryRow.entity)
-}
-
 // Hosts implements provision.Reader.
 func (r reader) Hosts(ctx context.Context) ([]provision.Host, error) {
 	var rows []hostRow

@@ -150,6 +150,7 @@ type deliveryRow struct {
 	DueAt      int64
 	Generation int64
 	WakeAt     *int64
+	ExpiresAt  int64
 	Rev        int64
 	CreatedAt  int64 `gorm:"autoCreateTime:false"`
 	UpdatedAt  int64 `gorm:"autoUpdateTime:false"`
@@ -327,7 +328,7 @@ func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 		Receiver: d.Receiver(), EventID: string(d.Event), EventType: d.EventType, Attempts: &attempts,
 		URL: d.URL, Body: d.Body, KeyID: d.Secret.KeyID, Ciphertext: ciphertext, State: string(d.State), Attempt: d.Attempt,
 		LastStatus: d.LastStatus, LastError: d.LastError, DueAt: millis(d.DueAt), Generation: d.Generation,
-		WakeAt: nullable(millis(d.WakeAt)), CreatedAt: millis(d.CreatedAt), UpdatedAt: millis(d.UpdatedAt),
+		WakeAt: nullable(millis(d.WakeAt)), ExpiresAt: millis(d.ExpiresAt), CreatedAt: millis(d.CreatedAt), UpdatedAt: millis(d.UpdatedAt),
 	}, nil
 }
 
@@ -337,7 +338,7 @@ func (r deliveryRow) entity() (provision.Delivery, error) {
 		Job: provision.JobID(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: provision.EventID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
 		Secret: provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
 		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
-		WakeAt: moment(value(r.WakeAt)), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
+		WakeAt: moment(value(r.WakeAt)), ExpiresAt: moment(r.ExpiresAt), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
 	if r.Attempts == nil { // written before there was a log
 		return d, nil

@@ -175,7 +175,7 @@ func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
 		Where("id = ? AND attempt = ? AND generation = ? AND state = ?", row.ID, before.Attempt, before.Generation, string(before.State)).
 		Updates(map[string]any{
 			"url": row.URL, "receiver": row.Receiver, "attempts": row.Attempts, "key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
-			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "rev": oneMore,
+			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "expires_at": row.ExpiresAt, "rev": oneMore,
 			"updated_at": row.UpdatedAt,
 		}), provision.ErrConflict)
 }

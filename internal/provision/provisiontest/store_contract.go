@@ -55,7 +55,10 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 
 		{"credentials", credentials},
 		{"a delivery", deliveries},
-		{"due deliveries", dueDeliveries},
+		{"due deliveries, one for each receiver", dueDeliveries},
+		{"receivers are looked at a few at a time", dueDeliveriesByPage},
+		{"expired deliveries", expiredDeliveries},
+		{"the standing of a receiver", standings},
 		{"a webhook changes by its revision", webhookRevision},
 		{"webhooks of a tenant", webhookLists},
 		{"deliveries by filter", deliveryFilters},

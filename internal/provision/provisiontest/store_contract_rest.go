@@ -40,7 +40,7 @@ func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery 
 	d := provision.Delivery{
 		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: tenant, Instance: "ins_1", Job: "job_1", Event: "evt_1",
 		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: provision.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
-		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, CreatedAt: at, UpdatedAt: at,
+		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
 	for _, c := range change {
 		c(&d)
@@ -54,7 +54,7 @@ func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery 
 func deliveries(s shelf) {
 	before := s.delivery()
 	after := before
-	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.Generation = 2, 0, "", at.Add(time.Hour), 2
+	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.ExpiresAt, after.Generation = 2, 0, "", at.Add(time.Hour), at.Add(2*time.Hour), 2
 	update := func(tx provision.Tx) error { return tx.UpdateDelivery(after, before) }
 	s.oneWinner(together(4, func(int) error { return s.tx(update) }), provision.CodeConflict)
 	got, err := s.store.Delivery(s.ctx, before.ID)
@@ -76,27 +76,6 @@ func deliveries(s shelf) {
 		got.Secret.Ciphertext = nil
 	}
 	s.same(got, ended, err)
-}
-
-func dueDeliveries(s shelf) {
-	due := func(after time.Duration, state provision.DeliveryState) provision.DeliveryID {
-		return s.delivery(func(d *provision.Delivery) {
-			d.WakeAt, d.State = at.Add(after), state
-			if state != provision.DeliveryPending {
-				d.WakeAt = time.Time{}
-			}
-		}).ID
-	}
-	second, first := due(0, provision.DeliveryPending), due(-time.Minute, provision.DeliveryPending)
-	due(time.Millisecond, provision.DeliveryPending)
-	due(0, provision.DeliveryDelivered)
-	for limit, want := range map[int][]provision.DeliveryID{1: {first}, 10: {first, second}} {
-		list, err := s.store.DueDeliveries(s.ctx, at, limit)
-		s.ok(err, "DueDeliveries")
-		if got := ids(list, func(d provision.Delivery) provision.DeliveryID { return d.ID }); !slices.Equal(got, want) {
-			s.Errorf("of %d: got %v, want %v", limit, got, want)
-		}
-	}
 }
 
 func (s shelf) record(owner provision.TenantID, key string, age time.Duration) provision.IdempotencyRecord {

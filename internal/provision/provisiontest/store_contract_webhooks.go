@@ -129,7 +129,7 @@ func nextDelivery(s shelf) {
 	due(-time.Minute, nothing) // a later one that is due since the same moment
 	callback := due(-time.Minute, func(d *provision.Delivery) { d.Webhook, d.URL = "", "https://EXAMPLE.com:8443/hook" })
 	oldest := due(-2*time.Minute, nothing)
-	for receiver, want := range map[string]provision.DeliveryID{"whk_1": oldest.ID, "example.com:8443": callback.ID} {
+	for receiver, want := range map[string]provision.DeliveryID{"whk_1": oldest.ID, "acme@example.com:8443": callback.ID} {
 		if got, err := next(receiver); err != nil || got != want {
 			s.Errorf("%s: got %s, %v, want %s", receiver, got, err, want)
 		}
@@ -138,7 +138,7 @@ func nextDelivery(s shelf) {
 	moved := callback
 	moved.URL, moved.Attempt = "https://b.example/", moved.Attempt+1
 	s.commit("UpdateDelivery", func(tx provision.Tx) error { return tx.UpdateDelivery(moved, callback) })
-	if got, err := next("b.example"); err != nil || got != callback.ID {
+	if got, err := next("acme@b.example"); err != nil || got != callback.ID {
 		s.Errorf("moved: %s, %v", got, err)
 	}
 }
@@ -165,7 +165,7 @@ func endDeliveries(s shelf) {
 		got, err := s.store.Delivery(s.ctx, d.ID)
 		s.same(got, d, err)
 	}
-	due, err := s.store.DueDeliveries(s.ctx, later, 10)
+	due, _, err := s.store.DueDeliveries(s.ctx, later, "", 10)
 	if err != nil || len(due) != 2 {
 		s.Errorf("%d are due: %v", len(due), fmt.Sprint(err))
 	}

@@ -1,0 +1,104 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Janitor removes what nobody needs any more, and gives up what has waited too long.
+type Janitor struct {
+	Store Store
+	Now   Clock
+	Owner string
+	// Retention is how long deleted instances, ended jobs and stored answers stay
+	// readable.
+	Retention time.Duration
+	// EventRetention is how long events are; zero: as long as there is a database.
+	EventRetention time.Duration
+	// Service deletes the failed instances that were kept for inspection; nil: nobody
+	// does.
+	Service *Service
+}
+
+const (
+	// JanitorEvery is how often the janitor looks.
+	JanitorEvery = time.Minute
+	janitorDuty  = "janitor"
+	janitorBatch = 500
+)
+
+// RunOnce removes one batch, and reports how many rows it was.
+func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
+	now, removed, mine := j.Now(), 0, false
+	err := j.Store.Tx(ctx, func(tx Tx) error {
+		var err error
+		mine, err = tx.TakeDuty(janitorDuty, j.Owner, now, now.Add(JanitorEvery))
+		if err != nil || !mine {
+			return err
+		}
+		if removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch); err != nil {
+			return err
+		}
+		_, err = tx.DeleteStandings(now.Add(-standingAge), janitorBatch)
+		return err
+	})
+	if err != nil || !mine {
+		return removed, err
+	}
+	expired, err := j.expireDeliveries(ctx, now)
+	if removed += expired; err != nil {
+		return removed, err
+	}
+	events, err := j.removeEvents(ctx, now)
+	if removed += events; err != nil || j.Service == nil {
+		return removed, err
+	}
+	kept, err := j.Service.RemoveKept(ctx)
+	return removed + kept, err
+}
+
+// eventBatches bounds how many batches of events one look removes: there are several
+// for each job.
+const eventBatches = 20
+
+func (j *Janitor) removeEvents(ctx context.Context, now time.Time) (removed int, err error) {
+	for n := 0; n < eventBatches && j.EventRetention > 0; n++ {
+		batch := 0
+		err = j.Store.Tx(ctx, func(tx Tx) error {
+			batch, err = tx.DeleteEvents(now.Add(-j.EventRetention), janitorBatch)
+			return err
+		})
+		if removed += batch; err != nil || batch < janitorBatch {
+			break
+		}
+	}
+	return removed, err
+}
+
+// expiryBatches bounds how many batches of deliveries one look gives up.
+const expiryBatches = 20
+
+// expireDeliveries gives up deliveries that are too old, tried or not: what waits for a
+// receiver that takes nothing must not wait for ever.
+func (j *Janitor) expireDeliveries(ctx context.Context, now time.Time) (given int, err error) {
+	for range expiryBatches {
+		old, err := j.Store.ExpiredDeliveries(ctx, now.Add(-deliveryGrace), now, janitorBatch)
+		if err != nil {
+			return given, err
+		}
+		err = j.Store.Tx(ctx, func(tx Tx) error {
+			for _, d := range old {
+				err := tx.UpdateDelivery(d.expired(now), d)
+				if err != nil && !errors.Is(err, ErrConflict) { // a conflict: somebody has it by now
+					return err
+				}
+			}
+			return nil
+		})
+		if given += len(old); err != nil || len(old) < janitorBatch {
+			return given, err
+		}
+	}
+	return given, nil
+}

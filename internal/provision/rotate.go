@@ -1,0 +1,116 @@
+package provision
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// The time for which a secret that was rotated signs as well.
+const (
+	DefaultSecretOverlap = 24 * time.Hour
+	maxSecretOverlap     = 7 * 24 * time.Hour
+	// maxOldSecrets is how many sign besides the active one.
+	maxOldSecrets = 4
+)
+
+// RotateWebhook gives the webhook a new secret, shown in this answer only. For the
+// time given, the old one signs as well, and so do those from earlier rotations until
+// their own time is up. No time at all ends all of them at once.
+func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
+	if overlap < 0 || overlap > maxSecretOverlap {
+		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
+	}
+	var secret Secret
+	h, err := s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
+		if err := s.keepSecret(h, overlap); err != nil {
+			return err
+		}
+		var err error
+		secret, err = s.newWebhookSecret(h)
+		return err
+	})
+	return h, secret, err
+}
+
+// oldSecret is one that still signs.
+type oldSecret struct {
+	Text  string    `json:"text"`
+	Until time.Time `json:"until"`
+}
+
+// keepSecret puts the active secret to the old ones.
+func (s *Service) keepSecret(h *Webhook, overlap time.Duration) error {
+	now := h.UpdatedAt
+	if overlap == 0 {
+		h.Previous, h.PreviousUntil = Sealed{}, time.Time{}
+		return nil
+	}
+	old, err := h.oldSecrets(s.cfg.Vault, now)
+	if err != nil {
+		return fmt.Errorf("open old secrets: %w", err)
+	}
+	if len(old) == maxOldSecrets {
+		return Errorf(CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which ends them at once",
+			len(old), h.PreviousUntil.Format(time.RFC3339))
+	}
+	active, err := s.cfg.Vault.Open(h.Secret, webhookContext(h.ID))
+	if err != nil {
+		return fmt.Errorf("open webhook secret: %w", err)
+	}
+	old = append([]oldSecret{{string(active), now.Add(overlap)}}, old...)
+	h.PreviousUntil = time.Time{}
+	for _, o := range old {
+		if o.Until.After(h.PreviousUntil) {
+			h.PreviousUntil = o.Until
+		}
+	}
+	plain, err := json.Marshal(old)
+	if err != nil {
+		return fmt.Errorf("encode old secrets: %w", err)
+	}
+	if h.Previous, err = s.cfg.Vault.Seal(plain, webhookContext(h.ID)); err != nil {
+		return fmt.Errorf("seal old secrets: %w", err)
+	}
+	return nil
+}
+
+// oldSecrets opens those that still sign, the youngest first.
+func (h Webhook) oldSecrets(v Vault, now time.Time) ([]oldSecret, error) {
+	if !h.PreviousUntil.After(now) {
+		return nil, nil
+	}
+	plain, err := v.Open(h.Previous, webhookContext(h.ID))
+	if err != nil {
+		return nil, err
+	}
+	var all, still []oldSecret
+	if json.Unmarshal(plain, &all) != nil { // written when there was only ever one
+		all = []oldSecret{{string(plain), h.PreviousUntil}}
+	}
+	for _, o := range all {
+		if o.Until.After(now) {
+			still = append(still, o)
+		}
+	}
+	return still, nil
+}
+
+// secrets opens what deliveries to the webhook are signed with now, the active one
+// first.
+func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
+	active, err := v.Open(h.Secret, webhookContext(h.ID))
+	if err != nil {
+		return nil, err
+	}
+	old, err := h.oldSecrets(v, now)
+	if err != nil {
+		return nil, err
+	}
+	out := []Secret{NewSecret(string(active))}
+	for _, o := range old {
+		out = append(out, NewSecret(o.Text))
+	}
+	return out, nil
+}

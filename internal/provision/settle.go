@@ -1,0 +1,171 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// outcome is what came of an attempt.
+type outcome struct {
+	after Delivery
+	at    time.Time
+	took  time.Duration
+	gone  bool // the receiver wants nothing any more
+}
+
+func (o outcome) delivered() bool { return o.after.State == DeliveryDelivered }
+
+// hopeless says why the receiver is to be sent nothing any more; empty: it is not.
+func (o outcome) hopeless(standing Standing) string {
+	switch {
+	case o.gone:
+		return o.after.LastError
+	case standing.hopeless(o.at):
+		return clip(fmt.Sprintf("nothing but failures since %s; the last: %s", standing.FailingSince.Format(time.RFC3339), o.after.LastError), maxAnswerKept)
+	default:
+		return ""
+	}
+}
+
+// outcome gives the delivery as it is after the attempt.
+func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) outcome {
+	now := c.cfg.Now()
+	o := outcome{at: now, took: now.Sub(begun), gone: answer.Status == http.StatusGone}
+	d := p.before
+	d.LastStatus, d.LastError, d.UpdatedAt = answer.Status, "", now
+	good := err == nil && answer.Status >= 200 && answer.Status < 300
+	switch {
+	case err != nil:
+		d.LastError = p.scrub(err.Error())
+	case !good:
+		d.LastError = strings.TrimSpace(fmt.Sprintf("the receiver answered %d %s", answer.Status, http.StatusText(answer.Status)))
+	}
+	d = d.noted(Attempt{At: begun, Took: o.took, Status: answer.Status, Error: d.LastError, Answer: p.scrub(answer.Body)})
+	switch {
+	case good:
+		o.after = d.ended(DeliveryDelivered)
+	case o.gone:
+		o.after = d.ended(DeliveryExhausted)
+	default:
+		o.after = d.putOff(now)
+	}
+	return o
+}
+
+// scrub takes what it was signed with out of a text of the receiver's, and the rest
+// to a size that is kept.
+func (p parcel) scrub(text string) string {
+	for _, s := range p.secrets {
+		if !s.Empty() {
+			text = strings.ReplaceAll(text, strings.TrimPrefix(s.Reveal(), "whsec_"), redacted)
+		}
+	}
+	return clip(text, maxAnswerKept)
+}
+
+// settle writes the outcome, and what it says of the receiver, which it gives. A
+// webhook whose receiver is gone, or hopeless, is disabled in the same transaction. A
+// conflict means that the delivery was ended or begun anew meanwhile.
+func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standing) (Standing, error) {
+	ctx = context.WithoutCancel(ctx)
+	var calls []Task
+	var standing Standing
+	err := c.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
+		calls = nil
+		if standing, err = standingAfter(tx, known, o); err != nil {
+			return err
+		}
+		if reason := o.hopeless(standing); p.hook != nil && reason != "" {
+			calls, err = c.disable(tx, o.after, p.before, reason)
+		} else {
+			err = tx.UpdateDelivery(o.after, p.before)
+		}
+		switch {
+		case err != nil || standing == known:
+			return err
+		case standing.well():
+			return tx.DeleteStanding(standing.Receiver)
+		default:
+			return tx.PutStanding(standing)
+		}
+	})
+	if errors.Is(err, ErrConflict) {
+		return known, nil
+	}
+	if err == nil {
+		wakeAll(ctx, c.cfg.Queue, c.cfg.Log, calls)
+	}
+	return standing, err
+}
+
+// standingAfter gives how the receiver is after the attempt. Of one that was well and
+// is, there is nothing to read or write.
+func standingAfter(tx Tx, known Standing, o outcome) (Standing, error) {
+	if known.UpdatedAt.IsZero() && known.after(o.delivered(), o.took, o.at).well() {
+		return known, nil
+	}
+	now, err := standingOf(known.Receiver)(tx.Standing(known.Receiver)) // others may have written meanwhile
+	if err != nil {
+		return known, err
+	}
+	if next := now.after(o.delivered(), o.took, o.at); !next.well() {
+		return next, nil
+	}
+	return Standing{Receiver: known.Receiver}, nil
+}
+
+// standingOf gives an empty standing for a receiver that has none.
+func standingOf(receiver string) func(Standing, error) (Standing, error) {
+	return func(s Standing, err error) (Standing, error) {
+		if errors.Is(err, ErrNotFound) {
+			return Standing{Receiver: receiver}, nil
+		}
+		return s, err
+	}
+}
+
+// handBack gives up an attempt that was cut short.
+func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) error {
+	ctx = context.WithoutCancel(ctx)
+	err := c.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := tx.UpdateDelivery(p.before.handedBack(c.cfg.Now()), p.before); err != nil || !standing.failing() {
+			return err
+		}
+		return tx.PutStanding(standing) // it no longer rests for this attempt's sake
+	})
+	if errors.Is(err, ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+// disable ends the delivery, and with it all others to its webhook.
+func (c *Courier) disable(tx Tx, after, before Delivery, reason string) ([]Task, error) {
+	hook, err := tx.Webhook(after.Webhook)
+	switch {
+	case errors.Is(err, ErrNotFound) || err == nil && !hook.Enabled:
+		return nil, tx.UpdateDelivery(after, before)
+	case err != nil:
+		return nil, err
+	case hook.URL != after.URL: // that was the old address; the new one is asked at once
+		return nil, tx.UpdateDelivery(before.handedBack(after.UpdatedAt), before)
+	}
+	hook.Enabled, hook.Reason, hook.UpdatedAt = false, reason, after.UpdatedAt
+	if err := tx.UpdateWebhook(hook); err != nil {
+		return nil, err
+	}
+	if err := tx.UpdateDelivery(after, before); err != nil {
+		return nil, err
+	}
+	if err := tx.EndDeliveries(hook.ID, "the webhook was disabled: "+hook.Reason, after.UpdatedAt); err != nil {
+		return nil, err
+	}
+	return announce(tx, c.cfg.NewID, Event{
+		ID: EventID(c.cfg.NewID(PrefixEvent)), Tenant: hook.Tenant, Type: EventWebhookDisabled,
+		Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
+	})
+}

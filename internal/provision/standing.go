@@ -1,0 +1,64 @@
+package provision
+
+import (
+	"math/rand/v2"
+	"time"
+)
+
+// Standing is what all couriers know of a receiver that is not well: it fails, or it
+// is slow. One that is well has none.
+type Standing struct {
+	Receiver     string
+	Failures     int           // since it last took a delivery
+	FailingSince time.Time     // the first of these; zero: it takes them
+	Took         time.Duration // what an attempt takes, roughly
+	RestUntil    time.Time     // nothing is sent before
+	UpdatedAt    time.Time
+}
+
+const (
+	// slowAnswer is what an attempt may take at a receiver that counts as fast.
+	slowAnswer = time.Second
+	// A receiver that fails rests after each failure, at first for shortestRest, and
+	// twice as long each time.
+	shortestRest = time.Second
+	longestRest  = 30 * time.Second
+	// patience is how long a webhook may do nothing but fail before it is disabled.
+	patience = 5 * 24 * time.Hour
+	// standingAge is how long a standing holds that nobody writes; it is longer than the
+	// longest pause between two attempts.
+	standingAge = 36 * time.Hour
+)
+
+func (s Standing) failing() bool { return s.Failures > 0 }
+
+func (s Standing) well() bool { return !s.failing() && s.Took < slowAnswer }
+
+// after gives the standing after an attempt.
+func (s Standing) after(ok bool, took time.Duration, now time.Time) Standing {
+	if now.Sub(s.UpdatedAt) > standingAge {
+		s = Standing{Receiver: s.Receiver, Took: took}
+	}
+	s.Took, s.RestUntil, s.UpdatedAt = (s.Took+took)/2, time.Time{}, now
+	if ok {
+		s.Failures, s.FailingSince = 0, time.Time{}
+		return s
+	}
+	if s.Failures++; s.Failures == 1 {
+		s.FailingSince = now
+	}
+	s.RestUntil = now.Add(restAfter(s.Failures))
+	return s
+}
+
+// restAfter is how long a receiver rests after so many failures. Jitter keeps those
+// that went together from coming back together.
+func restAfter(failures int) time.Duration {
+	rest := min(longestRest, shortestRest<<min(failures-1, 10))
+	return rest - rand.N(rest/5) //nolint:gosec // jitter, not a secret
+}
+
+// hopeless reports whether the receiver has done nothing but fail for too long.
+func (s Standing) hopeless(now time.Time) bool {
+	return s.failing() && now.Sub(s.FailingSince) >= patience
+}
