@@ -31,6 +31,9 @@ var _ provision.Runtime = (*Runtime)(nil)
 // Ping reports whether the engine answers.
 func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
 
+// Identity gives the engine's own id.
+func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engine.identity(ctx) }
+
 // anyFence is above every fence: for those who only look.
 const anyFence = int64(^uint64(0) >> 1)
 

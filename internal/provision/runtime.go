@@ -14,6 +14,10 @@ type Host struct {
 	Bind      string // the address that ports are published on
 	PortLow   int    // the first port that instances may get
 	PortHigh  int    // the last one
+	// Engine is what its engine calls itself; empty before the first contact.
+	Engine string
+	// MissingSince is since when much of what should be there is not; zero: it is.
+	MissingSince time.Time
 }
 
 // Runtimes gives the Runtime of a host. It fails with CodeHostUnavailable.
@@ -32,6 +36,8 @@ type Runtimes interface {
 type Runtime interface {
 	// Ping reports whether the host's engine answers.
 	Ping(context.Context) error
+	// Identity gives what the engine calls itself: the same for ever, and no other engine's.
+	Identity(context.Context) (string, error)
 	// EnsureImage makes one of the references present and says which: the first one
 	// that is there already, else the first one, pulled. However many ask at once, it
 	// is pulled once; each is told of the progress. CodeImageUnavailable when it

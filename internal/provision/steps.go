@@ -191,7 +191,9 @@ func start(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
-		if err := w.run.runtime.Create(ctx, load); err != nil {
+		if err := w.run.runtime.Create(ctx, load); errors.Is(err, ErrDataLost) {
+			return w.dataLost(ctx, err)
+		} else if err != nil {
 			return err
 		}
 		_, err = w.run.runtime.Start(ctx, w.inst.ID, w.claim.Fence)
@@ -291,7 +293,8 @@ func removeData(ctx context.Context, w *work) error {
 }
 
 // undo takes back what a create did. A delete has nothing to take back, and a repair
-// leaves what it found, unless there is no data left to keep it for. Ports and
+// leaves what it found, unless there is no data left to keep it for; and it never removes
+// data, which may be there after all. Ports and
 // credentials are not its business: they go in the transaction that ends the job,
 // so that they are never gone before the instance is.
 func (w *work) undo(ctx context.Context) error {
@@ -313,7 +316,7 @@ func (w *work) undo(ctx context.Context) error {
 	if err == nil {
 		undoCtx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 		defer cancel()
-		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, true)
+		err = w.run.runtime.Remove(undoCtx, w.inst.ID, w.claim.Fence, w.kind == JobCreate)
 	}
 	if err == nil {
 		w.change((*Job).undoSteps)

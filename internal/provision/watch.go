@@ -14,7 +14,8 @@ type Watch struct {
 	Misses     int // probes that failed one after the other
 	Repairs    int // one after the other, without a quiet time between two of them
 	RepairedAt time.Time
-	Rev        int64 // grows with every write; a write names the one it saw
+	EndedAt    time.Time // when its server ended last, as far as that was told
+	Rev        int64     // grows with every write; a write names the one it saw
 }
 
 // ReconcileReader is the part of Reader that the reconciler and the health watch need.

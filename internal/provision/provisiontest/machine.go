@@ -1,6 +1,7 @@
 package provisiontest
 
 import (
+	"crypto/rand"
 	"maps"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 // and runtimes of several deployments can share it.
 type machine struct {
 	mu         sync.Mutex
+	identity   string
 	containers map[provision.InstanceID]*container
 	volumes    map[provision.InstanceID]*volume
 	images     map[string]bool
@@ -65,6 +67,7 @@ type volume struct {
 
 func newMachine() *machine {
 	return &machine{
+		identity:   rand.Text(),
 		containers: map[provision.InstanceID]*container{},
 		volumes:    map[provision.InstanceID]*volume{},
 		images:     map[string]bool{},
