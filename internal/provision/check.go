@@ -27,7 +27,33 @@ func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
 	if dead(inst, unit) {
 		return r.repair(ctx, inst, ended(unit))
 	}
+	if err := r.restarted(ctx, inst, runtime, unit); err != nil {
+		return false, err
+	}
 	return false, r.probeNow(ctx, id)
+}
+
+// restarted says that a server has ended that runs again by now: somebody started it, or
+// its host did, as earlier versions told it to. From here on ends are for the reconciler.
+func (r *Reconciler) restarted(ctx context.Context, inst Instance, runtime Runtime, unit Unit) error {
+	if unit.Ended.IsZero() || r.DryRun {
+		return nil
+	}
+	if err := overtaken(runtime.Settle(ctx, inst.ID, inst.Fence)); err != nil {
+		return err
+	}
+	return overtaken(r.Store.Tx(ctx, func(tx Tx) error {
+		watch, err := tx.Watch(inst.ID)
+		if err != nil || !unit.Ended.After(watch.EndedAt) {
+			return err // another process has said so
+		}
+		watch.EndedAt = unit.Ended
+		if err := tx.UpdateWatch(watch); err != nil {
+			return err
+		}
+		message := "its server had ended and was started again, not by Berth"
+		return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceRestarted, inst, "", message, r.Now()))
+	}))
 }
 
 // probeNow has the health watch look at the instance at once.

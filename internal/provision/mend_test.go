@@ -202,3 +202,65 @@ func TestStuckOrphans(t *testing.T) {
 		}
 	})
 }
+
+// A server that was started again by somebody else has ended all the same: it is said
+// once, however many processes were told.
+func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		for want := 1; want <= 2; want++ {
+			w.pass(time.Minute)
+			w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+			_, err := w.runtime.Start(w.ctx, inst.ID, w.instance(inst.ID).Fence)
+			w.must(err)
+			for _, r := range []*provision.Reconciler{w.reconciler(), w.reconciler()} {
+				if begun, err := r.Check(w.ctx, inst.ID); begun || err != nil {
+					t.Errorf("a repair has begun: %v, %v", begun, err)
+				}
+			}
+			_, err = (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
+			w.must(err)
+			events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Types: []string{provision.EventInstanceRestarted}}, 0, 100)
+			if err != nil || len(events) != want {
+				t.Errorf("it was said %d times, want %d: %v", len(events), want, err)
+			}
+		}
+		w.state(inst.ID, provision.StateRunning, "")
+	})
+}
+
+// A host that hangs holds up no news of another, and a sweep that takes longer than its
+// duty keeps it.
+func TestHangingHostDelaysNobody(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst := w.created()
+		slow := provisiontest.NewRuntime("dep")
+		slow.Fail(provisiontest.MethodList, provisiontest.Fault{Hang: true})
+		var other provision.Host
+		w.tx(func(tx provision.Tx) (err error) {
+			other, err = tx.PutHost(provision.Host{ID: "hst_slow", Name: "slow", PortLow: 1, PortHigh: 2})
+			return err
+		})
+		w.runtimes.Set(other.ID, slow)
+		w.pass(time.Minute)
+		r, second := w.reconciler(), w.reconciler()
+		second.Owner = "w2"
+		done := make(chan error)
+		go func() {
+			_, err := r.RunOnce(w.ctx)
+			done <- err
+		}()
+		w.pass(50 * time.Second)
+		lists := slow.Calls(provisiontest.MethodList)
+		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
+		if n, err := second.RunHost(w.ctx, other.ID); n != 0 || err != nil || slow.Calls(provisiontest.MethodList) != lists {
+			t.Errorf("two sweeps at once: %d, %v", n, err)
+		}
+		if n, err := second.RunHost(w.ctx, w.host.ID); n != 1 || err != nil {
+			t.Errorf("%d things were mended, %v", n, err)
+		}
+		if err := <-done; err == nil {
+			t.Error("the sweep of a host that hangs has ended well")
+		}
+	})
+}

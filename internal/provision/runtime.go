@@ -62,7 +62,9 @@ type Runtime interface {
 	// and its limits. It is no restart: what runs goes on with what it has read.
 	// CodeNotFound when nothing runs under that id.
 	Adopt(context.Context, Workload) error
-	// Settle makes the host keep it running from now on, also after a reboot.
+	// Settle makes the host leave its ends alone: what has ended stays so until it is
+	// started again by a claim, which counts, waits and says so. Only what an earlier
+	// version has made is restarted by the host until then.
 	Settle(ctx context.Context, id InstanceID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.
 	Inspect(context.Context, InstanceID) (Unit, error)
@@ -128,6 +130,7 @@ type Unit struct {
 	Fence      int64
 	Running    bool
 	Restarting bool           // it has ended, and the host is about to start it again
+	Ended      time.Time      // when it ended last; zero: never, or not known (a list does not)
 	ExitCode   int            // where it has ended
 	OOMKilled  bool           // it ended because it used more memory than its limit
 	Ports      map[string]int // host ports by name

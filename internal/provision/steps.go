@@ -225,7 +225,7 @@ const (
 )
 
 // ready proves with the tenant's credentials, over the address that the tenant
-// will use, that the instance can be used; then the host may keep it running.
+// will use, that the instance can be used.
 func ready(ctx context.Context, w *work) error {
 	inspected := w.cfg.Now()
 	for pause := firstProbeStep; ; pause = min(pause*3/2, lastProbeStep) {

@@ -51,6 +51,7 @@ type ReconcileTx interface {
 const (
 	EventInstanceUnhealthy     = "instance.unhealthy"
 	EventInstanceRepairing     = "instance.repairing"
+	EventInstanceRestarted     = "instance.restarted"
 	EventInstanceOrphanRemoved = "instance.orphan_removed"
 	EventInstancePortsReleased = "instance.ports_released"
 	EventInstanceDeleteForced  = "instance.delete_forced"

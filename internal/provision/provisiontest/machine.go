@@ -46,6 +46,7 @@ func (m *machine) tell(owner string, id provision.InstanceID) {
 
 type container struct {
 	created  time.Time
+	ended    time.Time
 	owner    string // the deployment; empty: somebody else's
 	workload provision.Workload
 	behavior Behavior
@@ -102,6 +103,7 @@ func (c *container) unit(m *machine) provision.Unit {
 		Tenant:    c.workload.Tenant,
 		Container: true,
 		Created:   c.created,
+		Ended:     c.ended,
 		Fence:     c.workload.Fence,
 		Running:   c.running,
 		ExitCode:  c.exitCode,
@@ -120,6 +122,7 @@ func (c *container) ports() map[string]int {
 }
 
 func (c *container) end(b Behavior) {
+	c.ended = time.Now().UTC().Truncate(time.Millisecond)
 	c.running, c.exitCode, c.oom = false, b.ExitCode, b.OOMKilled
 	c.output += b.Output
 }
