@@ -3,7 +3,7 @@ package docker
 import (
 	"testing"
 
-	"github.com/docker/docker/client"
+	cerrdefs "github.com/containerd/errdefs"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -25,10 +25,10 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err := r.create(t.Context(), w, s, archive); provision.CodeOf(err) != provision.CodeDataLost {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance)); !client.IsErrNotFound(err) {
+	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its container: %v", err)
 	}
-	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !client.IsErrNotFound(err) {
+	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its volume: %v", err)
 	}
 	// The worker may end right after the creation: what is left is no data, and is removed
@@ -42,7 +42,7 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err := r.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !client.IsErrNotFound(err) {
+	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its volume after the removal: %v", err)
 	}
 }
