@@ -49,6 +49,7 @@ type node struct {
 	queue      provision.Queue
 	ports      *ports.Allocator
 	runtimes   *docker.Hosts
+	hosts      *provision.Known // the runtimes, of hosts that are who they were
 	sender     *webhook.Sender
 	catalog    provision.Catalog
 	newID      provision.NewID
@@ -128,6 +129,7 @@ func (n *node) openRest(ctx context.Context) error {
 	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
 	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
 	n.runtimes = docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: n.rows, Now: provision.SystemClock, Log: n.log, Accept: n.cfg.AcceptEngine}
 	n.closers = append(n.closers, n.runtimes.Close, func() error { n.sender.Close(); return nil })
 	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis})
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
@@ -255,17 +257,13 @@ func (n *node) work(ctx context.Context) error {
 	}
 	host := n.cfg.Host()
 	host.ID = provision.HostID(n.newID(provision.PrefixHost))
-	err := n.store.Tx(ctx, func(tx provision.Tx) error {
-		_, err := tx.PutHost(host)
-		return err
-	})
-	if err != nil {
+	if err := n.hosts.Register(ctx, host); err != nil {
 		return fmt.Errorf("register host %s: %w", host.Name, err)
 	}
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: n.rows, Queue: n.queue, Ports: n.ports, Runtimes: n.runtimes, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.rows, Queue: n.queue, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),

@@ -9,12 +9,12 @@ import (
 // upkeep wires what keeps instances as they should be.
 func (n *node) upkeep() worker.Upkeep {
 	reconciler := &provision.Reconciler{
-		Store: n.rows, Queue: n.queue, Runtimes: n.runtimes, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
+		Store: n.rows, Queue: n.queue, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
-		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.runtimes, Reconciler: reconciler, Log: n.log},
+		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
 			Store: n.rows, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Every: n.cfg.ProbeEvery,
 		},

@@ -36,6 +36,9 @@ type Config struct {
 	RedisURL string `env:"REDIS_URL"`
 	// DockerHost is the engine that workers drive: unix:///PATH or tcp://HOST:PORT.
 	DockerHost string `env:"DOCKER_HOST"`
+	// AcceptEngine is the id of a Docker engine that may take the place of the one that a
+	// host is known by.
+	AcceptEngine string `env:"ACCEPT_ENGINE"`
 	// HostName names that engine's host; several workers of one host give the same.
 	HostName string `env:"HOST_NAME" envDefault:"local"`
 	// AdvertiseHost is the address that tenants reach instances at.

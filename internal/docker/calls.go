@@ -26,6 +26,17 @@ func (e *engine) ping(ctx context.Context) error {
 	})
 }
 
+// identity gives the id that the engine has made for itself. Up to 20.10 it is kept in
+// /etc/docker, since then with its data.
+func (e *engine) identity(ctx context.Context) (id string, err error) {
+	err = e.within(ctx, min(pingLimit, e.limit), "ask who it is", func(ctx context.Context) error {
+		info, err := e.api.Info(ctx)
+		id = info.ID
+		return err
+	})
+	return id, err
+}
+
 // clock gives the engine's own time, as events are asked for by.
 func (e *engine) clock(ctx context.Context) (now string, err error) {
 	err = e.within(ctx, min(pingLimit, e.limit), "ask for the time", func(ctx context.Context) error {

@@ -69,10 +69,14 @@ func TestHardened(t *testing.T) {
 			t.Errorf("process %v", process)
 		}
 	}
+	earlier := container.UpdateConfig{RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyUnlessStopped}}
+	if _, err := local.api.ContainerUpdate(t.Context(), c.ID, earlier); err != nil { // as earlier versions did
+		t.Fatal(err)
+	}
 	if err := r.Settle(t.Context(), w.Instance, w.Fence); err != nil {
 		t.Fatal(err)
 	}
-	if c, err = local.api.ContainerInspect(t.Context(), c.ID); err != nil || !c.HostConfig.RestartPolicy.IsUnlessStopped() || c.HostConfig.Memory != 64<<20 {
+	if c, err = local.api.ContainerInspect(t.Context(), c.ID); err != nil || !c.HostConfig.RestartPolicy.IsNone() || c.HostConfig.Memory != 64<<20 {
 		t.Errorf("settled, its restart policy is %+v (%v)", c.HostConfig.RestartPolicy, err)
 	}
 	if v, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); err != nil || v.Labels[labelTenant] != string(w.Tenant) {

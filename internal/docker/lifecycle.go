@@ -83,9 +83,23 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 	if err := r.CreateVolume(ctx, w); err != nil {
 		return err
 	}
+	return r.create(ctx, w, s, archive)
+}
+
+// create makes the container on the volume.
+func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec, archive []byte) error {
 	id, err := r.createContainer(ctx, w, s)
 	if err != nil || id == "" {
 		return err
+	}
+	if w.KeepData {
+		// From here on the container holds the volume. Is it still the one with the data?
+		if _, err := r.volume(ctx, w); err != nil {
+			if provision.CodeOf(err) == provision.CodeDataLost {
+				r.removeEmpty(ctx, w.Instance, id)
+			}
+			return err
+		}
 	}
 	return r.engine.copyFiles(ctx, id, w.DataPath, archive)
 }
@@ -208,16 +222,17 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 	return r.engine.copyFiles(ctx, c.ID, w.DataPath, archive)
 }
 
-// Settle makes the engine keep the instance running from now on.
+// Settle makes the engine leave the instance's ends alone. Containers are made so; those
+// of earlier versions were restarted by Docker, as fast as they ended and unseen.
 func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
 	c, err := r.own(ctx, id, fence)
 	if err != nil {
 		return err
 	}
-	if c.HostConfig.RestartPolicy.Name == container.RestartPolicyUnlessStopped {
+	if c.HostConfig.RestartPolicy.IsNone() {
 		return nil
 	}
-	return r.engine.setRestartPolicy(ctx, c.ID, container.RestartPolicyUnlessStopped)
+	return r.engine.setRestartPolicy(ctx, c.ID, container.RestartPolicyDisabled)
 }
 
 // Stop asks the instance to end, and ends it after the grace period.
@@ -283,7 +298,7 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 		}
 		switch r.stands(v.Labels, id, fence) {
 		case foreign:
-			if !halfMade(v) {
+			if !halfMade(v) && !r.empty(v, id) {
 				return nil
 			}
 		case newer:
@@ -301,6 +316,26 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 			return provision.Errorf(provision.CodeInternal, cause(err),
 				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)
 		}
+	}
+}
+
+// empty reports whether Docker made the volume where one with data should have been.
+func (r *Runtime) empty(v volume.Volume, id provision.InstanceID) bool {
+	return v.Labels[labelDeployment] == r.deployment && v.Labels[labelEmpty] == string(id)
+}
+
+// removeEmpty removes a container that was never started, and the volume that Docker made
+// for it. What stays is never taken for data, and goes with the instance.
+func (r *Runtime) removeEmpty(ctx context.Context, instance provision.InstanceID, id string) {
+	err := r.removeContainer(ctx, id)
+	if err == nil {
+		var v volume.Volume
+		if v, err = r.engine.inspectVolume(ctx, nameOf(instance)); err == nil && r.empty(v, instance) {
+			err = r.engine.removeVolume(ctx, v.Name)
+		}
+	}
+	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+		r.log.WarnContext(ctx, "an empty volume is left", "instance", instance, "error", err)
 	}
 }
 

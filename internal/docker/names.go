@@ -19,6 +19,9 @@ const (
 	// labelGolden is on golden images and on what makes them: what the image is made of.
 	// Containers of instances have it from their image.
 	labelGolden = "berth.golden"
+	// labelEmpty is on a volume that Docker made where one with the instance's data should
+	// have been: the instance's id. It has no other label of an instance's volume.
+	labelEmpty = "berth.empty"
 	// labelPort and the port's name: "18001:6379", the host's port and the container's.
 	labelPort = "berth.port."
 )

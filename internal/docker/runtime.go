@@ -31,6 +31,9 @@ var _ provision.Runtime = (*Runtime)(nil)
 // Ping reports whether the engine answers.
 func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
 
+// Identity gives the engine's own id.
+func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engine.identity(ctx) }
+
 // anyFence is above every fence: for those who only look.
 const anyFence = int64(^uint64(0) >> 1)
 
@@ -57,7 +60,16 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 		Container:  true,
 		Volume:     err == nil && r.stands(v.Labels, id, anyFence) != foreign,
 		Created:    moment(c.Created),
+		Ended:      endOf(c.State),
 	}, nil
+}
+
+// endOf gives when the container ended last. Docker writes the year 1 where it never has.
+func endOf(s *container.State) time.Time {
+	if at := moment(s.FinishedAt); at.Year() > 1 {
+		return at.Truncate(time.Millisecond)
+	}
+	return time.Time{}
 }
 
 // List gives everything of the deployment on the host, ordered by instance: one

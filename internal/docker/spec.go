@@ -73,20 +73,19 @@ func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *
 			NanoCPUs:   w.Resources.CPUMillis * 1_000_000,
 		},
 		Mounts: []mount.Mount{{
-			Type:   mount.TypeVolume,
-			Source: nameOf(w.Instance),
-			Target: w.DataPath,
-			// Should the volume vanish between its creation and the container's, Docker
-			// makes it anew: then it must be found as ours.
-			VolumeOptions: &mount.VolumeOptions{Labels: labelsOf(w, deployment)},
+			Type:          mount.TypeVolume,
+			Source:        nameOf(w.Instance),
+			Target:        w.DataPath,
+			VolumeOptions: &mount.VolumeOptions{Labels: volumeLabels(w, deployment)},
 		}},
 		Tmpfs:          tmpfs(w.Scratch),
 		PortBindings:   bindings,
 		ReadonlyRootfs: true,
 		CapDrop:        []string{"ALL"},
 		SecurityOpt:    []string{"no-new-privileges"},
-		// Settle changes it once the instance is known to be usable: until then a
-		// server that ends must stay ended, so that its exit code can be read.
+		// A server that ends stays ended, so that its exit code can be read and it is
+		// started again by a repair: with a pause, a count and an event. No policy of
+		// Docker's restarts containers after a reboot only.
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyDisabled},
 		Init:          &init,
 		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "10m", "max-file": "3"}},
@@ -95,6 +94,16 @@ func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *
 		h.PidsLimit = &pids
 	}
 	return h
+}
+
+// volumeLabels gives the labels of a volume that Docker makes with the container, because
+// it vanished after it had been made or found. Then it must be found as ours; but where
+// the instance has data, an empty one must never be taken for it.
+func volumeLabels(w provision.Workload, deployment string) map[string]string {
+	if w.KeepData {
+		return map[string]string{labelDeployment: deployment, labelEmpty: string(w.Instance)}
+	}
+	return labelsOf(w, deployment)
 }
 
 func portsFor(w provision.Workload) (nat.PortSet, nat.PortMap) {

@@ -103,6 +103,7 @@ var (
 	ErrConflict = &Error{Code: CodeConflict, Message: "changed meanwhile"}
 	ErrFenced   = &Error{Code: CodeFenced, Message: "the lease is lost"}
 	ErrBusy     = &Error{Code: CodeBusy, Message: "another job is running on the instance"}
+	ErrDataLost = &Error{Code: CodeDataLost, Message: "the data is gone"}
 	ErrNameHeld = &Error{Code: CodeNameHeld, Message: "the name is taken"}
 )
 

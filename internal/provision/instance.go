@@ -27,6 +27,7 @@ type Instance struct {
 	UpdatedAt  time.Time
 	DeletedAt  time.Time // zero until deleted
 	KeptUntil  time.Time // of a failed one that is kept for inspection; else zero
+	DataLost   bool      // it failed because its volume was gone; whatever comes back of it is kept
 	Rev        int64     // grows with every write; a write names the one it saw
 }
 
@@ -54,6 +55,11 @@ func (p Parameters) Int(name string) int64 { n, _ := p[name].(int64); return n }
 // has it deleted when its time is up.
 func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.IsZero() }
 
+// shouldRun reports whether a server is to be there, and its data.
+func (i *Instance) shouldRun() bool {
+	return i.State == StateRunning || i.State == StateUnhealthy || i.State == StateWarm
+}
+
 // InstanceState is where an instance is in its life.
 //
 //	   ┌──────── warm ◄──┐
@@ -65,7 +71,7 @@ func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.I
 //	   │             │                           │
 //	   │             │     running, stopped, unhealthy ──► updating ──► back, or failed
 //	   ▼             ▼                           ▼
-//	   └─────────────┴── deleting ◄── failed ◄───┘
+//	   └─────────────┴── deleting ◄── failed ◄───┘   (to unhealthy when lost data is there again)
 //	                        │  ▲        ▲
 //	                        │  └────────┘  (a delete that could not finish)
 //	                        ▼
@@ -96,7 +102,7 @@ var instanceMoves = map[InstanceState][]InstanceState{
 	StateStopped:      {StateRunning, StateUpdating, StateDeleting, StateFailed},
 	StateUpdating:     {StateRunning, StateUnhealthy, StateStopped, StateDeleting, StateFailed},
 	StateDeleting:     {StateDeleted, StateFailed},
-	StateFailed:       {StateDeleting},
+	StateFailed:       {StateDeleting, StateUnhealthy},
 	StateDeleted:      {},
 }
 

@@ -1,43 +1,114 @@
 package provision
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
 
-// orphan removes what a host has of an instance that is deleted, failed, or (nil)
-// unknown. What is young is left alone: somebody may be at it whom we do not see.
-func (s *sweep) orphan(ctx context.Context, unit Unit, inst *Instance) error {
+// orphan is what a host has of an instance that is deleted, failed, or (nil) unknown.
+type orphan struct {
+	unit Unit
+	inst *Instance
+}
+
+const (
+	// removeTimeout bounds the removal of one orphan. A volume that somebody else uses
+	// is not let go of, however long one waits.
+	removeTimeout = 5 * time.Second
+	// One that could not be removed is left alone for firstStuckPause, and twice as long
+	// every further time.
+	firstStuckPause = 10 * time.Second
+	lastStuckPause  = 10 * time.Minute
+)
+
+// stuck remembers the orphans of a host that could not be removed.
+type stuck map[InstanceID]stuckOrphan
+
+type stuckOrphan struct {
+	times int
+	again time.Time
+}
+
+// failed has the orphan left alone for a while.
+func (s stuck) failed(id InstanceID, now time.Time) {
+	times := s[id].times + 1
+	s[id] = stuckOrphan{times, now.Add(min(firstStuckPause<<min(times-1, 10), lastStuckPause))}
+}
+
+// orphaned notes something to be removed. What is young is left alone: somebody may be
+// at it whom we do not see.
+func (s *sweep) orphaned(unit Unit, inst *Instance) {
 	if inst != nil && inst.kept() {
-		return nil
+		return
 	}
 	young := s.began.Add(-s.Grace)
-	if unit.Created.After(young) || (inst != nil && inst.UpdatedAt.After(young)) || s.removed >= maxOrphans {
-		return nil
+	if unit.Created.After(young) || (inst != nil && inst.UpdatedAt.After(young)) {
+		return
 	}
-	id, fence, why := unit.Instance, unit.Fence, "the instance is not known"
-	if inst != nil {
-		fence, why = max(fence, inst.Fence), "the instance is "+string(inst.State)
+	s.orphans = append(s.orphans, orphan{unit, inst})
+}
+
+// removeOrphans removes as many as it can, those first that have not failed before: none
+// must keep another from being removed.
+func (s *sweep) removeOrphans(ctx context.Context) error {
+	for id := range s.stuck {
+		if !s.seen[id] {
+			delete(s.stuck, id)
+		}
+	}
+	slices.SortStableFunc(s.orphans, func(a, b orphan) int {
+		return cmp.Compare(s.stuck[a.unit.Instance].times, s.stuck[b.unit.Instance].times)
+	})
+	for _, o := range s.orphans {
+		if s.removed >= maxOrphans || ctx.Err() != nil {
+			break // the next sweep goes on
+		}
+		if s.stuck[o.unit.Instance].again.After(s.Now()) {
+			continue
+		}
+		if err := s.removeOrphan(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removeOrphan removes one. What is left of an instance whose data was lost may be all
+// that there is of it: its volume stays.
+func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
+	id, fence, why, data := o.unit.Instance, o.unit.Fence, "the instance is not known", true
+	if o.inst != nil {
+		fence, why, data = max(fence, o.inst.Fence), "the instance is "+string(o.inst.State), !o.inst.DataLost || o.inst.State == StateDeleted
 	}
 	if s.DryRun {
 		s.Log.InfoContext(ctx, "dry run: would remove an orphan", "instance", id, "host", s.host.Name, "reason", why)
 		return nil
 	}
+	removeCtx, cancel := context.WithTimeout(ctx, removeTimeout)
+	defer cancel()
 	// A delete that was asked for just now removes it as well, and says so.
-	err := s.Store.Tx(ctx, func(tx Tx) error { return idle(tx, id) })
+	err := s.Store.Tx(removeCtx, func(tx Tx) error { return idle(tx, id) })
 	if err == nil {
-		err = s.runtime.Remove(ctx, id, fence, true)
+		err = s.runtime.Remove(removeCtx, id, fence, data)
 	}
 	if err != nil {
-		if overtaken(err) != nil {
-			s.Log.WarnContext(ctx, "an orphan could not be removed", "instance", id, "host", s.host.Name, "error", err)
+		if overtaken(err) != nil && ctx.Err() == nil {
+			s.stuck.failed(id, s.Now())
+			s.Log.WarnContext(ctx, "an orphan could not be removed", "instance", id, "host", s.host.Name, "error", err,
+				"again", s.stuck[id].again.Format(time.RFC3339))
 		}
-		return ctx.Err() // the others must not wait for this one
+		return nil // the others must not wait for this one
 	}
 	s.removed++
 	s.count(true)
 	delete(s.seen, id)
-	s.Log.WarnContext(ctx, "removed an orphan", "instance", id, "host", s.host.Name, "container", unit.Container, "volume", unit.Volume, "reason", why)
-	about := Instance{ID: id, Tenant: unit.Tenant}
-	if inst != nil {
-		about = *inst
+	delete(s.stuck, id)
+	s.Log.WarnContext(ctx, "removed an orphan", "instance", id, "host", s.host.Name, "container", o.unit.Container, "volume", o.unit.Volume, "reason", why)
+	about := Instance{ID: id, Tenant: o.unit.Tenant}
+	if o.inst != nil {
+		about = *o.inst
 	}
 	message := "what host " + s.host.Name + " still had of it was removed: " + why
 	return s.Store.Tx(ctx, func(tx Tx) error {
@@ -67,44 +138,4 @@ func (r *Reconciler) releasePorts(ctx context.Context, id InstanceID, inst *Inst
 	}
 	r.Log.WarnContext(ctx, "released ports", "instance", id, "reason", why)
 	return true, nil
-}
-
-// Check looks at one instance that is said to have ended, and reports whether a repair
-// was begun. It is for news of the host; a sweep never asks for single instances.
-func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
-	inst, err := r.Store.Instance(ctx, id)
-	if err != nil || !dead(inst, Unit{}) {
-		return false, overtaken(err)
-	}
-	if _, err := r.Store.ActiveJob(ctx, id); err == nil {
-		return false, nil // whoever has it sees for himself
-	}
-	host, err := r.Store.Host(ctx, inst.Host)
-	if err != nil {
-		return false, overtaken(err)
-	}
-	runtime, err := r.Runtimes.Runtime(host)
-	if err != nil {
-		return false, err
-	}
-	unit, err := runtime.Inspect(ctx, id)
-	if err = overtaken(err); err != nil {
-		return false, err
-	}
-	if dead(inst, unit) {
-		return r.repair(ctx, inst, ended(unit))
-	}
-	return false, r.probeNow(ctx, id)
-}
-
-// probeNow has the health watch look at the instance at once.
-func (r *Reconciler) probeNow(ctx context.Context, id InstanceID) error {
-	return overtaken(r.Store.Tx(ctx, func(tx Tx) error {
-		watch, err := tx.Watch(id)
-		if err != nil {
-			return err
-		}
-		watch.ProbeAt = r.Now()
-		return tx.UpdateWatch(watch)
-	}))
 }

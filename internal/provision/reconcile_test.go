@@ -241,9 +241,9 @@ func TestOrphans(t *testing.T) {
 		r := w.reconciler()
 		w.reconcile(r, 0) // all too young
 		w.pass(provision.DefaultReconcileGrace)
-		dry := *r
+		dry := w.reconciler()
 		dry.DryRun = true
-		w.reconcile(&dry, 0)
+		w.reconcile(dry, 0)
 		if w.unit("ins_unknown") == nil || !strings.Contains(w.logged.String(), "dry run") {
 			t.Error("a dry run has done something, or not said so")
 		}

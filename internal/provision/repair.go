@@ -28,8 +28,48 @@ func dataThere(ctx context.Context, w *work) error {
 	if w.run.runtime == nil {
 		return Errorf(CodeDataLost, nil, "the instance was never placed on a host")
 	}
-	return w.run.runtime.CreateVolume(ctx, Workload{
+	err := w.run.runtime.CreateVolume(ctx, Workload{
 		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.claim.Fence, KeepData: true,
+	})
+	switch {
+	case errors.Is(err, ErrDataLost):
+		return w.dataLost(ctx, err)
+	case err != nil || !w.inst.DataLost:
+		return err
+	}
+	// It had failed, and its port was released.
+	if err := w.takePort(ctx); err != nil {
+		return err
+	}
+	return w.markData(ctx, false)
+}
+
+// dataLost notes that the data was not there, before anything follows from that: what
+// comes back of it is kept.
+func (w *work) dataLost(ctx context.Context, lost error) error {
+	err := w.believable(ctx, lost)
+	if !errors.Is(err, ErrDataLost) {
+		return err
+	}
+	if err := w.markData(ctx, true); err != nil {
+		return err
+	}
+	return lost
+}
+
+func (w *work) markData(ctx context.Context, lost bool) error {
+	return w.save(ctx, func(tx Tx) error {
+		inst, err := tx.Instance(w.inst.ID)
+		if err != nil || inst.DataLost == lost {
+			return err
+		}
+		inst.DataLost, inst.UpdatedAt = lost, w.cfg.Now()
+		if err := tx.UpdateInstance(inst); err != nil {
+			return err
+		}
+		inst.Rev++
+		w.inst = inst
+		return nil
 	})
 }
 
@@ -47,11 +87,11 @@ func ended(unit Unit) string {
 	}
 }
 
-// dead reports whether the instance should run and nothing runs for it, nor is going
-// to by itself.
+// dead reports whether the instance should run and nothing runs for it. That its host is
+// about to start it again, as earlier versions had it do, changes nothing: it would go on
+// for ever.
 func dead(inst Instance, unit Unit) bool {
-	should := inst.State == StateRunning || inst.State == StateUnhealthy || inst.State == StateWarm
-	return should && !unit.Running && !unit.Restarting
+	return inst.shouldRun() && !unit.Running
 }
 
 // repair says that the instance is down, and has it repaired unless that was tried

@@ -14,6 +14,10 @@ type Host struct {
 	Bind      string // the address that ports are published on
 	PortLow   int    // the first port that instances may get
 	PortHigh  int    // the last one
+	// Engine is what its engine calls itself; empty before the first contact.
+	Engine string
+	// MissingSince is since when much of what should be there is not; zero: it is.
+	MissingSince time.Time
 }
 
 // Runtimes gives the Runtime of a host. It fails with CodeHostUnavailable.
@@ -32,6 +36,8 @@ type Runtimes interface {
 type Runtime interface {
 	// Ping reports whether the host's engine answers.
 	Ping(context.Context) error
+	// Identity gives what the engine calls itself: the same for ever, and no other engine's.
+	Identity(context.Context) (string, error)
 	// EnsureImage makes one of the references present and says which: the first one
 	// that is there already, else the first one, pulled. However many ask at once, it
 	// is pulled once; each is told of the progress. CodeImageUnavailable when it
@@ -56,7 +62,9 @@ type Runtime interface {
 	// and its limits. It is no restart: what runs goes on with what it has read.
 	// CodeNotFound when nothing runs under that id.
 	Adopt(context.Context, Workload) error
-	// Settle makes the host keep it running from now on, also after a reboot.
+	// Settle makes the host leave its ends alone: what has ended stays so until it is
+	// started again by a claim, which counts, waits and says so. Only what an earlier
+	// version has made is restarted by the host until then.
 	Settle(ctx context.Context, id InstanceID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.
 	Inspect(context.Context, InstanceID) (Unit, error)
@@ -122,6 +130,7 @@ type Unit struct {
 	Fence      int64
 	Running    bool
 	Restarting bool           // it has ended, and the host is about to start it again
+	Ended      time.Time      // when it ended last; zero: never, or not known (a list does not)
 	ExitCode   int            // where it has ended
 	OOMKilled  bool           // it ended because it used more memory than its limit
 	Ports      map[string]int // host ports by name

@@ -193,7 +193,9 @@ func start(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
-		if err := w.run.runtime.Create(ctx, load); err != nil {
+		if err := w.run.runtime.Create(ctx, load); errors.Is(err, ErrDataLost) {
+			return w.dataLost(ctx, err)
+		} else if err != nil {
 			return err
 		}
 		_, err = w.run.runtime.Start(ctx, w.inst.ID, w.claim.Fence)
@@ -225,7 +227,7 @@ const (
 )
 
 // ready proves with the tenant's credentials, over the address that the tenant
-// will use, that the instance can be used; then the host may keep it running.
+// will use, that the instance can be used.
 func ready(ctx context.Context, w *work) error {
 	inspected := w.cfg.Now()
 	for pause := firstProbeStep; ; pause = min(pause*3/2, lastProbeStep) {

@@ -111,6 +111,9 @@ type Tx interface {
 	// PutHost inserts the host, or changes the one of the same name, and gives it with
 	// its id.
 	PutHost(Host) (Host, error)
+	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
+	// CodeConflict unless the row has those of the host before. PutHost leaves them.
+	MarkHost(after, before Host) error
 	// TakeDuty gives the named periodic duty to the owner until then, unless somebody
 	// else has it now.
 	TakeDuty(name, owner string, now, until time.Time) (bool, error)

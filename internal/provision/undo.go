@@ -7,7 +7,8 @@ import (
 )
 
 // undo takes back what a create did. A delete has nothing to take back, and a repair
-// leaves what it found, unless there is no data left to keep it for. Ports and
+// leaves what it found, unless there is no data left to keep it for; and it never
+// removes data, which may be there after all. Ports and
 // credentials are not its business: they go in the transaction that ends the job,
 // so that they are never gone before the instance is.
 func (w *work) undo(ctx context.Context) error {
@@ -59,7 +60,7 @@ func (w *work) cleanUp(ctx context.Context) error {
 	limit := max(minUndo, job.undoneBy().Sub(w.cfg.Now()))
 	tryCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err = w.run.runtime.Remove(tryCtx, w.inst.ID, w.claim.Fence, true)
+	err = w.run.runtime.Remove(tryCtx, w.inst.ID, w.claim.Fence, w.kind == JobCreate)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return Errorf(CodeTimeout, err, "removing it from host %s took longer than %s", w.run.host.Name, limit.Round(time.Second))
 	}

@@ -14,7 +14,8 @@ type Watch struct {
 	Misses     int // probes that failed one after the other
 	Repairs    int // one after the other, without a quiet time between two of them
 	RepairedAt time.Time
-	Rev        int64 // grows with every write; a write names the one it saw
+	EndedAt    time.Time // when its server ended last, as far as that was told
+	Rev        int64     // grows with every write; a write names the one it saw
 }
 
 // ReconcileReader is the part of Reader that the reconciler and the health watch need.
@@ -50,6 +51,7 @@ type ReconcileTx interface {
 const (
 	EventInstanceUnhealthy     = "instance.unhealthy"
 	EventInstanceRepairing     = "instance.repairing"
+	EventInstanceRestarted     = "instance.restarted"
 	EventInstanceOrphanRemoved = "instance.orphan_removed"
 	EventInstancePortsReleased = "instance.ports_released"
 	EventInstanceDeleteForced  = "instance.delete_forced"

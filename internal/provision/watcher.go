@@ -31,8 +31,6 @@ const (
 func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	news := make(chan InstanceID, maxNews)
-	all.Go(func() { w.look(ctx, news) })
 	watched := map[HostID]bool{}
 	ticker := time.NewTicker(hostsEvery)
 	defer ticker.Stop()
@@ -44,7 +42,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 		for _, host := range hosts {
 			if !watched[host.ID] {
 				watched[host.ID] = true
+				// Each host has its own, so that one that hangs delays no news of another.
+				news := make(chan InstanceID, maxNews)
 				all.Go(func() { w.listen(ctx, host, news) })
+				all.Go(func() { w.look(ctx, host.ID, news) })
 			}
 		}
 		select {
@@ -80,7 +81,7 @@ func (w *Watcher) listen(ctx context.Context, host Host, news chan<- InstanceID)
 
 // look waits a moment after each piece of news, gathering what else comes, and then
 // looks at each instance once.
-func (w *Watcher) look(ctx context.Context, news <-chan InstanceID) {
+func (w *Watcher) look(ctx context.Context, host HostID, news <-chan InstanceID) {
 	for {
 		ended := map[InstanceID]bool{}
 		select {
@@ -100,14 +101,14 @@ func (w *Watcher) look(ctx context.Context, news <-chan InstanceID) {
 				waiting = false
 			}
 		}
-		w.checkAll(ctx, ended)
+		w.checkAll(ctx, host, ended)
 	}
 }
 
 // checksAtOnce bounds how many instances are looked at together.
 const checksAtOnce = 16
 
-func (w *Watcher) checkAll(ctx context.Context, ended map[InstanceID]bool) {
+func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[InstanceID]bool) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	slots := make(chan struct{}, checksAtOnce)
@@ -115,16 +116,16 @@ func (w *Watcher) checkAll(ctx context.Context, ended map[InstanceID]bool) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			if err := w.check(ctx, id); err != nil && ctx.Err() == nil {
+			if err := w.check(ctx, host, id); err != nil && ctx.Err() == nil {
 				w.Log.WarnContext(ctx, "could not look after the news of an instance", "instance", id, "error", err)
 			}
 		})
 	}
 }
 
-func (w *Watcher) check(ctx context.Context, id InstanceID) error {
+func (w *Watcher) check(ctx context.Context, host HostID, id InstanceID) error {
 	if id == "" {
-		_, err := w.Reconciler.RunOnce(ctx)
+		_, err := w.Reconciler.RunHost(ctx, host)
 		return err
 	}
 	_, err := w.Reconciler.Check(ctx, id)

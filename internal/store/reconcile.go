@@ -16,6 +16,7 @@ type watchRow struct {
 	Misses     int
 	Repairs    int
 	RepairedAt int64
+	EndedAt    int64
 	Claim      string
 	Rev        int64
 }
@@ -25,7 +26,7 @@ func (watchRow) TableName() string { return "watches" }
 func (r watchRow) entity() provision.Watch {
 	return provision.Watch{
 		Instance: provision.InstanceID(r.InstanceID), ProbeAt: moment(r.ProbeAt), Misses: r.Misses, Repairs: r.Repairs,
-		RepairedAt: moment(r.RepairedAt), Rev: r.Rev,
+		RepairedAt: moment(r.RepairedAt), EndedAt: moment(r.EndedAt), Rev: r.Rev,
 	}
 }
 
@@ -112,7 +113,7 @@ func (t *tx) StartWatch(id provision.InstanceID, probeAt time.Time) error {
 // UpdateWatch implements provision.Tx.
 func (t *tx) UpdateWatch(w provision.Watch) error {
 	return changed(t.db.Model(&watchRow{}).Where("instance_id = ? AND rev = ?", string(w.Instance), w.Rev).Updates(map[string]any{
-		"probe_at": millis(w.ProbeAt), "misses": w.Misses, "repairs": w.Repairs, "repaired_at": millis(w.RepairedAt), "rev": oneMore,
+		"probe_at": millis(w.ProbeAt), "misses": w.Misses, "repairs": w.Repairs, "repaired_at": millis(w.RepairedAt), "ended_at": millis(w.EndedAt), "rev": oneMore,
 	}), provision.ErrConflict)
 }
 

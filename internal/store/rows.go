@@ -27,6 +27,9 @@ type hostRow struct {
 	Bind      string
 	PortLow   int
 	PortHigh  int
+	EngineID  string
+	// MissingSince is written by MarkHost only.
+	MissingSince int64
 }
 
 func (hostRow) TableName() string { return "hosts" }
@@ -55,6 +58,7 @@ type instanceRow struct {
 	UpdatedAt   int64 `gorm:"autoUpdateTime:false"`
 	DeletedAt   int64
 	KeptUntil   int64
+	DataLost    bool
 }
 
 func (instanceRow) TableName() string { return "instances" }
@@ -239,7 +243,7 @@ func toInstanceRow(i provision.Instance) (instanceRow, error) {
 		CPUMillis: i.Resources.CPUMillis, MemoryBytes: i.Resources.MemoryBytes, DiskBytes: i.Resources.DiskBytes,
 		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Host),
 		Address: i.Address, Port: i.Port, Fence: i.Fence, Rev: i.Rev,
-		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil),
+		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil), DataLost: i.DataLost,
 	}
 	if i.State != provision.StateDeleted {
 		row.LiveName = &row.Name
@@ -252,7 +256,7 @@ func (r instanceRow) entity() (provision.Instance, error) {
 		ID: provision.InstanceID(r.ID), Tenant: provision.TenantID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
 		Plan: r.Plan, Resources: provision.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
 		State: provision.InstanceState(r.State), Reason: r.Reason, Host: provision.HostID(r.HostID), Address: r.Address, Port: r.Port,
-		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil),
+		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil), DataLost: r.DataLost,
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {
 		return i, err
@@ -349,5 +353,6 @@ func (r deliveryRow) entity() (provision.Delivery, error) {
 func (r hostRow) entity() provision.Host {
 	return provision.Host{
 		ID: provision.HostID(r.ID), Name: r.Name, Endpoint: r.Endpoint, Advertise: r.Advertise, Bind: r.Bind, PortLow: r.PortLow, PortHigh: r.PortHigh,
+		Engine: r.EngineID, MissingSince: moment(r.MissingSince),
 	}
 }

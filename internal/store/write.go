@@ -104,7 +104,7 @@ func (r instanceRow) changing() map[string]any {
 	return map[string]any{
 		"live_name": r.LiveName, "plan": r.Plan, "cpu_millis": r.CPUMillis, "memory_bytes": r.MemoryBytes, "disk_bytes": r.DiskBytes,
 		"parameters": r.Parameters, "state": r.State, "reason": r.Reason, "host_id": r.HostID, "address": r.Address, "port": r.Port,
-		"fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt, "deleted_at": r.DeletedAt, "kept_until": r.KeptUntil,
+		"fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt, "deleted_at": r.DeletedAt, "kept_until": r.KeptUntil, "data_lost": r.DataLost,
 	}
 }
 
@@ -188,7 +188,9 @@ func (t *tx) PutIdempotent(r provision.IdempotencyRecord) error {
 }
 
 func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
-	row := hostRow{string(h.ID), h.Name, h.Endpoint, h.Advertise, h.Bind, h.PortLow, h.PortHigh}
+	row := hostRow{
+		ID: string(h.ID), Name: h.Name, Endpoint: h.Endpoint, Advertise: h.Advertise, Bind: h.Bind, PortLow: h.PortLow, PortHigh: h.PortHigh,
+	}
 	err := t.db.Clauses(clause.OnConflict{
 		Columns:   []clause.Column{{Name: "name"}},
 		DoUpdates: clause.AssignmentColumns([]string{"endpoint", "advertise", "bind", "port_low", "port_high"}),
@@ -198,6 +200,12 @@ func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
 	}
 	stored, err := one[hostRow](t.db.Where("name = ?", h.Name))
 	return stored.entity(), err
+}
+
+func (t *tx) MarkHost(after, before provision.Host) error {
+	return changed(t.db.Model(&hostRow{}).
+		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
+		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince)}), provision.ErrConflict)
 }
 
 func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {

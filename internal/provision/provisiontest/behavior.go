@@ -1,6 +1,10 @@
 package provisiontest
 
-import "github.com/berth-project/berth/internal/provision"
+import (
+	"maps"
+
+	"github.com/berth-project/berth/internal/provision"
+)
 
 // Behavior is what a server does when it is started. The zero value runs for ever.
 type Behavior struct {
@@ -49,6 +53,43 @@ func (r *Runtime) Lose(id provision.InstanceID, data bool) {
 		delete(r.machine.volumes, id)
 	}
 	r.machine.tell(r.deployment, id)
+}
+
+// Away is what a host without its disk does not have; Back gives it back.
+type Away struct {
+	containers map[provision.InstanceID]*container
+	volumes    map[provision.InstanceID]*volume
+}
+
+// LoseAll takes everything away, as a host does that comes up without its disk.
+func (r *Runtime) LoseAll() Away {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	away := Away{r.machine.containers, r.machine.volumes}
+	r.machine.containers, r.machine.volumes = map[provision.InstanceID]*container{}, map[provision.InstanceID]*volume{}
+	return away
+}
+
+// Back gives back what was away.
+func (r *Runtime) Back(away Away) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	maps.Copy(r.machine.containers, away.containers)
+	maps.Copy(r.machine.volumes, away.volumes)
+}
+
+// Stick makes removals hang whose volume somebody else uses; nil: none.
+func (r *Runtime) Stick(stuck func(provision.InstanceID) bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stuck = stuck
+}
+
+// SetIdentity makes another engine answer.
+func (r *Runtime) SetIdentity(id string) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.identity = id
 }
 
 // SetProbe sets the answer of Probe for servers that run; nil: success.

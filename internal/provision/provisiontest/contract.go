@@ -217,6 +217,7 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 		MethodStop:         r.Stop(ctx, id, fence, shortGrace),
 		MethodRemove:       r.Remove(ctx, id, fence, true),
 	}
+	_, answers[MethodIdentity] = r.Identity(ctx)
 	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
 	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, provision.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
 	_, answers[MethodStart] = r.Start(ctx, id, fence)

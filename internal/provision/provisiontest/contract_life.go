@@ -11,6 +11,11 @@ import (
 func wholeLife(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	b.ok(s.Runtime.Ping(b.ctx), "Ping")
+	first, err := s.Runtime.Identity(b.ctx)
+	b.ok(err, "Identity")
+	if again, err := s.Other.Identity(b.ctx); err != nil || first == "" || again != first {
+		t.Fatalf("one engine calls itself %q and %q, %v", first, again, err)
+	}
 	w := b.workload()
 	id := w.Instance
 
@@ -18,7 +23,7 @@ func wholeLife(t *testing.T, s Subject) {
 	if u, ok := b.listed(s.Runtime, id); !ok || !u.Volume || u.Running || u.Fence != w.Fence {
 		t.Fatalf("with only its volume it is listed as %+v, %v", u, ok)
 	}
-	_, err := s.Runtime.Inspect(b.ctx, id)
+	_, err = s.Runtime.Inspect(b.ctx, id)
 	b.code(err, provision.CodeNotFound, "Inspect of a mere volume")
 
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")

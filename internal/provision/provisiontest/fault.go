@@ -13,6 +13,7 @@ type Method string
 // The methods of provision.Runtime.
 const (
 	MethodPing         Method = "Ping"
+	MethodIdentity     Method = "Identity"
 	MethodEnsureImage  Method = "EnsureImage"
 	MethodEnsureGolden Method = "EnsureGolden"
 	MethodCreateVolume Method = "CreateVolume"
@@ -31,7 +32,7 @@ const (
 // Methods lists them, in the order of a life.
 func Methods() []Method {
 	return []Method{
-		MethodPing, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
+		MethodPing, MethodIdentity, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
 		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
 	}
 }

@@ -1,6 +1,7 @@
 package provisiontest
 
 import (
+	"crypto/rand"
 	"maps"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 // and runtimes of several deployments can share it.
 type machine struct {
 	mu         sync.Mutex
+	identity   string
 	containers map[provision.InstanceID]*container
 	volumes    map[provision.InstanceID]*volume
 	images     map[string]bool
@@ -44,6 +46,7 @@ func (m *machine) tell(owner string, id provision.InstanceID) {
 
 type container struct {
 	created  time.Time
+	ended    time.Time
 	owner    string // the deployment; empty: somebody else's
 	workload provision.Workload
 	behavior Behavior
@@ -65,6 +68,7 @@ type volume struct {
 
 func newMachine() *machine {
 	return &machine{
+		identity:   rand.Text(),
 		containers: map[provision.InstanceID]*container{},
 		volumes:    map[provision.InstanceID]*volume{},
 		images:     map[string]bool{},
@@ -99,6 +103,7 @@ func (c *container) unit(m *machine) provision.Unit {
 		Tenant:    c.workload.Tenant,
 		Container: true,
 		Created:   c.created,
+		Ended:     c.ended,
 		Fence:     c.workload.Fence,
 		Running:   c.running,
 		ExitCode:  c.exitCode,
@@ -117,6 +122,7 @@ func (c *container) ports() map[string]int {
 }
 
 func (c *container) end(b Behavior) {
+	c.ended = time.Now().UTC().Truncate(time.Millisecond)
 	c.running, c.exitCode, c.oom = false, b.ExitCode, b.OOMKilled
 	c.output += b.Output
 }

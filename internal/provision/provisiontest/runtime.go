@@ -23,6 +23,7 @@ type Runtime struct {
 	onCall func(context.Context, Method, provision.InstanceID)
 	behave func(provision.Workload) Behavior
 	probe  func(provision.InstanceID) error
+	stuck  func(provision.InstanceID) bool
 }
 
 var _ provision.Runtime = (*Runtime)(nil)
@@ -43,6 +44,15 @@ func (r *Runtime) Beside(deployment string) *Runtime {
 // Ping succeeds unless a fault is switched on.
 func (r *Runtime) Ping(ctx context.Context) error {
 	return r.call(ctx, MethodPing, "", func() error { return nil })
+}
+
+// Identity gives the name of the machine; SetIdentity changes it.
+func (r *Runtime) Identity(ctx context.Context) (id string, err error) {
+	err = r.call(ctx, MethodIdentity, "", func() error {
+		id = r.machine.identity
+		return nil
+	})
+	return id, err
 }
 
 // CreateVolume makes the volume.
@@ -184,6 +194,13 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 
 // Remove removes the container and, with data, the volume.
 func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+	r.mu.Lock()
+	stuck := data && r.stuck != nil && r.stuck(id)
+	r.mu.Unlock()
+	if stuck {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return r.call(ctx, MethodRemove, id, func() error {
 		_, err := r.own(id, fence)
 		switch {

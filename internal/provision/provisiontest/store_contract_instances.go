@@ -19,7 +19,7 @@ func instanceRoundTrip(s shelf) {
 			"big": int64(1<<62 + 1), "negative": int64(-1), "text": "schön ☃ \"quoted\" \\ \n", "digits": "42",
 		},
 		Labels: map[string]string{"team": "a", "empty": ""}, State: provision.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Host: "hst_1", Address: "db.example", Port: 65535,
-		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), Rev: 7,
+		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), DataLost: true, Rev: 7,
 	}
 	bare := s.newInstance("bare")
 	bare.Parameters = nil

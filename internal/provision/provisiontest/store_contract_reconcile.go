@@ -105,6 +105,7 @@ func watches(s shelf) {
 		s.Fatalf("it is %+v", w)
 	}
 	w.ProbeAt, w.Misses, w.Repairs, w.RepairedAt = at.Add(time.Second), 2, 3, at
+	w.EndedAt = at.Add(time.Minute)
 	s.commit("UpdateWatch", func(tx provision.Tx) error { return tx.UpdateWatch(w) })
 	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWatch(w) }), provision.CodeConflict, "UpdateWatch of an old one")
 	w.Rev++

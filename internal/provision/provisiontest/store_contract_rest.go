@@ -124,6 +124,19 @@ func hosts(s shelf) {
 	got, err = s.store.Host(s.ctx, host.ID)
 	s.same(got, changed, err)
 
+	before := changed
+	changed.Engine, changed.MissingSince = "ABCD:EFGH", at
+	mark := func(after, before provision.Host) error {
+		return s.tx(func(tx provision.Tx) error { return tx.MarkHost(after, before) })
+	}
+	s.ok(mark(changed, before), "MarkHost")
+	if err := mark(before, before); !errors.Is(err, provision.ErrConflict) {
+		s.Fatalf("MarkHost of one that has changed: %v", err)
+	}
+	got, err = put(before) // leaves the marks
+	s.same(got, changed, err)
+	s.ok(mark(before, changed), "MarkHost back")
+
 	given := make([]provision.HostID, 6)
 	for _, err := range together(len(given), func(n int) error {
 		got, err := put(provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "second"})

@@ -1,0 +1,159 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Known gives the Runtimes of hosts as long as the engines that answer are the ones
+// that the hosts are known by. Another one, at a mistyped address for example, has
+// nothing of their instances, and what is missing there says nothing: every call to it
+// fails with CodeHostUnavailable.
+//
+// A host is known by the first engine that answers for it. It may change to another one
+// while it has no instances, or when the operator says which one (Accept).
+type Known struct {
+	Runtimes Runtimes
+	Store    Store
+	Now      Clock
+	Log      *slog.Logger
+	Accept   string // an engine that any host may change to
+
+	mu   sync.Mutex
+	seen map[string]time.Time // by host and endpoint: when it was the right one
+}
+
+// knownFor is how long an engine that keeps answering is taken for the same one. Where
+// a conclusion is drawn from what it does not have, it is always asked.
+const knownFor = 5 * time.Second
+
+// Runtime implements Runtimes.
+func (k *Known) Runtime(host Host) (Runtime, error) {
+	runtime, err := k.Runtimes.Runtime(host)
+	if err != nil {
+		return nil, err
+	}
+	return knownRuntime{Runtime: runtime, known: k, host: host}, nil
+}
+
+// Register writes the host, unless the engine that answers at its address may not be
+// its: then it stays as it was, and the log says so.
+func (k *Known) Register(ctx context.Context, host Host) error {
+	all, err := k.Store.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range all {
+		if h.Name != host.Name || h.Endpoint == host.Endpoint {
+			continue
+		}
+		h.Endpoint = host.Endpoint
+		if err := k.another(ctx, h); err != nil {
+			k.Log.ErrorContext(ctx, "the host keeps its address", "host", h.Name, "error", err)
+			return nil
+		}
+	}
+	return k.Store.Tx(ctx, func(tx Tx) error {
+		_, err := tx.PutHost(host)
+		return err
+	})
+}
+
+// another fails where an engine answers that may not be the host's.
+func (k *Known) another(ctx context.Context, host Host) error {
+	runtime, err := k.Runtimes.Runtime(host)
+	if err != nil {
+		return err
+	}
+	id, err := runtime.Identity(ctx)
+	if err != nil || id == host.Engine {
+		return nil //nolint:nilerr // one that does not answer may be the right one
+	}
+	return k.mayBe(ctx, host, id)
+}
+
+// mayBe fails unless the host may change to the engine.
+func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
+	if host.Engine == "" || id == k.Accept {
+		return nil
+	}
+	have, err := k.Store.InstancesOn(ctx, host.ID, "", 1)
+	if err != nil || len(have) == 0 {
+		return err
+	}
+	return Errorf(CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Nothing is done there. See that BERTH_DOCKER_HOST "+
+		"is right and that the engine has its data; if this one is to take the other's place, restart the workers with BERTH_ACCEPT_ENGINE=%s",
+		host.Name, host.Endpoint, id, host.Engine, id)
+}
+
+// check fails unless the engine that answers is the host's.
+func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh bool) error {
+	if !fresh && k.recent(host) {
+		return nil
+	}
+	k.forget(host)
+	id, err := runtime.Identity(ctx)
+	if err != nil {
+		return err
+	}
+	for {
+		stored, err := k.Store.Host(ctx, host.ID)
+		if errors.Is(err, ErrNotFound) {
+			return Errorf(CodeHostUnavailable, err, "host %s is not registered", host.Name)
+		}
+		if err != nil {
+			return err
+		}
+		if stored.Engine != id {
+			stored.Endpoint = host.Endpoint
+			err = k.change(ctx, stored, id)
+		}
+		if errors.Is(err, ErrConflict) {
+			continue // somebody else has met it at the same moment
+		}
+		if err == nil {
+			k.remember(host)
+		}
+		return err
+	}
+}
+
+func (k *Known) change(ctx context.Context, host Host, id string) error {
+	if err := k.mayBe(ctx, host, id); err != nil {
+		return err
+	}
+	after := host
+	after.Engine = id
+	if err := k.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, host) }); err != nil {
+		return err
+	}
+	if host.Engine != "" {
+		k.Log.WarnContext(ctx, "a host has changed to another engine", "host", host.Name, "engine", id, "before", host.Engine)
+	}
+	return nil
+}
+
+func (k *Known) recent(host Host) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.seen[string(host.ID)+" "+host.Endpoint]
+	return ok && k.Now().Sub(at) < knownFor
+}
+
+func (k *Known) remember(host Host) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.seen == nil {
+		k.seen = map[string]time.Time{}
+	}
+	k.seen[string(host.ID)+" "+host.Endpoint] = k.Now()
+}
+
+func (k *Known) forget(host Host) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.seen, string(host.ID)+" "+host.Endpoint)
+}

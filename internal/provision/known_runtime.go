@@ -1,0 +1,110 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// knownRuntime asks which engine answers, before a call and again where the answer is
+// that something is not there.
+type knownRuntime struct {
+	Runtime
+	known *Known
+	host  Host
+}
+
+// absence says of a call that its success, too, means that something is not there.
+const absence = true
+
+func (r knownRuntime) call(ctx context.Context, absent bool, call func() error) error {
+	if err := r.known.check(ctx, r.Runtime, r.host, false); err != nil {
+		return err
+	}
+	err := call()
+	switch {
+	case err != nil && CodeOf(err) == CodeHostUnavailable:
+		r.known.forget(r.host) // who knows who answers next
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDataLost), err == nil && absent:
+		if other := r.known.check(ctx, r.Runtime, r.host, true); other != nil {
+			return other
+		}
+	}
+	return err
+}
+
+func (r knownRuntime) EnsureImage(ctx context.Context, references []string, progress func(string)) (ref string, err error) {
+	err = r.call(ctx, !absence, func() error {
+		ref, err = r.Runtime.EnsureImage(ctx, references, progress)
+		return err
+	})
+	return ref, err
+}
+
+func (r knownRuntime) EnsureGolden(ctx context.Context, g Golden, progress func(string)) (ref string, err error) {
+	err = r.call(ctx, !absence, func() error {
+		ref, err = r.Runtime.EnsureGolden(ctx, g, progress)
+		return err
+	})
+	return ref, err
+}
+
+func (r knownRuntime) CreateVolume(ctx context.Context, w Workload) error {
+	return r.call(ctx, !absence, func() error { return r.Runtime.CreateVolume(ctx, w) })
+}
+
+func (r knownRuntime) Create(ctx context.Context, w Workload) error {
+	return r.call(ctx, !absence, func() error { return r.Runtime.Create(ctx, w) })
+}
+
+func (r knownRuntime) Start(ctx context.Context, id InstanceID, fence int64) (ports map[string]int, err error) {
+	err = r.call(ctx, !absence, func() error {
+		ports, err = r.Runtime.Start(ctx, id, fence)
+		return err
+	})
+	return ports, err
+}
+
+func (r knownRuntime) Adopt(ctx context.Context, w Workload) error {
+	return r.call(ctx, !absence, func() error { return r.Runtime.Adopt(ctx, w) })
+}
+
+func (r knownRuntime) Settle(ctx context.Context, id InstanceID, fence int64) error {
+	return r.call(ctx, !absence, func() error { return r.Runtime.Settle(ctx, id, fence) })
+}
+
+func (r knownRuntime) Inspect(ctx context.Context, id InstanceID) (unit Unit, err error) {
+	err = r.call(ctx, !absence, func() error {
+		unit, err = r.Runtime.Inspect(ctx, id)
+		return err
+	})
+	return unit, err
+}
+
+func (r knownRuntime) Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error {
+	return r.call(ctx, absence, func() error { return r.Runtime.Stop(ctx, id, fence, grace) })
+}
+
+func (r knownRuntime) Remove(ctx context.Context, id InstanceID, fence int64, data bool) error {
+	return r.call(ctx, absence, func() error { return r.Runtime.Remove(ctx, id, fence, data) })
+}
+
+func (r knownRuntime) List(ctx context.Context) (units []Unit, err error) {
+	err = r.call(ctx, absence, func() error {
+		units, err = r.Runtime.List(ctx)
+		return err
+	})
+	return units, err
+}
+
+func (r knownRuntime) Watch(ctx context.Context, ended func(InstanceID)) error {
+	return r.call(ctx, !absence, func() error { return r.Runtime.Watch(ctx, ended) })
+}
+
+func (r knownRuntime) Output(ctx context.Context, id InstanceID, lines int) (text string, err error) {
+	err = r.call(ctx, !absence, func() error {
+		text, err = r.Runtime.Output(ctx, id, lines)
+		return err
+	})
+	return text, err
+}
