@@ -48,11 +48,18 @@ func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
-	begun := c.cfg.Now()
-	if err != nil || !d.due(begun) {
+	if err != nil {
 		return err
 	}
-	receiver := d.Receiver()
+	receiver, begun := d.Receiver(), c.cfg.Now()
+	if !d.due(begun) { // somebody was faster; there may be another one
+		if d, err = c.cfg.Store.NextDelivery(ctx, receiver, begun); errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("next delivery: %w", err)
+		}
+	}
 	standing, err := standingOf(receiver)(c.cfg.Store.Standing(ctx, receiver))
 	if err != nil || standing.RestUntil.After(begun) {
 		return err
