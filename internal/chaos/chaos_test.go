@@ -194,7 +194,7 @@ func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 		result.add(name, took, v)
 	}
 	w.Logf("round %d: %s: all jobs ended after %.1f s, lost %d, leaked %d", number, strings.Join(names, " + "), time.Since(begun).Seconds(), len(v.lost), len(v.leaked))
-	if recovery > recoveryLimit {
+	if recovery > recoveryLimit && len(broken) == 1 {
 		w.Errorf("round %d, %s: jobs ended %s after it was over", number, strings.Join(names, " + "), recovery)
 	}
 	for _, text := range slices.Concat(v.lost, v.leaked) {
