@@ -11,7 +11,9 @@ import (
 // profilesPath is where net/http/pprof has its pages; it knows no other place.
 const profilesPath = "/debug/pprof"
 
-func isProfile(path string) bool { return path == profilesPath || strings.HasPrefix(path, profilesPath+"/") }
+func isProfile(path string) bool {
+	return path == profilesPath || strings.HasPrefix(path, profilesPath+"/")
+}
 
 // profileRoutes serves the profiles of this process to operators. A profile tells what
 // the process does and how it was started, so the guard is the one of the queues' pages.

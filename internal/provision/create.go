@@ -299,28 +299,6 @@ func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []FieldE
 
 func bytesBetween(lo, hi int64) string { return fmt.Sprintf("from %d to %d bytes", lo, hi) }
 
-// checkCapacity refuses at once what no host could take now. Before the first
-// worker has registered its host nothing is known, and the job may wait.
-func (s *Service) checkCapacity(ctx context.Context) error {
-	hosts, err := s.cfg.Store.Hosts(ctx)
-	if err != nil || len(hosts) == 0 {
-		return err
-	}
-	for _, host := range hosts {
-		left, err := s.cfg.Ports.Available(ctx, host)
-		if err != nil || left {
-			return err
-		}
-	}
-	if warm, err := warmOf(ctx, s.cfg.Store, 1); err != nil || len(warm) > 0 {
-		return err // it gives way
-	}
-	return &Error{
-		Code: CodeCapacity, RetryAfter: 30 * time.Second,
-		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
-	}
-}
-
 // explainName turns a taken name into a refusal of the field.
 func (s *Service) explainName(ctx context.Context, err error, inst Instance) error {
 	if !errors.Is(err, ErrNameHeld) {

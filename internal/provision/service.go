@@ -16,6 +16,8 @@ type Service struct {
 	waiters   waiters
 	// noWarmUntil is when to look for warm instances again, in milliseconds since 1970.
 	noWarmUntil atomic.Int64
+	hosts       hostList
+	counts      jobCounts
 }
 
 // ServiceConfig is what a Service needs.

@@ -29,7 +29,9 @@ type asked struct {
 func listen(t *testing.T, s *Store) *[]asked {
 	t.Helper()
 	heard := &[]asked{}
-	note := func(db *gorm.DB) { *heard = append(*heard, asked{db.Statement.SQL.String(), append([]any{}, db.Statement.Vars...)}) }
+	note := func(db *gorm.DB) {
+		*heard = append(*heard, asked{db.Statement.SQL.String(), append([]any{}, db.Statement.Vars...)})
+	}
 	callbacks := s.db.Callback()
 	for _, register := range []func() error{
 		func() error { return callbacks.Query().After("gorm:query").Register("plan", note) },

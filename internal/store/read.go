@@ -108,7 +108,7 @@ func labeled(q *gorm.DB, f provision.InstanceFilter) (narrowed *gorm.DB, order s
 			if q.Name() == dialectMySQL {
 				inOrder = " STRAIGHT_JOIN "
 			}
-			q = q.Model(&instanceRow{}).Table("instance_labels AS l" + inOrder + "instances").Select("instances.*").
+			q = q.Model(&instanceRow{}).Table("instance_labels AS l"+inOrder+"instances").Select("instances.*").
 				Where("l.instance_id = instances.id AND l.name = ? AND l.value = ?", name, f.Labels[name])
 			continue
 		}
