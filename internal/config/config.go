@@ -36,6 +36,10 @@ type Config struct {
 	RedisURL string `env:"REDIS_URL"`
 	// DockerHost is the engine that workers drive: unix:///PATH or tcp://HOST:PORT.
 	DockerHost string `env:"DOCKER_HOST"`
+	// SimulatedHosts is how many hosts that do not exist a worker registers, whose common
+	// folder is DockerHost, as in "simulated:///tmp/hosts?latency=20ms". Nothing on them
+	// is real: for measurements only.
+	SimulatedHosts int `env:"SIMULATED_HOSTS"`
 	// HostName names that engine's host; several workers of one host give the same.
 	HostName string `env:"HOST_NAME" envDefault:"local"`
 	// AdvertiseHost is the address that tenants reach instances at.
@@ -203,6 +207,8 @@ func (c *Config) validate(mode Mode) error {
 	if mode == API {
 		check(c.AdminKey != "", "ADMIN_KEY", "must be set: the operator's API key, at least 20 characters, or a file that holds it")
 	}
+	check(c.SimulatedHosts >= 0 && c.SimulatedHosts <= maxSimulatedHosts, "SIMULATED_HOSTS", fmt.Sprintf("must be from 0 to %d", maxSimulatedHosts))
+	check(strings.HasPrefix(c.DockerHost, "simulated://") == (c.SimulatedHosts > 0), "SIMULATED_HOSTS", "goes with BERTH_DOCKER_HOST=simulated:///FOLDER, and neither without the other: nothing on such hosts is real")
 	_, _, err := net.SplitHostPort(c.HTTPAddr)
 	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
 	check(!strings.ContainsAny(c.AdvertiseHost, "/ \t"), "ADVERTISE_HOST", "must be a host name or an IP address, without scheme or path")
@@ -242,6 +248,9 @@ func (c *Config) parsePorts() bool {
 	c.PortHigh, err2 = strconv.Atoi(strings.TrimSpace(high))
 	return ok && err1 == nil && err2 == nil && c.PortLow >= 1024 && c.PortHigh <= 65535 && c.PortLow <= c.PortHigh
 }
+
+// maxSimulatedHosts bounds how many rows a worker writes when it starts.
+const maxSimulatedHosts = 10_000
 
 // Host gives the host that this process's worker serves, without its id.
 func (c *Config) Host() provision.Host {
