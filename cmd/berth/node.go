@@ -127,7 +127,7 @@ func (n *node) openRest(ctx context.Context) error {
 	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
 	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
 	n.closers = append(n.closers, func() error { n.sender.Close(); return nil })
-	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis})
+	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis, NoGolden: !n.cfg.Golden})
 	if err := n.openHosts(); err != nil {
 		return err
 	}

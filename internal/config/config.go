@@ -60,6 +60,8 @@ type Config struct {
 	// version, as in "registry.example/mysql:{version}".
 	ImageMySQL string `env:"IMAGE_MYSQL"`
 	ImageRedis string `env:"IMAGE_REDIS"`
+	// Golden has what the first start of every MySQL would make alike made once per host.
+	Golden bool `env:"GOLDEN" envDefault:"true"`
 	// WorkerConcurrency is how many creates one worker process does at once.
 	WorkerConcurrency int `env:"WORKER_CONCURRENCY"`
 	// LeaseTTL is after how long without a sign of life a worker loses its jobs.
