@@ -24,7 +24,7 @@ func TestDevDefaults(t *testing.T) {
 	}
 	want := Config{
 		HTTPAddr: "127.0.0.1:8080", DataDir: ".berth", DatabaseURL: "sqlite://.berth/berth.db", RedisURL: RedisEmbedded, DockerHost: "unix:///var/run/docker.sock",
-		HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
+		Golden: true, HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
 		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
