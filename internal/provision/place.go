@@ -16,6 +16,10 @@ const (
 	// capacitySample is how many hosts an accept asks for a port that is left. Where there
 	// are more, the job asks them all.
 	capacitySample = 8
+	// plentyOfPorts is how many must be left, of one host, for accepts not to ask for as
+	// long as plentyFor: more than any process accepts in that time.
+	plentyOfPorts = 5000
+	plentyFor     = time.Second
 )
 
 // hostList is the hosts as they were read last.
@@ -76,12 +80,19 @@ func (w *work) place(ctx context.Context) (Host, error) {
 // checkCapacity refuses at once what no host could take now. Before the first
 // worker has registered its host nothing is known, and the job may wait.
 func (s *Service) checkCapacity(ctx context.Context) error {
-	hosts, err := s.hosts.spread(ctx, s.cfg.Store, s.cfg.Now())
+	now := s.cfg.Now()
+	if now.UnixMilli() < s.plentyUntil.Load() {
+		return nil
+	}
+	hosts, err := s.hosts.spread(ctx, s.cfg.Store, now)
 	if err != nil || len(hosts) == 0 {
 		return err
 	}
 	for _, host := range hosts[:min(len(hosts), capacitySample)] {
 		left, err := s.cfg.Ports.Available(ctx, host)
+		if err == nil && left {
+			s.notePlenty(ctx, host, now)
+		}
 		if err != nil || left {
 			return err
 		}
@@ -95,5 +106,17 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 	return &Error{
 		Code: CodeCapacity, RetryAfter: 30 * time.Second,
 		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
+	}
+}
+
+// notePlenty looks, once in a while, whether the host has so many ports left that nobody
+// need ask for the next.
+func (s *Service) notePlenty(ctx context.Context, host Host, now time.Time) {
+	if host.PortHigh-host.PortLow < plentyOfPorts || now.UnixMilli() < s.plentyAsk.Load() {
+		return
+	}
+	s.plentyAsk.Store(now.Add(plentyFor).UnixMilli())
+	if free, err := s.cfg.Store.PortsFree(ctx, host, now); err == nil && free >= plentyOfPorts {
+		s.plentyUntil.Store(now.Add(plentyFor).UnixMilli())
 	}
 }
