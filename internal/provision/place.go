@@ -85,6 +85,9 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 		return nil
 	}
 	hosts, err := s.hosts.spread(ctx, s.cfg.Store, now)
+	if err == nil && len(hosts) == 0 {
+		s.plentyUntil.Store(now.Add(plentyFor).UnixMilli())
+	}
 	if err != nil || len(hosts) == 0 {
 		return err
 	}
