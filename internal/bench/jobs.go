@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +27,11 @@ const (
 // measureJobs has creates go through the real API, queue, database and workers, over a
 // thousand hosts that are simulated: from the first POST until the last job has ended.
 func measureJobs(ctx context.Context, b *bench) error {
-	for _, workers := range []int{1, 2, 4} {
+	for text := range strings.SplitSeq(b.workers, ",") {
+		workers, err := strconv.Atoi(text)
+		if err != nil || workers < 1 {
+			return fmt.Errorf("-workers %s: want numbers, as in 1,2,4", b.workers)
+		}
 		if err := b.jobsBy(ctx, workers); err != nil {
 			return fmt.Errorf("%d workers: %w", workers, err)
 		}

@@ -36,6 +36,9 @@ func measureMany(ctx context.Context, b *bench) (err error) {
 				return fmt.Errorf("%d of %s by %s: %w", b.many, name, w.name, err)
 			}
 		}
+		if err := b.manyWarm(ctx, name); err != nil {
+			return fmt.Errorf("%d of %s from a warm pool: %w", b.many, name, err)
+		}
 		for _, w := range list[1:] {
 			if r, ok := rows[w.name]; ok {
 				r.Beside = ""
@@ -46,6 +49,21 @@ func measureMany(ctx context.Context, b *bench) (err error) {
 		}
 	}
 	return nil
+}
+
+// manyWarm has a pool of as many, in a Berth of its own, which is gone when the others are
+// measured.
+func (b *bench) manyWarm(ctx context.Context, name string) (err error) {
+	d, err := b.startDev(ctx, "many-warm-"+name, "26600-26899", fmt.Sprintf("BERTH_WARM_POOL=%s:small=%d", name, b.many))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close(ctx)) }()
+	if err := d.waitWarm(ctx, name, b.many); err != nil {
+		return err
+	}
+	_, err = b.manyBy(ctx, name, way{name: byBerthWarm, turn: d.turn(name)})
+	return err
 }
 
 func (b *bench) manyBy(ctx context.Context, name string, w way) (row, error) {
