@@ -42,7 +42,7 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 
 bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see the README)
 	go build -o bin/bench ./internal/bench
-	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers $(or $(BENCH_WORKERS),1,2,4) -json $(or $(BENCH_JSON),bench.json)
+	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers "$(BENCH_WORKERS)" -json $(or $(BENCH_JSON),bench.json)
 
 lint: $(LINTER) ## what the linters say (.golangci.yml)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted; run make fmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }

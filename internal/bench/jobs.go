@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,7 +28,7 @@ const (
 // measureJobs has creates go through the real API, queue, database and workers, over a
 // thousand hosts that are simulated: from the first POST until the last job has ended.
 func measureJobs(ctx context.Context, b *bench) error {
-	for text := range strings.SplitSeq(b.workers, ",") {
+	for text := range strings.SplitSeq(cmp.Or(b.workers, "1,2,4"), ",") {
 		workers, err := strconv.Atoi(text)
 		if err != nil || workers < 1 {
 			return fmt.Errorf("-workers %s: want numbers, as in 1,2,4", b.workers)

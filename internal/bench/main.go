@@ -65,7 +65,7 @@ func main() {
 	flag.IntVar(&o.runs, "runs", 7, "turns of what is compared")
 	flag.IntVar(&o.many, "many", 20, "how many are made at once")
 	flag.IntVar(&o.jobs, "jobs", 4000, "simulated jobs for each number of workers")
-	flag.StringVar(&o.workers, "workers", "1,2,4", "by how many workers simulated jobs are done")
+	flag.StringVar(&o.workers, "workers", "", "by how many workers simulated jobs are done, comma-separated (default: 1,2,4)")
 	flag.IntVar(&o.mostRows, "rows", 1_000_000, "the most rows that pages are read from")
 	flag.StringVar(&o.jsonFile, "json", "bench.json", "where to write the result as JSON; empty: nowhere")
 	flag.StringVar(&o.tc, "testcontainers", "internal/bench/testcontainers", "the folder of the module that uses testcontainers-go; empty: leave it out")
