@@ -45,7 +45,7 @@ func (b *bench) jobsBy(ctx context.Context, workers int) (err error) {
 	if err != nil {
 		return err
 	}
-	dsn, setting, err := b.mysqlServer(ctx)
+	dsn, setting, err := b.mysqlServer(ctx, "--innodb-flush-log-at-trx-commit=2", "--sync-binlog=0") // or the disk is measured
 	if err != nil {
 		return err
 	}

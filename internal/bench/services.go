@@ -41,7 +41,7 @@ func (b *bench) redisServer(ctx context.Context) (string, error) {
 }
 
 // mysqlServer gives the DSN of an empty database, for the driver and as Berth's setting.
-func (b *bench) mysqlServer(ctx context.Context) (dsn, setting string, err error) {
+func (b *bench) mysqlServer(ctx context.Context, more ...string) (dsn, setting string, err error) {
 	image, err := b.docker.present(ctx, []string{"mysql:9.7", "berth/mysql:9.7"})
 	if err != nil {
 		return "", "", err
@@ -54,7 +54,9 @@ func (b *bench) mysqlServer(ctx context.Context) (dsn, setting string, err error
 	name := "berth-bench-" + b.id + "-database-" + runID()
 	err = b.startImage(ctx, name, image, "3306/tcp", port, []string{
 		"MYSQL_ROOT_PASSWORD=" + rand.Text(), "MYSQL_DATABASE=berth", "MYSQL_USER=berth", "MYSQL_PASSWORD=" + password,
-	}, "mysqld", "--performance-schema=OFF", "--mysqlx=OFF", "--innodb-buffer-pool-size=1G", "--innodb-redo-log-capacity=2G", "--max-connections=300")
+	}, append([]string{
+		"mysqld", "--performance-schema=OFF", "--mysqlx=OFF", "--innodb-buffer-pool-size=1G", "--innodb-redo-log-capacity=2G", "--max-connections=300",
+	}, more...)...)
 	if err != nil {
 		return "", "", err
 	}
