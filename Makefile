@@ -40,8 +40,9 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 	@scripts/engine.sh
 	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 32 ./internal/chaos
 
-bench: setup build ## how fast it is, beside bare Docker and bare inserts, in one run
-	BERTH_BIN=$(CURDIR)/bin/berth go run ./internal/bench
+bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see the README)
+	go build -o bin/bench ./internal/bench
+	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers "$(BENCH_WORKERS)" -json $(or $(BENCH_JSON),bench.json)
 
 lint: $(LINTER) ## what the linters say (.golangci.yml)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted; run make fmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -44,13 +44,13 @@ const needKey = "this needs an API key: send `Authorization: Bearer KEY`; `berth
 func unauthorized() *problem { return newProblem(http.StatusUnauthorized, "unauthorized", needKey) }
 
 // open reports whether a path needs no key: health and documentation, and the
-// queues' pages, which browserLogin guards.
+// queues' pages and the profiles, which browserLogin guards.
 func open(path string) bool {
 	switch path {
 	case "/healthz", "/readyz", "/docs", QueuesPath:
 		return true
 	}
-	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/")
+	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/") || isProfile(path)
 }
 
 // authenticate guards everything that is not open, whether there is an operation

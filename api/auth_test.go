@@ -121,6 +121,33 @@ func TestQueues(t *testing.T) {
 	}
 }
 
+// Profiles are for whoever has the key, in a browser or with a tool.
+func TestProfiles(t *testing.T) {
+	b := newBench(t)
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("anybody:"+adminKey))
+	for path, want := range map[string]string{
+		"/debug/pprof/": "goroutine", "/debug/pprof/heap?debug=1": "heap profile", "/debug/pprof/goroutine?debug=1": "goroutine profile",
+		"/debug/pprof/cmdline": "api.test", "/debug/pprof/symbol": "num_symbols",
+	} {
+		for _, header := range []string{"", "Bearer wrong", "Basic nonsense"} {
+			if a := b.send("GET", path, nil, "Authorization", header); a.status != 401 || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Basic") {
+				t.Errorf("%s with %q: %d", path, header, a.status)
+			}
+		}
+		for _, header := range []string{basic, "Bearer " + adminKey} {
+			if a := b.send("GET", path, nil, "Authorization", header); a.status != 200 || !strings.Contains(a.body, want) {
+				t.Errorf("%s: %d %.200q", path, a.status, a.body)
+			}
+		}
+	}
+	if a := b.send("GET", "/debug/pprof", nil, "Authorization", basic); a.status != 302 {
+		t.Errorf("/debug/pprof: %d", a.status)
+	}
+	if a := b.send("GET", "/debug/pprofile", nil, "Authorization", ""); a.status != 401 || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer") {
+		t.Errorf("another path: %d", a.status)
+	}
+}
+
 func TestReady(t *testing.T) {
 	b := newBench(t, func(c *api.Config) {
 		c.Checks["redis"] = func(context.Context) error { return nil }

@@ -99,6 +99,7 @@ func (s *server) echo() *echo.Echo {
 		e.Any(QueuesPath, queues, s.browserLogin)
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
+	s.profileRoutes(e)
 	s.routes(humaecho.New(e, s.humaConfig()))
 	e.GET(eventSocketPath, s.eventSocket)
 	return e

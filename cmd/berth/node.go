@@ -27,6 +27,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/webhook"
 	"github.com/berth-project/berth/worker"
@@ -48,7 +49,7 @@ type node struct {
 	rows       provision.Store // the store, and who waits is told of what is written
 	queue      provision.Queue
 	ports      *ports.Allocator
-	runtimes   *docker.Hosts
+	runtimes   provision.Runtimes
 	hosts      *provision.Known // the runtimes, of hosts that are who they were
 	sender     *webhook.Sender
 	catalog    provision.Catalog
@@ -128,13 +129,30 @@ func (n *node) openRest(ctx context.Context) error {
 	}
 	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
 	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
-	n.runtimes = docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+	n.closers = append(n.closers, func() error { n.sender.Close(); return nil })
+	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis, NoGolden: !n.cfg.Golden})
+	if err := n.openHosts(); err != nil {
+		return err
+	}
 	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: n.rows, Now: provision.SystemClock, Log: n.log, Accept: n.cfg.AcceptEngine}
-	n.closers = append(n.closers, n.runtimes.Close, func() error { n.sender.Close(); return nil })
-	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis})
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}
+	return nil
+}
+
+// openHosts opens the way to Docker engines, or to hosts that do not exist.
+func (n *node) openHosts() error {
+	if n.cfg.SimulatedHosts == 0 {
+		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+		n.runtimes, n.closers = hosts, append(n.closers, hosts.Close)
+		return nil
+	}
+	hosts, err := simulated.New(n.cfg.DockerHost, n.deployment)
+	if err != nil {
+		return fmt.Errorf("BERTH_DOCKER_HOST: %w", err)
+	}
+	n.runtimes, n.catalog = hosts, hosts.Catalog(n.catalog)
 	return nil
 }
 
@@ -250,15 +268,57 @@ func (n *node) queuePages() (http.Handler, error) {
 	return pages, nil
 }
 
-// work registers this process's host and runs jobs.
+// registerHosts writes the hosts of this process. Real ones and simulated ones are never
+// in one database: a worker of one kind would take the other's instances for dead.
+func (n *node) registerHosts(ctx context.Context) error {
+	if err := n.unmixed(ctx); err != nil {
+		return err
+	}
+	host := n.cfg.Host()
+	if n.cfg.SimulatedHosts == 0 {
+		host.ID = provision.HostID(n.newID(provision.PrefixHost))
+		if err := n.hosts.Register(ctx, host); err != nil {
+			return fmt.Errorf("register host %s: %w", host.Name, err)
+		}
+		return nil
+	}
+	hosts, err := simulated.Each(host, n.cfg.SimulatedHosts)
+	if err != nil {
+		return err
+	}
+	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
+	return n.store.Tx(ctx, func(tx provision.Tx) error {
+		for _, host := range hosts {
+			host.ID = provision.HostID(n.newID(provision.PrefixHost))
+			if _, err := tx.PutHost(host); err != nil {
+				return fmt.Errorf("register host %s: %w", host.Name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// unmixed fails where the database has hosts of the other sort, real or simulated.
+func (n *node) unmixed(ctx context.Context) error {
+	there, err := n.store.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, host := range there {
+		if simulated.Is(host.Endpoint) != (n.cfg.SimulatedHosts > 0) {
+			return fmt.Errorf("host %s in the database is at %s: simulated hosts and real ones want a database each", host.Name, host.Endpoint)
+		}
+	}
+	return nil
+}
+
+// work registers this process's hosts and runs jobs.
 func (n *node) work(ctx context.Context) error {
 	if err := n.waitFor(ctx, "Redis", func(ctx context.Context) error { return n.redis.Ping(ctx).Err() }); err != nil {
 		return err
 	}
-	host := n.cfg.Host()
-	host.ID = provision.HostID(n.newID(provision.PrefixHost))
-	if err := n.hosts.Register(ctx, host); err != nil {
-		return fmt.Errorf("register host %s: %w", host.Name, err)
+	if err := n.registerHosts(ctx); err != nil {
+		return err
 	}
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,

@@ -2,86 +2,140 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
 	"github.com/berth-project/berth/internal/client"
-	"github.com/berth-project/berth/internal/redisserver"
+	"github.com/berth-project/berth/internal/secret"
 )
 
-const stormClients = 16
+const (
+	stormClients = 16
+	stormLength  = 4 * time.Second
+	acceptTurns  = 60 // for each of the runs
+)
 
-// measureAccept times POSTs against an API without workers, so that nothing but
-// accepting is measured: the jobs stay in the queue.
-func measureAccept(ctx context.Context, o options, dir string) (_ []row, err error) {
-	redis, err := redisserver.Start("bench")
-	if err != nil {
-		return nil, err
-	}
-	redisCtx, stopRedis := context.WithCancel(ctx)
-	redisDone := make(chan error, 1)
-	go func() { redisDone <- redis.Run(redisCtx) }()
-	defer func() {
-		stopRedis()
-		err = errors.Join(err, <-redisDone)
-	}()
-	settings := []string{
-		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "accept.db"), "BERTH_REDIS_URL=" + redis.URL(), "BERTH_LOG_LEVEL=error",
-	}
-	if err := runOnce(ctx, o.binary, settings, "migrate"); err != nil {
-		return nil, err
-	}
-	api, err := startServer(ctx, o.binary, settings, "api")
-	if err != nil {
-		return nil, err
-	}
-	defer api.stop()
-
-	post := func(i int) error {
-		_, err := api.client.Create(ctx, "redis", fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), i), client.CreateRequest{})
-		return err
-	}
-	for i := range 20 { // warm up
-		if err := post(i); err != nil {
-			return nil, err
-		}
-	}
-	took := make([]time.Duration, o.accepts)
-	for i := range took {
-		begun := time.Now()
-		if err := post(i); err != nil {
-			return nil, err
-		}
-		took[i] = time.Since(begun)
-	}
-	latency := summary("accept: POST to answer, one client", took, true)
-	latency.Comment = "SQLite, with Idempotency-Key"
-
-	rate, err := storm(o.storm, post)
-	if err != nil {
-		return nil, err
-	}
-	return []row{latency, {
-		What: fmt.Sprintf("accept: rate, %d clients", stormClients), N: stormClients, Median: rate, Min: rate, Max: rate, Unit: "per s", Comment: "SQLite",
-	}}, nil
+// database is where Berth keeps its rows, and another one of the same schema for bare
+// statements.
+type database struct {
+	name    string
+	setting string // of Berth's
+	driver  string
+	dsn     string // of the other one
 }
 
-// storm gives the rate of POSTs from many clients at once.
-func storm(length time.Duration, post func(int) error) (float64, error) {
+// databases gives a fresh SQLite file and a fresh MySQL. The bare statements have a file
+// of their own, and on MySQL the same server.
+func (b *bench) databases(ctx context.Context, name string) ([]database, error) {
+	dsn, setting, err := b.mysqlServer(ctx)
+	if err != nil {
+		return nil, err
+	}
+	bare := filepath.Join(b.dir, name+"-bare.db")
+	if err := b.migrate(ctx, []string{"BERTH_DATABASE_URL=sqlite://" + bare}); err != nil {
+		return nil, err
+	}
+	return []database{
+		{"SQLite", "sqlite://" + filepath.Join(b.dir, name+".db"), "sqlite", sqliteDSN(bare)},
+		{"MySQL", setting, "mysql", dsn},
+	}, nil
+}
+
+// sqliteDSN opens a file as Berth does.
+func sqliteDSN(file string) string {
+	return "file:" + file + "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)"
+}
+
+// measureAccept times POSTs against an API without workers, so that nothing but
+// accepting is measured, in turns with what the least that could be done is: an
+// instance's row and a job's in one transaction, into the same tables with the same
+// indices, and one task.
+func measureAccept(ctx context.Context, b *bench) error {
+	redisURL, err := b.redisServer(ctx)
+	if err != nil {
+		return err
+	}
+	list, err := b.databases(ctx, "accept")
+	if err != nil {
+		return err
+	}
+	for i, d := range list {
+		if err := b.acceptOn(ctx, d, redisURL[:len(redisURL)-1]+fmt.Sprint(i)); err != nil {
+			return fmt.Errorf("%s: %w", d.name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) acceptOn(ctx context.Context, d database, redisURL string) (err error) {
+	settings := []string{"BERTH_DATABASE_URL=" + d.setting, "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey()}
+	if err := b.migrate(ctx, settings); err != nil {
+		return err
+	}
+	api, err := b.startServer(ctx, settings, "api")
+	if err != nil {
+		return err
+	}
+	defer api.stop()
+	least, err := openLeast(ctx, d, redisURL)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, least.close()) }()
+	post := func() error {
+		_, err := api.client.Create(ctx, "redis", secret.APIKey(), client.CreateRequest{})
+		return err
+	}
+	bare := func() error { return least.accept(ctx) }
+	turns, warmUp := acceptTurns*b.runs, 30
+	took := [2][]time.Duration{}
+	for turn := range turns + warmUp {
+		for i, do := range []func() error{post, bare} {
+			begun := time.Now()
+			if err := do(); err != nil {
+				return err
+			}
+			if turn >= warmUp {
+				took[i] = append(took[i], time.Since(begun))
+			}
+		}
+	}
+	beside := times("bare inserts and enqueue", took[1]).inTurns()
+	b.add(times("accept on "+d.name+": POST to answer", took[0]).inTurns().beside(beside).aim("ratio", 2))
+	mine, err := storm(post)
+	if err != nil {
+		return err
+	}
+	theirs, err := storm(bare)
+	if err != nil {
+		return err
+	}
+	rate := one(fmt.Sprintf("accept on %s: rate, %d clients", d.name, stormClients), "per s", mine)
+	b.add(rate.beside(one("bare inserts and enqueue", "per s", theirs)))
+	return nil
+}
+
+// storm gives the rate of what many do at once.
+func storm(do func() error) (float64, error) {
 	var (
 		done   atomic.Int64
 		failed atomic.Pointer[error]
 		wg     sync.WaitGroup
 	)
 	begun := time.Now()
-	for i := range stormClients {
+	for range stormClients {
 		wg.Go(func() {
-			for time.Since(begun) < length && failed.Load() == nil {
-				if err := post(i); err != nil {
+			for time.Since(begun) < stormLength && failed.Load() == nil {
+				if err := do(); err != nil {
 					failed.Store(&err)
 					return
 				}
@@ -95,3 +149,67 @@ func storm(length time.Duration, post func(int) error) (float64, error) {
 	}
 	return float64(done.Load()) / time.Since(begun).Seconds(), nil
 }
+
+// least is the least that an accept could do.
+type least struct {
+	db            *sql.DB
+	rdb           *redis.Client
+	queue         *asynq.Client
+	instance, job *sql.Stmt
+	n             atomic.Int64
+}
+
+const (
+	leastInstance = `INSERT INTO instances (id, tenant_id, engine, version, name, live_name, plan, cpu_millis, memory_bytes, disk_bytes, parameters, labels,
+		state, reason, host_id, address, port, fence, rev, created_at, updated_at, deleted_at) VALUES (?, 'default', 'redis', '8', ?, ?, 'small', 500, 134217728,
+		1073741824, '{"appendfsync":"everysec","maxclients":50,"maxmemory":100663296,"maxmemory_policy":"noeviction"}', '{}', 'pending', '', '', '', 0, 0, 0, ?, ?, 0)`
+	leastJob = `INSERT INTO jobs (id, tenant_id, instance_id, live_instance_id, engine, kind, state, steps, attempt, crashes, undoing, fence, owner, lease_until,
+		generation, wake_at, callback_url, deadline, rev, created_at, started_at, finished_at, updated_at) VALUES (?, 'default', ?, ?, 'redis', 'instance.create',
+		'queued', '[]', 0, 0, 0, 0, '', 0, 1, ?, '', ?, 0, ?, 0, 0, ?)`
+)
+
+func openLeast(ctx context.Context, d database, redisURL string) (*least, error) {
+	options, err := redis.ParseURL(redisURL)
+	if err != nil {
+		return nil, err
+	}
+	options.DB += 8 // not the one that Berth has
+	l := &least{rdb: redis.NewClient(options)}
+	l.queue = asynq.NewClientFromRedisClient(l.rdb)
+	if l.db, err = sql.Open(d.driver, d.dsn); err != nil {
+		return nil, err
+	}
+	l.db.SetMaxOpenConns(stormClients)
+	if d.driver == "sqlite" {
+		l.db.SetMaxOpenConns(1) // it has one writer; waiting in line is quicker
+	}
+	l.db.SetMaxIdleConns(stormClients)
+	if l.instance, err = l.db.PrepareContext(ctx, leastInstance); err != nil {
+		return nil, err
+	}
+	l.job, err = l.db.PrepareContext(ctx, leastJob)
+	return l, err
+}
+
+func (l *least) accept(ctx context.Context) error {
+	n := l.n.Add(1)
+	instance, job, now := fmt.Sprintf("ins_B%d_%d", os.Getpid(), n), fmt.Sprintf("job_B%d_%d", os.Getpid(), n), time.Now().UnixMilli()
+	tx, err := l.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() //nolint:errcheck // it was committed, or the error is known
+	if _, err := tx.StmtContext(ctx, l.instance).ExecContext(ctx, instance, instance, instance, now, now); err != nil {
+		return err
+	}
+	if _, err := tx.StmtContext(ctx, l.job).ExecContext(ctx, job, instance, instance, now, now, now, now); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	_, err = l.queue.EnqueueContext(ctx, asynq.NewTask("create", []byte(`{"id":"`+job+`"}`)), asynq.TaskID(job), asynq.Queue("bare"))
+	return err
+}
+
+func (l *least) close() error { return errors.Join(l.db.Close(), l.rdb.Close()) }

@@ -1,155 +1,155 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"os"
-	"path"
-	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
-const (
-	barePort = 27999
-	bareName = "berth-bench-bare"
-)
+// bare makes the server that Berth would make, by bare calls and without Berth's queue,
+// journal and fences: the same image, limits, files and proof.
+type bare struct {
+	*bench
+	engine provision.Engine
+	image  string
+	id     string // of its names
 
-// bareDocker speaks to the engine with nothing in between, over its HTTP API
-// (https://docs.docker.com/reference/api/engine/). It makes the fewest calls that
-// start a server: volume, container, files, start.
-type bareDocker struct{ http *http.Client }
-
-func newBareDocker() *bareDocker {
-	socket := strings.TrimPrefix(envOr("BERTH_DOCKER_HOST", "unix:///var/run/docker.sock"), "unix://")
-	return &bareDocker{http: &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
-	}}}
+	mu sync.Mutex
+	// initialised are the volumes with data, and who may use it.
+	initialised map[int]provision.Credentials
 }
 
-func (d *bareDocker) call(ctx context.Context, method, path, contentType string, body io.Reader) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, body)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", contentType)
-	answer, err := d.http.Do(req)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close() //nolint:errcheck // read to its end below
-	text, err := io.ReadAll(answer.Body)
-	if err == nil && answer.StatusCode >= http.StatusMultipleChoices {
-		err = fmt.Errorf("%s %s: %s: %s", method, path, answer.Status, text)
-	}
-	return err
+func (b *bench) newBare(ctx context.Context, e provision.Engine) (*bare, error) {
+	version, _ := e.Describe().Version("")
+	image, err := b.docker.present(ctx, version.Images)
+	return &bare{bench: b, engine: e, image: image, id: runID(), initialised: map[int]provision.Credentials{}}, err
 }
 
-func (d *bareDocker) json(ctx context.Context, path string, body any) error {
-	b, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	return d.call(ctx, http.MethodPost, path, "application/json", bytes.NewReader(b))
+// instance gives what is to be made, at a port that is free now.
+func (r *bare) instance(ctx context.Context) (provision.Instance, error) {
+	info := r.engine.Describe()
+	plan, _ := info.Plan("")
+	version, _ := info.Version("")
+	port, err := freePort(ctx)
+	return provision.Instance{
+		ID: "ins_BENCH", Tenant: provision.DefaultTenant, Engine: info.Name, Version: version.Name, Name: "bench", Plan: plan.Name,
+		Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources), Address: "127.0.0.1", Port: port,
+	}, err
 }
 
-// present gives the first of the images that the engine has.
-func (d *bareDocker) present(ctx context.Context, images []string) (string, error) {
-	var err error
-	for _, image := range images {
-		if err = d.call(ctx, http.MethodGet, "/images/"+image+"/json", "", nil); err == nil {
-			return image, nil
+func (r *bare) name(kind string, i int) string {
+	return fmt.Sprintf("berth-bench-%s-%s-%s-%d", r.bench.id, r.id, kind, i)
+}
+
+// start gives how long the server takes from the first call to the proof.
+func (r *bare) start(ctx context.Context, name string, creds provision.Credentials, withVolume bool) (time.Duration, error) {
+	inst, err := r.instance(ctx)
+	if err != nil {
+		return 0, err
+	}
+	load, err := r.engine.Workload(inst, creds)
+	if err != nil {
+		return 0, err
+	}
+	load.Image = r.image
+	begun := time.Now()
+	if withVolume {
+		if err := r.createVolume(ctx, name); err != nil {
+			return 0, err
 		}
 	}
-	return "", fmt.Errorf("no image; run scripts/images.sh: %w", err)
-}
-
-type object = map[string]any
-
-func (d *bareDocker) createVolume(ctx context.Context) error {
-	return d.json(ctx, "/volumes/create", object{"Name": bareName})
-}
-
-func (d *bareDocker) start(ctx context.Context, w provision.Workload) error {
-	port := strconv.Itoa(w.Ports[0].Container) + "/tcp"
-	scratch := object{}
-	for folder, size := range w.Scratch {
-		scratch[folder] = fmt.Sprintf("size=%d,mode=1777", size)
+	if err := r.startWorkload(ctx, name, inst.Port, load); err != nil {
+		return 0, err
 	}
-	err := d.json(ctx, "/containers/create?name="+bareName, object{
-		"Image": w.Image, "User": w.User, "Entrypoint": w.Command[:1], "Cmd": w.Command[1:],
-		"ExposedPorts": object{port: object{}},
-		"HostConfig": object{
-			"Memory": w.Resources.MemoryBytes, "NanoCpus": w.Resources.CPUMillis * 1e6, "ReadonlyRootfs": true, "CapDrop": []string{"ALL"},
-			"Tmpfs":        scratch,
-			"Mounts":       []object{{"Type": "volume", "Source": bareName, "Target": w.DataPath}},
-			"PortBindings": object{port: []object{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(barePort)}}},
-		},
+	return r.proven(ctx, inst, creds, begun)
+}
+
+func (r *bare) proven(ctx context.Context, inst provision.Instance, creds provision.Credentials, begun time.Time) (time.Duration, error) {
+	err := until(ctx, 3*time.Minute, 10*time.Millisecond, func() error {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return r.engine.Probe(ctx, inst, creds)
+	})
+	return time.Since(begun), err
+}
+
+func (r *bare) credentials() provision.Credentials {
+	return r.engine.NewCredentials(provision.Instance{Name: "bench", Tenant: provision.DefaultTenant}, secret.Generator{})
+}
+
+// onEmpty starts it on a fresh volume.
+func (r *bare) onEmpty(ctx context.Context, i int) (usable, removed time.Duration, err error) {
+	name := r.name("empty", i)
+	if usable, err = r.start(ctx, name, r.credentials(), true); err != nil {
+		return 0, 0, err
+	}
+	begun := time.Now()
+	err = errors.Join(r.docker.delete(ctx, "/containers/"+name+"?force=true&v=true"), r.docker.delete(ctx, "/volumes/"+name))
+	return usable, time.Since(begun), err
+}
+
+// onInitialised starts it on a volume that it was started on before, and ended in peace.
+func (r *bare) onInitialised(ctx context.Context, i int) (usable, removed time.Duration, err error) {
+	name := r.name("data", i)
+	creds, err := r.initialise(ctx, i)
+	if err != nil {
+		return 0, 0, err
+	}
+	if usable, err = r.start(ctx, name, creds, false); err != nil {
+		return 0, 0, err
+	}
+	return usable, 0, r.endInPeace(ctx, name)
+}
+
+// initialise makes the data directory once; it is not measured.
+func (r *bare) initialise(ctx context.Context, i int) (provision.Credentials, error) {
+	r.mu.Lock()
+	creds, there := r.initialised[i]
+	r.mu.Unlock()
+	if there {
+		return creds, nil
+	}
+	creds = r.credentials()
+	if _, err := r.start(ctx, r.name("data", i), creds, true); err != nil {
+		return creds, err
+	}
+	r.mu.Lock()
+	r.initialised[i] = creds
+	r.mu.Unlock()
+	return creds, r.endInPeace(ctx, r.name("data", i))
+}
+
+func (r *bare) endInPeace(ctx context.Context, name string) error {
+	if err := r.docker.post(ctx, "/containers/"+name+"/stop?t=60", nil); err != nil {
+		return err
+	}
+	return r.docker.delete(ctx, "/containers/"+name+"?v=true")
+}
+
+// byEntrypoint starts the image as its makers mean it, which initialises every time.
+func (r *bare) byEntrypoint(ctx context.Context, i int) (usable, removed time.Duration, err error) {
+	inst, err := r.instance(ctx)
+	if err != nil {
+		return 0, 0, err
+	}
+	creds, name := r.credentials(), r.name("entrypoint", i)
+	begun := time.Now()
+	err = r.startImage(ctx, name, r.image, "3306/tcp", inst.Port, []string{
+		"MYSQL_ROOT_PASSWORD=" + creds.AdminPassword.Reveal(), "MYSQL_DATABASE=" + creds.Database,
+		"MYSQL_USER=" + creds.Username, "MYSQL_PASSWORD=" + creds.Password.Reveal(),
 	})
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	files, err := packed(w)
-	if err != nil {
-		return err
+	if usable, err = r.proven(ctx, inst, creds, begun); err != nil {
+		return 0, 0, err
 	}
-	if err := d.call(ctx, http.MethodPut, "/containers/"+bareName+"/archive?path="+w.DataPath, "application/x-tar", files); err != nil {
-		return err
-	}
-	return d.json(ctx, "/containers/"+bareName+"/start", nil)
-}
-
-// packed gives the files as a tar, below the data folder.
-func packed(w provision.Workload) (io.Reader, error) {
-	uid, err := strconv.Atoi(strings.Split(w.User, ":")[0])
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	out := tar.NewWriter(&b)
-	put := func(kind byte, name string, mode int64, content string) {
-		if err == nil {
-			err = out.WriteHeader(&tar.Header{Typeflag: kind, Name: name, Mode: mode, Uid: uid, Gid: uid, Size: int64(len(content))})
-		}
-		if err == nil {
-			_, err = out.Write([]byte(content))
-		}
-	}
-	put(tar.TypeDir, "../"+path.Base(w.DataPath)+"/", 0o700, "")
-	for _, f := range w.Files {
-		name := strings.TrimPrefix(f.Path, w.DataPath+"/")
-		put(tar.TypeDir, path.Dir(name)+"/", 0o700, "")
-		put(tar.TypeReg, name, int64(f.Mode), f.Content.Reveal())
-	}
-	if err == nil {
-		err = out.Close()
-	}
-	return &b, err
-}
-
-// removeContainer ends it in peace, so that its data needs no recovery.
-func (d *bareDocker) removeContainer(ctx context.Context) error {
-	if err := d.json(ctx, "/containers/"+bareName+"/stop?t=60", nil); err != nil {
-		return err
-	}
-	return d.call(ctx, http.MethodDelete, "/containers/"+bareName+"?force=true&v=true", "", nil)
-}
-
-func (d *bareDocker) remove(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := d.removeContainer(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-	}
-	return d.call(ctx, http.MethodDelete, "/volumes/"+bareName, "", nil)
+	begun = time.Now()
+	err = r.docker.delete(ctx, "/containers/"+name+"?force=true&v=true")
+	return usable, time.Since(begun), err
 }

@@ -1,13 +1,15 @@
-// Command bench measures Berth beside what it stands on: bare calls to the Docker
-// engine for the same server, in the same run, turn by turn, so that the ratio
-// holds on a noisy machine. It prints a table, and JSON with -json.
+// Command bench measures Berth beside what it stands on and beside what else does its
+// work: bare calls to the Docker engine, the official entrypoint, testcontainers-go,
+// bare inserts. What is compared is done in turns in one run, so that the ratio holds on
+// a noisy machine. It prints a table with what is aimed at, and writes the same as JSON.
 //
-// It is a measurement, not a test: it fails only if something does not work.
+// It is a measurement, not a test: it fails only if something does not work. It uses
+// containers, volumes and databases of its own, and removes them, also when it is
+// interrupted.
 package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -15,95 +17,134 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
-	"text/tabwriter"
 	"time"
 )
 
+type options struct {
+	binary   string
+	parts    string
+	runs     int
+	many     int
+	jobs     int
+	workers  string
+	mostRows int
+	jsonFile string
+	tc       string
+}
+
+// part is one of the measurements, which can be had alone.
+type part struct {
+	name, what string
+	run        func(context.Context, *bench) error
+}
+
+func parts() []part {
+	return []part{
+		{"usable", "POST to usable and DELETE to deleted, beside bare Docker, the official entrypoint and testcontainers-go", measureUsable},
+		{"many", "the same for several at once", measureMany},
+		{"accept", "POST to answer, beside two bare inserts and an enqueue, on SQLite and MySQL", measureAccept},
+		{"notice", "accepted to first step, ended to answered", measureNotice},
+		{"pages", "list pages at 1,000 to 1,000,000 rows", measurePages},
+		{"ports", "port allocation, by workers and by how full the range is", measurePorts},
+		{"jobs", "simulated jobs per second, by workers", measureJobs},
+		{"sweep", "one pass of the reconciler over 10,000 containers", measureSweep},
+		{"idle", "memory, CPU and start of idle processes", measureIdle},
+	}
+}
+
 func main() {
-	options := options{}
-	flag.StringVar(&options.binary, "bin", envOr("BERTH_BIN", "bin/berth"), "the berth binary")
-	flag.IntVar(&options.accepts, "accepts", 400, "POSTs one after the other, for the latency")
-	flag.DurationVar(&options.storm, "storm", 5*time.Second, "how long POSTs come from 16 clients, for the rate")
-	flag.IntVar(&options.pairs, "pairs", 7, "turns of Berth and bare Docker for each engine")
-	asJSON := flag.Bool("json", false, "print JSON")
+	o := options{}
+	var names []string
+	for _, p := range parts() {
+		names = append(names, p.name)
+	}
+	flag.StringVar(&o.binary, "bin", envOr("BERTH_BIN", "bin/berth"), "the berth binary")
+	flag.StringVar(&o.parts, "parts", "", "which parts, comma-separated: "+strings.Join(names, ",")+" (default: all)")
+	flag.IntVar(&o.runs, "runs", 7, "turns of what is compared")
+	flag.IntVar(&o.many, "many", 20, "how many are made at once")
+	flag.IntVar(&o.jobs, "jobs", 4000, "simulated jobs for each number of workers")
+	flag.StringVar(&o.workers, "workers", "", "by how many workers simulated jobs are done, comma-separated (default: 1,2,4)")
+	flag.IntVar(&o.mostRows, "rows", 1_000_000, "the most rows that pages are read from")
+	flag.StringVar(&o.jsonFile, "json", "bench.json", "where to write the result as JSON; empty: nowhere")
+	flag.StringVar(&o.tc, "testcontainers", "internal/bench/testcontainers", "the folder of the module that uses testcontainers-go; empty: leave it out")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	rows, err := run(ctx, options)
+	rows, err := run(ctx, o)
 	stop()
-	if err == nil {
-		err = show(os.Stdout, rows, *asJSON)
+	if len(rows) > 0 {
+		err = errors.Join(show(os.Stdout, rows), save(o.jsonFile, rows), err)
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
+		_, _ = fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-type options struct {
-	binary  string
-	accepts int
-	storm   time.Duration
-	pairs   int
-}
-
-// row is one line of the result.
-type row struct {
-	What    string  `json:"what"`
-	N       int     `json:"n"`
-	Median  float64 `json:"median"`
-	P99     float64 `json:"p99,omitempty"`
-	Min     float64 `json:"min"`
-	Max     float64 `json:"max"`
-	Unit    string  `json:"unit"`
-	Bare    float64 `json:"bare_median,omitempty"`
-	Ratio   float64 `json:"ratio_median,omitempty"`
-	Comment string  `json:"comment,omitempty"`
+// bench is one run.
+type bench struct {
+	options
+	id     string // of what it makes on the engine
+	dir    string
+	docker *bareDocker
+	rows   []row
+	out    io.Writer
+	tcs    *testcontainers // nil: not asked for yet, or not to be had
 }
 
 func run(ctx context.Context, o options) (rows []row, err error) {
+	chosen, err := choose(o.parts)
+	if err != nil {
+		return nil, err
+	}
 	dir, err := os.MkdirTemp("", "berth-bench-")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-
-	accept, err := measureAccept(ctx, o, dir)
-	if err != nil {
-		return nil, fmt.Errorf("accept: %w", err)
+	b := &bench{options: o, dir: dir, id: runID(), docker: newBareDocker(), out: os.Stderr}
+	defer func() {
+		rows = b.rows
+		err = errors.Join(err, b.tcs.close(), b.docker.removeAll(context.WithoutCancel(ctx), "berth.bench="+b.id), os.RemoveAll(dir))
+	}()
+	for _, p := range chosen {
+		begun := time.Now()
+		b.say("%s: %s", p.name, p.what)
+		if err := p.run(ctx, b); err != nil {
+			return b.rows, fmt.Errorf("%s: %w", p.name, err)
+		}
+		b.say("%s: done after %s", p.name, time.Since(begun).Round(time.Second))
 	}
-	notice, err := measureNotice(ctx, o, dir)
-	if err != nil {
-		return nil, fmt.Errorf("notice: %w", err)
-	}
-	toRunning, err := measureToRunning(ctx, o, dir)
-	if err != nil {
-		return nil, fmt.Errorf("POST to running: %w", err)
-	}
-	return slices.Concat(accept, notice, toRunning), nil
+	return b.rows, nil
 }
 
-func show(out io.Writer, rows []row, asJSON bool) error {
-	if asJSON {
-		e := json.NewEncoder(out)
-		e.SetIndent("", "  ")
-		return e.Encode(rows)
+func choose(names string) ([]part, error) {
+	all := parts()
+	if names == "" {
+		return all, nil
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "WHAT\tN\tMEDIAN\tP99\tMIN\tMAX\tUNIT\tBARE DOCKER\tRATIO\t")
+	var chosen []part
+	for name := range strings.SplitSeq(names, ",") {
+		i := slices.IndexFunc(all, func(p part) bool { return p.name == strings.TrimSpace(name) })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no part %q", name)
+		}
+		chosen = append(chosen, all[i])
+	}
+	return chosen, nil
+}
+
+func (b *bench) say(format string, args ...any) {
+	_, _ = fmt.Fprintf(b.out, time.Now().Format("15:04:05 ")+format+"\n", args...)
+}
+
+// add takes a row into the result, and shows it at once.
+func (b *bench) add(rows ...row) {
 	for _, r := range rows {
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%.2f\t%s\t%.2f\t%.2f\t%s\t%s\t%s\t%s\n",
-			r.What, r.N, r.Median, orDash(r.P99), r.Min, r.Max, r.Unit, orDash(r.Bare), orDash(r.Ratio), r.Comment)
+		b.rows = append(b.rows, r)
+		b.say("  %s: %s %s%s", r.What, number(r.Median), r.Unit, r.aside())
 	}
-	return w.Flush()
-}
-
-func orDash(v float64) string {
-	if v == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", v)
 }
 
 func envOr(name, otherwise string) string {

@@ -8,61 +8,58 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
 )
 
-// notices is how many jobs are given to an idle worker, one after the other.
-const notices = 100
+// notices is how many jobs are given to an idle worker, one after the other, for each
+// of the runs.
+const notices = 15
 
 // measureNotice times how long a worker, a process of its own, takes from the accept
 // of a job by the API to the begin of its first step, and how long the API takes to
 // answer a long poll once the job has ended. Both by what the processes wrote, on one
-// machine's clock, in whole milliseconds.
-func measureNotice(ctx context.Context, o options, dir string) (rows []row, err error) {
-	redis, err := redisserver.Start("bench")
+// machine's clock, in whole milliseconds. The host is a simulated one.
+func measureNotice(ctx context.Context, b *bench) (err error) {
+	redisURL, err := b.redisServer(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	redisCtx, stopRedis := context.WithCancel(ctx)
-	redisDone := make(chan error, 1)
-	go func() { redisDone <- redis.Run(redisCtx) }()
-	defer func() {
-		stopRedis()
-		err = errors.Join(err, <-redisDone)
-	}()
-	settings := []string{
-		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "notice.db"), "BERTH_REDIS_URL=" + redis.URL(), "BERTH_LOG_LEVEL=error",
-		"BERTH_PORT_RANGE=25000-25999", "BERTH_MASTER_KEY=" + secret.MasterKey(),
+	settings := append(b.simulated("notice", 1, "latency=1ms"),
+		"BERTH_DATABASE_URL=sqlite://"+filepath.Join(b.dir, "notice.db"), "BERTH_REDIS_URL="+redisURL, "BERTH_MASTER_KEY="+secret.MasterKey())
+	if err := b.migrate(ctx, settings); err != nil {
+		return err
 	}
-	if err := runOnce(ctx, o.binary, settings, "migrate"); err != nil {
-		return nil, err
-	}
-	api, err := startServer(ctx, o.binary, settings, "api")
+	api, err := b.startServer(ctx, settings, "api")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer api.stop()
-	worker := &server{cmd: command(ctx, o.binary, settings, "worker")}
-	if err := worker.cmd.Start(); err != nil {
-		return nil, err
+	worker, err := b.startWorker(ctx, settings)
+	if err != nil {
+		return err
 	}
 	defer worker.stop()
 
 	var begun, answered []time.Duration
-	for turn := range notices + 1 {
+	for turn := range notices*b.runs + 1 {
 		first, last, err := noticeTurn(ctx, api.client)
 		if err != nil {
-			return nil, err
+			return errors.Join(err, errors.New(worker.said()))
 		}
 		if turn > 0 { // the first waits for the worker to start
 			begun, answered = append(begun, first), append(answered, last)
 		}
 	}
-	first := summary("notice: accepted to first step, idle worker", begun, true)
-	first.Comment = "api and worker are processes of their own"
-	last := summary("notice: job ended to answer of ?wait=", answered, true)
-	return []row{first, last}, nil
+	first := times("accepted to first step, idle worker", begun)
+	b.add(first.aim("median", 25), first.aim("p99", 60), times("job ended to answer of ?wait=", answered))
+	return nil
+}
+
+// simulated gives the settings of workers whose hosts are simulated.
+func (b *bench) simulated(name string, hosts int, how string) []string {
+	return []string{
+		fmt.Sprintf("BERTH_SIMULATED_HOSTS=%d", hosts), "BERTH_HOST_NAME=sim", "BERTH_DOCKER_HOST=simulated://" + filepath.Join(b.dir, name+"-hosts") + "?" + how,
+	}
 }
 
 // noticeTurn makes an instance and deletes it again.

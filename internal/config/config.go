@@ -39,6 +39,10 @@ type Config struct {
 	// AcceptEngine is the id of a Docker engine that may take the place of the one that a
 	// host is known by.
 	AcceptEngine string `env:"ACCEPT_ENGINE"`
+	// SimulatedHosts is how many hosts that do not exist a worker registers, whose common
+	// folder is DockerHost, as in "simulated:///tmp/hosts?latency=20ms". Nothing on them
+	// is real: for measurements only.
+	SimulatedHosts int `env:"SIMULATED_HOSTS"`
 	// HostName names that engine's host; several workers of one host give the same.
 	HostName string `env:"HOST_NAME" envDefault:"local"`
 	// AdvertiseHost is the address that tenants reach instances at.
@@ -59,6 +63,8 @@ type Config struct {
 	// version, as in "registry.example/mysql:{version}".
 	ImageMySQL string `env:"IMAGE_MYSQL"`
 	ImageRedis string `env:"IMAGE_REDIS"`
+	// Golden has what the first start of every MySQL would make alike made once per host.
+	Golden bool `env:"GOLDEN" envDefault:"true"`
 	// WorkerConcurrency is how many creates one worker process does at once.
 	WorkerConcurrency int `env:"WORKER_CONCURRENCY"`
 	// LeaseTTL is after how long without a sign of life a worker loses its jobs.
@@ -206,6 +212,8 @@ func (c *Config) validate(mode Mode) error {
 	if mode == API {
 		check(c.AdminKey != "", "ADMIN_KEY", "must be set: the operator's API key, at least 20 characters, or a file that holds it")
 	}
+	check(c.SimulatedHosts >= 0 && c.SimulatedHosts <= maxSimulatedHosts, "SIMULATED_HOSTS", fmt.Sprintf("must be from 0 to %d", maxSimulatedHosts))
+	check(strings.HasPrefix(c.DockerHost, "simulated://") == (c.SimulatedHosts > 0), "SIMULATED_HOSTS", "goes with BERTH_DOCKER_HOST=simulated:///FOLDER, and neither without the other: nothing on such hosts is real")
 	_, _, err := net.SplitHostPort(c.HTTPAddr)
 	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
 	check(!strings.ContainsAny(c.AdvertiseHost, "/ \t"), "ADVERTISE_HOST", "must be a host name or an IP address, without scheme or path")
@@ -245,6 +253,9 @@ func (c *Config) parsePorts() bool {
 	c.PortHigh, err2 = strconv.Atoi(strings.TrimSpace(high))
 	return ok && err1 == nil && err2 == nil && c.PortLow >= 1024 && c.PortHigh <= 65535 && c.PortLow <= c.PortHigh
 }
+
+// maxSimulatedHosts bounds how many rows a worker writes when it starts.
+const maxSimulatedHosts = 10_000
 
 // Host gives the host that this process's worker serves, without its id.
 func (c *Config) Host() provision.Host {

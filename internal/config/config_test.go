@@ -24,7 +24,7 @@ func TestDevDefaults(t *testing.T) {
 	}
 	want := Config{
 		HTTPAddr: "127.0.0.1:8080", DataDir: ".berth", DatabaseURL: "sqlite://.berth/berth.db", RedisURL: RedisEmbedded, DockerHost: "unix:///var/run/docker.sock",
-		HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
+		Golden: true, HostName: "local", AdvertiseHost: "127.0.0.1", BindHost: "127.0.0.1", PortRange: "20000-29999", PortLow: 20000, PortHigh: 29999, PortQuarantine: 2 * time.Minute,
 		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
@@ -177,11 +177,28 @@ func TestComposePassesEverySetting(t *testing.T) {
 	}
 	for field := range reflect.TypeFor[Config]().Fields() {
 		name := "BERTH_" + field.Tag.Get("env")
-		if name == "BERTH_-" || name == "BERTH_DATA_DIR" { // derived; dev's only
+		if name == "BERTH_-" || name == "BERTH_DATA_DIR" || name == "BERTH_SIMULATED_HOSTS" { // derived; dev's only; nothing for production
 			continue
 		}
 		if !strings.Contains(string(compose), name+":") {
 			t.Errorf("docker-compose.yml does not pass %s", name)
+		}
+	}
+}
+
+// Hosts that do not exist are had by asking for them twice.
+func TestSimulatedHosts(t *testing.T) {
+	key := "BERTH_MASTER_KEY=" + strings.Repeat("k", 44)
+	for _, test := range []struct {
+		host, count string
+		good        bool
+	}{
+		{"", "", true}, {"simulated:///tmp/x", "", false}, {"", "10", false}, {"unix:///x.sock", "10", false},
+		{"simulated:///tmp/x", "10", true}, {"simulated:///tmp/x", "100000", false},
+	} {
+		c, err := Load(Dev, []string{key, "BERTH_DOCKER_HOST=" + test.host, "BERTH_SIMULATED_HOSTS=" + test.count})
+		if (err == nil) != test.good || (err != nil && !strings.Contains(err.Error(), "BERTH_SIMULATED_HOSTS")) {
+			t.Errorf("%+v: %d hosts, %v", test, c.SimulatedHosts, err)
 		}
 	}
 }

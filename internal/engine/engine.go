@@ -24,12 +24,14 @@ import (
 type Config struct {
 	MySQLImage string
 	RedisImage string
+	// NoGolden has every instance initialise its data by itself.
+	NoGolden bool
 }
 
 // Catalog is the list of all engines.
 func Catalog(c Config) provision.Catalog {
 	return provision.Catalog{
-		newMySQL(c.MySQLImage),
+		newMySQL(c.MySQLImage, c.NoGolden),
 		newRedis(c.RedisImage),
 	}
 }

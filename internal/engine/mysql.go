@@ -38,10 +38,13 @@ var (
 
 // mysqlEngine gives a tenant a MySQL server with one database, and a user with all
 // rights on that database and none elsewhere.
-type mysqlEngine struct{ info provision.EngineInfo }
+type mysqlEngine struct {
+	info     provision.EngineInfo
+	noGolden bool
+}
 
-func newMySQL(imageTemplate string) mysqlEngine {
-	e := mysqlEngine{provision.EngineInfo{
+func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
+	e := mysqlEngine{noGolden: noGolden, info: provision.EngineInfo{
 		Name: mysqlName, Title: "MySQL",
 		Description: "A MySQL server with a database of your own.",
 		Versions:    versions(mysqlName, imageTemplate, "9.7"),
@@ -130,7 +133,7 @@ func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
 		Files:     []provision.File{{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)}},
 		Scratch:   map[string]int64{"/tmp": 16 * miB},
 		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
-	}, true
+	}, !e.noGolden
 }
 
 // Connection says how to connect.

@@ -67,14 +67,30 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	if err != nil {
 		return Accepted{}, err
 	}
-	if req.Idempotency != nil {
-		if !keyPattern.MatchString(req.Idempotency.Key) {
-			return Accepted{}, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
-		}
-		if replay, err := s.replay(ctx, req); err != nil || replay != nil {
-			return Accepted{Replay: replay}, err
-		}
+	if req.Idempotency == nil {
+		return s.create(ctx, engine, req)
 	}
+	if !keyPattern.MatchString(req.Idempotency.Key) {
+		return Accepted{}, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
+	}
+	accepted, refusal := s.create(ctx, engine, req)
+	if refusal == nil {
+		return accepted, nil
+	}
+	// The transaction refuses a key that is there. So a stored answer is looked for only
+	// where nothing was accepted, and it goes before any other reason for that.
+	replay, err := s.replay(ctx, req)
+	switch {
+	case err != nil:
+		return Accepted{}, err
+	case replay != nil:
+		return Accepted{Replay: replay}, nil
+	}
+	return Accepted{}, refusal
+}
+
+// create accepts a request that has no answer yet.
+func (s *Service) create(ctx context.Context, engine Engine, req CreateRequest) (Accepted, error) {
 	now := s.cfg.Now()
 	limit, wrong := s.timeLimit(req.Timeout)
 	inst, err := s.newInstance(ctx, engine, req, now, append(wrong, req.OnFailure.check()...))
@@ -83,10 +99,6 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	}
 	accepted, calls, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
 	if err != nil {
-		if errors.Is(err, ErrConflict) && req.Idempotency != nil {
-			replay, err := s.replay(ctx, req) // the same request was faster
-			return Accepted{Replay: replay}, err
-		}
 		return Accepted{}, s.explainName(ctx, err, inst)
 	}
 	s.wake(ctx, accepted.Job)
@@ -297,28 +309,6 @@ func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []FieldE
 }
 
 func bytesBetween(lo, hi int64) string { return fmt.Sprintf("from %d to %d bytes", lo, hi) }
-
-// checkCapacity refuses at once what no host could take now. Before the first
-// worker has registered its host nothing is known, and the job may wait.
-func (s *Service) checkCapacity(ctx context.Context) error {
-	hosts, err := s.cfg.Store.Hosts(ctx)
-	if err != nil || len(hosts) == 0 {
-		return err
-	}
-	for _, host := range hosts {
-		left, err := s.cfg.Ports.Available(ctx, host)
-		if err != nil || left {
-			return err
-		}
-	}
-	if warm, err := warmOf(ctx, s.cfg.Store, 1); err != nil || len(warm) > 0 {
-		return err // it gives way
-	}
-	return &Error{
-		Code: CodeCapacity, RetryAfter: 30 * time.Second,
-		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
-	}
-}
 
 // explainName turns a taken name into a refusal of the field.
 func (s *Service) explainName(ctx context.Context, err error, inst Instance) error {

@@ -16,6 +16,7 @@ import (
 type Runner struct {
 	cfg     RunnerConfig
 	goldens resting
+	hosts   hostList
 }
 
 // RunnerConfig is what a Runner needs.

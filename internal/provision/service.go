@@ -16,6 +16,11 @@ type Service struct {
 	waiters   waiters
 	// noWarmUntil is when to look for warm instances again, in milliseconds since 1970.
 	noWarmUntil atomic.Int64
+	// plentyUntil is until when nobody need ask whether a port is left, and plentyAsk when
+	// to look again whether there are plenty; as above.
+	plentyUntil, plentyAsk atomic.Int64
+	hosts                  hostList
+	counts                 jobCounts
 }
 
 // ServiceConfig is what a Service needs.

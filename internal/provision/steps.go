@@ -93,30 +93,6 @@ func reserve(ctx context.Context, w *work) error {
 	return w.takePort(ctx)
 }
 
-// place chooses the host: the first that has a port left.
-func (w *work) place(ctx context.Context) (Host, error) {
-	hosts, err := w.cfg.Store.Hosts(ctx)
-	if err != nil {
-		return Host{}, err
-	}
-	if len(hosts) == 0 {
-		return Host{}, Errorf(CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
-	}
-	for _, host := range hosts {
-		left, err := w.cfg.Ports.Available(ctx, host)
-		if err != nil {
-			return Host{}, err
-		}
-		if left {
-			return host, nil
-		}
-	}
-	if err := w.makeRoom(ctx); err != nil {
-		return Host{}, err
-	}
-	return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
-}
-
 // takePort reserves a port and writes where the instance will be.
 func (w *work) takePort(ctx context.Context) error {
 	port, err := w.cfg.Ports.Allocate(ctx, w.claim, w.run.host, w.inst.Engine)

@@ -82,14 +82,16 @@ func (q *Queue) Enqueue(ctx context.Context, t provision.Task) error {
 	defer cancel()
 	// A client of Asynq does this only once in its life: a Redis that has lost everything
 	// would take the tasks, but neither the Inspector nor the operators' pages show them.
-	if err := q.rdb.SAdd(ctx, known, queue).Err(); err != nil {
-		return provision.Errorf(provision.CodeUnavailable, err, "the queue does not answer")
-	}
+	registered := make(chan error, 1)
+	go func() { registered <- q.rdb.SAdd(ctx, known, queue).Err() }() // at the same time: it is a round trip
 	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), body),
 		asynq.Queue(queue), asynq.TaskID(taskID), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
+	unregistered := <-registered
 	switch {
-	case err == nil:
+	case err == nil && unregistered == nil:
 		return nil
+	case err == nil:
+		return provision.Errorf(provision.CodeUnavailable, unregistered, "the queue does not answer")
 	case !errors.Is(err, asynq.ErrTaskIDConflict):
 		return provision.Errorf(provision.CodeUnavailable, err, "the queue does not answer")
 	}

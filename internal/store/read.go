@@ -84,21 +84,46 @@ func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page 
 	default:
 		q = q.Where("live_name = ?", f.Name)
 	}
-	for name, value := range f.Labels {
-		q = q.Where("id IN (?)", r.db.Model(&labelRow{}).Select("instance_id").Where("name = ? AND value = ?", name, value))
+	order := "id"
+	if len(f.Labels) > 0 {
+		q, order = labeled(q, f)
 	}
 	var rows []instanceRow
-	if err := keyset(q, page).Find(&rows).Error; err != nil {
+	if err := keysetBy(q, page, order).Find(&rows).Error; err != nil {
 		return nil, translate(err)
 	}
 	return entities(rows, instanceRow.entity)
 }
 
-func keyset(q *gorm.DB, page provision.Page) *gorm.DB {
-	if page.Before != "" {
-		q = q.Where("id < ?", key(page.Before))
+// labeled narrows a query to instances with the labels. A name is one instance, whose
+// labels are looked at. Otherwise the index of the first label leads, which has its
+// instances in the order of a page, so that neither a label that all have nor one that
+// hardly any has costs more than its page. It gives the column that the page goes by.
+func labeled(q *gorm.DB, f provision.InstanceFilter) (narrowed *gorm.DB, order string) {
+	lead, order := f.Name == "", "id"
+	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {
+		if lead {
+			lead, order = false, "l.instance_id"
+			inOrder := " CROSS JOIN " // which SQLite does not turn round
+			if q.Name() == dialectMySQL {
+				inOrder = " STRAIGHT_JOIN "
+			}
+			q = q.Model(&instanceRow{}).Table("instance_labels AS l"+inOrder+"instances").Select("instances.*").
+				Where("l.instance_id = instances.id AND l.name = ? AND l.value = ?", name, f.Labels[name])
+			continue
+		}
+		q = q.Where("EXISTS (SELECT 1 FROM instance_labels AS m WHERE m.instance_id = instances.id AND m.name = ? AND m.value = ?)", name, f.Labels[name])
 	}
-	return q.Order("id DESC").Limit(page.Limit)
+	return q, order
+}
+
+func keyset(q *gorm.DB, page provision.Page) *gorm.DB { return keysetBy(q, page, "id") }
+
+func keysetBy(q *gorm.DB, page provision.Page, column string) *gorm.DB {
+	if page.Before != "" {
+		q = q.Where(column+" < ?", key(page.Before))
+	}
+	return q.Order(column + " DESC").Limit(page.Limit)
 }
 
 // Job implements provision.Reader.

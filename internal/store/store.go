@@ -100,6 +100,9 @@ func openMySQL(databaseURL string) (*Store, error) {
 	cfg.InterpolateParams = true // one round trip a statement
 	cfg.ParseTime = true         // goose's table locker reads times; without it, it waits for ever
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
+	// No gap locks, so fewer deadlocks. Said once for each connection, it costs no
+	// transaction a round trip.
+	cfg.Params = map[string]string{"transaction_isolation": "'READ-COMMITTED'"}
 	cfg.Logger = &driver.NopLogger{}
 	connector, err := driver.NewConnector(cfg)
 	if err != nil {
@@ -162,12 +165,8 @@ func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
 			return ctx.Err()
 		}
 	}
-	options := &sql.TxOptions{}
-	if s.dialect == dialectMySQL {
-		options.Isolation = sql.LevelReadCommitted // no gap locks, so fewer deadlocks
-	}
 	for try := 1; ; try++ {
-		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(&tx{reader{db}, ctx}) }, options)
+		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(&tx{reader{db}, ctx}) })
 		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
 			return ctx.Err() // the pool has rolled it back a moment before we could commit
 		}

@@ -221,6 +221,12 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 	return err == nil, err
 }
 
+// endedDeliveries are the states that a delivery does not leave, each of which is a part
+// of the index by age.
+var endedDeliveries = []string{
+	string(provision.DeliveryDelivered), string(provision.DeliveryExhausted), string(provision.DeliveryCanceled),
+}
+
 func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
 	old := millis(before)
 	var gone []string
@@ -242,7 +248,7 @@ func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
 	}{
 		{&instanceRow{}, "id", "id IN ?", []any{gone}},
 		{&jobRow{}, "id", "finished_at > 0 AND finished_at < ?", []any{old}},
-		{&deliveryRow{}, "id", "state <> ? AND updated_at < ?", []any{string(provision.DeliveryPending), old}},
+		{&deliveryRow{}, "id", "state IN ? AND updated_at < ?", []any{endedDeliveries, old}},
 		{&idempotencyRow{}, "idem_key", "created_at < ?", []any{old}},
 	} {
 		n, err := t.purge(kind.row, kind.column, limit, kind.where, kind.args...)

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/simulated"
+	"github.com/berth-project/berth/internal/store"
+)
+
+const sweptInstances = 10_000
+
+// counted counts the lists that it gives.
+type counted struct {
+	provision.Runtimes
+	lists atomic.Int64
+}
+
+// Runtime implements provision.Runtimes.
+func (c *counted) Runtime(h provision.Host) (provision.Runtime, error) {
+	r, err := c.Runtimes.Runtime(h)
+	return countedRuntime{r, c}, err
+}
+
+type countedRuntime struct {
+	provision.Runtime
+	of *counted
+}
+
+func (c countedRuntime) List(ctx context.Context) ([]provision.Unit, error) {
+	c.of.lists.Add(1)
+	return c.Runtime.List(ctx)
+}
+
+// measureSweep compares 10,000 instances that run with 10,000 things of one simulated
+// host, which has a file for each.
+func measureSweep(ctx context.Context, b *bench) error {
+	_, setting, err := b.mysqlServer(ctx)
+	if err != nil {
+		return err
+	}
+	for name, url := range map[string]string{"SQLite": "sqlite://" + filepath.Join(b.dir, "sweep.db"), "MySQL": setting} {
+		if err := b.sweepOn(ctx, name, url); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
+	s, err := store.Open(url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	log := slog.New(slog.DiscardHandler)
+	if err := s.Migrate(ctx, log); err != nil {
+		return err
+	}
+	host := provision.Host{ID: "hst_sweep", Name: "sweep", Endpoint: "simulated://" + filepath.Join(b.dir, "sweep-"+name), PortLow: 20000, PortHigh: 39999}
+	hosts, err := simulated.New(host.Endpoint, "sweep")
+	if err != nil {
+		return err
+	}
+	if err := settle(ctx, s, hosts, host); err != nil {
+		return err
+	}
+	runtimes := &counted{Runtimes: hosts}
+	r := provision.Reconciler{
+		Store: s, Runtimes: runtimes, NewID: newID, Now: provision.SystemClock, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
+	}
+	took := make([]time.Duration, b.runs+1)
+	for i := range took {
+		begun := time.Now()
+		if n, err := r.RunOnce(ctx); err != nil || n != 0 {
+			return fmt.Errorf("a sweep that should find nothing mended %d: %w", n, err)
+		}
+		took[i] = time.Since(begun)
+	}
+	b.add(times(fmt.Sprintf("a pass over %d instances on %s", sweptInstances, name), took[1:]).aim("median", 2000))
+	b.add(one("lists of the host in a pass, on "+name, "", float64(runtimes.lists.Load())/float64(len(took))).aim("median", 1))
+	return nil
+}
+
+// settle writes rows and things that agree.
+func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, host provision.Host) error {
+	runtime, err := hosts.Runtime(host)
+	if err != nil {
+		return err
+	}
+	old := provision.SystemClock().Add(-time.Hour)
+	return s.Tx(ctx, func(tx provision.Tx) error {
+		if host, err = tx.PutHost(host); err != nil {
+			return err
+		}
+		for i := range sweptInstances {
+			inst := provision.Instance{
+				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: provision.DefaultTenant, Engine: "redis", Name: fmt.Sprint("i", i),
+				Host: host.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
+			}
+			if err := tx.InsertInstance(inst); err != nil {
+				return err
+			}
+			port, err := tx.TakePort(host, inst.ID, "redis", old)
+			if err != nil {
+				return err
+			}
+			load := provision.Workload{Instance: inst.ID, Tenant: inst.Tenant, Fence: 1, Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: port}}}
+			if err := runtime.Create(ctx, load); err != nil {
+				return err
+			}
+			if _, err := runtime.Start(ctx, inst.ID, 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

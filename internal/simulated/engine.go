@@ -1,0 +1,41 @@
+package simulated
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// engine is one whose servers are simulated: it describes, checks and renders as it
+// does, and its proof is a look at the simulated host. It is no Adopter: nothing is
+// there that could be given to a tenant.
+type engine struct {
+	provision.Engine
+	hosts *Hosts
+}
+
+// Catalog gives the same engines with simulated servers.
+func (h *Hosts) Catalog(real provision.Catalog) provision.Catalog {
+	list := make(provision.Catalog, len(real))
+	for i, e := range real {
+		list[i] = engine{e, h}
+	}
+	return list
+}
+
+// Golden gives none: there is no data to make.
+func (engine) Golden(provision.Instance) (provision.Golden, bool) { return provision.Golden{}, false }
+
+// Probe succeeds when the instance runs at its port, and has had the time to begin.
+func (e engine) Probe(ctx context.Context, inst provision.Instance, _ provision.Credentials) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	t, err := readFile(e.hosts.file(inst.Address, inst.ID))
+	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Port) &&
+		time.Since(t.Container.Started) >= e.hosts.ready {
+		return nil
+	}
+	return provision.Errorf(provision.CodeProbeFailed, err, "the simulated server cannot be used")
+}

@@ -1,0 +1,345 @@
+package simulated
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Runtime implements provision.Runtime on one simulated host.
+type Runtime struct {
+	host       *host
+	deployment string
+}
+
+var _ provision.Runtime = (*Runtime)(nil)
+
+var errLost = errors.New("the call was lost")
+
+// call takes the time of a call, and perhaps loses it, before or after its effect.
+func (h *host) call(ctx context.Context, do func() error) error {
+	h.mu.Lock()
+	length := h.set.latency
+	if h.set.jitter > 0 {
+		length += time.Duration(h.draw.Int64N(2*int64(h.set.jitter)+1)) - h.set.jitter
+	}
+	lost, late := h.draw.Float64() < h.set.failures, h.draw.Float64() < 0.5
+	h.mu.Unlock()
+	if err := pause(ctx, length); err != nil {
+		return err
+	}
+	if lost && !late {
+		return unavailable(errLost)
+	}
+	if err := do(); !lost {
+		return err
+	}
+	return unavailable(errLost)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	if d <= 0 || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
+// change is a call that changes what there is of an instance, while nobody else does.
+func (r *Runtime) change(ctx context.Context, id provision.InstanceID, do func(*thing) error) error {
+	return r.host.call(ctx, func() error {
+		return r.host.locked(func() error {
+			t, err := r.host.read(id)
+			if err != nil {
+				return err
+			}
+			if t == nil {
+				t = &thing{Deployment: r.deployment, id: id}
+			}
+			if err := do(t); err != nil {
+				return err
+			}
+			return r.host.write(t)
+		})
+	})
+}
+
+// own is a change of a container that is there and no newer claim's.
+func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64, do func(*thing) error) error {
+	return r.change(ctx, id, func(t *thing) error {
+		switch {
+		case t.Container == nil || t.Deployment != r.deployment:
+			return notFound(id)
+		case t.Container.Fence > fence:
+			return fenced("container", id)
+		}
+		return do(t)
+	})
+}
+
+// Ping implements provision.Runtime.
+func (r *Runtime) Ping(ctx context.Context) error {
+	return r.host.call(ctx, func() error { return nil })
+}
+
+// Identity implements provision.Runtime: a host is its folder.
+func (r *Runtime) Identity(ctx context.Context) (string, error) {
+	return r.host.dir, r.Ping(ctx)
+}
+
+// EnsureImage implements provision.Runtime: every image is there.
+func (r *Runtime) EnsureImage(ctx context.Context, references []string, _ func(string)) (string, error) {
+	return references[0], r.Ping(ctx)
+}
+
+// EnsureGolden implements provision.Runtime: there is none, which costs nothing here.
+func (r *Runtime) EnsureGolden(ctx context.Context, _ provision.Golden, _ func(string)) (string, error) {
+	if err := r.Ping(ctx); err != nil {
+		return "", err
+	}
+	return "", provision.Errorf(provision.CodeImageUnavailable, nil, "a simulated host has no golden data")
+}
+
+// CreateVolume implements provision.Runtime.
+func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+	return r.change(ctx, w.Instance, func(t *thing) error { return r.createVolume(t, w) })
+}
+
+func (r *Runtime) createVolume(t *thing, w provision.Workload) error {
+	switch {
+	case (t.Volume == nil || t.Deployment != r.deployment) && w.KeepData:
+		return provision.Errorf(provision.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
+	case t.Deployment != r.deployment:
+		return provision.Errorf(provision.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Instance)
+	case t.Volume == nil:
+		t.Tenant, t.Volume = w.Tenant, &volume{Fence: w.Fence, Created: time.Now()}
+	case t.Volume.Fence > w.Fence:
+		return fenced("volume", w.Instance)
+	}
+	return nil
+}
+
+// Create implements provision.Runtime.
+func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+	ports := map[string]int{}
+	for _, p := range w.Ports {
+		ports[p.Name] = p.Host
+	}
+	return r.change(ctx, w.Instance, func(t *thing) error {
+		if err := r.createVolume(t, w); err != nil {
+			return err
+		}
+		if c := t.Container; c != nil {
+			switch {
+			case c.Fence > w.Fence:
+				return fenced("container", w.Instance)
+			case c.Fence == w.Fence && c.Running && maps.Equal(c.Ports, ports):
+				return nil
+			}
+		}
+		t.Container = &container{Fence: w.Fence, Created: time.Now(), Ports: ports}
+		return nil
+	})
+}
+
+// Start implements provision.Runtime.
+func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (map[string]int, error) {
+	var ports map[string]int
+	refused := false
+	err := r.own(ctx, id, fence, func(t *thing) error {
+		if ports = t.Container.Ports; t.Container.Running {
+			return nil
+		}
+		free, err := r.host.takePorts(t)
+		if err != nil {
+			return err
+		}
+		if refused = !free; refused {
+			t.Container = nil
+			return nil
+		}
+		t.Container.Running, t.Container.Started = true, time.Now()
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case refused:
+		return nil, provision.Errorf(provision.CodePortRefused, nil, "the host would not give one of the ports %v", ports)
+	}
+	return ports, nil
+}
+
+// Adopt implements provision.Runtime.
+func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+	return r.own(ctx, w.Instance, w.Fence, func(t *thing) error {
+		if !t.Container.Running {
+			return notFound(w.Instance)
+		}
+		return nil
+	})
+}
+
+// Settle implements provision.Runtime.
+func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+	return r.own(ctx, id, fence, func(t *thing) error {
+		t.Container.Settled = true
+		return nil
+	})
+}
+
+// Inspect implements provision.Runtime.
+func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provision.Unit, err error) {
+	err = r.host.call(ctx, func() error {
+		t, err := r.host.read(id)
+		if err == nil && (t == nil || t.Container == nil || t.Deployment != r.deployment) {
+			err = notFound(id)
+		}
+		if err == nil {
+			u = t.unit()
+		}
+		return err
+	})
+	return u, err
+}
+
+// Stop implements provision.Runtime.
+func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, _ time.Duration) error {
+	err := r.own(ctx, id, fence, func(t *thing) error {
+		if t.Container.Running {
+			t.Container.Running = false
+			r.host.tell(r.deployment, id)
+		}
+		return nil
+	})
+	return ignoreNotFound(err)
+}
+
+// Remove implements provision.Runtime.
+func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+	err := r.change(ctx, id, func(t *thing) error {
+		if t.Deployment != r.deployment {
+			return notFound(id)
+		}
+		if t.Container != nil {
+			if t.Container.Fence > fence {
+				return fenced("container", id)
+			}
+			t.Container = nil
+			r.host.tell(r.deployment, id)
+		}
+		if data && t.Volume != nil {
+			if t.Volume.Fence > fence {
+				return fenced("volume", id)
+			}
+			t.Volume = nil
+		}
+		return nil
+	})
+	return ignoreNotFound(err)
+}
+
+// List implements provision.Runtime.
+func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) {
+	err = r.host.call(ctx, func() error {
+		entries, err := os.ReadDir(r.host.dir)
+		if err != nil {
+			return unavailable(err)
+		}
+		for _, entry := range entries {
+			name, ok := strings.CutSuffix(entry.Name(), suffix)
+			if !ok {
+				continue
+			}
+			if t, err := r.host.read(provision.InstanceID(name)); err != nil {
+				return err
+			} else if t != nil && t.Deployment == r.deployment {
+				units = append(units, t.unit())
+			}
+		}
+		return nil
+	})
+	return units, err
+}
+
+// Watch implements provision.Runtime. It tells what this process has ended; what others
+// have, the sweeps find.
+func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) error {
+	if err := r.Ping(ctx); err != nil {
+		return err
+	}
+	news := make(chan provision.InstanceID, 100)
+	r.host.mu.Lock()
+	r.host.watchers[news] = r.deployment
+	r.host.mu.Unlock()
+	defer func() {
+		r.host.mu.Lock()
+		defer r.host.mu.Unlock()
+		delete(r.host.watchers, news)
+	}()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case id := <-news:
+			ended(id)
+		}
+	}
+}
+
+func (h *host) tell(deployment string, id provision.InstanceID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for news, of := range h.watchers {
+		if of != deployment {
+			continue
+		}
+		select {
+		case news <- id:
+		default: // news may be lost
+		}
+	}
+}
+
+// Output implements provision.Runtime: a simulated server says nothing.
+func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, _ int) (string, error) {
+	_, err := r.Inspect(ctx, id)
+	return "", err
+}
+
+func (t *thing) unit() provision.Unit {
+	u := provision.Unit{Instance: t.id, Tenant: t.Tenant, Volume: t.Volume != nil}
+	if t.Volume != nil {
+		u.Fence, u.Created = t.Volume.Fence, t.Volume.Created
+	}
+	if c := t.Container; c != nil {
+		u.Container, u.Fence, u.Created, u.Running, u.Ports = true, c.Fence, c.Created, c.Running, c.Ports
+	}
+	return u
+}
+
+func notFound(id provision.InstanceID) error {
+	return provision.Errorf(provision.CodeNotFound, nil, "the host has no instance %s", id)
+}
+
+func fenced(what string, id provision.InstanceID) error {
+	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+}
+
+func ignoreNotFound(err error) error {
+	if errors.Is(err, provision.ErrNotFound) {
+		return nil
+	}
+	return err
+}

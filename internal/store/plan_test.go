@@ -1,0 +1,302 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// planPage is how long the pages are that the questions ask for, and planReads how many
+// rows of index or table one of them may read: some for each row of the answer.
+const (
+	planPage  = 20
+	planReads = 12*planPage + 60
+)
+
+// asked is what a call has sent to the database.
+type asked struct {
+	sql  string
+	vars []any
+}
+
+// listen records every statement but inserts.
+func listen(t *testing.T, s *Store) *[]asked {
+	t.Helper()
+	heard := &[]asked{}
+	note := func(db *gorm.DB) {
+		*heard = append(*heard, asked{db.Statement.SQL.String(), append([]any{}, db.Statement.Vars...)})
+	}
+	callbacks := s.db.Callback()
+	for _, register := range []func() error{
+		func() error { return callbacks.Query().After("gorm:query").Register("plan", note) },
+		func() error { return callbacks.Row().After("gorm:row").Register("plan", note) },
+		func() error { return callbacks.Update().After("gorm:update").Register("plan", note) },
+		func() error { return callbacks.Delete().After("gorm:delete").Register("plan", note) },
+	} {
+		if err := register(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return heard
+}
+
+// TestPlans asks every question that is asked while Berth works, of tables in which
+// nearly all rows are beside the point. SQLite tells how it will answer: from an index,
+// in its order. MySQL tells how many rows it has read. So the answer costs as much at a
+// million instances as here, without a clock.
+func TestPlans(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s := openMigrated(t, databaseURL)
+		fillForPlans(t, s)
+		pool, err := s.db.DB()
+		if err != nil {
+			t.Fatal(err)
+		}
+		pool.SetMaxOpenConns(1) // its counters are the session's
+		heard := listen(t, s)
+		for _, q := range questions() {
+			*heard = nil
+			before := s.rowsRead(t)
+			if err := q.ask(t.Context(), s); err != nil {
+				t.Errorf("%s: %v", q.name, err)
+				continue
+			}
+			if s.dialect == dialectSQLite {
+				for _, a := range *heard {
+					s.explain(t, q, a)
+				}
+				continue
+			}
+			bound := int64(planReads)
+			if q.reads > 0 {
+				bound = q.reads
+			}
+			if n := s.rowsRead(t) - before; n > bound {
+				t.Errorf("%s read %d rows:\n%v", q.name, n, *heard)
+			}
+		}
+	})
+}
+
+// rowsRead gives MySQL's count of the rows that this session has read.
+func (s *Store) rowsRead(t *testing.T) (sum int64) {
+	t.Helper()
+	if s.dialect != dialectMySQL {
+		return 0
+	}
+	pool, err := s.db.DB()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := pool.QueryContext(t.Context(), "SHOW SESSION STATUS LIKE 'Handler_read%'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close() //nolint:errcheck // it was read to its end
+	lines := 0
+	for rows.Next() {
+		var name string
+		var n int64
+		if err := rows.Scan(&name, &n); err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+		lines++
+	}
+	if rows.Err() != nil || lines == 0 {
+		t.Fatalf("the server does not count: %d lines, %v", lines, rows.Err())
+	}
+	return sum
+}
+
+// explain fails where SQLite would go through a table, or sort.
+func (s *Store) explain(t *testing.T, q question, a asked) {
+	t.Helper()
+	rows, err := s.db.Raw("EXPLAIN QUERY PLAN "+a.sql, a.vars...).Rows()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", q.name, err, a.sql)
+	}
+	defer rows.Close() //nolint:errcheck // it was read to its end
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		scans := strings.HasPrefix(detail, "SCAN ") && !strings.HasPrefix(detail, "SCAN live")
+		sorts := strings.HasPrefix(detail, "USE TEMP B-TREE") || strings.HasPrefix(detail, "LIST SUBQUERY")
+		if (scans || sorts) && !slices.ContainsFunc(q.allow, func(right string) bool { return strings.Contains(detail, right) }) {
+			t.Errorf("%s: %s\n%s %v", q.name, detail, a.sql, a.vars)
+		}
+	}
+	if rows.Err() != nil {
+		t.Fatal(rows.Err())
+	}
+}
+
+// question is one call that is made while Berth works.
+type question struct {
+	name string
+	ask  func(context.Context, *Store) error
+	// allow are in the lines of SQLite's plan that are right as they are; reads is how many rows
+	// MySQL may read instead of planReads.
+	allow []string
+	reads int64
+}
+
+func inTx(do func(provision.Tx) error) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error { return s.Tx(ctx, do) }
+}
+
+func listed(f provision.InstanceFilter, before string) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		found, err := s.Instances(ctx, f, provision.Page{Before: before, Limit: planPage})
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("nothing found")
+		}
+		return err
+	}
+}
+
+func jobsListed(f provision.JobFilter, before string) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		found, err := s.Jobs(ctx, f, provision.Page{Before: before, Limit: planPage})
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("nothing found")
+		}
+		return err
+	}
+}
+
+func deliveriesListed(f provision.DeliveryFilter) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		_, err := s.Deliveries(ctx, f, provision.Page{Limit: planPage})
+		return err
+	}
+}
+
+func ask[T any](do func(context.Context, *Store) (T, error)) func(context.Context, *Store) error {
+	return func(ctx context.Context, s *Store) error {
+		_, err := do(ctx, s)
+		return err
+	}
+}
+
+func questions() []question {
+	host := provision.Host{ID: "hst_1", Name: "one", PortLow: 20000, PortHigh: 20999}
+	now := planNow
+	deep, deepJob := fmt.Sprintf("ins_%07d", planRows/2), fmt.Sprintf("job_%07d", planRows/2)
+	team, rare := map[string]string{"team": "a"}, map[string]string{"rare": "yes"}
+	return []question{
+		{name: "instances: first page", ask: listed(provision.InstanceFilter{Tenant: "default"}, "")},
+		{name: "instances: deep page", ask: listed(provision.InstanceFilter{Tenant: "default"}, deep)},
+		{name: "instances: of a state", ask: listed(provision.InstanceFilter{Tenant: "default", State: provision.StateFailed}, "")},
+		{name: "instances: of a rare engine", ask: listed(provision.InstanceFilter{Tenant: "default", Engine: "redis"}, "")},
+		{name: "instances: with the deleted", ask: listed(provision.InstanceFilter{Tenant: "default", Deleted: true}, deep)},
+		{name: "instances: by name", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100"}, "")},
+		{name: "instances: by name, with the deleted", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Deleted: true}, "")},
+		{name: "instances: by a label that all have", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: team}, "")},
+		{name: "instances: by a label that all have, deep", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: team}, deep)},
+		{name: "instances: by a rare label", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: rare}, "")},
+		{name: "instances: by two labels", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
+		{name: "instances: by name and label", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Labels: team}, "")},
+		{name: "instances: that are warm", ask: listed(provision.InstanceFilter{Tenant: provision.TenantNobody, State: provision.StateWarm}, "")},
+		{name: "jobs: first page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, "")},
+		{name: "jobs: deep page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, deepJob)},
+		{name: "jobs: of an instance", ask: jobsListed(provision.JobFilter{Tenant: "default", Instance: "ins_0000100"}, "")},
+		{name: "jobs: of a state", ask: jobsListed(provision.JobFilter{Tenant: "default", State: provision.JobQueued}, "")},
+		{name: "jobs: of a rare kind", ask: jobsListed(provision.JobFilter{Tenant: "default", Kind: provision.JobDelete}, "")},
+		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]provision.JobID, error) {
+			return s.EndedJobs(ctx, []provision.JobID{"job_0000001", "job_0000002", "job_0000003"})
+		})},
+		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Job, error) { return s.DueJobs(ctx, now, planPage) })},
+		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (provision.Job, error) {
+			return s.ActiveJob(ctx, provision.InstanceID(fmt.Sprintf("ins_%07d", planRows-1)))
+		})},
+		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx provision.Tx) error { return live(tx, "default") })},
+		{name: "jobs: count of the living", ask: inTx(func(tx provision.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
+		{name: "jobs: claim", ask: inTx(func(tx provision.Tx) error {
+			return tx.CheckClaim(provision.Claim{Job: provision.JobID(fmt.Sprintf("job_%07d", planRows-1))})
+		})},
+		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
+			due, _, err := s.DueDeliveries(ctx, now, "", planPage)
+			return due, err
+		}), allow: []string{"SCAN step", "TEMP B-TREE FOR ORDER BY"}}, // of the receivers, no more than are asked for
+		{name: "deliveries: that are too old", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
+			return s.ExpiredDeliveries(ctx, now.Add(-time.Minute), now, planPage)
+		})},
+		{name: "deliveries: the next of a receiver", ask: ask(func(ctx context.Context, s *Store) (provision.Delivery, error) {
+			return s.NextDelivery(ctx, "whk_1", now)
+		})},
+		{name: "deliveries: first page", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default"})},
+		{name: "deliveries: of a webhook", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default", Webhook: "whk_1"})},
+		{name: "events: a page", ask: ask(func(ctx context.Context, s *Store) ([]provision.Event, error) {
+			return s.Events(ctx, provision.EventFilter{Tenant: "default"}, planRows/2, planPage)
+		})},
+		{name: "events: of an instance", ask: ask(func(ctx context.Context, s *Store) ([]provision.Event, error) {
+			return s.Events(ctx, provision.EventFilter{Tenant: "default", Instance: "ins_0000100"}, 0, planPage)
+		})},
+		{name: "events: without a number", ask: ask(func(ctx context.Context, s *Store) ([]provision.UnnumberedEvent, error) {
+			return s.UnnumberedEvents(ctx, planPage)
+		}), allow: []string{"events_unnumbered"}},
+		{name: "events: give numbers", ask: func(ctx context.Context, s *Store) error {
+			list, err := s.UnnumberedEvents(ctx, planPage)
+			if err != nil {
+				return err
+			}
+			return s.Tx(ctx, func(tx provision.Tx) error { return tx.NumberEvents(list) })
+		}, allow: []string{"events_unnumbered"}},
+		{name: "events: that are too old", ask: inTx(func(tx provision.Tx) error {
+			_, err := tx.DeleteEvents(now.Add(-time.Hour), planPage)
+			return err
+		})},
+		{name: "whatever is too old", ask: inTx(func(tx provision.Tx) error {
+			_, err := tx.DeleteExpired(now.Add(-time.Hour), planPage)
+			return err
+		})},
+		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]provision.InstanceID, error) {
+			return s.KeptInstances(ctx, now, planPage)
+		})},
+		{name: "instances: on a host", ask: ask(func(ctx context.Context, s *Store) ([]provision.Instance, error) {
+			return s.InstancesOn(ctx, "hst_1", "ins_0000100", planPage)
+		})},
+		{name: "instances: by id", ask: ask(func(ctx context.Context, s *Store) ([]provision.Instance, error) {
+			return s.InstancesByID(ctx, []provision.InstanceID{"ins_0000001", "ins_0000002"})
+		})},
+		{name: "watches: whether any is due", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.WatchesDue(ctx, now) })},
+		{name: "watches: claim", ask: inTx(func(tx provision.Tx) error {
+			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
+			return err
+		})},
+		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, host, now) })},
+		{name: "ports: take, and give back", ask: inTx(func(tx provision.Tx) error {
+			if _, err := tx.TakePort(host, "ins_0000001", "redis", now); err != nil {
+				return err
+			}
+			return tx.RestPorts("ins_0000001", now)
+		})},
+		{name: "ports: the one held", ask: inTx(func(tx provision.Tx) error {
+			_, err := tx.HeldPort("hst_1", "ins_0000002", "redis")
+			return err
+		})},
+		// They are as many as the host has ports, once a sweep, whatever else there is.
+		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]provision.InstanceID, error) {
+			return s.StrandedPorts(ctx, "hst_1", "", planPage)
+		})},
+	}
+}
+
+func live(tx provision.Tx, tenant provision.TenantID) error {
+	n, err := tx.LiveJobs(tenant, planPage)
+	if err == nil && n != planPage {
+		err = fmt.Errorf("%d live jobs", n)
+	}
+	return err
+}
