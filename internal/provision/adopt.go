@@ -33,7 +33,7 @@ func adopt(ctx context.Context, w *work) error {
 		return err
 	}
 	w.change(func(job *Job) { job.Steps = append(job.Steps[:1:1], waiting(createSteps())...) })
-	w.detail(ctx, "the warm instance would not do ("+w.scrub(explain(err))+"); one is made anew")
+	w.detail(ctx, adoptStep, "the warm instance would not do ("+w.scrub(explain(err))+"); one is made anew")
 	return nil
 }
 

@@ -125,7 +125,7 @@ func TestCrashesAreStillCounted(t *testing.T) {
 					if w.contact = living.contact; name != "others live on" {
 						w.contact = provision.NewContact(provision.SystemClock, provision.DefaultLeaseTTL)
 					}
-					w.runMortal(a.Job.ID, 5, true)
+					w.runMortal(a.Job.ID, 3, true)
 					if w.job(a.Job.ID).State.Ended() {
 						break
 					}

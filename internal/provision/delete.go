@@ -98,11 +98,14 @@ func gone(inst Instance) error {
 	return Errorf(CodeGone, nil, "instance %s was deleted at %s", inst.ID, inst.DeletedAt.Format(time.RFC3339))
 }
 
-func runningStep(job Job) string {
+func runningStep(job Job) (name string) {
 	for _, s := range job.Steps {
-		if s.State != StepDone {
+		switch {
+		case s.State == StepFailed:
 			return s.Name
+		case s.State != StepDone && name == "":
+			name = s.Name
 		}
 	}
-	return ""
+	return name
 }

@@ -122,16 +122,23 @@ func TestCancelWhileTheHostIsAway(t *testing.T) {
 	}
 }
 
-// Where nothing was begun on the host, there is nothing to wait for.
+// An engine that was away from the first to the last ends a create soon after its time.
+// What it may have made all the same is found when it is back.
 func TestHostWasNeverReached(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Before: true})
-		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
-		a := w.createWith("10s", "")
-		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 12*time.Second)
-		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeDeadline {
-			t.Errorf("%+v", why)
+		for _, m := range []provisiontest.Method{provisiontest.MethodEnsureImage, provisiontest.MethodCreateVolume, provisiontest.MethodRemove} {
+			w.runtime.Fail(m, provisiontest.Fault{Before: true})
 		}
+		a := w.createWith("10s", "")
+		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 45*time.Second)
+		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline {
+			t.Errorf("%s, %+v", job.State, job.Error)
+		}
+		w.runtime.Heal()
+		w.pass(time.Hour)
+		_, err := w.reconciler().RunOnce(w.ctx) // there may be nothing
+		w.must(err)
+		w.gone(a.Instance.ID)
 	})
 }
 

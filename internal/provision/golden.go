@@ -35,19 +35,19 @@ const (
 // golden has the instance start from its engine's golden data, where that can be had.
 // A repair has its data already.
 func (w *work) golden(ctx context.Context) error {
-	golden, ok := w.run.engine.Golden(w.inst)
+	golden, ok := w.run.engine.Golden(w.instance())
 	if !ok || w.kind != JobCreate {
 		return nil
 	}
 	golden.Image = w.run.image
 	what := fmt.Sprintf("%s on host %s", golden.Image, w.run.host.Name)
 	if why, ok := w.goldens.resting(what, w.cfg.Now()); ok {
-		w.detail(ctx, golden.Image+", without golden data: "+why)
+		w.detail(ctx, "image", golden.Image+", without golden data: "+why)
 		return nil
 	}
 	late := Errorf(CodeTimeout, nil, "it was not there within %s", goldenPatience)
 	patient, cancel := context.WithTimeoutCause(ctx, goldenPatience, late)
-	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, text) })
+	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, "image", text) })
 	if err != nil && patient.Err() != nil {
 		err = context.Cause(patient)
 	}
@@ -55,12 +55,12 @@ func (w *work) golden(ctx context.Context) error {
 	switch {
 	case err == nil:
 		w.run.image = ref
-		w.detail(ctx, ref)
+		w.detail(ctx, "image", ref)
 		return nil
 	case ctx.Err() != nil:
 		return err
 	}
-	w.detail(ctx, golden.Image+", without golden data: "+explain(err))
+	w.detail(ctx, "image", golden.Image+", without golden data: "+explain(err))
 	return w.goldenFailed(ctx, what, err)
 }
 

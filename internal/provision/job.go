@@ -131,17 +131,6 @@ func (j *Job) giveUp(why JobError, now time.Time) {
 // undoneBy gives until when a job that gave up goes on cleaning up.
 func (j *Job) undoneBy() time.Time { return j.Error.At.Add(undoGrace) }
 
-// touchedHost reports whether its host may have something of the instance. A step is
-// journaled before it begins, so what is not in the journal no owner has begun.
-func (j *Job) touchedHost() bool {
-	for i, s := range j.plan() {
-		if s.name == adoptStep || (s.makes && j.Steps[i].Attempt > 0) {
-			return true
-		}
-	}
-	return false
-}
-
 // release gives the job back to the queue, to be woken as a new task.
 func (j *Job) release(wakeAt, now time.Time) error {
 	if j.State == JobRunning {

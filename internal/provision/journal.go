@@ -7,18 +7,19 @@ import (
 	"time"
 )
 
-// runStep runs one step within its time, journaling its begin and its end. The end
-// of a step is written together with the begin of the next by the next call's
-// first write, so a journal costs one write a step.
-func (w *work) runStep(ctx context.Context, i int, s step) error {
+// begin journals that the step begins; the next save writes it.
+func (w *work) begin(i int) {
 	now := w.cfg.Now()
 	w.setStep(i, func(js *Step) {
 		js.State, js.StartedAt, js.FinishedAt, js.Error, js.Detail = StepRunning, now, time.Time{}, "", ""
 		js.Attempt++
 	})
-	if err := w.save(ctx, nil); err != nil {
-		return err
-	}
+}
+
+// runStep runs one step, whose begin is journaled, within its time, and journals its
+// end. That is written together with the begin of what comes next by its first write, so
+// a journal costs one write for each step, or for each few that run together.
+func (w *work) runStep(ctx context.Context, i int, s step) error {
 	stepCtx, cancel := context.WithTimeoutCause(ctx, s.timeout, errStepTimeout)
 	w.onStep(s, false)
 	err := s.do(stepCtx, w)
@@ -31,11 +32,15 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 		err = Errorf(code, err, "it took longer than %s: %s", s.timeout, explain(err))
 	}
 	cancel()
-	now = w.cfg.Now()
+	now, stopped := w.cfg.Now(), errors.Is(context.Cause(ctx), errBeside)
 	w.setStep(i, func(js *Step) {
 		js.FinishedAt = now
 		if err == nil {
 			js.State = StepDone
+			return
+		}
+		if stopped { // no failure of its own
+			js.State = StepWaiting
 			return
 		}
 		js.State, js.Error = StepFailed, w.scrub(explain(err))
@@ -61,14 +66,14 @@ func (w *work) setStep(i int, change func(*Step)) {
 // detailEvery bounds how often the progress of a step is written.
 const detailEvery = 500 * time.Millisecond
 
-// detail shows what the running step is doing. It is a courtesy: a failed write is
-// left to the lease keeper.
-func (w *work) detail(ctx context.Context, text string) {
+// detail shows what a step is doing. It is a courtesy: a failed write is left to the
+// lease keeper.
+func (w *work) detail(ctx context.Context, name, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.job.Steps = slices.Clone(w.job.Steps)
 	for i := range w.job.Steps {
-		if w.job.Steps[i].State == StepRunning {
+		if w.job.Steps[i].Name == name {
 			w.job.Steps[i].Detail = text
 		}
 	}

@@ -19,8 +19,8 @@ type step struct {
 	// start may have given back, so a new owner runs them again rather than trust what
 	// an old one may still be changing.
 	fenced bool
-	// makes says that the step leaves something of the instance on its host.
-	makes bool
+	// beside says that the step runs at the same time as the one before it.
+	beside bool
 }
 
 // createSteps gives the steps of a create. It is a function because one of them may
@@ -28,9 +28,9 @@ type step struct {
 func createSteps() []step {
 	return []step{
 		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
-		{name: "image", timeout: 10 * time.Minute, do: image},
-		{name: "data", timeout: time.Minute, do: data, makes: true},
-		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true, makes: true},
+		{name: "image", timeout: 10 * time.Minute, do: image, beside: true},
+		{name: "data", timeout: time.Minute, do: data, beside: true},
+		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
 		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
 	}
 }
@@ -81,16 +81,22 @@ func (j *Job) redoWhatCarriesTheFence() {
 
 // reserve finds a host and a port.
 func reserve(ctx context.Context, w *work) error {
-	if w.run.runtime == nil {
-		host, err := w.place(ctx)
-		if err != nil {
-			return err
-		}
-		if err := w.useHost(ctx, host.ID); err != nil {
-			return err
-		}
+	if w.run.runtime != nil {
+		return w.takePort(ctx)
 	}
-	return w.takePort(ctx)
+	host, err := w.place(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.useHost(ctx, host.ID); err != nil {
+		return err
+	}
+	close(w.run.placed)
+	if err := w.takePort(ctx); err != nil {
+		return err
+	}
+	close(w.run.noted)
+	return nil
 }
 
 // takePort reserves a port and writes where the instance will be.
@@ -99,7 +105,7 @@ func (w *work) takePort(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.detail(ctx, fmt.Sprintf("port %d on %s", port, w.run.host.Name))
+	w.detail(ctx, "reserve", fmt.Sprintf("port %d on %s", port, w.run.host.Name))
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
@@ -116,16 +122,20 @@ func (w *work) takePort(ctx context.Context) error {
 
 // image makes the image present on the host.
 func image(ctx context.Context, w *work) error {
-	version, ok := w.run.engine.Describe().Version(w.inst.Version)
-	if !ok {
-		return Errorf(CodeImageUnavailable, nil, "this worker has no %s %s", w.inst.Engine, w.inst.Version)
+	if err := comes(ctx, w.run.placed); err != nil {
+		return err
 	}
-	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.detail(ctx, text) })
+	inst := w.instance()
+	version, ok := w.run.engine.Describe().Version(inst.Version)
+	if !ok {
+		return Errorf(CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
+	}
+	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.detail(ctx, "image", text) })
 	if err != nil {
 		return err
 	}
 	w.run.image = ref
-	w.detail(ctx, ref)
+	w.detail(ctx, "image", ref)
 	return w.golden(ctx)
 }
 
@@ -151,11 +161,11 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 
 // data makes the volume.
 func data(ctx context.Context, w *work) error {
-	load, err := w.workload(ctx)
-	if err != nil {
+	if err := comes(ctx, w.run.noted); err != nil {
 		return err
 	}
-	return w.run.runtime.CreateVolume(ctx, load)
+	inst := w.instance()
+	return w.run.runtime.CreateVolume(ctx, Workload{Instance: inst.ID, Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.claim.Fence})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.
@@ -184,7 +194,7 @@ func start(ctx context.Context, w *work) error {
 		if try == maxPortTries {
 			return Errorf(CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
 		}
-		w.detail(ctx, fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
+		w.detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
 		if err := w.cfg.Ports.Refused(ctx, w.claim, w.run.host, w.inst.Port); err != nil {
 			return err
 		}

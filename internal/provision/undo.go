@@ -22,10 +22,6 @@ func (w *work) undo(ctx context.Context) error {
 	if job := w.snapshot(); job.keeps() {
 		return nil
 	}
-	if job := w.snapshot(); w.kind == JobCreate && !job.touchedHost() {
-		w.change((*Job).undoSteps)
-		return nil
-	}
 	if w.snapshot().Crashes > 2*maxCrashes {
 		w.leaveBehind("it ended its worker again and again")
 		return nil

@@ -14,12 +14,12 @@ type work struct {
 	kind     JobKind
 	deadline time.Time
 
-	mu      sync.Mutex // guards job and savedAt: the steps and the lease keeper both write
+	mu      sync.Mutex // guards job, savedAt and inst: steps that run together and the lease keeper write
 	job     Job
 	savedAt time.Time
+	inst    Instance
 
-	inst Instance
-	run  running
+	run running
 }
 
 // running is what the steps of a job share; it is made anew by every run.
@@ -29,6 +29,25 @@ type running struct {
 	host    Host
 	runtime Runtime
 	image   string
+	placed  chan struct{} // closed once there are a host and its runtime
+	noted   chan struct{} // closed once that is written, too: what is made there can be found
+}
+
+// comes waits for what a step beside this one does.
+func comes(ctx context.Context, thing <-chan struct{}) error {
+	select {
+	case <-thing:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// instance gives the instance as it is at this moment, to steps that run beside others.
+func (w *work) instance() Instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.inst
 }
 
 // snapshot gives the job as it is at this moment.
@@ -124,24 +143,24 @@ func (w *work) forward(ctx context.Context) error {
 	if err := w.prepare(ctx); err != nil {
 		return err
 	}
-	for i := 0; ; i++ {
+	for i := 0; ; {
 		job := w.snapshot() // a step may change what comes after it
 		plan := job.plan()
-		if i == len(plan) {
+		if i >= len(plan) {
 			return nil
 		}
-		if job.Steps[i].State == StepDone {
-			continue
-		}
-		if err := w.runStep(ctx, i, plan[i]); err != nil {
+		n := together(plan[i:])
+		if err := w.runSteps(ctx, i, plan[i:i+n]); err != nil {
 			return err
 		}
+		i += n
 	}
 }
 
 // prepare gathers what every step needs.
 func (w *work) prepare(ctx context.Context) error {
 	var err error
+	w.run.placed, w.run.noted = make(chan struct{}), make(chan struct{})
 	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.kind != JobDelete {
 		return err
 	}
@@ -161,6 +180,10 @@ func (w *work) prepare(ctx context.Context) error {
 	if w.kind == JobDelete && errors.Is(err, ErrNotFound) {
 		w.cfg.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
 		return nil
+	}
+	if err == nil {
+		close(w.run.placed)
+		close(w.run.noted)
 	}
 	return err
 }
