@@ -29,6 +29,8 @@ var (
 	mysqlInitText string
 	//go:embed mysql/initialize.sh
 	mysqlInitializeScript string
+	//go:embed mysql/golden.sh
+	mysqlGoldenScript string
 	//go:embed mysql/start.sh
 	mysqlStartScript string
 
@@ -126,11 +128,14 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 // Golden is an empty data directory. No parameter and no size of an instance has a part
 // in how it is made, so there is one for each image.
 func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
-	const script = mysqlGolden + "/initialize.sh"
+	const script = mysqlGolden + "/golden.sh"
 	return provision.Golden{
 		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
-		Command:   []string{"/bin/sh", script, mysqlGolden + "/data"},
-		Files:     []provision.File{{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)}},
+		Command: []string{"/bin/sh", script, mysqlGolden + "/data"},
+		Files: []provision.File{
+			{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlGoldenScript)},
+			{Path: mysqlGolden + "/initialize.sh", Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)},
+		},
 		Scratch:   map[string]int64{"/tmp": 16 * miB},
 		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
 	}, !e.noGolden
@@ -183,7 +188,8 @@ func bufferPool(mem int64) int64 {
 }
 
 // renderMySQLInit gives the statements that mysqld runs at every start. They bring any
-// state to the wanted one: the instance's accounts and no others.
+// state to the wanted one: the instance's accounts and no others. Only the last one waits
+// for the disk, and takes with it what the others wrote to the log before it.
 func renderMySQLInit(inst provision.Instance, cred provision.Credentials) (string, error) {
 	for what, value := range map[string]string{
 		"user name": cred.Username, "database name": cred.Database,

@@ -12,11 +12,16 @@ rm -rf "$home/tmp"
 mkdir "$home/tmp"
 
 # A data directory under its own name is whole. Where the image has one to start from, it
-# is copied, without its many empty pages; else it is made.
+# is copied, without its many empty pages, which were cut off at the ends of files; else it
+# is made.
 copy() {
   [ -d "$golden" ] || return 1
   rm -rf "$data.unfinished"
-  cp -r --sparse=always "$golden" "$data.unfinished" && sync "$data.unfinished"/* "$data.unfinished" || return 1
+  cp -r --sparse=always "$golden" "$data.unfinished" || return 1
+  while read -r size file; do
+    truncate -s "$size" "$data.unfinished/$file" || return 1
+  done <"$golden.sizes"
+  sync "$data.unfinished"/* "$data.unfinished" || return 1
   mv "$data.unfinished" "$data"
   sync "$home"
 }
