@@ -204,26 +204,31 @@ func start(ctx context.Context, w *work) error {
 	}
 }
 
-// The steps in which readiness is asked for, and how long one try may take.
+// Readiness is asked for again after a share of the time that it has taken so far, so that
+// what is noticed late is a twenty-fifth of the start at most, within these bounds.
 const (
+	probeShare     = 25
 	firstProbeStep = 5 * time.Millisecond
 	lastProbeStep  = 100 * time.Millisecond
-	probeTimeout   = 5 * time.Second
-	inspectEvery   = 500 * time.Millisecond
+	// probeTimeout is how long one try may take.
+	probeTimeout = 5 * time.Second
+	inspectEvery = 500 * time.Millisecond
 )
 
 // ready proves with the tenant's credentials, over the address that the tenant
 // will use, that the instance can be used.
 func ready(ctx context.Context, w *work) error {
-	inspected := w.cfg.Now()
-	for pause := firstProbeStep; ; pause = min(pause*3/2, lastProbeStep) {
+	begun := w.cfg.Now()
+	inspected := begun
+	for {
 		probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
 		err := w.run.engine.Probe(probeCtx, w.inst, w.run.creds)
 		cancel()
 		if err == nil {
 			return w.run.runtime.Settle(ctx, w.inst.ID, w.claim.Fence)
 		}
-		if now := w.cfg.Now(); now.Sub(inspected) >= inspectEvery {
+		now := w.cfg.Now()
+		if now.Sub(inspected) >= inspectEvery {
 			inspected = now
 			if err := w.stillThere(ctx); err != nil {
 				return err
@@ -232,7 +237,7 @@ func ready(ctx context.Context, w *work) error {
 		select {
 		case <-ctx.Done():
 			return Errorf(CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, explain(err))
-		case <-time.After(pause):
+		case <-time.After(min(max(now.Sub(begun)/probeShare, firstProbeStep), lastProbeStep)):
 		}
 	}
 }
