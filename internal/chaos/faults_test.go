@@ -208,9 +208,10 @@ func doubleTasks(w *world, r *rand.Rand) {
 	q := queue.New(c)
 	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); pause(w, 20*time.Millisecond) {
 		for _, o := range w.known() {
-			job := o.jobs[len(o.jobs)-1]
+			jobs := w.jobsOf(o)
+			job := jobs[len(jobs)-1]
 			kind := provision.TaskCreate
-			if len(o.jobs) > 1 {
+			if len(jobs) > 1 {
 				kind = provision.TaskUpkeep
 			}
 			for range 3 {
@@ -293,7 +294,7 @@ func victim(w *world, r *rand.Rand) client.Instance {
 		if err != nil {
 			w.Fatal(err)
 		}
-		if inst.State == client.InstanceRunning && !o.deleting {
+		if inst.State == client.InstanceRunning && !w.leaving(o) {
 			found = append(found, inst)
 		}
 	}

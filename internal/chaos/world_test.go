@@ -195,13 +195,32 @@ func (w *world) known() []*order {
 	return out
 }
 
+// jobsOf gives the order's jobs as they are known at this moment.
+func (w *world) jobsOf(o *order) []ordered {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(o.jobs)
+}
+
+func (w *world) ended(o *order, i int, job client.Job) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o.jobs[i].state, o.jobs[i].why = job.State, fmt.Sprintf("%+v", job.Error)
+}
+
+// leaving reports whether somebody asked for the instance's end.
+func (w *world) leaving(o *order) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return o.deleting
+}
+
 // settle waits until every accepted job has ended, and gives how long that took.
 func (w *world) settle() time.Duration {
 	w.Helper()
 	begun := time.Now()
 	for _, o := range w.known() {
-		for i := range o.jobs {
-			j := &o.jobs[i]
+		for i, j := range w.jobsOf(o) {
 			if j.state != "" {
 				continue
 			}
@@ -214,7 +233,7 @@ func (w *world) settle() time.Duration {
 					err = fmt.Errorf("it is %s: %+v", job.State, job.Error)
 				}
 				if err == nil {
-					j.state, j.why = job.State, fmt.Sprintf("%+v", job.Error)
+					w.ended(o, i, job)
 				}
 				return err
 			})
