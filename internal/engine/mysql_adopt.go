@@ -46,15 +46,23 @@ func (e mysqlEngine) Adopt(ctx context.Context, inst provision.Instance, cred pr
 // parameters.
 func mysqlGlobals(inst provision.Instance) []string {
 	p := inst.Parameters
-	return []string{
-		fmt.Sprintf("SET GLOBAL character_set_server = %s", p.String(paramCharset)),
-		fmt.Sprintf("SET GLOBAL collation_server = %s", p.String(paramCollation)),
+	var statements []string
+	for _, of := range []string{"server", "database", "client", "connection", "results"} { // which follow the first at a start
+		statements = append(statements, fmt.Sprintf("SET GLOBAL character_set_%s = %s", of, p.String(paramCharset)))
+	}
+	for _, of := range []string{"server", "database", "connection"} {
+		statements = append(statements, fmt.Sprintf("SET GLOBAL collation_%s = %s", of, p.String(paramCollation)))
+	}
+	return append(statements,
 		fmt.Sprintf("SET GLOBAL binlog_format = %s", p.String(paramBinlogFormat)),
 		fmt.Sprintf("SET GLOBAL max_connections = %d", p.Int(paramMaxConnections)),
 		fmt.Sprintf("SET GLOBAL innodb_lock_wait_timeout = %d", p.Int(paramLockWaitTimeout)),
 		fmt.Sprintf("SET GLOBAL wait_timeout = %d", p.Int(paramWaitTimeout)),
 		fmt.Sprintf("SET GLOBAL interactive_timeout = %d", p.Int(paramWaitTimeout)),
-	}
+		// As the server sizes it at a start (refman, thread_cache_size).
+		fmt.Sprintf("SET GLOBAL thread_cache_size = %d", min(8+p.Int(paramMaxConnections)/100, 100)),
+		"FLUSH STATUS",
+	)
 }
 
 // mysqlDatabase gives one connection at a time to the server.

@@ -28,12 +28,17 @@ func adopt(ctx context.Context, w *work) error {
 	if ctx.Err() != nil || CodeOf(err) == CodeFenced {
 		return err
 	}
+	// The container carries the fence of its making, which tells no two owners of this job
+	// apart: only the lease does, so it is asked for right before.
+	if err := w.save(ctx, nil); err != nil {
+		return err
+	}
 	w.cfg.Log.WarnContext(ctx, "a warm instance would not do; making one anew", "instance", w.inst.ID, "job", w.claim.Job, "error", w.scrub(err.Error()))
 	if err := w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true); err != nil {
 		return err
 	}
 	w.change(func(job *Job) { job.Steps = append(job.Steps[:1:1], waiting(createSteps())...) })
-	w.detail(ctx, adoptStep, "the warm instance would not do ("+w.scrub(explain(err))+"); one is made anew")
+	w.detail(ctx, adoptStep, "the warm instance would not do; one is made anew")
 	return nil
 }
 
@@ -43,8 +48,9 @@ func (w *work) adopt(ctx context.Context) error {
 		return Errorf(CodeInternal, nil, "engine %s adopts nothing", w.inst.Engine)
 	}
 	if w.snapshot().Steps[0].Attempt > 1 {
-		// A worker vanished in the middle of it, or right behind its end.
-		return engine.Probe(ctx, w.inst, w.run.creds)
+		// A worker vanished in the middle of it, or right behind its end, or is only slow:
+		// what it may still do must not be done to what becomes the tenant's.
+		return Errorf(CodeConflict, nil, "another worker was at it")
 	}
 	load, err := engine.Workload(w.inst, w.run.creds)
 	if err != nil {

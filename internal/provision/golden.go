@@ -43,7 +43,7 @@ func (w *work) golden(ctx context.Context) error {
 	what := fmt.Sprintf("%s on host %s", golden.Image, w.run.host.Name)
 	if why, ok := w.goldens.resting(what, w.cfg.Now()); ok {
 		w.detail(ctx, "image", golden.Image+", without golden data: "+why)
-		return nil
+		return w.tellOfGolden(ctx, what, why)
 	}
 	late := Errorf(CodeTimeout, nil, "it was not there within %s", goldenPatience)
 	patient, cancel := context.WithTimeoutCause(ctx, goldenPatience, late)
@@ -64,23 +64,30 @@ func (w *work) golden(ctx context.Context) error {
 	return w.goldenFailed(ctx, what, err)
 }
 
-// goldenFailed says so, once for all who have waited for it.
+// goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
-	now := w.cfg.Now()
-	if !w.goldens.begin(what, explain(cause), now) {
+	if w.goldens.begin(what, explain(cause), w.cfg.Now()) {
+		w.cfg.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
+			"of", what, "again_after", goldenRest.String(), "error", cause)
+	}
+	return w.tellOfGolden(ctx, what, explain(cause))
+}
+
+// tellOfGolden announces it once for all tenants: nobody hears what happens to warm
+// instances.
+func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
+	if w.instance().Tenant == TenantNobody || !w.goldens.tell(what, true) {
 		return nil
 	}
-	w.cfg.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
-		"of", what, "again_after", goldenRest.String(), "error", cause)
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
-		"which takes a little longer; it is tried again after %s", what, explain(cause), goldenRest)
+		"which takes a little longer; it is tried again after %s", what, why, goldenRest)
 	var calls []Task
 	err := w.save(ctx, func(tx Tx) (err error) {
-		calls, err = announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, now))
+		calls, err = announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, w.cfg.Now()))
 		return err
 	})
 	if err != nil {
-		w.goldens.end(what)
+		w.goldens.tell(what, false)
 		return err
 	}
 	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
@@ -96,6 +103,7 @@ type resting struct {
 type rest struct {
 	over time.Time
 	why  string
+	told bool
 }
 
 // resting reports whether it is done without now, and why.
@@ -113,12 +121,17 @@ func (r *resting) begin(what, why string, now time.Time) bool {
 	if r.until[what].over.After(now) {
 		return false
 	}
-	r.until[what] = rest{now.Add(goldenRest), why}
+	r.until[what] = rest{over: now.Add(goldenRest), why: why}
 	return true
 }
 
-func (r *resting) end(what string) {
+// tell notes whether tenants were told of the rest, and reports whether that is new.
+func (r *resting) tell(what string, told bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.until, what)
+	rest := r.until[what]
+	changed := rest.told != told
+	rest.told = told
+	r.until[what] = rest
+	return changed
 }

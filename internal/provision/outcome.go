@@ -39,7 +39,7 @@ func explain(err error) string {
 
 // scrub takes the instance's secrets out of a text that came from outside.
 func (w *work) scrub(text string) string {
-	for _, s := range []Secret{w.run.creds.Password, w.run.creds.AdminPassword, w.run.creds.CallbackSecret} {
+	for _, s := range []Secret{w.run.creds.Password, w.run.creds.AdminPassword, w.run.creds.CallbackSecret, w.run.creds.WarmPassword} {
 		if !s.Empty() {
 			text = strings.ReplaceAll(text, s.Reveal(), redacted)
 		}

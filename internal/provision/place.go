@@ -53,28 +53,48 @@ func (l *hostList) read(ctx context.Context, store Reader, now time.Time) ([]Hos
 	return hosts, err
 }
 
-// place chooses the host: one that has a port left.
+const (
+	// givesWayWithin is how long a create waits for the port of a warm instance that gives
+	// way to it.
+	givesWayWithin = 10 * time.Second
+	givesWayEvery  = 100 * time.Millisecond
+	givesWayAgain  = time.Second
+)
+
+// place chooses the host: one that has a port left, if need be after a warm instance has
+// given way.
 func (w *work) place(ctx context.Context) (Host, error) {
-	hosts, err := w.hosts.spread(ctx, w.cfg.Store, w.cfg.Now())
-	if err != nil {
-		return Host{}, err
-	}
-	if len(hosts) == 0 {
-		return Host{}, Errorf(CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
-	}
-	for _, host := range hosts {
-		left, err := w.cfg.Ports.Available(ctx, host)
+	begun := w.cfg.Now()
+	for ask := begun; ; {
+		hosts, err := w.hosts.spread(ctx, w.cfg.Store, w.cfg.Now())
 		if err != nil {
 			return Host{}, err
 		}
-		if left {
-			return host, nil
+		if len(hosts) == 0 {
+			return Host{}, Errorf(CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
+		}
+		for _, host := range hosts {
+			left, err := w.cfg.Ports.Available(ctx, host)
+			if err != nil || left {
+				return host, err
+			}
+		}
+		now, coming := w.cfg.Now(), true
+		if !now.Before(ask) {
+			if coming, err = w.makeRoom(ctx); err != nil {
+				return Host{}, err
+			}
+			ask = now.Add(givesWayAgain) // somebody else may get that port
+		}
+		if !coming || now.Sub(begun) >= givesWayWithin {
+			return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
+		}
+		select {
+		case <-ctx.Done():
+			return Host{}, ctx.Err()
+		case <-time.After(givesWayEvery):
 		}
 	}
-	if err := w.makeRoom(ctx); err != nil {
-		return Host{}, err
-	}
-	return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
 }
 
 // checkCapacity refuses at once what no host could take now. Before the first
@@ -103,7 +123,7 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 	if len(hosts) > capacitySample {
 		return nil
 	}
-	if warm, err := warmOf(ctx, s.cfg.Store, 1); err != nil || len(warm) > 0 {
+	if warm, err := warmOf(ctx, s.cfg.Store, "", 1); err != nil || len(warm) > 0 {
 		return err // it gives way
 	}
 	return &Error{

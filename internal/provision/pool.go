@@ -59,7 +59,9 @@ const (
 	fillDeadline = 15 * time.Minute
 	// spareShare of a host's ports stays free of warm instances: one in so many.
 	spareShare = 10
-	maxPool    = 1000
+	// leastSpare is how many at least, however few ports there are.
+	leastSpare = 2
+	poolPage   = 1000
 )
 
 // Every is how often RunOnce is due.
@@ -112,7 +114,7 @@ func (p *Pool) RunOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	all, err := p.Store.Instances(ctx, InstanceFilter{Tenant: TenantNobody}, Page{Limit: maxPool})
+	all, err := p.all(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -125,6 +127,16 @@ func (p *Pool) RunOnce(ctx context.Context) (int, error) {
 		}
 	}
 	return done, nil
+}
+
+// all gives every instance that is nobody's, the youngest first.
+func (p *Pool) all(ctx context.Context) (all []Instance, err error) {
+	for page := (Page{Limit: poolPage}); ; page.Before = string(all[len(all)-1].ID) {
+		some, err := p.Store.Instances(ctx, InstanceFilter{Tenant: TenantNobody}, page)
+		if all = append(all, some...); err != nil || len(some) < poolPage {
+			return all, err
+		}
+	}
 }
 
 // stock is what a host has of one kind, the oldest first.
@@ -220,7 +232,7 @@ func (p *Pool) retire(ctx context.Context, inst Instance) error {
 // roomy reports whether the host has ports to spare.
 func (p *Pool) roomy(ctx context.Context, host Host) (bool, error) {
 	free, err := p.Store.PortsFree(ctx, host, p.Now())
-	return free > (host.PortHigh-host.PortLow+1)/spareShare, err
+	return free > max(leastSpare, (host.PortHigh-host.PortLow+1)/spareShare), err
 }
 
 // fill begins one instance. It is made on that host and by a job like any other.

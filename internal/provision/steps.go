@@ -72,6 +72,9 @@ func (j *Job) plan() []step {
 func (j *Job) redoWhatCarriesTheFence() {
 	steps := slices.Clone(j.Steps)
 	for i, s := range j.plan() {
+		if s.name == adoptStep && len(steps) > 1 {
+			continue // it did not work out, and what was there is gone
+		}
 		if s.fenced && steps[i].State == StepDone {
 			steps[i].State = StepWaiting
 		}

@@ -86,7 +86,7 @@ func (w *work) withdraw(ctx context.Context) {
 	defer cancel()
 	job, err := w.cfg.Store.Job(ctx, w.claim.Job)
 	if err == nil && (job.State == JobCanceled || (job.Undoing && w.kind == JobCreate)) && !job.keeps() {
-		err = w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
+		err = w.run.anytime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
 	}
 	if err != nil {
 		w.cfg.Log.WarnContext(ctx, "could not look behind a lost create", "job", w.claim.Job, "instance", w.inst.ID, "error", err)

@@ -17,7 +17,7 @@ import (
 const (
 	// maxClaims is how many warm instances a create tries to get, when others are faster.
 	maxClaims = 3
-	// warmBatch is more than a pool of one kind has.
+	// warmBatch is how many of the engine's are looked at.
 	warmBatch = 100
 	// noWarmFor is how long a process remembers that there was none.
 	noWarmFor = 200 * time.Millisecond
@@ -26,9 +26,9 @@ const (
 // errTaken says that somebody else has the warm instance.
 var errTaken = errors.New("the warm instance is taken")
 
-// warmOf gives warm instances of any kind, the youngest first.
-func warmOf(ctx context.Context, store Store, limit int) ([]Instance, error) {
-	return store.Instances(ctx, InstanceFilter{Tenant: TenantNobody, State: StateWarm}, Page{Limit: limit})
+// warmOf gives warm instances of an engine, or of any, the youngest first.
+func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Instance, error) {
+	return store.Instances(ctx, InstanceFilter{Tenant: TenantNobody, State: StateWarm, Engine: engine}, Page{Limit: limit})
 }
 
 // fitting gives a few warm instances that fit what is asked for. They are drawn, so that
@@ -39,7 +39,7 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 	if now.UnixMilli() < s.noWarmUntil.Load() {
 		return nil
 	}
-	found, err := warmOf(ctx, s.cfg.Store, warmBatch)
+	found, err := warmOf(ctx, s.cfg.Store, want.Engine, warmBatch)
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "cannot look for a warm instance", "error", err)
 		return nil
@@ -125,11 +125,15 @@ func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bo
 	return true, nil
 }
 
-// makeRoom has a warm instance give way to a create that finds no port.
-func (w *work) makeRoom(ctx context.Context) error {
-	warm, err := warmOf(ctx, w.cfg.Store, 1)
-	if err != nil || len(warm) == 0 || w.inst.Tenant == TenantNobody {
-		return err
+// makeRoom has a warm instance give way to a create that finds no port, and reports
+// whether one does.
+func (w *work) makeRoom(ctx context.Context) (bool, error) {
+	if w.inst.Tenant == TenantNobody {
+		return false, nil
+	}
+	warm, err := warmOf(ctx, w.cfg.Store, "", 1)
+	if err != nil || len(warm) == 0 {
+		return false, err
 	}
 	var job Job
 	err = w.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
@@ -140,5 +144,5 @@ func (w *work) makeRoom(ctx context.Context) error {
 		w.cfg.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
 		wake(ctx, w.cfg.Queue, w.cfg.Log, job.task())
 	}
-	return overtaken(err)
+	return true, overtaken(err) // or it gives way to somebody else
 }

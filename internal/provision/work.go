@@ -27,7 +27,8 @@ type running struct {
 	engine  Engine
 	creds   Credentials
 	host    Host
-	runtime Runtime
+	runtime Runtime // as long as the lease is held
+	anytime Runtime // also after that
 	image   string
 	placed  chan struct{} // closed once there are a host and its runtime
 	noted   chan struct{} // closed once that is written, too: what is made there can be found
@@ -193,7 +194,10 @@ func (w *work) useHost(ctx context.Context, id HostID) error {
 	if err != nil {
 		return err
 	}
-	w.run.host = host
-	w.run.runtime, err = w.cfg.Runtimes.Runtime(host)
-	return err
+	runtime, err := w.cfg.Runtimes.Runtime(host)
+	if err != nil {
+		return err
+	}
+	w.run.host, w.run.anytime, w.run.runtime = host, runtime, leasedRuntime{runtime, w}
+	return nil
 }

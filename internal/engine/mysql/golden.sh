@@ -28,7 +28,14 @@ for file in * */*; do
     if used "$file" "$middle"; then low=$((middle + 1)); else high=$middle; fi
   done
   [ "$((low * block))" -lt "$size" ] || continue
+  whole=$(sha256sum <"$file")
+  truncate -s "$((low * block))" "$file"
+  truncate -s "$size" "$file"
+  if [ "$(sha256sum <"$file")" != "$whole" ]; then
+    echo "$file would lose data" >&2
+    exit 1
+  fi
   truncate -s "$((low * block))" "$file"
   echo "$size $file"
 done >"$data.sizes"
-sync "$data"/* "$data.sizes"
+sync "$data"/* "$data"/[!p]*/* "$data.sizes"

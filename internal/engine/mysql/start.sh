@@ -21,8 +21,9 @@ copy() {
   while read -r size file; do
     truncate -s "$size" "$data.unfinished/$file" || return 1
   done <"$golden.sizes"
-  sync "$data.unfinished"/* "$data.unfinished" || return 1
-  mv "$data.unfinished" "$data"
+  # In the folder that is left out are only descriptions that the server does not read.
+  sync "$data.unfinished"/* "$data.unfinished"/[!p]*/* "$data.unfinished" || return 1
+  mv "$data.unfinished" "$data" || return 1
   sync "$home"
 }
 
