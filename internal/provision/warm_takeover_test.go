@@ -1,0 +1,69 @@
+package provision_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+// A worker that is about to remove a warm instance that would not do is slow for longer
+// than its lease. What the next one has made of it meanwhile is a tenant's.
+func TestLostLeaseLeavesTheAdopted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.tend(w.warmPool(1))
+		warm := w.warm()[0]
+		a := w.create()
+		if a.Instance.ID != warm.ID {
+			t.Fatalf("it got %s", a.Instance.ID)
+		}
+		var taken atomic.Bool
+		takeOver := func() {
+			later := func() time.Time { return provision.SystemClock().Add(2 * provision.DefaultLeaseTTL) }
+			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
+			w.usable(a.Job.ID)
+		}
+		w.runtime.SetProbe(func(provision.InstanceID) error {
+			if taken.Load() {
+				return nil
+			}
+			return errors.New("not yet")
+		})
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+			if m != provisiontest.MethodRemove || taken.Swap(true) {
+				return
+			}
+			takeOver()
+		})
+		w.must(w.runner.Run(w.ctx, a.Job.ID))
+		if !taken.Load() {
+			t.Fatal("nothing was removed")
+		}
+		w.usable(a.Job.ID)
+	})
+}
+
+// More warm instances than a page has are all seen.
+func TestPoolOfManyPages(t *testing.T) {
+	inWorldOf(t, 2500, func(w *world) {
+		const count = 1010
+		p := w.warmPool(count)
+		for range count {
+			id := provision.InstanceID(w.newID(provision.PrefixInstance))
+			w.must(w.store.Tx(w.ctx, func(tx provision.Tx) error {
+				return tx.InsertInstance(provision.Instance{
+					ID: id, Tenant: provision.TenantNobody, Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan,
+					Name: strings.ToLower(string(id)), State: provision.StateWarm, Host: w.host.ID, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+				})
+			}))
+		}
+		if n, err := p.RunOnce(w.ctx); err != nil || n != 0 {
+			t.Errorf("%d were made or retired, error %v", n, err)
+		}
+	})
+}
