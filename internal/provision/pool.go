@@ -2,6 +2,8 @@ package provision
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -173,7 +175,7 @@ func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, e
 		wanted[w.Kind] += w.Count
 	}
 	for kind, s := range have {
-		for _, inst := range p.outworn(s, wanted[kind]) {
+		for _, inst := range p.outworn(s, wanted[kind], p.images(kind)) {
 			if err := p.retire(ctx, inst); err != nil {
 				return done, err
 			}
@@ -201,11 +203,14 @@ func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, e
 
 // outworn gives what is to go: the oldest that are too many, one that is too old, and
 // what has failed, once that has held the next try back for long enough.
-func (p *Pool) outworn(s *stock, wanted int) []Instance {
+func (p *Pool) outworn(s *stock, wanted int, images string) []Instance {
 	now := p.Now()
 	out := s.ready[:max(0, min(len(s.ready), len(s.ready)+s.filling-wanted))]
-	if len(out) == 0 && len(s.ready) > 0 && s.filling == 0 && now.Sub(s.ready[0].CreatedAt) > p.MaxAge {
-		out = s.ready[:1]
+	if len(out) == 0 && s.filling == 0 {
+		i := slices.IndexFunc(s.ready, func(i Instance) bool { return i.Labels[imagesLabel] != images || now.Sub(i.CreatedAt) > p.MaxAge })
+		if i >= 0 { // one by one, so that some are always there
+			out = s.ready[i : i+1]
+		}
 	}
 	out = slices.Clone(out)
 	for _, inst := range s.failed {
@@ -214,6 +219,20 @@ func (p *Pool) outworn(s *stock, wanted int) []Instance {
 		}
 	}
 	return out
+}
+
+// imagesLabel is on a warm instance as long as it is nobody's: what it was started from.
+const imagesLabel = "berth/images"
+
+// images tells the images that an instance of the kind is started from now from others.
+func (p *Pool) images(kind Kind) string {
+	engine, err := p.Catalog.Find(kind.Engine)
+	if err != nil {
+		return ""
+	}
+	version, _ := engine.Describe().Version(kind.Version)
+	sum := sha256.Sum256([]byte(strings.Join(version.Images, " ")))
+	return hex.EncodeToString(sum[:8])
 }
 
 func (p *Pool) retire(ctx context.Context, inst Instance) error {
@@ -248,7 +267,8 @@ func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
 	now := p.Now()
 	inst := Instance{
 		ID: InstanceID(p.NewID(PrefixInstance)), Tenant: TenantNobody, Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan,
-		Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), State: StatePending, Host: host.ID, CreatedAt: now, UpdatedAt: now,
+		Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), Labels: map[string]string{imagesLabel: p.images(kind)},
+		State: StatePending, Host: host.ID, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = strings.ToLower(string(inst.ID))
 	creds := engine.NewCredentials(inst, p.Secrets)

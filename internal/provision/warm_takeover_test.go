@@ -3,6 +3,7 @@ package provision_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,17 +54,39 @@ func TestPoolOfManyPages(t *testing.T) {
 	inWorldOf(t, 2500, func(w *world) {
 		const count = 1010
 		p := w.warmPool(count)
-		for range count {
+		w.tend(w.warmPool(1))
+		labels := w.warm()[0].Labels
+		for range count - 1 {
 			id := provision.InstanceID(w.newID(provision.PrefixInstance))
 			w.must(w.store.Tx(w.ctx, func(tx provision.Tx) error {
 				return tx.InsertInstance(provision.Instance{
 					ID: id, Tenant: provision.TenantNobody, Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan,
-					Name: strings.ToLower(string(id)), State: provision.StateWarm, Host: w.host.ID, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+					Name: strings.ToLower(string(id)), State: provision.StateWarm, Host: w.host.ID, Labels: labels, CreatedAt: time.Now(), UpdatedAt: time.Now(),
 				})
 			}))
 		}
 		if n, err := p.RunOnce(w.ctx); err != nil || n != 0 {
 			t.Errorf("%d were made or retired, error %v", n, err)
+		}
+	})
+}
+
+// What was started from images that are not in force any more is replaced.
+func TestPoolReplacesOldImages(t *testing.T) {
+	inWorld(t, func(w *world) {
+		p := w.warmPool(2)
+		w.tend(p)
+		before := w.warm()
+		w.must(w.store.Tx(w.ctx, func(tx provision.Tx) error {
+			old := before[0]
+			old.Labels = map[string]string{"berth/images": "others"}
+			return tx.ReplaceInstance(old)
+		}))
+		w.tend(p)
+		after := w.warm()
+		if len(after) != 2 || !slices.ContainsFunc(after, func(i provision.Instance) bool { return i.ID == before[1].ID }) ||
+			slices.ContainsFunc(after, func(i provision.Instance) bool { return i.ID == before[0].ID }) {
+			t.Errorf("there are %+v, were %+v", after, before)
 		}
 	})
 }

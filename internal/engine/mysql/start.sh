@@ -20,7 +20,7 @@ copy() {
   cp -r --sparse=always "$golden" "$data.unfinished" || return 1
   while read -r size file; do
     truncate -s "$size" "$data.unfinished/$file" || return 1
-  done <"$golden.sizes"
+  done <"$golden.sizes" || return 1
   # In the folder that is left out are only descriptions that the server does not read.
   sync "$data.unfinished"/* "$data.unfinished"/[!p]*/* "$data.unfinished" || return 1
   mv "$data.unfinished" "$data" || return 1
