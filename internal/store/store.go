@@ -84,6 +84,15 @@ func sqliteFile(path string) string {
 	return "file:" + strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
 
+const (
+	// mysqlIdle is after how many seconds without a word the server ends a connection and
+	// takes back its transaction: less than a lease lasts. A worker that was frozen in the
+	// middle of one would hold its rows for as long as it is.
+	mysqlIdle = "8"
+	// idleFor is how long connections are kept for later: the server must not be first.
+	idleFor = 4 * time.Second
+)
+
 func openMySQL(databaseURL string) (*Store, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
@@ -102,7 +111,7 @@ func openMySQL(databaseURL string) (*Store, error) {
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
 	// No gap locks, so fewer deadlocks. Said once for each connection, it costs no
 	// transaction a round trip.
-	cfg.Params = map[string]string{"transaction_isolation": "'READ-COMMITTED'"}
+	cfg.Params = map[string]string{"transaction_isolation": "'READ-COMMITTED'", "wait_timeout": mysqlIdle}
 	cfg.Logger = &driver.NopLogger{}
 	connector, err := driver.NewConnector(cfg)
 	if err != nil {
@@ -131,6 +140,9 @@ func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxLifetime(5 * time.Minute)
+	if dialect == dialectMySQL {
+		pool.SetConnMaxIdleTime(idleFor)
+	}
 	return &Store{reader: reader{db}, dialect: dialect, writer: make(chan struct{}, 1)}, nil
 }
 
