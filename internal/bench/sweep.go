@@ -115,7 +115,7 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, host pr
 			if err := runtime.Create(ctx, load); err != nil {
 				return err
 			}
-			if _, err := runtime.Start(ctx, inst.ID, 1); err != nil {
+			if _, err := runtime.Start(ctx, load); err != nil {
 				return err
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
@@ -146,6 +147,59 @@ func (e *engine) startContainer(ctx context.Context, id string) error {
 	return e.change(ctx, "start container "+id, func(ctx context.Context) error {
 		return e.api.ContainerStart(ctx, id, container.StartOptions{})
 	})
+}
+
+// startWith starts a container with the text on its standard input. Whether it took all
+// of that is for the container to say: one that needs nothing may have ended its input.
+func (e *engine) startWith(ctx context.Context, id string, input []byte) error {
+	return e.change(ctx, "start container "+id, func(ctx context.Context) error {
+		to, err := e.attach(ctx, id)
+		if err != nil {
+			return err
+		}
+		defer to.Close()
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			if _, err := to.Conn.Write(input); err == nil {
+				_ = to.CloseWrite()
+			}
+		}()
+		if err := e.api.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
+			return err
+		}
+		select {
+		case <-written:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
+// attach connects to the container's standard input. The client does not heed the context
+// while it waits for the engine's answer.
+func (e *engine) attach(ctx context.Context, id string) (types.HijackedResponse, error) {
+	type answer struct {
+		to  types.HijackedResponse
+		err error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		to, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
+		answered <- answer{to, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.to, a.err
+	case <-ctx.Done():
+		go func() {
+			if a := <-answered; a.err == nil {
+				a.to.Close()
+			}
+		}()
+		return types.HijackedResponse{}, ctx.Err()
+	}
 }
 
 // stopContainer takes no slot: it waits more than it works, and stopping many must

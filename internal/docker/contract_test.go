@@ -157,6 +157,20 @@ func freePort(t *testing.T) int {
 
 func TestRuntimeContract(t *testing.T) {
 	r := newRealEngine(t)
+	t.Run("files are copied", func(t *testing.T) { runtimeContract(t, r, r.workload) })
+	t.Run("files are handed over", func(t *testing.T) {
+		runtimeContract(t, r, func(t *testing.T) provision.Workload { return ownData(r.workload(t)) })
+	})
+}
+
+// ownData makes the workload one whose user has the data folder of the image.
+func ownData(w provision.Workload) provision.Workload {
+	w.User, w.UserOwnsData = "999:999", true
+	return w
+}
+
+func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) provision.Workload) {
+	t.Helper()
 	other := New(Config{Deployment: r.deployment + "-other"})
 	t.Cleanup(func() { _ = other.Close() })
 	otherRuntime, err := other.Runtime(r.host)
@@ -176,7 +190,7 @@ func TestRuntimeContract(t *testing.T) {
 			return g
 		},
 		RemoveGolden: r.removeGolden,
-		Workload:     r.workload,
+		Workload:     workload,
 		Port:         freePort,
 		EndAtOnce: func(w provision.Workload, words string, exitCode int) provision.Workload {
 			w.Command = []string{"/bin/sh", "-c", fmt.Sprintf("echo '%s' >&2; exit %d", words, exitCode)}
@@ -222,9 +236,34 @@ func (r *realEngine) foreignThere(t *testing.T, id provision.InstanceID) bool {
 
 func (r *realEngine) file(t *testing.T, id provision.InstanceID, name string) (provision.File, string) {
 	t.Helper()
-	stream, _, err := r.api.CopyFromContainer(t.Context(), nameOf(id), name)
+	c, err := r.api.ContainerInspect(t.Context(), nameOf(id))
 	if err != nil {
 		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); c.Config.OpenStdin; {
+		taken, _, err := r.fileNow(t, id, "/data/.berth")
+		if err == nil && taken.Content.Reveal() == c.Config.Labels[labelFence]+"\n" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the files are not in place: %v", err)
+		}
+		if err := pause(t.Context(), 20*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, owner, err := r.fileNow(t, id, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, owner
+}
+
+func (r *realEngine) fileNow(t *testing.T, id provision.InstanceID, name string) (provision.File, string, error) {
+	t.Helper()
+	stream, _, err := r.api.CopyFromContainer(t.Context(), nameOf(id), name)
+	if err != nil {
+		return provision.File{}, "", err
 	}
 	defer func() { _ = stream.Close() }()
 	archive := tar.NewReader(stream)
@@ -240,5 +279,5 @@ func (r *realEngine) file(t *testing.T, id provision.InstanceID, name string) (p
 		Path: name, Content: provision.NewSecret(string(content)),
 		Mode: uint32(header.Mode & 0o7777), //nolint:gosec // twelve bits
 	}
-	return f, fmt.Sprintf("%d:%d", header.Uid, header.Gid)
+	return f, fmt.Sprintf("%d:%d", header.Uid, header.Gid), nil
 }

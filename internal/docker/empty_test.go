@@ -18,11 +18,7 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	archive, err := archiveOf(w)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.create(t.Context(), w, s, archive); provision.CodeOf(err) != provision.CodeDataLost {
+	if err := r.create(t.Context(), w, s); provision.CodeOf(err) != provision.CodeDataLost {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {

@@ -24,7 +24,7 @@ func start(t *testing.T, r *Runtime, w provision.Workload) {
 	if err := r.Create(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Start(t.Context(), w.Instance, w.Fence); err != nil {
+	if _, err := r.Start(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -149,7 +149,7 @@ func TestPortOfAnotherProcess(t *testing.T) {
 	if err := r.Create(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Start(t.Context(), w.Instance, w.Fence)
+	_, err = r.Start(t.Context(), w)
 	if provision.CodeOf(err) != provision.CodePortRefused {
 		t.Fatalf("got %v", err)
 	}
@@ -180,7 +180,7 @@ func TestCannotStart(t *testing.T) {
 	if err := r.Create(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Start(t.Context(), w.Instance, w.Fence); err != nil {
+	if _, err := r.Start(t.Context(), w); err != nil {
 		if provision.CodeOf(err) != provision.CodeStartFailed {
 			t.Fatalf("got %v", err)
 		}

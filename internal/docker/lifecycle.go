@@ -65,7 +65,8 @@ func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volu
 // it, because a container gets it only afterwards; one in use cannot be removed.
 func halfMade(v volume.Volume) bool { return len(v.Labels) == 0 }
 
-// Create makes the container, with its files in the volume.
+// Create makes the container, with its files in the volume unless it takes them when it
+// starts.
 //
 // A crash can come after any line. What is then found under this claim is adopted
 // only if it runs as it was asked to, because only a complete container is ever
@@ -76,18 +77,18 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 	if err != nil {
 		return err
 	}
+	if err := r.CreateVolume(ctx, w); err != nil {
+		return err
+	}
+	return r.create(ctx, w, s)
+}
+
+// create makes the container on the volume.
+func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) error {
 	archive, err := archiveOf(w)
 	if err != nil {
 		return err
 	}
-	if err := r.CreateVolume(ctx, w); err != nil {
-		return err
-	}
-	return r.create(ctx, w, s, archive)
-}
-
-// create makes the container on the volume.
-func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec, archive []byte) error {
 	id, err := r.createContainer(ctx, w, s)
 	if err != nil || id == "" {
 		return err
@@ -100,6 +101,9 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec, arch
 			}
 			return err
 		}
+	}
+	if s.Config.OpenStdin {
+		return nil
 	}
 	return r.engine.copyFiles(ctx, id, w.DataPath, archive)
 }
@@ -157,14 +161,14 @@ func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (ad
 // Start starts the instance and reads back where it listens. Whether it keeps
 // running is for Inspect to say: of one that has ended already the ports are given
 // that it was asked to have.
-func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (map[string]int, error) {
-	c, err := r.own(ctx, id, fence)
+func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
+	c, err := r.own(ctx, w.Instance, w.Fence)
 	if err != nil {
 		return nil, err
 	}
 	if !c.State.Running {
-		if err := r.engine.startContainer(ctx, c.ID); err != nil {
-			return nil, r.startFailed(ctx, id, c.ID, err)
+		if err := r.start(ctx, c, w); err != nil {
+			return nil, r.startFailed(ctx, w.Instance, c.ID, err)
 		}
 		if c, err = r.engine.inspectContainer(ctx, c.ID); err != nil {
 			return nil, err
@@ -174,9 +178,21 @@ func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int6
 	if len(missing) > 0 {
 		// Engine 29.1 may start a container without its ports (moby 51758).
 		err := provision.Errorf(provision.CodePortRefused, nil, "host %s did not publish %v", r.engine.name, missing)
-		return nil, r.startFailed(ctx, id, c.ID, err)
+		return nil, r.startFailed(ctx, w.Instance, c.ID, err)
 	}
 	return ports, nil
+}
+
+// start starts the container with its files in place, or on their way.
+func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w provision.Workload) error {
+	if !c.Config.OpenStdin {
+		return r.engine.startContainer(ctx, c.ID)
+	}
+	files, err := inputOf(w)
+	if err != nil {
+		return err
+	}
+	return r.engine.startWith(ctx, c.ID, files)
 }
 
 // startFailed clears away a container that did not get its ports: its ports cannot

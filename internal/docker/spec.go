@@ -56,6 +56,9 @@ func specOf(w provision.Workload, deployment string) (spec, error) {
 		},
 		HostConfig: hostConfig(w, deployment, bindings),
 	}
+	if w.UserOwnsData {
+		takesFiles(s.Config, w)
+	}
 	digest, err := digestOf(s)
 	if err != nil {
 		return spec{}, err

@@ -42,7 +42,7 @@ func TestSpecGolden(t *testing.T) {
 		Instance: "x", Engine: "user-defined", Fence: 1, Image: "some/image@sha256:00", Command: []string{"/bin/server"},
 		User: "1:1", DataPath: "/var/lib/data", Ports: []provision.PortBinding{{Name: "a", Container: 80}, {Name: "b", Container: 81, Host: 20001}},
 	}
-	for name, w := range map[string]provision.Workload{"full": sample(), "bare": bare} {
+	for name, w := range map[string]provision.Workload{"full": sample(), "bare": bare, "own-data": ownData(sample())} {
 		t.Run(name, func(t *testing.T) {
 			s, err := specOf(w, "dep-1")
 			if err != nil {

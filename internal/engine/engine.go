@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"text/template"
@@ -53,13 +54,18 @@ const passwordLength = 32
 func versions(engine, imageTemplate string, names ...string) []provision.Version {
 	list := make([]provision.Version, len(names))
 	for i, name := range names {
-		images := []string{engine + ":" + name, "berth/" + engine + ":" + name}
+		images := public(engine, name)
 		if imageTemplate != "" {
 			images = []string{strings.ReplaceAll(imageTemplate, "{version}", name)}
 		}
 		list[i] = provision.Version{Name: name, Images: images}
 	}
 	return list
+}
+
+// public are the images that everybody gets: the makers' own, and Berth's stand-in for it.
+func public(engine, version string) []string {
+	return []string{engine + ":" + version, "berth/" + engine + ":" + version}
 }
 
 // workload gives what is the same for every engine.
@@ -71,6 +77,7 @@ func workload(info provision.EngineInfo, inst provision.Instance) (provision.Wor
 	return provision.Workload{
 		Instance: inst.ID, Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
 		Image: version.Images[0], User: serverUser, Resources: inst.Resources,
+		UserOwnsData: slices.Equal(version.Images, public(info.Name, version.Name)), // serverUser is who does there
 	}, nil
 }
 

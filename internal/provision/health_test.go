@@ -160,7 +160,7 @@ func TestNewsOfARestart(t *testing.T) {
 		go func() { done <- watcher.Run(ctx) }()
 		synctest.Wait() // it listens
 		w.runtime.Crash(inst.ID, provisiontest.Behavior{})
-		_, err := w.runtime.Start(w.ctx, inst.ID, inst.Fence)
+		_, err := w.runtime.Start(w.ctx, provision.Workload{Instance: inst.ID, Fence: inst.Fence})
 		w.must(err)
 		w.pass(5 * time.Second)
 		synctest.Wait()

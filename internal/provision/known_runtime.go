@@ -57,9 +57,9 @@ func (r knownRuntime) Create(ctx context.Context, w Workload) error {
 	return r.call(ctx, !absence, func() error { return r.Runtime.Create(ctx, w) })
 }
 
-func (r knownRuntime) Start(ctx context.Context, id InstanceID, fence int64) (ports map[string]int, err error) {
+func (r knownRuntime) Start(ctx context.Context, w Workload) (ports map[string]int, err error) {
 	err = r.call(ctx, !absence, func() error {
-		ports, err = r.Runtime.Start(ctx, id, fence)
+		ports, err = r.Runtime.Start(ctx, w)
 		return err
 	})
 	return ports, err

@@ -34,11 +34,11 @@ func (r leasedRuntime) Create(ctx context.Context, w Workload) error {
 	return r.Runtime.Create(ctx, w)
 }
 
-func (r leasedRuntime) Start(ctx context.Context, id InstanceID, fence int64) (map[string]int, error) {
+func (r leasedRuntime) Start(ctx context.Context, w Workload) (map[string]int, error) {
 	if err := r.held(); err != nil {
 		return nil, err
 	}
-	return r.Runtime.Start(ctx, id, fence)
+	return r.Runtime.Start(ctx, w)
 }
 
 func (r leasedRuntime) Adopt(ctx context.Context, w Workload) error {

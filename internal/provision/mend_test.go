@@ -211,7 +211,7 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 		for want := 1; want <= 2; want++ {
 			w.pass(time.Minute)
 			w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
-			_, err := w.runtime.Start(w.ctx, inst.ID, w.instance(inst.ID).Fence)
+			_, err := w.runtime.Start(w.ctx, provision.Workload{Instance: inst.ID, Fence: w.instance(inst.ID).Fence})
 			w.must(err)
 			for _, r := range []*provision.Reconciler{w.reconciler(), w.reconciler()} {
 				if begun, err := r.Check(w.ctx, inst.ID); begun || err != nil {

@@ -87,9 +87,9 @@ func (r mortalRuntime) Create(ctx context.Context, w provision.Workload) error {
 	return r.call("Create", func() error { return r.Runtime.Create(context.WithoutCancel(ctx), w) })
 }
 
-func (r mortalRuntime) Start(ctx context.Context, id provision.InstanceID, fence int64) (ports map[string]int, err error) {
+func (r mortalRuntime) Start(ctx context.Context, w provision.Workload) (ports map[string]int, err error) {
 	err = r.call("Start", func() error {
-		ports, err = r.Runtime.Start(context.WithoutCancel(ctx), id, fence)
+		ports, err = r.Runtime.Start(context.WithoutCancel(ctx), w)
 		return err
 	})
 	return ports, err

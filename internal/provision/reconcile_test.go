@@ -216,7 +216,7 @@ func (w *world) stray(id provision.InstanceID) {
 	_, err := w.runtime.EnsureImage(w.ctx, []string{provisiontest.EngineImage}, nil)
 	w.must(err)
 	w.must(w.runtime.Create(w.ctx, load))
-	_, err = w.runtime.Start(w.ctx, id, 3)
+	_, err = w.runtime.Start(w.ctx, load)
 	w.must(err)
 }
 

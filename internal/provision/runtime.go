@@ -52,12 +52,13 @@ type Runtime interface {
 	// CreateVolume makes the instance's volume. With Workload.KeepData it only finds it,
 	// or fails with CodeDataLost; so does Create.
 	CreateVolume(context.Context, Workload) error
-	// Create makes the instance ready to be started, with its files in place.
+	// Create makes the instance ready to be started.
 	Create(context.Context, Workload) error
-	// Start starts it and reads back where it listens, by the names in Workload.Ports.
-	// CodePortRefused when the host would not give a port; the instance must then be
-	// created anew with another one.
-	Start(ctx context.Context, id InstanceID, fence int64) (map[string]int, error)
+	// Start starts what was created of the workload, with its files in place before the
+	// server, and reads back where it listens, by the names in Workload.Ports. It does not
+	// wait for the server. CodePortRefused when the host would not give a port; the
+	// instance must then be created anew with another one.
+	Start(context.Context, Workload) (map[string]int, error)
 	// Adopt puts the workload's files in the place of those that the instance runs with,
 	// and its limits. It is no restart: what runs goes on with what it has read.
 	// CodeNotFound when nothing runs under that id.
@@ -102,9 +103,12 @@ type Workload struct {
 	// Scratch are writable places in memory, with their sizes in bytes. All else
 	// outside DataPath is read-only.
 	Scratch map[string]int64
-	// Files are put below DataPath before the start, owned by User.
-	Files     []File
-	StopGrace time.Duration
+	// Files are put below DataPath before the server starts, owned by User.
+	Files []File
+	// UserOwnsData says that DataPath belongs to User in the image, too, as far as is known:
+	// a process of theirs can then put the files in place, which is quicker.
+	UserOwnsData bool
+	StopGrace    time.Duration
 	// KeepData says that the instance has data: its volume must be there already.
 	KeepData bool
 }

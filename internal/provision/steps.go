@@ -156,6 +156,7 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 	}
 	load.Fence, load.Image, load.Bind = w.claim.Fence, w.run.image, w.run.host.Bind
 	load.KeepData = w.kind == JobRepair
+	load.UserOwnsData = load.UserOwnsData && w.snapshot().Attempt == 0 // what failed once is done the sure way
 	for i := range load.Ports {
 		load.Ports[i].Host = w.inst.Port
 	}
@@ -187,7 +188,7 @@ func start(ctx context.Context, w *work) error {
 		} else if err != nil {
 			return err
 		}
-		_, err = w.run.runtime.Start(ctx, w.inst.ID, w.claim.Fence)
+		_, err = w.run.runtime.Start(ctx, load)
 		if CodeOf(err) != CodePortRefused || err == nil {
 			return err
 		}

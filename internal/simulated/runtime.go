@@ -154,10 +154,10 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 }
 
 // Start implements provision.Runtime.
-func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (map[string]int, error) {
+func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
 	var ports map[string]int
 	refused := false
-	err := r.own(ctx, id, fence, func(t *thing) error {
+	err := r.own(ctx, w.Instance, w.Fence, func(t *thing) error {
 		if ports = t.Container.Ports; t.Container.Running {
 			return nil
 		}

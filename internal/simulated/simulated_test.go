@@ -72,7 +72,9 @@ func TestSharedByProcesses(t *testing.T) {
 	for i := range 2 * each {
 		all.Go(func() {
 			r := []provision.Runtime{one, other}[i%2]
-			if _, err := r.Start(t.Context(), w.Instance, int64(i+1)); err != nil {
+			same := w
+			same.Fence = int64(i + 1)
+			if _, err := r.Start(t.Context(), same); err != nil {
 				t.Error(err)
 			}
 			mine := sample(t)
@@ -151,7 +153,7 @@ func TestProbe(t *testing.T) {
 	if err := probe(); err == nil {
 		t.Error("it does not run")
 	}
-	if _, err := r.Start(t.Context(), w.Instance, w.Fence); err != nil {
+	if _, err := r.Start(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
 	if err := probe(); err != nil {

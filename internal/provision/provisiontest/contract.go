@@ -35,8 +35,8 @@ type Subject struct {
 	// names; ForeignThere reports whether both are still as they were.
 	AddForeign   func(*testing.T, provision.InstanceID)
 	ForeignThere func(*testing.T, provision.InstanceID) bool
-	// File reads a file of the instance, and who owns it ("uid:gid"); nil: no files are
-	// kept.
+	// File reads a file of the instance that was started, and who owns it ("uid:gid"); nil:
+	// no files are kept. It waits until the files are in place.
 	File func(t *testing.T, id provision.InstanceID, path string) (f provision.File, owner string)
 }
 
@@ -135,12 +135,18 @@ func (b bench) workload() provision.Workload {
 	return w
 }
 
+// under gives the workload under another claim.
+func under(w provision.Workload, fence int64) provision.Workload {
+	w.Fence = fence
+	return w
+}
+
 // run creates and starts the workload.
 func (b bench) run(w provision.Workload) map[string]int {
 	b.Helper()
 	b.ok(b.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
 	b.ok(b.Runtime.Create(b.ctx, w), "Create")
-	ports, err := b.Runtime.Start(b.ctx, w.Instance, w.Fence)
+	ports, err := b.Runtime.Start(b.ctx, w)
 	b.ok(err, "Start")
 	return ports
 }
@@ -238,7 +244,7 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 	_, answers[MethodIdentity] = r.Identity(ctx)
 	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
 	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, provision.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
-	_, answers[MethodStart] = r.Start(ctx, id, fence)
+	_, answers[MethodStart] = r.Start(ctx, w)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
 	answers[MethodWatch] = r.Watch(ctx, func(provision.InstanceID) {})

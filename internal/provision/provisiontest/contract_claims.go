@@ -34,7 +34,7 @@ func createdAnew(t *testing.T, s Subject) {
 	bare := w
 	bare.Files = nil
 	b.ok(s.Runtime.Create(b.ctx, bare), "Create without files")
-	b.ok(s.Runtime.Create(b.ctx, w), "Create")
+	b.run(w)
 	if f, _ := s.File(t, w.Instance, w.Files[0].Path); f.Content.Reveal() != w.Files[0].Content.Reveal() {
 		t.Fatalf("the file is not in place")
 	}
@@ -53,7 +53,7 @@ func olderReplaced(t *testing.T, s Subject) {
 		t.Fatalf("it is %+v, want the one of fence 2, running", u)
 	}
 	// The newest claim may use and remove what an older one has made.
-	_, err := s.Runtime.Start(b.ctx, w.Instance, 3)
+	_, err := s.Runtime.Start(b.ctx, under(w, 3))
 	b.ok(err, "Start under a newer claim")
 	b.ok(s.Runtime.Settle(b.ctx, w.Instance, 3), "Settle under a newer claim")
 	b.ok(s.Runtime.Stop(b.ctx, w.Instance, 3, shortGrace), "Stop under a newer claim")
@@ -69,7 +69,7 @@ func newerFenced(t *testing.T, s Subject) {
 	b.run(w)
 	b.code(s.Runtime.CreateVolume(b.ctx, stale), provision.CodeFenced, "CreateVolume")
 	b.code(s.Runtime.Create(b.ctx, stale), provision.CodeFenced, "Create")
-	_, err := s.Runtime.Start(b.ctx, w.Instance, 1)
+	_, err := s.Runtime.Start(b.ctx, stale)
 	b.code(err, provision.CodeFenced, "Start")
 	b.code(s.Runtime.Settle(b.ctx, w.Instance, 1), provision.CodeFenced, "Settle")
 	b.code(s.Runtime.Stop(b.ctx, w.Instance, 1, shortGrace), provision.CodeFenced, "Stop")
@@ -98,7 +98,7 @@ func foreignUntouched(t *testing.T, s Subject) {
 	s.AddForeign(t, id)
 	b.code(s.Runtime.CreateVolume(b.ctx, w), provision.CodeInternal, "CreateVolume")
 	b.code(s.Runtime.Create(b.ctx, w), provision.CodeInternal, "Create")
-	_, err := s.Runtime.Start(b.ctx, id, w.Fence)
+	_, err := s.Runtime.Start(b.ctx, w)
 	b.code(err, provision.CodeNotFound, "Start")
 	b.code(s.Runtime.Settle(b.ctx, id, w.Fence), provision.CodeNotFound, "Settle")
 	b.ok(s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace), "Stop")
@@ -118,7 +118,7 @@ func portRefused(t *testing.T, s Subject) {
 	b.run(holder)
 	w.Ports[0].Host = holder.Ports[0].Host
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
-	_, err := s.Runtime.Start(b.ctx, w.Instance, w.Fence)
+	_, err := s.Runtime.Start(b.ctx, w)
 	b.code(err, provision.CodePortRefused, "Start")
 
 	w.Ports[0].Host = s.Port(t)
@@ -132,10 +132,11 @@ func portRefused(t *testing.T, s Subject) {
 
 func nothing(t *testing.T, s Subject) {
 	b := newBench(t, s)
-	id := b.Workload(t).Instance
+	w := b.Workload(t)
+	id := w.Instance
 	_, err := s.Runtime.Inspect(b.ctx, id)
 	b.code(err, provision.CodeNotFound, "Inspect")
-	_, err = s.Runtime.Start(b.ctx, id, 1)
+	_, err = s.Runtime.Start(b.ctx, w)
 	b.code(err, provision.CodeNotFound, "Start")
 	b.code(s.Runtime.Settle(b.ctx, id, 1), provision.CodeNotFound, "Settle")
 	_, err = s.Runtime.Output(b.ctx, id, 10)

@@ -30,7 +30,7 @@ func wholeLife(t *testing.T, s Subject) {
 	if u := b.inspect(id); u.Running || !u.Volume || u.Fence != w.Fence {
 		t.Fatalf("created, it is %+v", u)
 	}
-	ports, err := s.Runtime.Start(b.ctx, id, w.Fence)
+	ports, err := s.Runtime.Start(b.ctx, w)
 	b.ok(err, "Start")
 	want := w.Ports[0]
 	if len(ports) != len(w.Ports) || ports[want.Name] != want.Host {
@@ -65,7 +65,7 @@ func twice(t *testing.T, s Subject) {
 	both("CreateVolume", func() error { return s.Runtime.CreateVolume(b.ctx, w) })
 	both("Create", func() error { return s.Runtime.Create(b.ctx, w) })
 	both("Start", func() error {
-		ports, err := s.Runtime.Start(b.ctx, id, w.Fence)
+		ports, err := s.Runtime.Start(b.ctx, w)
 		if err == nil && ports[w.Ports[0].Name] != w.Ports[0].Host {
 			t.Errorf("Start: it listens on %v", ports)
 		}
@@ -111,8 +111,8 @@ func filesInPlace(t *testing.T, s Subject) {
 				f.Mode, owner, len(f.Content.Reveal()), want.Mode, w.User, len(want.Content.Reveal()))
 		}
 	}
-	// Before the start, and over what an earlier container has left.
-	b.ok(s.Runtime.Create(b.ctx, w), "Create")
+	// The second time over what an earlier container has left.
+	b.run(w)
 	for _, f := range w.Files {
 		check(f)
 	}
@@ -144,6 +144,13 @@ func filesReplaced(t *testing.T, s Subject) {
 	}
 	if u := b.inspect(w.Instance); !u.Running {
 		t.Errorf("it ended: %+v", u)
+	}
+	// Started again by hand or by a claim, it goes on with these.
+	b.ok(s.Runtime.Stop(b.ctx, w.Instance, next.Fence, shortGrace), "Stop")
+	_, err := s.Runtime.Start(b.ctx, under(w, next.Fence))
+	b.ok(err, "Start after Stop")
+	if f, _ := s.File(t, w.Instance, w.Files[0].Path); f.Content.Reveal() != "another\n" {
+		t.Errorf("started again, it has other files")
 	}
 	b.ok(s.Runtime.Create(b.ctx, next), "Create under the newer claim")
 	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeFenced, "Adopt by an older claim")

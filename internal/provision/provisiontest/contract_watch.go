@@ -40,7 +40,7 @@ func endIsNews(t *testing.T, s Subject) {
 		}
 	}
 	await("an end", func() {
-		_, err := s.Runtime.Start(b.ctx, w.Instance, w.Fence)
+		_, err := s.Runtime.Start(b.ctx, w)
 		b.ok(err, "Start")
 		b.ok(s.Runtime.Stop(b.ctx, w.Instance, w.Fence, shortGrace), "Stop")
 	})

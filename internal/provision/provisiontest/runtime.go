@@ -106,9 +106,9 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 }
 
 // Start starts the container and gives its ports.
-func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int64) (ports map[string]int, err error) {
-	err = r.call(ctx, MethodStart, id, func() error {
-		c, err := r.own(id, fence)
+func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[string]int, err error) {
+	err = r.call(ctx, MethodStart, w.Instance, func() error {
+		c, err := r.own(w.Instance, w.Fence)
 		if err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ func (r *Runtime) Start(ctx context.Context, id provision.InstanceID, fence int6
 		}
 		for _, p := range c.workload.Ports {
 			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
-				delete(r.machine.containers, id)
+				delete(r.machine.containers, w.Instance)
 				return provision.Errorf(provision.CodePortRefused, nil, "the host would not give port %d", p.Host)
 			}
 		}

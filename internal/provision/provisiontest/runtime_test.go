@@ -96,7 +96,7 @@ func TestFaults(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	r.Fail(MethodStart, Fault{Hang: true})
-	if _, err := r.Start(ctx, w.Instance, 1); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := r.Start(ctx, w); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("hang: %v", err)
 	}
 	held := make(chan struct{})
@@ -106,7 +106,7 @@ func TestFaults(t *testing.T) {
 			close(held)
 		}
 	})
-	if _, err := r.Start(t.Context(), w.Instance, 1); err != nil {
+	if _, err := r.Start(t.Context(), w); err != nil {
 		t.Fatalf("hold: %v", err)
 	}
 	if err := r.Probe(w.Instance); err != nil {

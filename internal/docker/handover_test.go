@@ -1,0 +1,135 @@
+package docker
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// TestHandover looks at a container that took its files, from inside and from outside,
+// and starts it again by hand, when nobody hands it anything.
+func TestHandover(t *testing.T) {
+	local := newRealEngine(t)
+	r, w := local.runtime(t), ownData(local.workload(t))
+	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: provision.NewSecret("\x00end\n4 0000 ./x\n" + testPassword)})
+	w.Command = []string{"/bin/sh", "-c", `stat -c '%n %a %u:%g' /data /data/*b /data/*b/c; stat -c %s /data/*b/c; ls -A /data; umask; cat; sleep 600`}
+	start(t, r, w)
+	want := "/data 700 999:999\n/data/a b 700 999:999\n/data/a b/c 440 999:999\n32\n.berth\na b\nredis.conf\n0022\n"
+	says := func(want string) {
+		t.Helper()
+		text := ""
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && text != want; {
+			var err error
+			if text, err = r.Output(t.Context(), w.Instance, 100); err != nil {
+				t.Fatal(err)
+			}
+			_ = pause(t.Context(), 20*time.Millisecond)
+		}
+		if text != want {
+			t.Errorf("it says %q, want %q", text, want)
+		}
+	}
+	says(want)
+	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Instance), true)
+	if err != nil || strings.Contains(string(raw), testPassword) {
+		t.Errorf("the password is in docker inspect, or %v", err)
+	}
+	now := 0
+	if err := local.api.ContainerRestart(t.Context(), c.ID, container.StopOptions{Timeout: &now}); err != nil {
+		t.Fatal(err)
+	}
+	says(want + want)
+}
+
+// TestHandoverCutOff has somebody vanish who was handing over, and an image whose data
+// folder is another user's.
+func TestHandoverCutOff(t *testing.T) {
+	local := newRealEngine(t)
+	r := local.runtime(t)
+	whole, err := inputOf(local.workload(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		user  string
+		input []byte
+		words string
+	}{
+		"nothing came":    {"999:999", nil, "did not arrive whole"},
+		"half came":       {"999:999", whole[:len(whole)/2], "did not arrive whole"},
+		"the end is away": {"999:999", whole[:len(whole)-4], "did not arrive whole"},
+		"somebody else's": {"4711:4712", whole, "not permitted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := ownData(local.workload(t))
+			w.User = c.user
+			if err := r.Create(t.Context(), w); err != nil {
+				t.Fatal(err)
+			}
+			made, err := r.own(t.Context(), w.Instance, w.Fence)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.engine.startWith(t.Context(), made.ID, c.input); err != nil {
+				t.Fatal(err)
+			}
+			if text := waitForEnd(t, r, w.Instance); !strings.Contains(text, c.words) {
+				t.Errorf("it says %q", text)
+			}
+			// The next claim makes it anew, and this time all is well.
+			w.User, w.Fence = "999:999", w.Fence+1
+			if c.user == w.User {
+				start(t, r, w)
+				local.file(t, w.Instance, w.Files[0].Path)
+			}
+		})
+	}
+}
+
+// TestHandoverToHungEngine has an engine that hangs when it is asked for the input.
+func TestHandoverToHungEngine(t *testing.T) {
+	hang := make(chan struct{})
+	r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		if q.URL.Path != "/_ping" {
+			<-hang
+		}
+	}), Config{CallLimit: 200 * time.Millisecond})
+	t.Cleanup(func() { close(hang) })
+	begun := time.Now()
+	if err := r.engine.startWith(t.Context(), "x", []byte("end\n")); provision.CodeOf(err) != provision.CodeHostUnavailable {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.engine.startWith(ctx, "x", nil); err == nil || ctx.Err() == nil {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+// TestHandoverToNoEngine has the engine go away before it is asked for the input.
+func TestHandoverToNoEngine(t *testing.T) {
+	r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		w.Header().Set("Api-Version", "1.41")
+		if q.URL.Path == "/_ping" {
+			return
+		}
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}), Config{})
+	if err := r.engine.startWith(t.Context(), "x", nil); provision.CodeOf(err) != provision.CodeHostUnavailable {
+		t.Errorf("got %v", err)
+	}
+}
