@@ -46,8 +46,9 @@ func (r *bare) name(kind string, i int) string {
 	return fmt.Sprintf("berth-bench-%s-%s-%s-%d", r.bench.id, r.id, kind, i)
 }
 
-// start gives how long the server takes from the first call to the proof.
-func (r *bare) start(ctx context.Context, name string, creds provision.Credentials, withVolume bool) (time.Duration, error) {
+// start gives how long the server takes from the first call to the proof, on a fresh volume
+// or on one that it was started on before.
+func (r *bare) start(ctx context.Context, name string, creds provision.Credentials, fresh bool) (time.Duration, error) {
 	inst, err := r.instance(ctx)
 	if err != nil {
 		return 0, err
@@ -58,10 +59,13 @@ func (r *bare) start(ctx context.Context, name string, creds provision.Credentia
 	}
 	load.Image = r.image
 	begun := time.Now()
-	if withVolume {
+	if fresh {
 		if err := r.createVolume(ctx, name); err != nil {
 			return 0, err
 		}
+	}
+	if !fresh {
+		load.Files = nil // they are in the volume
 	}
 	if err := r.startWorkload(ctx, name, inst.Port, load); err != nil {
 		return 0, err

@@ -116,7 +116,8 @@ func (b *bench) createVolume(ctx context.Context, name string) error {
 	return b.docker.post(ctx, "/volumes/create", object{"Name": name, "Labels": b.labels()})
 }
 
-// startWorkload makes the fewest calls that start a server: container, files, start.
+// startWorkload makes the fewest calls that start a server: container, files if there are
+// any, start.
 func (b *bench) startWorkload(ctx context.Context, name string, port int, w provision.Workload) error {
 	inside := strconv.Itoa(w.Ports[0].Container) + "/tcp"
 	scratch := object{}
@@ -136,12 +137,14 @@ func (b *bench) startWorkload(ctx context.Context, name string, port int, w prov
 	if err != nil {
 		return err
 	}
-	files, err := packed(w)
-	if err != nil {
-		return err
-	}
-	if err := b.docker.call(ctx, http.MethodPut, "/containers/"+name+"/archive?path="+w.DataPath, "application/x-tar", files, nil); err != nil {
-		return err
+	if len(w.Files) > 0 {
+		files, err := packed(w)
+		if err != nil {
+			return err
+		}
+		if err := b.docker.call(ctx, http.MethodPut, "/containers/"+name+"/archive?path="+w.DataPath, "application/x-tar", files, nil); err != nil {
+			return err
+		}
 	}
 	return b.docker.post(ctx, "/containers/"+name+"/start", nil)
 }

@@ -17,7 +17,6 @@ if [ "$had" != "$claim" ]; then
     exit 1
   fi
   umask 077
-  rm -f .berth
   echo "$claim" >.berth
 fi
 umask 022

@@ -98,6 +98,13 @@ func createFor(t *testing.T, inst provision.Instance, image string) *unit {
 	if u.work, err = e.Workload(u.inst, u.cred); err != nil {
 		t.Fatal(err)
 	}
+	if maker, ok := e.(provision.Keymaker); ok {
+		keys, err := maker.NewKeys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.work.Files = append(u.work.Files, keys...)
+	}
 	volume := docker(t, "volume", "create")
 	t.Cleanup(func() { _, _ = tryDocker(nil, "volume", "rm", volume) })
 

@@ -2,9 +2,9 @@
 // each one its versions, plans and parameters, the files and the command it runs
 // with, the proof that it can be used, and how to connect.
 //
-// Nothing here knows of containers, storage or jobs, and all but Probe is pure. To
-// add an engine: write one file with a type that implements provision.Engine, and
-// name it in Catalog.
+// Nothing here knows of containers, storage or jobs, and all but Probe, Adopt and NewKeys
+// is pure. To add an engine: write one file with a type that implements provision.Engine,
+// and name it in Catalog.
 package engine
 
 import (

@@ -43,10 +43,11 @@ var (
 type mysqlEngine struct {
 	info     provision.EngineInfo
 	noGolden bool
+	keys     *rsaPairs
 }
 
 func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
-	e := mysqlEngine{noGolden: noGolden, info: provision.EngineInfo{
+	e := mysqlEngine{noGolden: noGolden, keys: &rsaPairs{}, info: provision.EngineInfo{
 		Name: mysqlName, Title: "MySQL",
 		Description: "A MySQL server with a database of your own.",
 		Versions:    versions(mysqlName, imageTemplate, "9.7"),

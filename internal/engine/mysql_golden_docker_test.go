@@ -132,6 +132,13 @@ func TestMySQLGoldenOnDocker(t *testing.T) {
 			t.Error("root needs no password")
 		}
 		u.refusesWrongPassword()
+		var name, public string
+		if err := db.QueryRowContext(t.Context(), "SHOW STATUS LIKE 'Caching_sha2_password_rsa_public_key'").Scan(&name, &public); err != nil || public != u.given("public_key.pem") {
+			t.Errorf("%s: its RSA key is %s, not the one that it was given (%v)", plan, public, err)
+		}
+		if u.has(mysqlHome+"/conf/private_key.pem") || u.has(mysqlHome+"/unsafe") {
+			t.Errorf("%s: the key lies where it was given, or the data is not taken for safe", plan)
+		}
 		identity := u.serverIdentity()
 		for what, value := range identity {
 			if value == "" || before[what] == value {
@@ -152,6 +159,44 @@ func TestMySQLGoldenOnDocker(t *testing.T) {
 			}
 		}
 		docker(t, "rm", "--force", u.container)
+	}
+}
+
+// given gives a file that the server was started with.
+func (u *unit) given(name string) string {
+	for _, f := range u.work.Files {
+		if strings.HasSuffix(f.Path, "/"+name) {
+			return f.Content.Reveal()
+		}
+	}
+	return ""
+}
+
+// A host that crashed before the disk had the copy leaves a data directory that nobody
+// could log in to yet, of which anything may be missing.
+func TestMySQLAfterACrashOnDocker(t *testing.T) {
+	for name, image := range map[string]string{"with golden data": goldenImage(t), "without": ""} {
+		t.Run(name, func(t *testing.T) {
+			u := createOn(t, image, "mysql", "9.7", "small", nil)
+			broken := provision.Workload{DataPath: mysqlHome, Files: []provision.File{
+				{Path: mysqlHome + "/unsafe", Mode: 0o600}, {Path: mysqlHome + "/data/ibdata1", Mode: 0o600, Content: provision.NewSecret("half")},
+			}}
+			if out, err := tryDocker(archive(t, broken), "cp", "-", u.container+":"+mysqlHome); err != nil {
+				t.Fatal(out)
+			}
+			u.start()
+			u.ready()
+			if u.has(mysqlHome + "/unsafe") {
+				t.Error("the data is not taken for safe")
+			}
+			must(t, u.tenant(), "CREATE TABLE t (n INT)", "INSERT INTO t VALUES (1)")
+			docker(t, "restart", "--time", "0", u.container)
+			u.ready()
+			if n := text(t, u.tenant(), "SELECT COUNT(*) FROM t"); n != "1" {
+				t.Errorf("after a restart there are %s rows", n)
+			}
+			docker(t, "rm", "--force", u.container)
+		})
 	}
 }
 

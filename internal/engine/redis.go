@@ -92,7 +92,7 @@ func (e redisEngine) Workload(inst provision.Instance, cred provision.Credential
 	if err != nil {
 		return provision.Workload{}, err
 	}
-	w.Command = []string{"/bin/sh", "-c", "mkdir -p /data/db && exec redis-server /data/conf/redis.conf"}
+	w.Command = []string{"/bin/sh", "-c", "[ -d /data/db ] || mkdir /data/db && exec redis-server /data/conf/redis.conf"}
 	w.PidsLimit = 64
 	w.Ports = []provision.PortBinding{{Name: redisName, Container: redisPort}}
 	w.DataPath = redisHome

@@ -47,6 +47,15 @@ type Adopter interface {
 	Adopt(context.Context, Instance, Credentials) error
 }
 
+// Keymaker is an Engine whose servers make keys of their own at their first start, which
+// takes them longer than it would take somebody who has some ready.
+type Keymaker interface {
+	Engine
+	// NewKeys gives files for a workload whose instance has no data yet. They are others
+	// each time.
+	NewKeys() ([]File, error)
+}
+
 // EngineInfo is what an engine offers.
 type EngineInfo struct {
 	Name        string // as in the URL: "mysql"

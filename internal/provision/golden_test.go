@@ -71,6 +71,29 @@ func TestGolden(t *testing.T) {
 	})
 }
 
+// Every instance gets keys of its own, and keeps them when it is repaired, for they are a
+// part of its data.
+func TestKeys(t *testing.T) {
+	inWorld(t, func(w *world) {
+		key := func(id provision.InstanceID) string {
+			file, _, _ := w.runtime.File(id, "/data/key")
+			return file.Content.Reveal()
+		}
+		first, second := w.created(), w.created()
+		before := key(first.ID)
+		if before == "" || key(second.ID) == before {
+			t.Errorf("their keys are %q and %q", before, key(second.ID))
+		}
+		w.pass(time.Minute)
+		w.runtime.Lose(first.ID, false)
+		w.reconcile(w.reconciler(), 1)
+		w.repaired(first.ID)
+		if after := key(first.ID); after != before {
+			t.Errorf("the key was %q, and after a repair it is %q", before, after)
+		}
+	})
+}
+
 // Whatever is wrong with golden data, a create goes on without it and says why: once,
 // and the next ones do not try again for a while.
 func TestGoldenDoneWithout(t *testing.T) {

@@ -218,6 +218,9 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 					t.Errorf("a repair has begun: %v, %v", begun, err)
 				}
 			}
+			if _, settled, _ := w.runtime.Workload(inst.ID); !settled {
+				t.Error("its host may start it again by itself")
+			}
 			_, err = (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
 			w.must(err)
 			events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Types: []string{provision.EventInstanceRestarted}}, 0, 100)

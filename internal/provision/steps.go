@@ -160,6 +160,13 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 	for i := range load.Ports {
 		load.Ports[i].Host = w.inst.Port
 	}
+	if maker, ok := w.run.engine.(Keymaker); ok && !load.KeepData {
+		keys, err := maker.NewKeys()
+		if err != nil {
+			return Workload{}, err
+		}
+		load.Files = append(load.Files, keys...)
+	}
 	return load, nil
 }
 
@@ -209,9 +216,9 @@ func start(ctx context.Context, w *work) error {
 }
 
 // Readiness is asked for again after a share of the time that it has taken so far, so that
-// what is noticed late is a twenty-fifth of the start at most, within these bounds.
+// what is noticed late is a fiftieth of the start at most, within these bounds.
 const (
-	probeShare     = 25
+	probeShare     = 50
 	firstProbeStep = 5 * time.Millisecond
 	lastProbeStep  = 100 * time.Millisecond
 	// probeTimeout is how long one try may take.
@@ -229,7 +236,7 @@ func ready(ctx context.Context, w *work) error {
 		err := w.run.engine.Probe(probeCtx, w.inst, w.run.creds)
 		cancel()
 		if err == nil {
-			return w.run.runtime.Settle(ctx, w.inst.ID, w.claim.Fence)
+			return nil
 		}
 		now := w.cfg.Now()
 		if now.Sub(inspected) >= inspectEvery {

@@ -30,7 +30,7 @@ func start(ctx context.Context, q question) (testcontainers.Container, error) {
 	case "redis":
 		c, err := testcontainers.Run(ctx, q.Image, labels, testcontainers.WithExposedPorts("6379/tcp"),
 			testcontainers.WithCmd("redis-server", "--appendonly", "yes", "--protected-mode", "no"),
-			testcontainers.WithWaitStrategy(wait.ForListeningPort("6379/tcp").SkipInternalCheck().WithStartupTimeout(startLimit).WithPollInterval(look)))
+			testcontainers.WithWaitStrategyAndDeadline(startLimit, wait.ForListeningPort("6379/tcp").SkipInternalCheck().WithStartupTimeout(startLimit).WithPollInterval(look)))
 		if err != nil {
 			return c, err
 		}
@@ -48,7 +48,7 @@ func start(ctx context.Context, q question) (testcontainers.Container, error) {
 			testcontainers.WithEnv(map[string]string{
 				"MYSQL_ROOT_PASSWORD": rand.Text(), "MYSQL_DATABASE": "orders", "MYSQL_USER": "tenant", "MYSQL_PASSWORD": password,
 			}),
-			testcontainers.WithWaitStrategy(wait.ForSQL("3306/tcp", "mysql", address).WithStartupTimeout(startLimit).WithPollInterval(look)))
+			testcontainers.WithWaitStrategyAndDeadline(startLimit, wait.ForSQL("3306/tcp", "mysql", address).WithStartupTimeout(startLimit).WithPollInterval(look)))
 		if err != nil {
 			return c, err
 		}

@@ -5,34 +5,67 @@ umask 0077
 
 home=/var/lib/mysql
 config=$home/conf/my.cnf
+accounts=$home/conf/init.sql
 data=$home/data
+unsafe=$home/unsafe
 golden=/berth/data
 
-rm -rf "$home/tmp"
+[ ! -e "$home/tmp" ] || rm -rf "$home/tmp"
 mkdir "$home/tmp"
 
-# A data directory under its own name is whole. Where the image has one to start from, it
-# is copied, without its many empty pages, which were cut off at the ends of files; else it
-# is made.
+# Beside a data directory that a crash of the host may have broken there is a mark: nobody
+# could log in to it yet, and it is thrown away.
+if [ -e "$unsafe" ]; then
+  rm -rf "$data.unfinished"
+  [ ! -e "$data" ] || mv "$data" "$data.unfinished"
+  sync "$home"
+  rm "$unsafe"
+fi
+
+# Gives a fresh data directory the key pair that came with the files of the first start.
+# The server would make one, which takes it long.
+give_keys() {
+  [ ! -e "$home/conf/private_key.pem" ] || mv "$home/conf/private_key.pem" "$home/conf/public_key.pem" "$1"
+}
+
+# Where the image has a data directory to start from, it is copied, without its many empty
+# pages, which were cut off at the ends of files.
 copy() {
   [ -d "$golden" ] || return 1
-  rm -rf "$data.unfinished"
+  [ ! -e "$data.unfinished" ] || rm -rf "$data.unfinished"
   cp -r --sparse=always "$golden" "$data.unfinished" || return 1
   while read -r size file; do
     truncate -s "$size" "$data.unfinished/$file" || return 1
   done <"$golden.sizes" || return 1
-  # In the folder that is left out are only descriptions that the server does not read.
-  sync "$data.unfinished"/* "$data.unfinished"/[!p]*/* "$data.unfinished" || return 1
+  give_keys "$data.unfinished" || return 1
+  : >"$unsafe"
+  sync "$home" || return 1
   mv "$data.unfinished" "$data" || return 1
-  sync "$home"
 }
 
-if [ ! -d "$data" ] && ! copy; then
-  TMPDIR=$home/tmp sh "$home/conf/initialize.sh" "$data" &
-  child=$!
-  trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 143' TERM INT
-  wait "$child"
-  trap - TERM INT
-fi
+# Has the disk keep the copy, and only then gives the server its accounts. The server can
+# start meanwhile. In the folder that is left out are only descriptions that it does not
+# read. The first start is over when the accounts are there.
+keep() {
+  if sync "$data"/* "$data"/[!p]*/* "$data" && rm -f "$unsafe" && sync "$home"; then
+    cat "$accounts" >"$home/tmp/init.sql"
+  else
+    kill -TERM $$
+  fi
+}
 
-exec mysqld --defaults-file="$config" --init-file="$home/conf/init.sql"
+if [ -d "$data" ]; then
+  exec mysqld --defaults-file="$config" --init-file="$accounts"
+fi
+if copy; then
+  mkfifo "$home/tmp/init.sql"
+  (keep &) # nobody's child: the server would not ask how it ended
+  exec mysqld --defaults-file="$config" --init-file="$home/tmp/init.sql"
+fi
+TMPDIR=$home/tmp sh "$home/conf/initialize.sh" "$data" &
+child=$!
+trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 143' TERM INT
+wait "$child"
+trap - TERM INT
+give_keys "$data"
+exec mysqld --defaults-file="$config" --init-file="$accounts"

@@ -2,6 +2,7 @@ package provisiontest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -18,7 +19,10 @@ const (
 // Engine is a provision.Engine whose servers exist in a Runtime only.
 type Engine struct{ Runtime *Runtime }
 
-var _ provision.Adopter = Engine{}
+var (
+	_ provision.Adopter  = Engine{}
+	_ provision.Keymaker = Engine{}
+)
 
 // Describe gives what it offers.
 func (Engine) Describe() provision.EngineInfo {
@@ -79,6 +83,11 @@ func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (pr
 		Ports: []provision.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
 		Files: []provision.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
 	}, nil
+}
+
+// NewKeys gives a key that nobody else gets.
+func (Engine) NewKeys() ([]provision.File, error) {
+	return []provision.File{{Path: "/data/key", Mode: 0o400, Content: provision.NewSecret(rand.Text())}}, nil
 }
 
 // Probe asks the Runtime, and logs in.

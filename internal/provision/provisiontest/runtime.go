@@ -152,7 +152,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 	})
 }
 
-// Settle marks the container to be kept running.
+// Settle marks the container as one whose ends are left alone.
 func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
 	return r.call(ctx, MethodSettle, id, func() error {
 		c, err := r.own(id, fence)
