@@ -48,6 +48,7 @@ type node struct {
 	contact    *provision.Contact
 	rows       provision.Store // the store, and who waits is told of what is written
 	queue      provision.Queue
+	behind     *provision.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
 	runtimes   provision.Runtimes
 	hosts      *provision.Known // the runtimes, of hosts that are who they were
@@ -169,6 +170,11 @@ func (n *node) openRedis(ctx context.Context) error {
 	n.redis, n.closers = client, append(n.closers, client.Close)
 	n.hangBell(ctx)
 	n.queue, n.rows = provision.RingingQueue(queue.New(client), n.bell), n.contact.Store(provision.RingingStore(n.store, n.bell))
+	n.behind = provision.NewBehindQueue(n.queue, n.log)
+	n.closers = append(n.closers, func() error {
+		n.behind.Wait()
+		return nil
+	})
 	return nil
 }
 
@@ -217,7 +223,7 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 // service makes the use cases.
 func (n *node) service() *provision.Service {
 	return provision.NewService(provision.ServiceConfig{
-		Store: n.rows, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
+		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
 }

@@ -18,11 +18,16 @@ func announce(tx Tx, newID NewID, event Event) ([]Task, error) {
 	if event.Tenant == TenantNobody {
 		return nil, nil // nobody is to be told
 	}
-	if err := tx.AppendEvent(event); err != nil {
-		return nil, err
-	}
 	hooks, err := tx.Listeners(event.Tenant)
 	if err != nil {
+		return nil, err
+	}
+	return announceTo(tx, newID, event, hooks)
+}
+
+// announceTo is announce where it is known who listens.
+func announceTo(tx Tx, newID NewID, event Event, hooks []Webhook) ([]Task, error) {
+	if err := tx.AppendEvent(event); err != nil {
 		return nil, err
 	}
 	hooks = slices.DeleteFunc(hooks, func(h Webhook) bool { return !h.wants(event.Type) })

@@ -151,6 +151,7 @@ func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a 
 }
 
 func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) (calls []Task, err error) {
+	listeners := s.readListeners(ctx, a.Instance.Tenant)
 	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
 	if err != nil {
 		return nil, fmt.Errorf("seal credentials: %w", err)
@@ -180,10 +181,28 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 		if err := tx.PutCredentials(a.Instance.ID, sealed); err != nil {
 			return err
 		}
-		calls, err = announce(tx, s.cfg.NewID, event)
+		select {
+		case hooks := <-listeners:
+			calls, err = announceTo(tx, s.cfg.NewID, event, hooks)
+		default:
+			calls, err = announce(tx, s.cfg.NewID, event)
+		}
 		return err
 	})
 	return calls, err
+}
+
+// readListeners reads the tenant's webhooks while other things are done: those that were
+// there when the request came. Nobody should wait for them within a transaction, which has
+// a connection already; who does not find them in time reads them there.
+func (s *Service) readListeners(ctx context.Context, tenant TenantID) <-chan []Webhook {
+	read := make(chan []Webhook, 1)
+	go func() {
+		if hooks, err := s.cfg.Store.Listeners(ctx, tenant); err == nil {
+			read <- hooks
+		}
+	}()
+	return read
 }
 
 // newInstance checks every field and gives the pending instance, or CodeInvalid

@@ -33,6 +33,8 @@ type Webhook struct {
 type WebhookReader interface {
 	Webhook(context.Context, WebhookID) (Webhook, error)
 	Webhooks(context.Context, TenantID, Page) ([]Webhook, error)
+	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
+	Listeners(context.Context, TenantID) ([]Webhook, error)
 	Deliveries(context.Context, DeliveryFilter, Page) ([]Delivery, error)
 	// DueDeliveries gives one delivery for each receiver that does not rest, in the
 	// order of the receivers' names: the one that has been due for the longest time, if
@@ -55,7 +57,6 @@ type WebhookReader interface {
 // of their deliveries.
 type WebhookTx interface {
 	Webhook(WebhookID) (Webhook, error)
-	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
 	Listeners(TenantID) ([]Webhook, error)
 	InsertWebhook(Webhook) error
 	// UpdateWebhook fails with CodeConflict unless the row is as it was read (Rev).

@@ -64,7 +64,7 @@ func BenchmarkCreateTx(b *testing.B) {
 			now := provision.SystemClock()
 			i := provision.Instance{
 				ID: provision.InstanceID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: provision.Parameters{"maxclients": int64(50)},
-				Labels: map[string]string{"team": "a"}, State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
+				State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
 			}
 			i.Name = string(i.ID)
 			j := provision.Job{
@@ -73,7 +73,10 @@ func BenchmarkCreateTx(b *testing.B) {
 			}
 			e := provision.Event{ID: provision.EventID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Instance: i.ID, Job: j.ID, Message: "accepted", At: now}
 			return s.Tx(b.Context(), func(tx provision.Tx) error {
-				return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
+				_, err := tx.Listeners("t")
+				answer := provision.IdempotencyRecord{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
+				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),
+					tx.PutCredentials(i.ID, provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
 			})
 		}
 		b.Run("one", func(b *testing.B) {

@@ -117,8 +117,13 @@ func (t *tx) Webhook(id provision.WebhookID) (provision.Webhook, error) {
 	return t.reader.Webhook(t.ctx, id)
 }
 
+// Listeners implements provision.WebhookReader.
+func (r reader) Listeners(ctx context.Context, tenant provision.TenantID) ([]provision.Webhook, error) {
+	return webhooks(r.db.WithContext(ctx).Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
+}
+
 func (t *tx) Listeners(tenant provision.TenantID) ([]provision.Webhook, error) {
-	return webhooks(t.db.Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
+	return t.reader.Listeners(t.ctx, tenant)
 }
 
 func (t *tx) InsertWebhook(h provision.Webhook) error {

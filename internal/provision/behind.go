@@ -1,0 +1,44 @@
+package provision
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+)
+
+// behindLimit is how many calls nobody waits for at once. A queue that is slow must not
+// have them pile up.
+const behindLimit = 64
+
+// BehindQueue is a queue whose callers do not wait: a client has an answer as soon as the
+// database has what it asked for, however the queue is. What does not reach the queue, the
+// relay finds.
+type BehindQueue struct {
+	Queue
+	log   *slog.Logger
+	slots chan struct{}
+	calls sync.WaitGroup
+}
+
+// NewBehindQueue puts the queue behind its callers.
+func NewBehindQueue(queue Queue, log *slog.Logger) *BehindQueue {
+	return &BehindQueue{Queue: queue, log: log, slots: make(chan struct{}, behindLimit)}
+}
+
+// Enqueue implements Queue. It fails only where too many calls are under way, which makes
+// this one a call like any other.
+func (q *BehindQueue) Enqueue(ctx context.Context, t Task) error {
+	select {
+	case q.slots <- struct{}{}:
+	default:
+		return q.Queue.Enqueue(ctx, t)
+	}
+	q.calls.Go(func() {
+		defer func() { <-q.slots }()
+		wake(ctx, q.Queue, q.log, t)
+	})
+	return nil
+}
+
+// Wait returns when no call is under way any more.
+func (q *BehindQueue) Wait() { q.calls.Wait() }
