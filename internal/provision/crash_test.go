@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 // dryRun gives the calls that a create and a delete make when all goes well. The
@@ -122,6 +123,41 @@ func TestWorkerCrashesAgainAndAgain(t *testing.T) {
 		w.spin(a.Job.ID)
 		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeWorkerCrashed {
 			w.Errorf("failed with %+v", why)
+		}
+	})
+}
+
+// The same where the next worker comes to another host: the ports of the first one are
+// nobody's, if the instance did not go there.
+func TestCrashBeforePlaced(t *testing.T) {
+	calls, _ := dryRun(t)
+	eachCrash(t, calls, func(w *world, n int, after bool) {
+		a := w.create()
+		w.runMortal(a.Job.ID, n, after)
+		other := provision.Host{ID: "hst_other", Name: "other", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 30000, PortHigh: 30009}
+		w.tx(func(tx provision.Tx) (err error) {
+			full := w.host
+			full.PortLow, full.PortHigh = 1, 0
+			if _, err = tx.PutHost(full); err == nil {
+				other, err = tx.PutHost(other)
+			}
+			return err
+		})
+		w.runtimes.Set(other.ID, w.runtime)
+		w.spin(a.Job.ID)
+		inst := w.instance(a.Instance.ID)
+		if inst.State != provision.StateRunning {
+			t.Fatalf("it is %+v", inst)
+		}
+		for _, host := range []provision.HostID{w.host.ID, other.ID} {
+			var held int
+			w.tx(func(tx provision.Tx) (err error) {
+				held, err = tx.HeldPort(host, inst.ID, provisiontest.EngineName)
+				return ignore(err)
+			})
+			if want := map[bool]int{true: inst.Port}[host == inst.Host]; held != want {
+				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Host, inst.Port, held, host)
+			}
 		}
 	})
 }

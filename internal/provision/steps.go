@@ -114,7 +114,15 @@ func (w *work) takePort(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		inst.Host, inst.Address, inst.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, w.cfg.Now()
+		now := w.cfg.Now()
+		// An earlier claim, or try, may have ended between the port and this line, and this
+		// one has come to another host.
+		if inst.Host != w.run.host.ID {
+			if err := tx.RestPortsElsewhere(inst.ID, w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
+				return err
+			}
+		}
+		inst.Host, inst.Address, inst.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, now
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}

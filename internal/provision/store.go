@@ -107,6 +107,8 @@ type Tx interface {
 	RestPort(host HostID, port int, instance InstanceID, until time.Time) error
 	// RestPorts does so with all ports of the instance.
 	RestPorts(instance InstanceID, until time.Time) error
+	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
+	RestPortsElsewhere(instance InstanceID, host HostID, until time.Time) error
 
 	// PutHost inserts the host, or changes the one of the same name, and gives it with
 	// its id.

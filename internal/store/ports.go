@@ -110,6 +110,11 @@ func (t *tx) RestPorts(instance provision.InstanceID, until time.Time) error {
 	return t.rest(t.db.Where("instance_id = ?", string(instance)), until)
 }
 
+// RestPortsElsewhere implements provision.Tx.
+func (t *tx) RestPortsElsewhere(instance provision.InstanceID, host provision.HostID, until time.Time) error {
+	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(instance), string(host)), until)
+}
+
 func (t *tx) rest(which *gorm.DB, until time.Time) error {
 	return which.Model(&portRow{}).Updates(map[string]any{"instance_id": nil, "name": "", "rest_until": millis(until)}).Error
 }

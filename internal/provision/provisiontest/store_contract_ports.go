@@ -127,6 +127,23 @@ func portsHolder(s shelf) {
 	want("b", "web", 0)
 	want("c", "api", 0)
 
+	elsewhere := func(host provision.HostID) {
+		s.commit("RestPortsElsewhere", func(tx provision.Tx) error { return tx.RestPortsElsewhere("c", host, at) })
+	}
+	away := s.portHost(20000, 20009)
+	for _, on := range []provision.Host{h, away} {
+		s.commit("TakePort", func(tx provision.Tx) error {
+			_, err := tx.TakePort(on, "c", "api", at)
+			return err
+		})
+	}
+	elsewhere(h.ID)
+	want("c", "api", 20003)
+	want("a", "api", 20000)
+	elsewhere(away.ID) // it has none there by now
+	want("c", "api", 0)
+	want("b", "api", 20002)
+
 	s.restPort(h, 20000, "b", at)                                                       // it is not b's
 	s.restPort(s.portHost(20000, 20009), 20000, "a", at)                                // another host's
 	s.restPort(h, 29999, "a", at)                                                       // nobody's
