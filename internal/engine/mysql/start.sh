@@ -43,11 +43,11 @@ copy() {
   mv "$data.unfinished" "$data" || return 1
 }
 
-# Has the disk keep the copy, and only then gives the server its accounts. The server can
-# start meanwhile. In the folder that is left out are only descriptions that it does not
-# read. The first start is over when the accounts are there.
+# Has the disk keep these files of the copy, and only then gives the server its accounts.
+# The server can start meanwhile. Should it have done away with one of them, the disk has
+# to keep everything that it has. The first start is over when the accounts are there.
 keep() {
-  if sync "$data"/* "$data"/[!p]*/* "$data" && rm -f "$unsafe" && sync "$home"; then
+  if { sync "$@" || sync -f "$data"; } && rm -f "$unsafe" && sync "$home"; then
     cat "$accounts" >"$home/tmp/init.sql"
   else
     kill -TERM $$
@@ -59,7 +59,10 @@ if [ -d "$data" ]; then
 fi
 if copy; then
   mkfifo "$home/tmp/init.sql"
-  (keep &) # nobody's child: the server would not ask how it ended
+  # In the folder that is left out are only descriptions that the server does not read. The
+  # files that it changes soonest come first.
+  set -- "$data"/[!p]*/* "$data"/* "$data"
+  (keep "$@" &) # nobody's child: the server would not ask how it ended
   exec mysqld --defaults-file="$config" --init-file="$home/tmp/init.sql"
 fi
 TMPDIR=$home/tmp sh "$home/conf/initialize.sh" "$data" &
