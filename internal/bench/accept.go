@@ -109,7 +109,7 @@ func (b *bench) acceptOn(ctx context.Context, d database, redisURL string) (err 
 			if turn >= warmUp {
 				took[i] = append(took[i], time.Since(begun))
 			}
-			time.Sleep(acceptRest)
+			<-time.After(acceptRest)
 		}
 	}
 	beside := times("bare inserts and enqueue", took[1]).inTurns()

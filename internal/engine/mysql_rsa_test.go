@@ -30,13 +30,13 @@ func TestRSAPairs(t *testing.T) {
 			seen[key.N.String()] = true
 		}
 		take()
-		time.Sleep(rsaRest / 2)
+		<-time.After(rsaRest / 2)
 		take()
-		time.Sleep(rsaRest / 2)
+		<-time.After(rsaRest / 2)
 		if n := spares(); n != 0 {
 			t.Errorf("%d spares while they are asked for", n)
 		}
-		time.Sleep(rsaRest)
+		<-time.After(rsaRest)
 		if n := spares(); n != rsaSpares {
 			t.Errorf("%d spares, want %d", n, rsaSpares)
 		}
@@ -46,7 +46,7 @@ func TestRSAPairs(t *testing.T) {
 		if n := spares(); n != 0 {
 			t.Errorf("%d spares are left", n)
 		}
-		time.Sleep(2 * rsaRest)
+		<-time.After(2 * rsaRest)
 		if n := spares(); n != rsaSpares {
 			t.Errorf("%d spares again, want %d", n, rsaSpares)
 		}
