@@ -187,7 +187,7 @@ func (e *engine) attach(ctx context.Context, id string) (types.HijackedResponse,
 	answered := make(chan answer, 1)
 	go func() {
 		to, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdin: true})
-		answered <- answer{to, err}
+		answered <- answer{to, upgradeRefused(err)}
 	}()
 	select {
 	case a := <-answered:

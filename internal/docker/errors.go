@@ -3,11 +3,14 @@ package docker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errhttp"
 	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/provision"
@@ -56,6 +59,23 @@ func unanswered(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.As(err, &network) ||
 		cerrdefs.IsUnavailable(err)
+}
+
+// upgradeRefused gives the error of a connection that the engine would not hand over as
+// that of another call: the SDK has put its status into words only.
+func upgradeRefused(err error) error {
+	if err == nil {
+		return nil
+	}
+	_, status, found := strings.Cut(err.Error(), "unable to upgrade to tcp, received ")
+	code, bad := strconv.Atoi(status)
+	if !found || bad != nil {
+		return err
+	}
+	if native := errhttp.ToNative(code); native != nil {
+		return fmt.Errorf("%w (%w)", err, native)
+	}
+	return err
 }
 
 // portRefused reports whether a start failed because of a host port. Docker says so

@@ -4,6 +4,11 @@ claim=$2 had=
 shift 2
 [ ! -f .berth ] || read -r had <.berth || :
 if [ "$had" != "$claim" ]; then
+  # Nobody hands anything to a container that somebody starts by hand.
+  timeout 30 head -c 1 >/dev/null || {
+    echo "nobody handed over the files of this instance" >&2
+    exit 1
+  }
   chmod 700 .
   while read -r size mask file && [ "$size" != end ]; do
     umask 077
@@ -17,7 +22,8 @@ if [ "$had" != "$claim" ]; then
     exit 1
   fi
   umask 077
-  echo "$claim" >.berth
+  echo "$claim" >.berth.new
+  mv .berth.new .berth
 fi
 umask 022
 exec "$@" </dev/null

@@ -133,3 +133,37 @@ func TestHandoverToNoEngine(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestHandoverRefused compares the errors of the two ways to start: what the engine says
+// means the same.
+func TestHandoverRefused(t *testing.T) {
+	for _, status := range []int{http.StatusNotFound, http.StatusConflict, http.StatusInternalServerError, http.StatusServiceUnavailable} {
+		r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Api-Version", "1.41")
+			if q.URL.Path != "/_ping" {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(`{"message":"the engine says why"}`))
+			}
+		}), Config{})
+		with, without := r.engine.startWith(t.Context(), "x", []byte("end\n")), r.engine.startContainer(t.Context(), "x")
+		if provision.CodeOf(with) != provision.CodeOf(without) {
+			t.Errorf("%d: %v, but without files %v", status, with, without)
+		}
+	}
+}
+
+// TestHandoverByNobody has somebody start a container by hand that has no files yet: it
+// ends, so that it is found dead.
+func TestHandoverByNobody(t *testing.T) {
+	local := newRealEngine(t)
+	r, w := local.runtime(t), ownData(local.workload(t))
+	if err := r.Create(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	if err := local.api.ContainerStart(t.Context(), nameOf(w.Instance), container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if text := waitForEnd(t, r, w.Instance); !strings.Contains(text, "nobody handed over") {
+		t.Errorf("it says %q", text)
+	}
+}

@@ -110,7 +110,7 @@ func createFor(t *testing.T, inst provision.Instance, image string) *unit {
 
 	r := u.work.Resources
 	args := []string{
-		"create", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
+		"create", "--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
 		"--volume", volume + ":" + u.work.DataPath, "--memory", fmt.Sprint(r.MemoryBytes), "--memory-swap", fmt.Sprint(r.MemoryBytes),
 		"--cpus", fmt.Sprintf("%.3f", float64(r.CPUMillis)/1000), "--pids-limit", fmt.Sprint(u.work.PidsLimit),
 		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Port, u.work.Ports[0].Container),

@@ -17,6 +17,9 @@ type BehindQueue struct {
 	Queue
 	log   *slog.Logger
 	slots chan struct{}
+
+	mu    sync.Mutex
+	over  bool
 	calls sync.WaitGroup
 }
 
@@ -28,17 +31,35 @@ func NewBehindQueue(queue Queue, log *slog.Logger) *BehindQueue {
 // Enqueue implements Queue. It fails only where too many calls are under way, which makes
 // this one a call like any other.
 func (q *BehindQueue) Enqueue(ctx context.Context, t Task) error {
-	select {
-	case q.slots <- struct{}{}:
-	default:
+	if !q.behind(func() { wake(ctx, q.Queue, q.log, t) }) {
 		return q.Queue.Enqueue(ctx, t)
 	}
-	q.calls.Go(func() {
-		defer func() { <-q.slots }()
-		wake(ctx, q.Queue, q.log, t)
-	})
 	return nil
 }
 
-// Wait returns when no call is under way any more.
-func (q *BehindQueue) Wait() { q.calls.Wait() }
+// behind makes the call while the caller goes on, and reports whether it does.
+func (q *BehindQueue) behind(call func()) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.over {
+		return false
+	}
+	select {
+	case q.slots <- struct{}{}:
+	default:
+		return false
+	}
+	q.calls.Go(func() {
+		defer func() { <-q.slots }()
+		call()
+	})
+	return true
+}
+
+// Wait returns when no call is under way any more. From then on callers wait themselves.
+func (q *BehindQueue) Wait() {
+	q.mu.Lock()
+	q.over = true
+	q.mu.Unlock()
+	q.calls.Wait()
+}

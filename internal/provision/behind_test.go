@@ -48,6 +48,11 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 		if tasks := w.queue.Take(); len(tasks) != 1 || tasks[0].ID != string(a.Job.ID) {
 			t.Errorf("the queue has %v", tasks)
 		}
+		// A request that outlives the end waits for its call.
+		w.must(behind.Enqueue(w.ctx, provision.Task{Kind: provision.TaskCreate, ID: "late", Generation: 1}))
+		if tasks := w.queue.Take(); len(tasks) != 1 {
+			t.Errorf("after the end the queue has %v", tasks)
+		}
 	})
 }
 

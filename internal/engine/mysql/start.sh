@@ -13,12 +13,25 @@ golden=/berth/data
 [ ! -e "$home/tmp" ] || rm -rf "$home/tmp"
 mkdir "$home/tmp"
 
+# Whether a server was given its accounts on the data directory: they have a database.
+used() {
+  for folder in "$data"/*/; do
+    case ${folder#"$data"/} in
+      '*/' | mysql/ | sys/ | performance_schema/ | '#'*) ;;
+      *) return 0 ;;
+    esac
+  done
+  return 1
+}
+
 # Beside a data directory that a crash of the host may have broken there is a mark: nobody
 # could log in to it yet, and it is thrown away.
 if [ -e "$unsafe" ]; then
-  rm -rf "$data.unfinished"
-  [ ! -e "$data" ] || mv "$data" "$data.unfinished"
-  sync "$home"
+  if [ -e "$data" ] && ! used; then
+    rm -rf "$data.unfinished"
+    mv "$data" "$data.unfinished"
+    sync "$home"
+  fi
   rm "$unsafe"
 fi
 
@@ -38,9 +51,9 @@ copy() {
     truncate -s "$size" "$data.unfinished/$file" || return 1
   done <"$golden.sizes" || return 1
   give_keys "$data.unfinished" || return 1
-  : >"$unsafe"
-  sync "$home" || return 1
-  mv "$data.unfinished" "$data" || return 1
+  : >"$unsafe" || exit 1 # from here on another way would start beside the mark
+  sync "$home" || exit 1
+  mv "$data.unfinished" "$data" || exit 1
 }
 
 # Has the disk keep these files of the copy, and only then gives the server its accounts.
@@ -50,11 +63,13 @@ keep() {
   if { sync "$@" || sync -f "$data"; } && rm -f "$unsafe" && sync "$home"; then
     cat "$accounts" >"$home/tmp/init.sql"
   else
-    kill -TERM $$
+    echo "the disk does not take the data directory" >&2
+    kill -KILL $$ # it waits for its accounts, and hears nothing else
   fi
 }
 
 if [ -d "$data" ]; then
+  [ ! -e "$home/conf/private_key.pem" ] || rm -f "$home/conf/private_key.pem" "$home/conf/public_key.pem"
   exec mysqld --defaults-file="$config" --init-file="$accounts"
 fi
 if copy; then
@@ -71,4 +86,5 @@ trap 'kill -TERM "$child" 2>/dev/null; wait "$child"; exit 143' TERM INT
 wait "$child"
 trap - TERM INT
 give_keys "$data"
+sync "$data"/*.pem "$data" || :
 exec mysqld --defaults-file="$config" --init-file="$accounts"
