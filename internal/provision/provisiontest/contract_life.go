@@ -127,18 +127,23 @@ func filesInPlace(t *testing.T, s Subject) {
 func filesReplaced(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
+	other := provision.File{Path: w.DataPath + "/other", Mode: 0o440, Content: provision.NewSecret("one\n")} // the server reads its own when it likes
+	w.Files = append(w.Files, other)
 	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of nothing")
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
 	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of one that does not run")
 	b.run(w)
+	if f, _ := s.File(t, w.Instance, other.Path); f.Content.Reveal() != "one\n" {
+		t.Fatal("its files are not in place")
+	}
 	next := w
 	next.Fence++
 	next.PidsLimit = w.PidsLimit + 50
-	next.Files = append(slices.Clone(w.Files[1:]), provision.File{Path: w.Files[0].Path, Mode: 0o400, Content: provision.NewSecret("another\n")})
+	next.Files = append(slices.Clone(w.Files[:len(w.Files)-1]), provision.File{Path: other.Path, Mode: 0o400, Content: provision.NewSecret("another\n")})
 	for range 2 { // done twice is done
 		b.ok(s.Runtime.Adopt(b.ctx, next), "Adopt")
 	}
-	f, owner := s.File(t, w.Instance, w.Files[0].Path)
+	f, owner := s.File(t, w.Instance, other.Path)
 	if f.Content.Reveal() != "another\n" || f.Mode != 0o400 || owner != w.User {
 		t.Errorf("%s has %d bytes, mode %o, owner %s", f.Path, len(f.Content.Reveal()), f.Mode, owner)
 	}
@@ -149,7 +154,7 @@ func filesReplaced(t *testing.T, s Subject) {
 	b.ok(s.Runtime.Stop(b.ctx, w.Instance, next.Fence, shortGrace), "Stop")
 	_, err := s.Runtime.Start(b.ctx, under(w, next.Fence))
 	b.ok(err, "Start after Stop")
-	if f, _ := s.File(t, w.Instance, w.Files[0].Path); f.Content.Reveal() != "another\n" {
+	if f, _ := s.File(t, w.Instance, other.Path); f.Content.Reveal() != "another\n" {
 		t.Errorf("started again, it has other files")
 	}
 	b.ok(s.Runtime.Create(b.ctx, next), "Create under the newer claim")
