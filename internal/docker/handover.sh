@@ -22,8 +22,7 @@ if [ "$had" != "$claim" ]; then
     exit 1
   fi
   umask 077
-  echo "$claim" >.berth.new
-  mv .berth.new .berth
+  echo "$claim" >.berth
 fi
 umask 022
 exec "$@" </dev/null
