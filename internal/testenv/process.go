@@ -175,16 +175,21 @@ func (p *Process) Logged(message string) []map[string]any {
 	return found
 }
 
-// FreeAddress gives a loopback address that nobody listens on.
+// FreeAddress gives a loopback address that nobody listens on. Its port is below those of
+// outgoing connections, one of which could have it before somebody listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig
-	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := config.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(8000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close() //nolint:errcheck // it only found the port
+		return l.Addr().String()
 	}
-	defer l.Close() //nolint:errcheck // it only found the port
-	return l.Addr().String()
+	t.Fatal("no port from 10000 to 17999 is free")
+	return ""
 }
 
 // PortRange gives a range that tests which run beside this one hardly ever share. If
