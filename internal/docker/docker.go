@@ -9,9 +9,10 @@
 //
 // Its layers, from the bottom: engine.go holds the connection to one engine,
 // calls.go has one method per API call (each with a time limit and its errors
-// translated by errors.go), spec.go and files.go map a Workload to Docker's terms
-// without any call, and lifecycle.go decides what to adopt, replace or leave alone. image.go and golden.go see
-// to the images, in flights that many can wait for.
+// translated by errors.go), spec.go, files.go and handover.go map a Workload to
+// Docker's terms without any call (handover.sh is what a container runs that takes its
+// files by itself), and lifecycle.go decides what to adopt, replace or leave alone.
+// image.go and golden.go see to the images, in flights that many can wait for.
 package docker
 
 import (

@@ -85,10 +85,6 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 
 // create makes the container on the volume.
 func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) error {
-	archive, err := archiveOf(w)
-	if err != nil {
-		return err
-	}
 	id, err := r.createContainer(ctx, w, s)
 	if err != nil || id == "" {
 		return err
@@ -104,6 +100,10 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) erro
 	}
 	if s.Config.OpenStdin {
 		return nil
+	}
+	archive, err := archiveOf(w)
+	if err != nil {
+		return err
 	}
 	return r.engine.copyFiles(ctx, id, w.DataPath, archive)
 }

@@ -28,8 +28,8 @@ func NewBehindQueue(queue Queue, log *slog.Logger) *BehindQueue {
 	return &BehindQueue{Queue: queue, log: log, slots: make(chan struct{}, behindLimit)}
 }
 
-// Enqueue implements Queue. It fails only where too many calls are under way, which makes
-// this one a call like any other.
+// Enqueue implements Queue. Where too many calls are under way, or the end has come, this
+// one is a call like any other, which may fail.
 func (q *BehindQueue) Enqueue(ctx context.Context, t Task) error {
 	if !q.behind(func() { wake(ctx, q.Queue, q.log, t) }) {
 		return q.Queue.Enqueue(ctx, t)
