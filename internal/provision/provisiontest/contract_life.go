@@ -84,13 +84,14 @@ func dataStays(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
 	b.run(w)
+	first := w.Files[0]
+	s.File(t, w.Instance, first.Path) // which waits until it is there
 	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, false), "Remove without data")
 	_, err := s.Runtime.Inspect(b.ctx, w.Instance)
 	b.code(err, provision.CodeNotFound, "Inspect")
 	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
 		t.Fatalf("the volume is not listed: %+v, %v", u, ok)
 	}
-	first := w.Files[0]
 	w.Files = nil
 	b.run(w)
 	if f, _ := s.File(t, w.Instance, first.Path); f.Content.Reveal() != first.Content.Reveal() {
