@@ -42,8 +42,16 @@ func TestRepair(t *testing.T) {
 	t.Run("container and volume removed", func(t *testing.T) {
 		s := runningRedis(t, dev)
 		volumes := volumesWith(t, "berth.instance="+s.ID)
-		docker(t, "rm", "--force", containerOf(t, s.ID))
-		docker(t, append([]string{"volume", "rm"}, volumes...)...)
+		container := containerOf(t, s.ID)
+		testenv.Eventually(t, "the volume is removed", mended, func(ctx context.Context) error {
+			// Where Berth is quicker, it has a container on the volume again.
+			_, _ = runDocker(ctx, "rm", "--force", container)
+			out, err := runDocker(ctx, append([]string{"volume", "rm"}, volumes...)...)
+			if err != nil {
+				err = fmt.Errorf("%w: %s", err, out)
+			}
+			return err
+		})
 		awaitState(t, dev, s, "failed", mended)
 		if inst, _ := dev.Instance(t.Context(), s.ID); !strings.Contains(inst.Reason, "gone") {
 			t.Errorf("its reason is %q", inst.Reason)
