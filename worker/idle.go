@@ -14,7 +14,7 @@ import (
 const (
 	// askAgain is Asynq's pause before it asks again, which it does after each of our
 	// answers.
-	askAgain = time.Millisecond
+	askAgain = 100 * time.Microsecond
 	// An idle pool looks unasked this often, for rings that were lost and for tasks that
 	// Asynq itself brings back; and so often while the bell is not connected.
 	unasked     = time.Second

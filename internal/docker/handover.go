@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strconv"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 
@@ -16,7 +17,7 @@ import (
 // needs no process of its own for that, as it does to unpack an archive in a container,
 // which takes it up to 35 ms. They are taken once for each container: one that is started
 // again by hand goes on with what it has, and waits for nobody. One whose files do not
-// begin within half a minute, or end too early, ends, too.
+// come within half a minute, or end too early, ends, too.
 //
 //go:embed handover.sh
 var handover string
@@ -29,22 +30,23 @@ func takesFiles(c *container.Config, w provision.Workload) {
 	c.OpenStdin, c.StdinOnce, c.AttachStdin = true, true, true
 }
 
-// inputOf gives the workload's files as handover.sh reads them: a byte to begin with, and
-// before each one a line with its length, the bits that its mode must not have, and its
-// path.
+// inputOf gives the workload's files as handover.sh reads them: before each one a line with
+// the number of its lines, the bits that its mode must not have, and its path.
 func inputOf(w provision.Workload) ([]byte, error) {
 	names, err := relativePaths(w.Files, path.Clean(w.DataPath))
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	b.WriteString("\n")
 	for i, f := range w.Files {
-		if f.Mode&0o111 != 0 {
-			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s would have to be executable", f.Path)
-		}
 		content := f.Content.Reveal()
-		_, _ = fmt.Fprintf(&b, "%d %04o ./%s\n%s", len(content), 0o777&^f.Mode, names[i], content) // it never fails
+		switch {
+		case f.Mode&0o111 != 0:
+			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s would have to be executable", f.Path)
+		case content != "" && !strings.HasSuffix(content, "\n"), strings.Contains(content, "\x00"):
+			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s is no text that ends with its last line", f.Path)
+		}
+		_, _ = fmt.Fprintf(&b, "%d %04o ./%s\n%s", strings.Count(content, "\n"), 0o777&^f.Mode, names[i], content) // it never fails
 	}
 	b.WriteString("end\n")
 	return b.Bytes(), nil

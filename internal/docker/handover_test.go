@@ -18,10 +18,17 @@ import (
 func TestHandover(t *testing.T) {
 	local := newRealEngine(t)
 	r, w := local.runtime(t), ownData(local.workload(t))
-	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: provision.NewSecret("\x00end\n4 0000 ./x\n" + testPassword)})
-	w.Command = []string{"/bin/sh", "-c", `stat -c '%n %a %u:%g' /data /data/*b /data/*b/c; stat -c %s /data/*b/c; ls -A /data; umask; cat; sleep 600`}
+	strange := "end\n4 0000 ./x\n \t two  \\n '$(id)' %s \\\n\n-n\n"
+	for b := range 256 {
+		if b > 0 && b != '\n' {
+			strange += string([]byte{'.', byte(b)})
+		}
+	}
+	strange += "\n"
+	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: provision.NewSecret(strange)})
+	w.Command = []string{"/bin/sh", "-c", `stat -c '%n %a %u:%g' /data /data/*b /data/*b/c; ls -A /data; umask; cat; sleep 600`}
 	start(t, r, w)
-	want := "/data 700 999:999\n/data/a b 700 999:999\n/data/a b/c 440 999:999\n32\n.berth\na b\nredis.conf\n0022\n"
+	want := "/data 700 999:999\n/data/a b 700 999:999\n/data/a b/c 440 999:999\n.berth\na b\nredis.conf\n0022\n"
 	says := func(want string) {
 		t.Helper()
 		text := ""
@@ -37,6 +44,9 @@ func TestHandover(t *testing.T) {
 		}
 	}
 	says(want)
+	if f, _ := local.file(t, w.Instance, "/data/a b/c"); f.Content.Reveal() != strange {
+		t.Errorf("the file is %q, want %q", f.Content.Reveal(), strange)
+	}
 	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Instance), true)
 	if err != nil || strings.Contains(string(raw), testPassword) {
 		t.Errorf("the password is in docker inspect, or %v", err)
@@ -148,6 +158,16 @@ func TestHandoverRefused(t *testing.T) {
 		with, without := r.engine.startWith(t.Context(), "x", []byte("end\n")), r.engine.startContainer(t.Context(), "x")
 		if provision.CodeOf(with) != provision.CodeOf(without) {
 			t.Errorf("%d: %v, but without files %v", status, with, without)
+		}
+	}
+}
+
+// TestHandoverOfNoText has files that the shell could not write as they are.
+func TestHandoverOfNoText(t *testing.T) {
+	for _, content := range []string{"no end", "line\nno end", "line\x00\n"} {
+		w := provision.Workload{DataPath: "/data", Files: []provision.File{{Path: "/data/x", Mode: 0o400, Content: provision.NewSecret(content)}}}
+		if input, err := inputOf(w); err == nil {
+			t.Errorf("%q became %q", content, input)
 		}
 	}
 }

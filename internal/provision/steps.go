@@ -223,16 +223,24 @@ func start(ctx context.Context, w *work) error {
 	}
 }
 
-// Readiness is asked for again after a share of the time that it has taken so far, so that
-// what is noticed late is a fiftieth of the start at most, within these bounds.
+// Readiness is asked for again after a share of the time that it has taken so far: at
+// first a quarter, in steps of firstProbeStep to laterProbeStep, and then a fiftieth, so
+// that what is noticed late is little beside the start.
 const (
-	probeShare     = 50
-	firstProbeStep = 5 * time.Millisecond
+	firstShare     = 4
+	laterShare     = 50
+	firstProbeStep = time.Millisecond
+	laterProbeStep = 5 * time.Millisecond
 	lastProbeStep  = 100 * time.Millisecond
 	// probeTimeout is how long one try may take.
 	probeTimeout = 5 * time.Second
 	inspectEvery = 500 * time.Millisecond
 )
+
+// probePause gives how long to wait for the next try.
+func probePause(soFar time.Duration) time.Duration {
+	return min(max(soFar/laterShare, min(max(soFar/firstShare, firstProbeStep), laterProbeStep)), lastProbeStep)
+}
 
 // ready proves with the tenant's credentials, over the address that the tenant
 // will use, that the instance can be used.
@@ -256,7 +264,7 @@ func ready(ctx context.Context, w *work) error {
 		select {
 		case <-ctx.Done():
 			return Errorf(CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, explain(err))
-		case <-time.After(min(max(now.Sub(begun)/probeShare, firstProbeStep), lastProbeStep)):
+		case <-time.After(probePause(now.Sub(begun))):
 		}
 	}
 }
