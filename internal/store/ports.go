@@ -92,7 +92,7 @@ func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name s
 	case err != nil:
 		return 0, err
 	case fresh:
-		err := t.db.Create(&portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(instance)), Name: name}).Error
+		err := insert(t.db, portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(instance)), Name: name})
 		return port, duplicate(err, provision.ErrConflict)
 	}
 	return port, changed(t.db.Model(&portRow{}).

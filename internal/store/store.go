@@ -217,7 +217,7 @@ func (s *Store) Deployment(ctx context.Context, fresh string) (string, error) {
 			return found.Error
 		}
 		row = settingRow{Name: deploymentSetting, Value: fresh}
-		return db.Create(&row).Error
+		return insert(db, row)
 	})
 	if provision.CodeOf(err) == provision.CodeConflict { // another process was faster
 		err = translate(s.db.WithContext(ctx).First(&row, "name = ?", deploymentSetting).Error)

@@ -131,7 +131,7 @@ func (t *tx) InsertWebhook(h provision.Webhook) error {
 	if err != nil {
 		return err
 	}
-	return t.db.Create(&row).Error
+	return insert(t.db, row)
 }
 
 func (t *tx) UpdateWebhook(h provision.Webhook) error {

@@ -52,7 +52,7 @@ func (t *tx) InsertInstance(i provision.Instance) error {
 	if err != nil {
 		return err
 	}
-	if err := t.db.Create(&row).Error; err != nil {
+	if err := insert(t.db, row); err != nil {
 		return duplicate(err, provision.ErrNameHeld)
 	}
 	return t.putLabels(i)
@@ -113,7 +113,7 @@ func (t *tx) InsertJob(j provision.Job) error {
 	if err != nil {
 		return err
 	}
-	return duplicate(t.db.Create(&row).Error, provision.ErrBusy)
+	return duplicate(insert(t.db, row), provision.ErrBusy)
 }
 
 func (t *tx) UpdateJob(j provision.Job, fence int64) error {
@@ -144,8 +144,7 @@ func (t *tx) CheckClaim(c provision.Claim) error {
 }
 
 func (t *tx) PutCredentials(id provision.InstanceID, s provision.Sealed) error {
-	return t.db.Clauses(clause.OnConflict{UpdateAll: true}).
-		Create(&credentialsRow{InstanceID: string(id), KeyID: s.KeyID, Ciphertext: s.Ciphertext}).Error
+	return replace(t.db, credentialsRow{InstanceID: string(id), KeyID: s.KeyID, Ciphertext: s.Ciphertext})
 }
 
 func (t *tx) DeleteCredentials(id provision.InstanceID) error {
@@ -153,9 +152,9 @@ func (t *tx) DeleteCredentials(id provision.InstanceID) error {
 }
 
 func (t *tx) AppendEvent(e provision.Event) error {
-	return t.db.Create(&eventRow{
+	return insert(t.db, eventRow{
 		ID: string(e.ID), TenantID: string(e.Tenant), Type: e.Type, InstanceID: string(e.Instance), JobID: string(e.Job), Message: e.Message, At: millis(e.At),
-	}).Error
+	})
 }
 
 func (t *tx) InsertDelivery(d provision.Delivery) error {
@@ -163,7 +162,7 @@ func (t *tx) InsertDelivery(d provision.Delivery) error {
 	if err != nil {
 		return err
 	}
-	return t.db.Create(&row).Error
+	return insert(t.db, row)
 }
 
 func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
@@ -181,10 +180,9 @@ func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
 }
 
 func (t *tx) PutIdempotent(r provision.IdempotencyRecord) error {
-	err := t.db.Create(&idempotencyRow{
+	return duplicate(insert(t.db, idempotencyRow{
 		TenantID: string(r.Tenant), IdemKey: r.Key, Fingerprint: r.Fingerprint, KeyID: r.Answer.KeyID, Ciphertext: r.Answer.Ciphertext, CreatedAt: millis(r.CreatedAt),
-	}).Error
-	return duplicate(err, provision.ErrConflict)
+	}), provision.ErrConflict)
 }
 
 func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
