@@ -26,7 +26,7 @@ if [ "$had" != "$claim" ]; then
     exit 1
   fi
   wait "$private"
-  kill "$guard"
+  kill "$guard" 2>/dev/null || :
   umask 077
   echo "$claim" >.berth
 fi

@@ -269,6 +269,9 @@ func ready(ctx context.Context, w *work) error {
 	}
 }
 
+// killed is the exit code of what a SIGKILL has ended.
+const killed = 137
+
 // stillThere tells a server that is slow from one that has ended.
 func (w *work) stillThere(ctx context.Context) error {
 	unit, err := w.run.runtime.Inspect(ctx, w.inst.ID)
@@ -283,6 +286,10 @@ func (w *work) stillThere(ctx context.Context) error {
 		return nil
 	case unit.OOMKilled:
 		return Errorf(CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
+	}
+	if unit.ExitCode == killed { // engines do not always notice why
+		return Errorf(CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
+			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
 	return Errorf(CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
 }

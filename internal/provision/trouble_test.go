@@ -112,6 +112,11 @@ func TestCreateExplainsItself(t *testing.T) {
 				return provisiontest.Behavior{Ends: true, ExitCode: 137, OOMKilled: true}
 			})
 		}, provision.CodeStartFailed, "ready", []string{"more memory", "64 MiB"}},
+		{"killed", func(w *world) {
+			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
+				return provisiontest.Behavior{Ends: true, ExitCode: 137, Output: "loading\n"}
+			})
+		}, provision.CodeStartFailed, "ready", []string{"code 137", "perhaps", "64 MiB", "loading"}},
 		{"the probe never succeeds", func(w *world) {
 			w.runtime.SetProbe(func(provision.InstanceID) error {
 				return provision.Errorf(provision.CodeProbeFailed, nil, "access denied")
