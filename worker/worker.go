@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -45,9 +44,9 @@ func Run(ctx context.Context, cfg Config) error {
 	// Begun work outlives ctx by the shutdown timeout.
 	base, interrupt := context.WithCancel(context.WithoutCancel(ctx))
 	defer interrupt()
-	var begun sync.WaitGroup
+	begun := &underway{}
 	stopping := make(chan struct{})
-	servers, forget := cfg.servers(base, &begun, stopping)
+	servers, forget := cfg.servers(base, begun, stopping)
 	defer forget()
 	for i, s := range servers {
 		if err := s.start(); err != nil {
@@ -70,13 +69,14 @@ func Run(ctx context.Context, cfg Config) error {
 	err := group.Wait()
 
 	close(stopping)
+	begun.close()
 	for _, s := range servers {
 		s.server.Stop() // take nothing new
 	}
-	if !waitFor(&begun, cfg.ShutdownTimeout) {
+	if !begun.wait(cfg.ShutdownTimeout) {
 		cfg.Log.Info("handing back unfinished work")
 		interrupt()
-		waitFor(&begun, handBackTimeout)
+		begun.wait(handBackTimeout)
 	}
 	for _, s := range servers {
 		s.server.Shutdown()
@@ -98,7 +98,7 @@ func (p pool) start() error {
 	return p.server.Start(mux)
 }
 
-func (cfg Config) servers(base context.Context, begun *sync.WaitGroup, stopping <-chan struct{}) (pools []pool, forget func()) {
+func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}) (pools []pool, forget func()) {
 	runJob := func(ctx context.Context, id string) error { return cfg.Runner.Run(ctx, provision.JobID(id)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
 	var stops []func()
@@ -131,31 +131,16 @@ func (cfg Config) servers(base context.Context, begun *sync.WaitGroup, stopping 
 }
 
 // handler decodes, and calls the one use case.
-func handler(begun *sync.WaitGroup, do func(context.Context, string) error) asynq.HandlerFunc {
+func handler(begun *underway, do func(context.Context, string) error) asynq.HandlerFunc {
 	return func(ctx context.Context, task *asynq.Task) error {
-		begun.Add(1)
-		defer begun.Done()
+		if !begun.begin() {
+			return nil
+		}
+		defer begun.done()
 		id, err := queue.Decode(task)
 		if err != nil {
 			return err
 		}
 		return do(ctx, id)
-	}
-}
-
-// waitFor waits for the group, but not longer than the time given.
-func waitFor(group *sync.WaitGroup, limit time.Duration) bool {
-	done := make(chan struct{})
-	go func() {
-		group.Wait()
-		close(done)
-	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	select {
-	case <-done:
-		return true
-	case <-timer.C:
-		return false
 	}
 }

@@ -268,7 +268,7 @@ func TestShutdownWaits(t *testing.T) {
 	select {
 	case <-stopped:
 		t.Fatal("it did not wait")
-	case <-time.After(200 * time.Millisecond):
+	case <-time.After(2 * time.Second):
 	}
 	close(hold)
 	await(t, "the stop", stopped)

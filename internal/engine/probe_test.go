@@ -37,7 +37,7 @@ func TestProbeEndsInTime(t *testing.T) {
 				defer cancel()
 				began := time.Now()
 				err := e.Probe(ctx, inst, cred)
-				if took := time.Since(began); took > time.Second {
+				if took := time.Since(began); took > 5*time.Second {
 					t.Errorf("it took %s", took)
 				}
 				if provision.CodeOf(err) != provision.CodeProbeFailed || strings.Contains(err.Error(), cred.Password.Reveal()) {

@@ -201,8 +201,8 @@ func (b *Bell) subscribe(ctx context.Context) (well bool) {
 		switch m := message.(type) {
 		case *redis.Subscription:
 			well = true
-			b.heard.Store(true)
 			b.local.Missed() // whatever was rung while we were away
+			b.heard.Store(true)
 		case *redis.Message:
 			b.hear(m.Payload)
 		}

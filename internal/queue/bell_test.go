@@ -105,7 +105,7 @@ func TestBellStorm(t *testing.T) {
 	for n := range rings {
 		one.Ring(provision.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("ringing took %s", took)
 	}
 	for range rings {

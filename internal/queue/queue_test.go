@@ -243,13 +243,14 @@ func TestQueueHangs(t *testing.T) {
 	}
 	defer l.Close() //nolint:errcheck // the test is over
 	q := New(connect(t, "redis://"+l.Addr().String()))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	began := time.Now()
-	if err := q.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "job_1"}); provision.CodeOf(err) != provision.CodeUnavailable {
-		t.Errorf("got %v", err)
-	}
-	if took := time.Since(began); took > 2*time.Second {
+	took := testenv.Quickest(func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := q.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "job_1"}); provision.CodeOf(err) != provision.CodeUnavailable {
+			t.Errorf("got %v", err)
+		}
+	})
+	if took > time.Second {
 		t.Errorf("it took %s", took)
 	}
 }

@@ -163,10 +163,11 @@ func (e *Engine) load(ctx context.Context, images []string) error {
 		return fmt.Errorf("none of %s is here; %s", strings.Join(images, ", "), howToGet)
 	}
 	archive := e.path("images.tar")
-	if _, err := docker(ctx, append([]string{"save", "--output", archive}, here...)...); err != nil {
+	save := append(append(dockerHost(), "save", "--output", archive), here...)
+	if _, err := runFor(ctx, startLimit, "docker", save...); err != nil {
 		return err
 	}
-	if _, err := e.Docker(ctx, "load", "--input", archive); err != nil {
+	if _, err := runFor(ctx, startLimit, "docker", "--host", e.URL, "load", "--input", archive); err != nil {
 		return err
 	}
 	return os.Remove(archive)

@@ -27,7 +27,7 @@ func NewProxy(t testing.TB, serverURL string) (string, *Proxy) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{server: u.Host, addr: "127.0.0.1:0", open: map[net.Conn]bool{}}
+	p := &Proxy{server: u.Host, addr: FreeAddress(t), open: map[net.Conn]bool{}}
 	p.Restore(t)
 	t.Cleanup(p.Cut)
 	u.Host = p.addr

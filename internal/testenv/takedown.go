@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // enginePrefix and the process id of the test binary begin the name of an engine's
@@ -52,13 +53,13 @@ func takeDown(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	removeOutside(dir)
+	removeOutside(ctx, dir)
 	return os.RemoveAll(dir)
 }
 
 // removeOutside removes what dockerd and containerd keep in places that cannot be
 // chosen, of containers that had no orderly end: cgroups, the shims' sockets.
-func removeOutside(dir string) {
+func removeOutside(ctx context.Context, dir string) {
 	addresses, _ := filepath.Glob(filepath.Join(dir, "containerd-state/*/*/*/address"))
 	for _, file := range addresses {
 		if address, err := os.ReadFile(file); err == nil {
@@ -68,7 +69,10 @@ func removeOutside(dir string) {
 	for _, pattern := range []string{"/sys/fs/cgroup/*/%/*", "/sys/fs/cgroup/*/%", "/sys/fs/cgroup/%/*", "/sys/fs/cgroup/%"} {
 		groups, _ := filepath.Glob(strings.Replace(pattern, "%", filepath.Base(dir), 1))
 		for _, group := range groups {
-			_ = syscall.Rmdir(group) // of files in it there is no end, and it needs none
+			// Of files in it there is no end, and it needs none; what was killed may still end.
+			for tries := 0; errors.Is(syscall.Rmdir(group), syscall.EBUSY) && ctx.Err() == nil && tries < 200; tries++ {
+				<-time.After(10 * time.Millisecond)
+			}
 		}
 	}
 }

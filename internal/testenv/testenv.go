@@ -210,7 +210,12 @@ func dockerHost() []string {
 
 // run runs a command to its end and gives its output.
 func run(ctx context.Context, name string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, callLimit)
+	return runFor(ctx, callLimit, name, args...)
+}
+
+// runFor gives the command so much time.
+func runFor(ctx context.Context, limit time.Duration, name string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // the arguments are this package's
 	var out, complaint bytes.Buffer

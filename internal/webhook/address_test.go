@@ -128,7 +128,7 @@ func TestUnknownName(t *testing.T) {
 	if err := s.CheckURL(t.Context(), "https://no-such-name.invalid/hook"); err != nil {
 		t.Errorf("got %v", err)
 	}
-	if took := time.Since(began); took > 2*lookupTimeout {
+	if took := time.Since(began); took > 5*lookupTimeout {
 		t.Errorf("it took %s", took)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -205,7 +205,7 @@ func TestTimeouts(t *testing.T) {
 	})
 	t.Run("a body that hangs", func(t *testing.T) {
 		s := newSender(t, true, clock)
-		s.client.Timeout = 100 * time.Millisecond
+		s.client.Timeout = 2 * time.Second // the answer's head comes in it
 		target := receive(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
 			_, _ = io.WriteString(w, "begun")
