@@ -161,10 +161,21 @@ func (w *world) queueClient() *redis.Client {
 func flush(w *world, _ *rand.Rand) {
 	c := w.queueClient()
 	defer c.Close() //nolint:errcheck // nothing depends on it
-	for _, p := range w.workers {
-		_ = syscall.Kill(p.Pid(), syscall.SIGSTOP)
-		defer syscall.Kill(p.Pid(), syscall.SIGCONT) //nolint:errcheck // it may have ended
+	signal := func(s syscall.Signal) {
+		for _, p := range w.workers {
+			_ = syscall.Kill(p.Pid(), s) // it may have ended
+		}
 	}
+	defer signal(syscall.SIGCONT)
+	testenv.Eventually(w.T, "all stand still, and none in a write", time.Minute, func(ctx context.Context) error {
+		signal(syscall.SIGSTOP)
+		tx, err := w.rows.BeginTx(ctx, nil) // which takes SQLite's one lock
+		if err != nil {
+			signal(syscall.SIGCONT)
+			return err
+		}
+		return tx.Rollback()
+	})
 	for range 2 {
 		w.create("redis")
 	}
@@ -331,7 +342,13 @@ func loseWarm(w *world, _ *rand.Rand) {
 func damage(w *world, r *rand.Rand, want string, args ...string) {
 	w.Helper()
 	inst := victim(w, r)
-	w.dockerCLI(append(args, "berth-"+inst.ID)...)
+	args = slices.Concat([]string{"--host", w.dockerURL()}, args, []string{"berth-" + inst.ID})
+	if out, err := exec.CommandContext(w.Context(), "docker", args...).CombinedOutput(); err != nil {
+		seen, unseen := w.client.Instance(w.Context(), inst.ID)
+		if unseen != nil || (seen.State != "deleting" && seen.State != "deleted") { // which the load may do at this moment
+			w.Fatalf("docker %v: %v: %s", args, err, out)
+		}
+	}
 	w.dealtWith(inst, want)
 }
 

@@ -47,7 +47,7 @@ func (w *world) freezeAt(kind, point string) (took time.Duration, v verdict) {
 	}
 	w.trigger(kind, o)
 	w.standsStill(first, point)
-	second := w.startWorker(stop)
+	second := w.startWorker(stop, "BERTH_LEASE_TTL=1m") // which nobody takes from it meanwhile
 	w.standsStillOrEnds(second, o, point)
 
 	host := !slices.Contains(sideBySide, strings.TrimSuffix(strings.TrimSuffix(point, "/"+after), "/"+before))

@@ -73,7 +73,7 @@ func newWorld(t *testing.T, sh shape) *world {
 		w.engine = testenv.NewEngine(t, "redis:8", "berth/redis:8")
 	}
 	w.docker = newDockerProxy(t, w.dockerURL())
-	ports := testenv.PortRange(400)
+	ports := testenv.PortRange(t, 400)
 	w.key = rand.Text() + rand.Text()
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
 	w.settings = []string{

@@ -240,7 +240,7 @@ func (r *realEngine) file(t *testing.T, id provision.InstanceID, name string) (p
 	if err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); c.Config.OpenStdin; {
+	for end := time.Now().Add(30 * time.Second); c.Config.OpenStdin; {
 		taken, _, err := r.fileNow(t, id, "/data/.berth")
 		if err == nil && taken.Content.Reveal() == c.Config.Labels[labelFence]+"\n" {
 			break
@@ -269,11 +269,11 @@ func (r *realEngine) fileNow(t *testing.T, id provision.InstanceID, name string)
 	archive := tar.NewReader(stream)
 	header, err := archive.Next()
 	if err != nil {
-		t.Fatal(err)
+		return provision.File{}, "", err
 	}
 	content, err := io.ReadAll(archive)
 	if err != nil {
-		t.Fatal(err)
+		return provision.File{}, "", err
 	}
 	f := provision.File{
 		Path: name, Content: provision.NewSecret(string(content)),

@@ -23,7 +23,7 @@ func TestHungEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	hosts := New(Config{CallLimit: 300 * time.Millisecond})
+	hosts := New(Config{CallLimit: time.Second})
 	defer func() { _ = hosts.Close() }()
 	r, err := hosts.Runtime(provision.Host{Name: "hung", Endpoint: "tcp://" + l.Addr().String()})
 	if err != nil {
@@ -42,7 +42,7 @@ func TestHungEngine(t *testing.T) {
 	if _, err := r.EnsureImage(t.Context(), []string{"redis:8"}, nil); provision.CodeOf(err) != provision.CodeHostUnavailable {
 		t.Errorf("EnsureImage: %v", err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 8*time.Second { // one after the other it would be 11
 		t.Errorf("it took %s", took)
 	}
 	// The caller's own end is the caller's own error.

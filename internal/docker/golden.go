@@ -121,6 +121,10 @@ func (m *goldenMaking) run(ctx context.Context) error {
 func (m *goldenMaking) goOn(ctx context.Context) error {
 	c, err := m.engine.inspectContainer(ctx, m.spec.Make.Name)
 	if errors.Is(err, provision.ErrNotFound) {
+		// It may have been made, and its container cleared away, between the two looks.
+		if there, err := m.goldenThere(ctx, m.spec); there || err != nil {
+			return err
+		}
 		return m.begin(ctx)
 	}
 	if err != nil {

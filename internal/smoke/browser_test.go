@@ -48,7 +48,7 @@ func openBrowser(t *testing.T, srv *server, password string) *browser {
 		t.Fatal("no Chromium is here; run scripts/chromium.sh")
 	}
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 900),
+		chromedp.ExecPath(program), chromedp.WindowSize(1280, 900),
 		chromedp.NoSandbox, chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.WSURLReadTimeout(pageLimit),
 	)
@@ -165,6 +165,8 @@ func TestPages(t *testing.T) {
 	t.Run("queues, with a wrong password", func(t *testing.T) {
 		b := openBrowser(t, dev.server, "not the admin key")
 		text := b.read(t, dev.url+"/queues", `document.body.innerText.length > 0`, "wrong password")
+		b.mu.Lock()
+		defer b.mu.Unlock()
 		if b.asked < 2 || strings.Contains(text, "creates") {
 			t.Errorf("asked %d times, and then it shows:\n%s", b.asked, text)
 		}

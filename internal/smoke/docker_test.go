@@ -86,3 +86,9 @@ func containerOf(t *testing.T, instance string) string {
 	}
 	return found[0]
 }
+
+// containerIDOf gives its id, which one that is made anew does not have.
+func containerIDOf(t *testing.T, instance string) string {
+	t.Helper()
+	return docker(t, "inspect", "--format", "{{.Id}}", containerOf(t, instance))
+}

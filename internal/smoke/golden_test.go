@@ -81,7 +81,7 @@ func TestGolden(t *testing.T) {
 		refusedByMySQL(t, pair[0].conn, pair[1].conn.Username, pair[1].conn.Password)
 	}
 	docker(t, "rm", "--force", containerOf(t, one.ID))
-	awaitState(t, dev, one, "unhealthy", noticed)
+	awaitNoticed(t, dev, one)
 	awaitState(t, dev, one, "running", mended)
 	if id, cert := whoIs(t, one.conn); id != id1 || !cert.Equal(cert1) {
 		t.Error("made anew, it is another server")

@@ -22,7 +22,7 @@ func TestStartOrder(t *testing.T) {
 	addr := testenv.FreeAddress(t)
 	settings := []string{
 		"BERTH_DATABASE_URL=" + database, "BERTH_REDIS_URL=" + redisURL, "BERTH_HTTP_ADDR=" + addr, "BERTH_ADMIN_KEY=" + rand.Text() + rand.Text(), "BERTH_DRAIN_DELAY=0s",
-		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + testenv.PortRange(100),
+		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + testenv.PortRange(t, 100),
 	}
 	for _, kind := range []string{"api", "worker"} {
 		p := testenv.Start(t, binary, settings, kind)

@@ -65,6 +65,10 @@ func (s secrets) absentFromAnswers(t *testing.T, srv *server, instances, jobs []
 	}
 	for _, page := range pages {
 		status, body, err := srv.get(t.Context(), page)
+		for tries := 0; page == "/readyz" && err == nil && status != http.StatusOK && tries < 10; tries++ { // a busy machine may not be
+			s.absentFrom(t, "GET "+page, body)
+			status, body, err = srv.get(t.Context(), page)
+		}
 		if err != nil || status != http.StatusOK && !strings.HasPrefix(page, "/queues/api/queues/") { // a queue that was never used is 404
 			t.Errorf("GET %s: %d %v", page, status, err)
 		}

@@ -23,13 +23,16 @@ type development struct {
 }
 
 // startDev starts a `berth dev` in a folder of its own and waits until it is ready.
+// noSweeps leaves what is restarted by hand alone while it is down.
+const noSweeps = "BERTH_RECONCILE_EVERY=1h"
+
 func startDev(t *testing.T, settings ...string) *development {
 	t.Helper()
 	dir, addr, label := t.TempDir(), testenv.FreeAddress(t), ""
 	sweepAfter(t, &label)
 	d := &development{dir: dir}
 	d.process = testenv.Start(t, binary, append([]string{
-		"BERTH_HTTP_ADDR=" + addr, "BERTH_DATA_DIR=" + dir, "BERTH_PORT_RANGE=" + testenv.PortRange(100), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug",
+		"BERTH_HTTP_ADDR=" + addr, "BERTH_DATA_DIR=" + dir, "BERTH_PORT_RANGE=" + testenv.PortRange(t, 100), "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug",
 	}, settings...), "dev")
 	d.server = newServer(t, "http://"+addr, "")
 	d.awaitReady(t, d.process)
@@ -63,7 +66,7 @@ func TestSmoke(t *testing.T) {
 	} else {
 		redisURL = testenv.Redis(t)
 		redisCommands = watchRedis(t, redisURL)
-		dev = startDev(t, "BERTH_REDIS_URL="+redisURL)
+		dev = startDev(t, "BERTH_REDIS_URL="+redisURL, noSweeps)
 		srv = dev.server
 	}
 	hooks := newReceiver(t)

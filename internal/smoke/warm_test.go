@@ -28,7 +28,7 @@ func awaitWarm(t *testing.T, rows *sql.DB, want int) {
 // whether what they get is like any other: also after a restart, which reads the files
 // anew, and when nothing is left of it.
 func TestWarmPool(t *testing.T) {
-	dev := startDev(t, "BERTH_WARM_POOL=redis:small=1,mysql:small=1", "BERTH_RECONCILE_EVERY=1s", "BERTH_RECONCILE_GRACE=2s")
+	dev := startDev(t, "BERTH_WARM_POOL=redis:small=1,mysql:small=1", noSweeps)
 	rows := testenv.OpenDatabase(t, dev.databaseURL())
 	awaitWarm(t, rows, 2)
 	if page, err := dev.Instances(t.Context(), client.InstanceFilter{}); err != nil || len(page.Items) != 0 {

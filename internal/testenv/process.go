@@ -2,12 +2,14 @@ package testenv
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -192,9 +194,21 @@ func FreeAddress(t testing.TB) string {
 	return ""
 }
 
-// PortRange gives a range that tests which run beside this one hardly ever share. If
-// they do, the host refuses a port and Berth takes the next.
-func PortRange(ports int) string {
-	low := 22000 + rand.N(4000-ports)
-	return fmt.Sprintf("%d-%d", low, low+ports-1)
+// PortRange gives a range of less than 500 ports that no other test has, in whatever
+// process: it lies in a block whose first port is held while the test runs.
+func PortRange(t testing.TB, ports int) string {
+	t.Helper()
+	const block = 500
+	var config net.ListenConfig
+	for range 200 {
+		low := 22000 + block*rand.N(20)
+		l, err := config.Listen(context.WithoutCancel(t.Context()), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(low)))
+		if err != nil {
+			continue
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		return fmt.Sprintf("%d-%d", low+1, low+min(ports, block-1))
+	}
+	t.Fatal("every block of ports from 22000 on is taken")
+	return ""
 }
