@@ -16,10 +16,10 @@ if [ "$had" != "$claim" ]; then
     [ ! -e "$file" ] || rm -f "$file"
     umask "$mask"
     while [ "$lines" -gt 0 ]; do
-      IFS= read -r line || break 2
-      printf '%s\n' "$line"
+      IFS='' LC_ALL=C read -r line || break 2
+      printf '%s\n' "$line" || exit 1
       lines=$((lines - 1))
-    done >"$file"
+    done >"$file" || exit 1 # which not every shell does by itself
   done
   if [ "$lines" != end ]; then
     echo "the files of this instance did not arrive whole" >&2
@@ -27,6 +27,7 @@ if [ "$had" != "$claim" ]; then
   fi
   wait "$private"
   kill "$guard" 2>/dev/null || :
+  wait "$guard" 2>/dev/null || : # one that was about to kill has done so, and the server is left no dead child
   umask 077
   echo "$claim" >.berth
 fi

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"regexp"
@@ -57,6 +58,65 @@ func TestHandover(t *testing.T) {
 		t.Fatal(err)
 	}
 	says(want + want)
+}
+
+// TestHandoverLeavesNothing looks for a dead child that the server would not know.
+func TestHandoverLeavesNothing(t *testing.T) {
+	local := newRealEngine(t)
+	r, w := local.runtime(t), ownData(local.workload(t))
+	if err := r.Create(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	input, err := inputOf(w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := r.engine.attach(t.Context(), nameOf(w.Instance))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	if err := local.api.ContainerStart(t.Context(), nameOf(w.Instance), container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(500 * time.Millisecond) // until the guard stands
+	if _, err := to.Conn.Write(input); err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; ; tries++ {
+		text := local.processes(t, w.Instance)
+		if strings.Contains(text, "redis-server") {
+			if strings.Contains(text, "zombie") {
+				t.Errorf("in the container are:\n%s", text)
+			}
+			return
+		}
+		if tries == 100 {
+			t.Fatalf("the server is not there; in the container are:\n%s", text)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// processes gives the names and states of what runs in the container.
+func (r *realEngine) processes(t *testing.T, id provision.InstanceID) string {
+	t.Helper()
+	look, err := r.api.ContainerExecCreate(t.Context(), nameOf(id), container.ExecOptions{
+		AttachStdout: true, Tty: true, Cmd: []string{"/bin/sh", "-c", "cat /proc/[0-9]*/status | grep -e ^Name -e ^State"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, err := r.api.ContainerExecAttach(t.Context(), look.ID, container.ExecAttachOptions{Tty: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer seen.Close()
+	text, err := io.ReadAll(seen.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // TestHandoverCutOff has somebody vanish who was handing over, and an image whose data
