@@ -67,14 +67,13 @@ func (s *server) eventRoutes(h huma.API) {
 			"application/json": {Schema: page}, eventStreamType: {Schema: &huma.Schema{Type: huma.TypeString}},
 		}}},
 	}, s.listEvents)
-	problem := h.OpenAPI().Paths[eventsPath].Get.Responses["default"]
 	h.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Events behind a number by WebSocket, one JSON message each",
 		Tags: []string{"events"}, Parameters: h.OpenAPI().Paths[eventsPath].Get.Parameters[:3],
 		Responses: map[string]*huma.Response{
-			"101":     {Description: "Switching Protocols; each message is an event", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
-			"default": problem,
+			"101": {Description: "Switching Protocols; each message is an event", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
 		},
+		Errors: []int{http.StatusForbidden, http.StatusUpgradeRequired},
 	})
 }
 

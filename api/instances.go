@@ -26,7 +26,7 @@ func (s *server) instanceRoutes(h huma.API) {
 	// Everything has a default. huma takes a RawBody for a body that must be there.
 	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false
 
-	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, also while it is being made", 404, 410, 422, 503)
+	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, also while it is being made", 404, 409, 410, 422, 503)
 	remove.DefaultStatus = http.StatusAccepted
 	huma.Register(h, remove, s.deleteInstance)
 

@@ -24,7 +24,9 @@ func (s *server) jobRoutes(h huma.API) {
 	}
 	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "Jobs, newest first"), s.listJobs)
 	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "One job; with ?wait=30s the answer comes as soon as it has ended"), s.getJob)
-	huma.Register(h, op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Stop a create; what it did is taken back"), s.cancelJob)
+	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Stop a create; what it did is taken back")
+	cancel.DefaultStatus, cancel.Errors = http.StatusAccepted, []int{http.StatusConflict}
+	huma.Register(h, cancel, s.cancelJob)
 }
 
 func (s *server) listJobs(ctx context.Context, in *struct {
@@ -72,9 +74,8 @@ func (s *server) getJob(ctx context.Context, in *struct {
 }
 
 type jobAcceptedOutput struct {
-	Status     int
-	Location   string `header:"Location"`
-	RetryAfter int    `header:"Retry-After"`
+	Location   string `header:"Location" doc:"the job"`
+	RetryAfter int    `header:"Retry-After" doc:"seconds until it makes sense to look"`
 	Body       jobView
 }
 
@@ -83,5 +84,5 @@ func (s *server) cancelJob(ctx context.Context, in *JobPathInput) (*jobAcceptedO
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	return &jobAcceptedOutput{Status: http.StatusAccepted, Location: jobPath(job.ID), RetryAfter: 1, Body: viewJob(job)}, nil
+	return &jobAcceptedOutput{Location: jobPath(job.ID), RetryAfter: 1, Body: viewJob(job)}, nil
 }

@@ -56,11 +56,13 @@ func TestOpenAPIStructure(t *testing.T) {
 			}
 			seen[id] = true
 			responses, _ := op["responses"].(map[string]any)
-			if len(responses) < 2 {
-				t.Errorf("%s: responses %v", what, responses)
+			for _, status := range []string{"default", "400", "401", "422", "500"} {
+				if responses[status] == nil {
+					t.Errorf("%s: no response %s", what, status)
+				}
 			}
 			for status, v := range responses {
-				r, _ := v.(map[string]any)
+				r, _ := follow(doc, v).(map[string]any)
 				content, _ := r["content"].(map[string]any)
 				want := "application/json"
 				if status == "default" || status >= "400" {
@@ -96,6 +98,21 @@ func TestOpenAPIStructure(t *testing.T) {
 	}
 }
 
+// follow gives what a $ref stands for.
+func follow(doc map[string]any, v any) any {
+	m, _ := v.(map[string]any)
+	ref, ok := m["$ref"].(string)
+	if !ok {
+		return v
+	}
+	var at any = doc
+	for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
+		m, _ := at.(map[string]any)
+		at = m[name]
+	}
+	return at
+}
+
 // references checks that every $ref leads somewhere.
 func references(t *testing.T, doc map[string]any, v any) {
 	t.Helper()
@@ -105,15 +122,8 @@ func references(t *testing.T, doc map[string]any, v any) {
 			references(t, doc, e)
 		}
 	case map[string]any:
-		if ref, ok := v["$ref"].(string); ok {
-			var at any = doc
-			for name := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
-				m, _ := at.(map[string]any)
-				at = m[name]
-			}
-			if at == nil {
-				t.Errorf("%s leads nowhere", ref)
-			}
+		if follow(doc, v) == nil {
+			t.Errorf("%s leads nowhere", v["$ref"])
 		}
 		for _, e := range v {
 			references(t, doc, e)

@@ -72,6 +72,7 @@ var humaOnce sync.Once // huma keeps these settings in package variables
 func (s *server) echo() *echo.Echo {
 	humaOnce.Do(func() {
 		huma.NewError, huma.NewErrorWithContext, huma.ValidateStrictCasing = humaError, humaErrorOf, true
+		huma.DefaultArrayNullable = false // a list of ours is empty, never null
 	})
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -100,18 +101,22 @@ func (s *server) echo() *echo.Echo {
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
 	s.profileRoutes(e)
-	s.routes(humaecho.New(e, s.humaConfig()))
+	h := humaecho.New(e, s.humaConfig())
+	s.routes(h)
+	document(h.OpenAPI())
+	documentRoutes(e, h.OpenAPI())
 	e.GET(eventSocketPath, s.eventSocket)
 	return e
 }
 
 func (s *server) humaConfig() huma.Config {
 	c := huma.DefaultConfig("Berth", s.Version)
-	c.Info.Description = "Data services on request: POST for an instance, get a job, wait for it, connect."
+	c.Info, c.Tags = documentInfo(s.Version), documentTags
+	c.Servers = []*huma.Server{{URL: "/", Description: "The server that this document is from"}}
 	c.DocsPath = ""     // ours is served from the binary
 	c.SchemasPath = ""  // the document has them all
 	c.CreateHooks = nil // no $schema field in every answer
-	c.OpenAPIPath = "/openapi"
+	c.OpenAPIPath = ""  // documentRoutes serves it
 	// What `curl -d` says it sends when nobody tells it otherwise.
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat, "application/x-www-form-urlencoded": huma.DefaultJSONFormat}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

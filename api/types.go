@@ -16,6 +16,11 @@ import (
 // stamp is a time in RFC 3339, UTC, with milliseconds.
 type stamp string
 
+// Schema implements huma.SchemaProvider.
+func (stamp) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+}
+
 func at(t time.Time) stamp {
 	if t.IsZero() {
 		return ""
@@ -218,5 +223,5 @@ type createBody struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty" doc:"gets a signed POST when the job ends"`
 	Timeout     string            `json:"timeout,omitempty" doc:"how long the job may take, from 10s to 1h" example:"5m"`
-	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" default:"cleanup" doc:"keep: a failed create is left as it is for inspection, for a while"`
+	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup if missing; keep: a failed create is left as it is for inspection, for a while"`
 }

@@ -28,10 +28,10 @@ func (s *server) webhookRoutes(h huma.API) {
 	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 413, 422, 503), s.createWebhook)
 	huma.Register(h, op("list-webhooks", http.MethodGet, "", "Webhooks, newest first", 200), s.listWebhooks)
 	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 200, 404), s.getWebhook)
-	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Change what the body names; enabled=false cancels its deliveries", 200, 404, 413, 422, 503), s.changeWebhook)
+	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Change what the body names; enabled=false cancels its deliveries", 200, 404, 409, 413, 422, 503), s.changeWebhook)
 	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its deliveries", 200, 404, 503), s.deleteWebhook)
-	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 422, 503), s.rotateWebhook)
-	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send it a webhook.ping; the answer is the delivery", 202, 404, 409, 503), s.pingWebhook)
+	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 409, 422, 503), s.rotateWebhook)
+	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send it a webhook.ping; the answer is the delivery", 202, 404, 409, 410, 503), s.pingWebhook)
 }
 
 type webhookView struct {
@@ -60,7 +60,7 @@ func viewWebhook(h provision.Webhook) webhookView {
 
 // createWebhookBody and changeWebhookBody differ only in what must be there.
 type createWebhookBody struct {
-	URL         *string   `json:"url" doc:"http or https; gets a signed POST for every event"`
+	URL         *string   `json:"url" nullable:"false" doc:"http or https; gets a signed POST for every event"`
 	Events      *[]string `json:"events,omitempty" nullable:"false" doc:"types, or beginnings such as instance.*; missing or empty: all"`
 	Description *string   `json:"description,omitempty"`
 	Enabled     *bool     `json:"enabled,omitempty"`
@@ -74,7 +74,7 @@ type changeWebhookBody struct {
 }
 
 type createWebhookOutput struct {
-	Location string `header:"Location"`
+	Location string `header:"Location" doc:"the webhook"`
 	Body     webhookView
 }
 
@@ -121,7 +121,7 @@ func (s *server) deleteWebhook(ctx context.Context, in *WebhookPath) (*body[webh
 }
 
 type rotateBody struct {
-	Overlap string `json:"overlap,omitempty" doc:"how long the old secret signs, too: 0s to 168h" default:"24h" example:"24h"`
+	Overlap string `json:"overlap,omitempty" doc:"how long the old secret signs, too: 0s to 168h; 24h if missing" example:"24h"`
 }
 
 func (s *server) rotateWebhook(ctx context.Context, in *struct {

@@ -1,0 +1,211 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/yaml"
+	"github.com/labstack/echo/v4"
+)
+
+// This file owns what operations of the OpenAPI document have in common: who may use it
+// (info, servers, tags), which failures every operation shares, and the addresses that
+// the document is served at. What one operation alone has stands where it is registered.
+
+const documentDescription = "Data services on request: POST for an instance, get a job, wait for it, connect.\n\n" +
+	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Answers may gain fields: clients ignore the ones that " +
+	"they do not know. Every answer has an `X-Request-Id`, which the server's log names as well."
+
+func documentInfo(version string) *huma.Info {
+	return &huma.Info{
+		Title: "Berth", Version: version, Description: documentDescription,
+		// By its address: OpenAPI 3.0 knows no identifiers of licences.
+		License: &huma.License{Name: "Apache-2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"},
+	}
+}
+
+var documentTags = []*huma.Tag{
+	{Name: "engines", Description: "What can be provisioned: engines with their versions, plans and parameters."},
+	{Name: "instances", Description: "MySQL and Redis servers of one's own. Creates and deletes answer at once with a job."},
+	{Name: "jobs", Description: "Durable asynchronous operations on instances, step by step."},
+	{Name: "webhooks", Description: "Addresses that are told of events, and what was sent to them."},
+	{Name: "events", Description: "The tenant's numbered feed: as pages, as a stream of server-sent events, and as a WebSocket."},
+}
+
+// sharedResponses are the failures by status, each with the name that the document has
+// it by. A status that is not here is documented by the operation itself.
+var sharedResponses = map[int]struct{ name, description string }{
+	http.StatusBadRequest:            {"Malformed", "The body is not a JSON object, or the query is not UTF-8 text."},
+	http.StatusUnauthorized:          {"Unauthorized", "There is no API key, or a wrong one."},
+	http.StatusForbidden:             {"Forbidden", "Pages of this origin may not call."},
+	http.StatusNotFound:              {"NotFound", "There is no such thing, or it is another tenant's."},
+	http.StatusRequestTimeout:        {"RequestTimeout", "The body did not arrive in time."},
+	http.StatusConflict:              {"Conflict", "Its state does not allow this now, or another job is in the way: `job_id` names it."},
+	http.StatusGone:                  {"Gone", "It was deleted."},
+	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is larger than 1 MiB."},
+	http.StatusUnsupportedMediaType:  {"UnsupportedMediaType", "The body is not JSON, or it is compressed."},
+	http.StatusUnprocessableEntity:   {"Invalid", "A field or a parameter is wrong: `errors` names each. Nothing was changed."},
+	http.StatusUpgradeRequired:       {"UpgradeRequired", "This is a WebSocket, and the request is none."},
+	http.StatusTooManyRequests:       {"TooManyJobs", "Too many jobs have not ended."},
+	http.StatusInternalServerError:   {"Internal", "A defect of Berth's; the log has the details."},
+	http.StatusServiceUnavailable:    {"Unavailable", "A part that is needed is down, or there is no room."},
+}
+
+const defaultResponse = "Problem"
+
+// document completes the document once all operations are registered.
+func document(doc *huma.OpenAPI) {
+	problemSchema := &huma.MediaType{Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}
+	content := map[string]*huma.MediaType{problemType: problemSchema}
+	doc.Components.Headers = map[string]*huma.Header{
+		"RetryAfter":      {Description: "After how many seconds it makes sense to try again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
+		"WWWAuthenticate": {Description: "How to authenticate.", Schema: &huma.Schema{Type: huma.TypeString}},
+		"Upgrade":         {Description: "The protocol that is wanted.", Schema: &huma.Schema{Type: huma.TypeString}},
+	}
+	doc.Components.Responses = map[string]*huma.Response{
+		defaultResponse: {Description: "Any other failure.", Content: content},
+	}
+	for status, shared := range sharedResponses {
+		doc.Components.Responses[shared.name] = &huma.Response{Description: shared.description, Content: content, Headers: headersOf(status)}
+	}
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+			if op != nil {
+				documentOperation(op)
+			}
+		}
+	}
+	openAnswers(doc)
+}
+
+func headersOf(status int) map[string]*huma.Header {
+	ref := func(name, header string) map[string]*huma.Header {
+		return map[string]*huma.Header{header: {Ref: "#/components/headers/" + name}}
+	}
+	switch status {
+	case http.StatusUnauthorized:
+		return ref("WWWAuthenticate", echo.HeaderWWWAuthenticate)
+	case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return ref("RetryAfter", "Retry-After")
+	case http.StatusUpgradeRequired:
+		return ref("Upgrade", "Upgrade")
+	}
+	return nil
+}
+
+// documentOperation adds the failures that an operation's form brings with it, and refers
+// to the shared description of each.
+func documentOperation(op *huma.Operation) {
+	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusInternalServerError)
+	if strings.Contains(op.Path, "{") {
+		failures = append(failures, http.StatusNotFound)
+	}
+	if op.OperationID != "list-engines" { // that one asks no database
+		failures = append(failures, http.StatusServiceUnavailable)
+	}
+	if body := op.RequestBody; body != nil {
+		failures = append(failures, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+		delete(body.Content, "application/octet-stream") // how huma documents that a handler looks at the raw body
+	}
+	for status, r := range op.Responses {
+		if number, err := strconv.Atoi(status); err == nil && number < http.StatusBadRequest {
+			describeHeaders(r)
+			continue
+		}
+		delete(op.Responses, status)
+	}
+	for _, status := range failures {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + sharedResponses[status].name}
+	}
+	op.Responses["default"] = &huma.Response{Ref: "#/components/responses/" + defaultResponse}
+}
+
+// describeHeaders has tools show what a header is for: huma says it of the schema only.
+func describeHeaders(r *huma.Response) {
+	for _, h := range r.Headers {
+		if h.Description == "" && h.Schema != nil {
+			h.Description = h.Schema.Description
+		}
+	}
+}
+
+// openAnswers lets the schemas of answers have further fields: a client that was
+// generated today reads what a later release adds. Those of requests stay closed, since
+// unknown fields are refused.
+func openAnswers(doc *huma.OpenAPI) {
+	schemas := doc.Components.Schemas.Map()
+	asked := map[*huma.Schema]bool{}
+	for _, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Post, item.Patch} {
+			if op == nil || op.RequestBody == nil {
+				continue
+			}
+			for _, media := range op.RequestBody.Content {
+				markReachable(doc.Components.Schemas, media.Schema, asked)
+			}
+		}
+	}
+	for _, schema := range schemas {
+		if !asked[schema] && schema.AdditionalProperties == false {
+			schema.AdditionalProperties = nil
+		}
+	}
+}
+
+func markReachable(registry huma.Registry, schema *huma.Schema, seen map[*huma.Schema]bool) {
+	if schema == nil {
+		return
+	}
+	if schema.Ref != "" {
+		schema = registry.SchemaFromRef(schema.Ref)
+	}
+	if seen[schema] {
+		return
+	}
+	seen[schema] = true
+	markReachable(registry, schema.Items, seen)
+	for part := range maps.Values(schema.Properties) {
+		markReachable(registry, part, seen)
+	}
+}
+
+// documentRoutes serves the document: 3.1, and 3.0 for tools that do not know 3.1 yet.
+func documentRoutes(e *echo.Echo, doc *huma.OpenAPI) {
+	both := sync.OnceValues(func() ([]byte, error) { return json.Marshal(doc) })
+	older := sync.OnceValues(doc.Downgrade)
+	for path, text := range map[string]func() ([]byte, error){"/openapi": both, "/openapi-3.0": older} {
+		inYAML := sync.OnceValues(func() ([]byte, error) { return toYAML(text) })
+		e.Match([]string{http.MethodGet, http.MethodHead}, path+".json", documentPage("application/openapi+json", text))
+		e.Match([]string{http.MethodGet, http.MethodHead}, path+".yaml", documentPage("application/openapi+yaml", inYAML))
+	}
+}
+
+func toYAML(text func() ([]byte, error)) ([]byte, error) {
+	source, err := text()
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := yaml.Convert(&out, bytes.NewReader(source)); err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document as YAML: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+func documentPage(kind string, text func() ([]byte, error)) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		page, err := text()
+		if err != nil {
+			return err
+		}
+		return c.Blob(http.StatusOK, kind, page)
+	}
+}
