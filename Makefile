@@ -29,6 +29,7 @@ setup: ## make sure that a Docker engine and the engine images are there
 test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
 	@scripts/cc.sh
 	@scripts/chromium.sh
+	@scripts/node.sh
 	@scripts/engine.sh
 	CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -parallel 4 -timeout 30m ./...
 	scripts/compose-test.sh
