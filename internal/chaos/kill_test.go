@@ -58,7 +58,7 @@ func (w *world) atEach(kind, what string, sides []string, result *table, do func
 	w.await(kind, o)
 	steps := w.lastJob(kind, o).Steps
 	w.stopWorkers()
-	w.settings = append(w.settings, "BERTH_LEASE_TTL="+testenv.Limit(shortLease).String())
+	w.settings = append(w.settings, "BERTH_LEASE_TTL="+min(testenv.Limit(shortLease), 10*time.Second).String())
 	for _, s := range steps {
 		for _, side := range sides {
 			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, side)
