@@ -147,7 +147,7 @@ func (b *bench) stormBerth(ctx context.Context, cores string) (took time.Duratio
 		if jobs[i], err = d.client.Job(ctx, made[i].Job.ID, 0); err != nil {
 			return 0, err
 		}
-		if jobs[i].Attempt > 0 {
+		if jobs[i].Attempt > 1 {
 			again++
 		}
 	}
