@@ -62,8 +62,15 @@ func (b *bench) testcontainers(ctx context.Context) (*testcontainers, error) {
 	return b.tcs, nil
 }
 
-// ask has so many servers started at once, and ended. It gives each one's times.
-func (t *testcontainers) ask(_ context.Context, engine, image string, count int) (usable, removed []time.Duration, err error) {
+// peerLimit is how long a question may take; the library's own limit for a start is shorter.
+const peerLimit = 10 * time.Minute
+
+// ask has so many servers started at once, and ended. It gives each one's times. A program
+// that takes too long is ended.
+func (t *testcontainers) ask(ctx context.Context, engine, image string, count int) (usable, removed []time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, peerLimit)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = t.cmd.Process.Signal(syscall.SIGTERM) })()
 	question, err := json.Marshal(map[string]any{"engine": engine, "image": image, "count": count, "labels": t.labels})
 	if err != nil {
 		return nil, nil, err

@@ -27,6 +27,7 @@ type options struct {
 	parts    string
 	runs     int
 	many     int
+	storm    int
 	jobs     int
 	workers  string
 	mostRows int
@@ -43,7 +44,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"usable", "POST to usable and DELETE to deleted, beside bare Docker, the official entrypoint and testcontainers-go", measureUsable},
-		{"many", "the same for several at once", measureMany},
+		{"many", "several at once, and many with idle and with busy cores", measureMany},
 		{"accept", "POST to answer, beside two bare inserts and an enqueue, on SQLite and MySQL", measureAccept},
 		{"notice", "accepted to first step, ended to answered", measureNotice},
 		{"pages", "list pages at 1,000 to 1,000,000 rows", measurePages},
@@ -64,6 +65,7 @@ func main() {
 	flag.StringVar(&o.parts, "parts", "", "which parts, comma-separated: "+strings.Join(names, ",")+" (default: all)")
 	flag.IntVar(&o.runs, "runs", 7, "turns of what is compared")
 	flag.IntVar(&o.many, "many", 20, "how many are made at once")
+	flag.IntVar(&o.storm, "storm", 200, "how many Redis are made at once, quiet and with all cores busy")
 	flag.IntVar(&o.jobs, "jobs", 4000, "simulated jobs for each number of workers")
 	flag.StringVar(&o.workers, "workers", "", "by how many workers simulated jobs are done, comma-separated (default: 1,2,4)")
 	flag.IntVar(&o.mostRows, "rows", 1_000_000, "the most rows that pages are read from")

@@ -10,9 +10,17 @@ import (
 	"github.com/berth-project/berth/internal/engine"
 )
 
-// measureMany has several asked for at the same moment, way by way: from that moment
-// until each of them is usable.
-func measureMany(ctx context.Context, b *bench) (err error) {
+// measureMany has several asked for at the same moment: a storm of one engine, and fewer
+// of each, way by way.
+func measureMany(ctx context.Context, b *bench) error {
+	if err := measureStorm(ctx, b); err != nil {
+		return fmt.Errorf("%d at once: %w", b.storm, err)
+	}
+	return measureSeveral(ctx, b)
+}
+
+// measureSeveral gives the time from the one moment until each of them is usable.
+func measureSeveral(ctx context.Context, b *bench) (err error) {
 	all, closed, err := b.startBerths(ctx, 0)
 	if err != nil {
 		return err
@@ -32,7 +40,13 @@ func measureMany(ctx context.Context, b *bench) (err error) {
 			if w.name == byBerthCold {
 				continue // it is that of one, and as slow as the entrypoint
 			}
-			if rows[w.name], err = b.manyBy(ctx, name, w); err != nil {
+			r, err := b.manyBy(ctx, name, w)
+			switch {
+			case err == nil:
+				rows[w.name] = r
+			case w.name == byContainers && ctx.Err() == nil: // a peer that fails is shown, and ends nothing
+				b.add(failed(fmt.Sprintf("%s, %d at once, to usable: %s", name, b.many, w.name), err))
+			default:
 				return fmt.Errorf("%d of %s by %s: %w", b.many, name, w.name, err)
 			}
 		}

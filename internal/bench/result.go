@@ -28,6 +28,7 @@ type row struct {
 	Target     float64 `json:"target,omitempty"`
 	TargetOf   string  `json:"target_of,omitempty"` // ratio, median or p99; none may be above
 	Met        *bool   `json:"met,omitempty"`
+	Failed     string  `json:"failed,omitempty"` // why there are no figures
 	sorted     []float64
 	unsorted   []float64
 	turnByTurn bool
@@ -52,6 +53,12 @@ func times(what string, took []time.Duration) row {
 		ms[i] = float64(d.Microseconds()) / 1000
 	}
 	return series(what, "ms", ms)
+}
+
+// failed makes a row of what gave no figures.
+func failed(what string, err error) row {
+	reason, _, _ := strings.Cut(err.Error(), "\n")
+	return row{What: what, Failed: reason[:min(len(reason), 120)]}
 }
 
 func one(what, unit string, value float64) row { return series(what, unit, []float64{value}) }
@@ -131,6 +138,10 @@ func show(out io.Writer, rows []row) error {
 	_, _ = fmt.Fprintln(w, "WHAT\tN\tMEDIAN\tP10–P90\tP99\tUNIT\tBESIDE\tRATIO\tTARGET\tVERDICT")
 	for _, r := range rows {
 		beside, ratio := "", ""
+		if r.Failed != "" {
+			_, _ = fmt.Fprintf(w, "%s\t0\tfailed: %s\n", r.What, r.Failed)
+			continue
+		}
 		if r.Beside != "" {
 			beside, ratio = fmt.Sprintf("%s (%s)", r.Beside, number(r.BesideIs)), fmt.Sprintf("%.2f", r.Ratio)
 		}

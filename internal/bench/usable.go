@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
@@ -127,11 +128,19 @@ func measureUsable(ctx context.Context, b *bench) (err error) {
 		if err != nil {
 			return err
 		}
-		usable, removed := map[string][]time.Duration{}, map[string][]time.Duration{}
+		usable, removed, broken := map[string][]time.Duration{}, map[string][]time.Duration{}, map[string]bool{}
 		for turn := range b.runs + 1 {
 			for i := range list {
 				w := list[(turn+i)%len(list)] // nobody always goes first
+				if broken[w.name] {
+					continue
+				}
 				u, r, err := once(ctx, w)
+				if err != nil && w.name == byContainers && ctx.Err() == nil { // a peer that fails is shown, and ends nothing
+					broken[w.name] = true
+					b.add(failed(e.Describe().Name+", to usable: "+w.name, err))
+					continue
+				}
 				if err != nil {
 					return fmt.Errorf("%s by %s: %w", e.Describe().Name, w.name, err)
 				}
@@ -140,6 +149,7 @@ func measureUsable(ctx context.Context, b *bench) (err error) {
 				}
 			}
 		}
+		list = slices.DeleteFunc(list, func(w way) bool { return broken[w.name] })
 		b.compare(e.Describe().Name, list, usable, removed)
 	}
 	return nil

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // line is one row of the table.
@@ -109,7 +111,7 @@ func number(t *testing.T, name string, or float64) float64 {
 // side. Without CHAOS_MINUTES each short fault comes once.
 func TestChaos(t *testing.T) {
 	p, result := newPlan(t), &table{}
-	t.Logf("CHAOS_SEED=%d replays these schedules", p.seed)
+	t.Logf("CHAOS_SEED=%d replays these schedules; bounds of time are %.1f times those of a quiet machine", p.seed, testenv.Pace())
 	t.Cleanup(func() { t.Log(result) })
 	for i := range p.worlds {
 		for j, sh := range shapes {
@@ -194,7 +196,7 @@ func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
 		result.add(name, took, v)
 	}
 	w.Logf("round %d: %s: all jobs ended after %.1f s, lost %d, leaked %d", number, strings.Join(names, " + "), time.Since(begun).Seconds(), len(v.lost), len(v.leaked))
-	if recovery > recoveryLimit && len(broken) == 1 {
+	if recovery > testenv.Limit(recoveryLimit) && len(broken) == 1 {
 		w.Errorf("round %d, %s: jobs ended %s after it was over", number, strings.Join(names, " + "), recovery)
 	}
 	for _, text := range slices.Concat(v.lost, v.leaked) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // verdict is what a look at everything has found.
@@ -23,7 +24,7 @@ const mendLimit = 90 * time.Second
 // gives what still was not when the time was up.
 func (w *world) check() (v verdict) {
 	w.Helper()
-	for end := time.Now().Add(mendLimit); ; {
+	for end := time.Now().Add(testenv.Limit(mendLimit)); ; {
 		if v = w.look(); v.good() || time.Now().After(end) {
 			return v
 		}
@@ -33,7 +34,7 @@ func (w *world) check() (v verdict) {
 
 func (w *world) look() (v verdict) {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(w.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.Context(), testenv.Limit(time.Minute))
 	defer cancel()
 	running := map[string]int{} // ports by container
 	for _, o := range w.known() {

@@ -146,7 +146,7 @@ func (w *world) create(engine string) *order {
 	w.accepted++
 	callback := fmt.Sprintf("%s/%d", w.receiver.url, w.accepted)
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.Context(), testenv.Limit(patience))
 	defer cancel()
 	a, err := w.client.Create(ctx, engine, rand.Text(), client.CreateRequest{CallbackURL: callback})
 	if err != nil {
@@ -162,7 +162,7 @@ func (w *world) create(engine string) *order {
 
 // delete asks for the end of an instance.
 func (w *world) delete(o *order) {
-	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.Context(), testenv.Limit(patience))
 	defer cancel()
 	a, err := w.client.Delete(ctx, o.instance)
 	if err != nil {
@@ -179,7 +179,7 @@ func (w *world) delete(o *order) {
 func (w *world) refused(err error) {
 	var p *client.Problem
 	if !errors.As(err, &p) {
-		w.Errorf("a request was not answered within %s: %v", patience, err)
+		w.Errorf("a request was not answered within %s: %v", testenv.Limit(patience), err)
 	}
 }
 
@@ -252,7 +252,7 @@ func (w *world) dockerURL() string {
 
 func (w *world) dockerCLI(args ...string) string {
 	w.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), time.Minute)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), testenv.Limit(time.Minute))
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "docker", append([]string{"--host", w.dockerURL()}, args...)...).CombinedOutput()
 	if err != nil {

@@ -19,14 +19,6 @@ import (
 // One method per API call. Containers that are changed are named by their own id,
 // never by the name, which may belong to another one meanwhile.
 
-// ping takes no slot: it asks whether the engine answers, not whether it has time.
-func (e *engine) ping(ctx context.Context) error {
-	return e.within(ctx, min(pingLimit, e.limit), "ping", func(ctx context.Context) error {
-		_, err := e.api.Ping(ctx)
-		return err
-	})
-}
-
 // identity gives the id that the engine has made for itself. Up to 20.10 it is kept in
 // /etc/docker, since then with its data.
 func (e *engine) identity(ctx context.Context) (id string, err error) {

@@ -36,8 +36,9 @@ type Config struct {
 	// look (32). Neither waits for the other.
 	Parallel int
 	Reads    int
-	// CallLimit is how long one call may take (30 s). Stopping may take its grace
-	// period and 10 s more.
+	// CallLimit is how long one call may take of an engine that is silent otherwise (30 s);
+	// of one that answers pings it may take ten times as long, because that is only busy.
+	// Stopping may take its grace period and 10 s more.
 	CallLimit time.Duration
 	// PullLimit is how long one pull may take (30 min), PullStall how long it may show
 	// no progress (1 min).

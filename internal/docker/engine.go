@@ -2,6 +2,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -110,22 +111,92 @@ func (e *engine) inSlot(ctx context.Context, of slots, doing string, call func(c
 	return e.within(ctx, e.limit, doing, call)
 }
 
-// within makes one call that may take as long as given. When the caller's own
-// context ends, its error is given; everything else is translated.
+// within makes one call that may take as long as given, and longer while the engine
+// answers a ping meanwhile: an engine under load is slow, and not away, and a call that
+// is given up is made again, which is more load. When the caller's own context ends, its
+// error is given; everything else is translated.
 func (e *engine) within(ctx context.Context, limit time.Duration, doing string, call func(context.Context) error) error {
-	inner, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
+	inner, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		e.watchCall(inner, limit, cancel)
+	}()
 	err := e.negotiate(inner)
 	if err == nil {
 		err = call(inner)
 	}
+	ended := context.Cause(inner)
+	cancel(nil)
+	<-watched
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	case errors.Is(ended, errTooBusy):
+		return provision.Errorf(provision.CodeHostUnavailable, err,
+			"host %s: the Docker engine is there, but did not %s within %s; it is overloaded, or stuck", e.name, doing, busyTimes*limit)
 	default:
 		return translate(e.name, doing, err)
+	}
+}
+
+// busyTimes is how many times its limit a call may take of an engine that answers pings.
+const busyTimes = 10
+
+// errSilent and errTooBusy are why a call was given up.
+var (
+	errSilent  = errors.New("the engine is silent")
+	errTooBusy = errors.New("the engine is busy for too long")
+)
+
+// watchCall gives the call up when its time is over and the engine is silent.
+func (e *engine) watchCall(ctx context.Context, limit time.Duration, giveUp context.CancelCauseFunc) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for range busyTimes - 1 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		if !e.answers(ctx, limit) {
+			giveUp(errSilent)
+			return
+		}
+		timer.Reset(limit)
+	}
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+		giveUp(errTooBusy)
+	}
+}
+
+// answers reports whether the engine answers a ping, in a connection of its own.
+func (e *engine) answers(ctx context.Context, limit time.Duration) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	_, err := e.api.Ping(ctx)
+	return err == nil
+}
+
+// ping asks whether the engine answers, within the limit and no longer.
+func (e *engine) ping(ctx context.Context) error {
+	inner, cancel := context.WithTimeout(ctx, min(pingLimit, e.limit))
+	defer cancel()
+	err := e.negotiate(inner)
+	if err == nil {
+		_, err = e.api.Ping(inner)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("ping: %w", ctx.Err())
+	default:
+		return translate(e.name, "ping", err)
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	// howToGetEngine is the answer to what an Engine is without.
 	howToGetEngine = "a Docker engine of the test's own needs root, and dockerd, containerd, ip and nsenter in PATH: run scripts/engine.sh (on Debian and Ubuntu: apt-get install docker.io iproute2 util-linux)"
 	// engineLimit is above what a dockerd needs to come up, or to go with its containers.
-	engineLimit = time.Minute
+	engineLimit = 3 * time.Minute
 )
 
 // Engine is a Docker engine of one test's own, which may be stopped and killed while

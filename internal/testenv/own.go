@@ -45,8 +45,8 @@ func (o *Own) Start() {
 	o.docker("start")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(o.t.Context()), startLimit)
 	defer cancel()
-	if err := poll(ctx, func() error { return o.ready(ctx, o.server.addr) }); err != nil {
-		o.t.Fatalf("%s is not ready again: %v", o.server.container, err)
+	if err := o.server.await(ctx, o.ready); err != nil {
+		o.t.Fatal(err)
 	}
 }
 

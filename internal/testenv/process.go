@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// stopLimit is above what a Berth that stops may still finish.
+// stopLimit is above what a Berth that stops may still finish on a quiet machine.
 const stopLimit = 40 * time.Second
 
 // Process is a program that runs, a `berth …` as a rule, with what it has written.
@@ -139,8 +139,8 @@ func (p *Process) Stop() {
 		if p.err != nil {
 			p.t.Errorf("%s was asked to stop and ended with %v", p.name, p.err)
 		}
-	case <-time.After(stopLimit):
-		p.t.Errorf("%s was asked to stop and still runs after %s", p.name, stopLimit)
+	case <-time.After(Limit(stopLimit)):
+		p.t.Errorf("%s was asked to stop and still runs after %s", p.name, Limit(stopLimit))
 		p.Kill()
 	}
 }
@@ -151,9 +151,10 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Finish waits for a process that ends by itself.
+// Finish waits for a process that ends by itself, within the limit on a quiet machine.
 func (p *Process) Finish(limit time.Duration) {
 	p.t.Helper()
+	limit = Limit(limit)
 	select {
 	case <-p.done:
 		if p.err != nil {

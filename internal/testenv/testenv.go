@@ -33,9 +33,13 @@ const (
 	// need the container any more. `docker ps -a --filter label=berth.testenv` shows all.
 	label = "berth.testenv"
 	// endless is for a test binary that may take as long as it likes.
-	endless      = 24 * time.Hour
-	callLimit    = 30 * time.Second
-	startLimit   = 90 * time.Second
+	endless = 24 * time.Hour
+	// callLimit and startLimit keep a test from hanging for ever; they say nothing of how
+	// long a call or a start should take.
+	callLimit  = 2 * time.Minute
+	startLimit = 10 * time.Minute
+	// stallLimit is how long a server that starts may show no progress.
+	stallLimit   = 90 * time.Second
 	pollInterval = 50 * time.Millisecond
 )
 
@@ -133,11 +137,65 @@ func (s *server) launch(options, command []string, ready func(context.Context, s
 		return err
 	}
 	s.addr, _, _ = strings.Cut(published, "\n")
-	if err := poll(ctx, func() error { return ready(ctx, s.addr) }); err != nil {
-		said, _ := docker(context.WithoutCancel(ctx), "logs", "--tail", "20", name)
-		return fmt.Errorf("%s at %s is not ready: %w\n%s", name, s.addr, err, said)
+	return s.await(ctx, ready)
+}
+
+// await waits until the server is ready, for as long as it makes progress.
+func (s *server) await(ctx context.Context, ready func(context.Context, string) error) error {
+	ctx, stalled := context.WithCancelCause(ctx)
+	defer stalled(nil)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		stalled(untilStalled(ctx, func() (string, error) { return progressOf(ctx, s.container) }))
+	}()
+	err := poll(ctx, func() error { return ready(ctx, s.addr) })
+	if err != nil {
+		err = errors.Join(context.Cause(ctx), err)
+		said, _ := docker(context.WithoutCancel(ctx), "logs", "--tail", "20", s.container)
+		err = fmt.Errorf("%s at %s is not ready: %w\n%s", s.container, s.addr, err, said)
 	}
-	return nil
+	stalled(nil)
+	<-watched
+	return err
+}
+
+// progressOf gives what changes while a container works: what it has written, and the
+// processor time of its processes. One that has ended makes no progress any more.
+func progressOf(ctx context.Context, container string) (string, error) {
+	if state, err := docker(ctx, "inspect", "--format", "{{.State.Running}} {{.State.ExitCode}}", container); err != nil || !strings.HasPrefix(state, "true") {
+		return "", errors.Join(err, fmt.Errorf("it has ended (running, exit code: %s)", state))
+	}
+	used, err := docker(ctx, "top", container, "-eo", "pid,time")
+	if err != nil {
+		return "", err
+	}
+	said, err := docker(ctx, "logs", "--tail", "1", "--timestamps", container)
+	return used + said, err
+}
+
+// untilStalled looks once a second, and gives the error when the progress cannot be seen
+// any more or has been the same for too long.
+func untilStalled(ctx context.Context, progress func() (string, error)) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	last, since := "", time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		now, err := progress()
+		switch {
+		case err != nil:
+			return err
+		case now != last:
+			last, since = now, time.Now()
+		case time.Since(since) > stallLimit:
+			return fmt.Errorf("it shows no progress for %s", stallLimit)
+		}
+	}
 }
 
 // lifetime is what this test binary may take.

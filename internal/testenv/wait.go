@@ -8,9 +8,10 @@ import (
 )
 
 // Eventually asks until the answer is nil, and fails the test when that takes longer
-// than the limit. The context of an ask ends with the limit.
+// than the limit, which is one for a quiet machine. The context of an ask ends with it.
 func Eventually(t testing.TB, what string, limit time.Duration, ask func(context.Context) error) {
 	t.Helper()
+	limit = Limit(limit)
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := Poll(ctx, ask); err != nil {
