@@ -57,7 +57,7 @@ func open(path string) bool {
 // behind the path or not, before a body is read.
 func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if open(c.Request().URL.Path) || c.Request().Method == http.MethodOptions {
+		if open(echo.GetPath(c.Request())) || c.Request().Method == http.MethodOptions {
 			return next(c)
 		}
 		if !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {

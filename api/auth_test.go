@@ -171,6 +171,8 @@ func TestReady(t *testing.T) {
 	b.send("GET", "/healthz", nil).is(200, "")
 }
 
+func zipped(c *api.Config) { c.Gzip = true }
+
 func TestGzip(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		b := newBench(t, func(c *api.Config) { c.Gzip = on })
@@ -193,6 +195,18 @@ func TestCORS(t *testing.T) {
 				c.CORSOrigins = []string{"https://app.example"}
 			}
 		})
+		for _, header := range []string{"authorization", "content-type", "idempotency-key", "last-event-id", "cache-control"} {
+			if a := b.send("OPTIONS", mysqlPath, nil, preflight...); on && !strings.Contains(strings.ToLower(a.header.Get("Access-Control-Allow-Headers")), header) {
+				t.Errorf("%s may not be sent: %v", header, a.header)
+			}
+		}
+		if a := b.call("GET", "/api/v1/engines", "", "Origin", "https://app.example"); on {
+			for _, header := range []string{"Location", "Retry-After", "X-Request-Id", "WWW-Authenticate", "Idempotency-Replayed", "Berth-Last-Event"} {
+				if !strings.Contains(strings.ToLower(a.header.Get("Access-Control-Expose-Headers")), strings.ToLower(header)) {
+					t.Errorf("%s may not be read: %v", header, a.header)
+				}
+			}
+		}
 		a := b.send("OPTIONS", mysqlPath, nil, preflight...)
 		if allowed := a.header.Get("Access-Control-Allow-Origin") == "https://app.example"; allowed != on || a.status != 204 {
 			t.Errorf("CORS %v: %d %v", on, a.status, a.header)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -39,6 +40,8 @@ func viewEvent(e provision.Event) eventView {
 type eventPageView struct {
 	Items     []eventView `json:"items"`
 	NextAfter int64       `json:"next_after" doc:"give it as ?after= for what comes next, now or later"`
+	BeyondEnd bool        `json:"beyond_end,omitempty" doc:"the feed has not come as far as ?after=: its database was restored from a backup, or it is another one. Go on after last"`
+	Last      int64       `json:"last,omitempty" doc:"the number of the feed's last event, where ?after= is beyond it"`
 }
 
 // EventsInput says which part of the feed is wanted.
@@ -55,7 +58,9 @@ func (in EventsInput) filter(tenant provision.TenantID) provision.EventFilter {
 const eventsDoc = "The tenant's events in the order of their numbers. With `Accept: text/event-stream` the answer is a stream of server-sent events " +
 	"(id: the number, event: the type, data: the event as JSON) that goes on with what comes; `Last-Event-ID` resumes it. " +
 	"Nothing is missed and nothing comes twice for those who go on after the last number they saw. Events are kept for a time only: " +
-	"where the first number is higher than expected, the ones before it are gone."
+	"where the first number is higher than expected, the ones before it are gone. Where the number given is beyond the feed's end " +
+	"(its database was restored from a backup), the answer has the header `Berth-Last-Event` with the last number that there is; a page says " +
+	"`beyond_end`, and a stream begins with an event `feed.beyond_end` of that number and goes on from there."
 
 func (s *server) eventRoutes(h huma.API) {
 	page := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventPageView](), true, "eventPageView")
@@ -94,8 +99,9 @@ func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.Str
 			}
 			in.After = after
 		}
+		end := s.beyondEnd(ctx, filter.Tenant, in.After)
 		return &huma.StreamResponse{Body: func(h huma.Context) { //nolint:contextcheck // it has the request's own
-			s.streamEvents(h.Context(), humaecho.Unwrap(h).Response(), filter, in.After)
+			s.streamEvents(h.Context(), humaecho.Unwrap(h).Response(), filter, in.After, end)
 		}}, nil
 	}
 	page, err := s.Service.Events(ctx, filter, in.After, in.Limit)
@@ -106,12 +112,42 @@ func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.Str
 	for i, e := range page.Events {
 		view.Items[i] = viewEvent(e)
 	}
+	if view.BeyondEnd = in.After > page.Last; view.BeyondEnd {
+		view.Last = page.Last
+	}
 	return &huma.StreamResponse{Body: func(h huma.Context) {
+		if view.BeyondEnd {
+			h.SetHeader(lastEventHeader, strconv.FormatInt(page.Last, 10))
+		}
 		h.SetHeader("Content-Type", "application/json")
 		if err := json.NewEncoder(h.BodyWriter()).Encode(view); err != nil {
 			s.Log.Debug("answer not written", "error", err)
 		}
 	}}, nil
+}
+
+// lastEventHeader has the number of the feed's last event where a client asks for what
+// is behind another number, which the feed has not reached.
+const lastEventHeader = "Berth-Last-Event"
+
+// eventBeyondEnd is the notice of a stream that there is less than its reader knows. It
+// is no event of the feed.
+const eventBeyondEnd = "feed.beyond_end"
+
+// beyondEnd gives the notice for a reader who is beyond the end of the feed; nil: they
+// are not, or nobody knows now, and following will tell.
+func (s *server) beyondEnd(ctx context.Context, tenant provision.TenantID, after int64) *eventView {
+	if after == 0 {
+		return nil
+	}
+	last, err := s.Service.LastEvent(ctx, tenant)
+	if err != nil || after <= last {
+		return nil
+	}
+	return &eventView{
+		Number: last, Type: eventBeyondEnd, CreatedAt: at(provision.SystemClock()),
+		Message: fmt.Sprintf("the feed ends at %d, and %d was asked for: it was restored from a backup, or is another one; going on after %d", last, after, last),
+	}
 }
 
 func wrongField(field, message string) error {

@@ -48,13 +48,22 @@ func (s *server) untilStop(ctx context.Context) (context.Context, context.Cancel
 
 // streamEvents serves server-sent events
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
-func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter provision.EventFilter, after int64) {
+//
+// Where end is given, the feed ends there, before the number asked for.
+func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter provision.EventFilter, after int64, end *eventView) {
 	ctx, cancel := s.untilStop(ctx)
 	defer cancel()
 	out := http.NewResponseController(w)
 	_ = out.SetReadDeadline(time.Time{}) // the server's would end the request; not every writer has one
 	w.Header().Set("Content-Type", eventStreamType)
 	w.Header().Set("X-Accel-Buffering", "no") // what nginx wants to hear
+	if end != nil {
+		after = end.Number
+		w.Header().Set(lastEventHeader, strconv.FormatInt(end.Number, 10))
+	}
+	if isHead(ctx) {
+		return
+	}
 	send := func(text []byte) error {
 		if err := out.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
@@ -67,6 +76,12 @@ func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter
 	retry := retryFirst + rand.N(retrySpread) //nolint:gosec // jitter, not a secret
 	if send(fmt.Appendf(nil, "retry: %d\n\n", retry.Milliseconds())) != nil {
 		return
+	}
+	if end != nil {
+		notice, err := eventLines(*end)
+		if err != nil || send(notice) != nil {
+			return
+		}
 	}
 	s.ended(ctx, s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []provision.Event) error {
 		text, err := eventText(events)
@@ -83,13 +98,18 @@ func eventText(events []provision.Event) ([]byte, error) {
 	}
 	var text bytes.Buffer
 	for _, e := range events {
-		data, err := json.Marshal(viewEvent(e)) // has no line breaks
+		lines, err := eventLines(viewEvent(e))
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&text, "id: %d\nevent: %s\ndata: %s\n\n", e.Number, e.Type, data)
+		text.Write(lines)
 	}
 	return text.Bytes(), nil
+}
+
+func eventLines(e eventView) ([]byte, error) {
+	data, err := json.Marshal(e) // has no line breaks
+	return fmt.Appendf(nil, "id: %d\nevent: %s\ndata: %s\n\n", e.Number, e.Type, data), err
 }
 
 // ended logs why a stream ended, where it was neither the client nor the server who
@@ -105,7 +125,7 @@ func (s *server) ended(ctx context.Context, err error) {
 // eventSocket serves the feed by WebSocket: one event, one text message.
 func (s *server) eventSocket(c echo.Context) error {
 	r := c.Request()
-	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || isHead(r.Context()) {
 		c.Response().Header().Set("Upgrade", "websocket")
 		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket; for a stream over plain HTTP ask "+eventsPath+" with `Accept: "+eventStreamType+"`")
 	}
@@ -114,7 +134,13 @@ func (s *server) eventSocket(c echo.Context) error {
 	}
 	in, err := socketInput(r.URL.Query())
 	if err != nil {
-		return problemOf(err, s.Log)
+		return err
+	}
+	filter := in.filter(tenantOf(r.Context()))
+	end := s.beyondEnd(r.Context(), filter.Tenant, in.After)
+	if end != nil {
+		in.After = end.Number
+		c.Response().Header().Set(lastEventHeader, strconv.FormatInt(end.Number, 10))
 	}
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // looked at above, and refused in our words
 	if err != nil {
@@ -126,9 +152,12 @@ func (s *server) eventSocket(c echo.Context) error {
 	connected := conn.CloseRead(r.Context())
 	ctx, cancel := s.untilStop(connected)
 	defer cancel()
-	err = s.Service.Follow(ctx, in.filter(tenantOf(r.Context())), in.After, s.Heartbeat, func(events []provision.Event) error {
-		return sendSocket(connected, conn, events) // an ended context would cut the line before the farewell
-	})
+	if end != nil {
+		err = sendSocketEvent(connected, conn, *end)
+	}
+	if err == nil {
+		err = s.followSocket(ctx, connected, conn, filter, in.After)
+	}
 	s.ended(ctx, err)
 	status := websocket.StatusTryAgainLater
 	if s.Stopping.Err() != nil {
@@ -136,6 +165,14 @@ func (s *server) eventSocket(c echo.Context) error {
 	}
 	_ = conn.Close(status, "go on after the last number you have seen")
 	return nil
+}
+
+// followSocket sends what the feed has and gets. An ended ctx would cut the line before the
+// farewell, so sending goes by the connection's.
+func (s *server) followSocket(ctx, connected context.Context, conn *websocket.Conn, filter provision.EventFilter, after int64) error {
+	return s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []provision.Event) error {
+		return sendSocket(connected, conn, events)
+	})
 }
 
 // sendSocket sends the events, or, where there are none, asks whether anybody is there.
@@ -146,15 +183,19 @@ func sendSocket(ctx context.Context, conn *websocket.Conn, events []provision.Ev
 		return conn.Ping(ctx)
 	}
 	for _, e := range events {
-		data, err := json.Marshal(viewEvent(e))
-		if err != nil {
-			return err
-		}
-		if err := conn.Write(ctx, websocket.MessageText, data); err != nil {
+		if err := sendSocketEvent(ctx, conn, viewEvent(e)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func sendSocketEvent(ctx context.Context, conn *websocket.Conn, e eventView) error {
+	data, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	return conn.Write(ctx, websocket.MessageText, data)
 }
 
 // mayCall reports whether a page of the origin may open a WebSocket: browsers let any
@@ -167,7 +208,11 @@ func (s *server) mayCall(origin, host string) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
+// socketInput reads what huma does not: the query of the WebSocket.
 func socketInput(q url.Values) (EventsInput, error) {
+	if wrong := wrongNames(q, []string{"after", "type", "instance_id"}, nil); len(wrong) > 0 {
+		return EventsInput{}, refusal(wrong)
+	}
 	in := EventsInput{InstanceID: q.Get("instance_id")}
 	if types := q.Get("type"); types != "" {
 		in.Type = strings.Split(types, ",")

@@ -339,3 +339,48 @@ func TestEventSocket(t *testing.T) {
 	}
 	_ = res.Body.Close()
 }
+
+// Who knows a number that the feed has not reached is told so: the database was restored.
+func TestBeyondTheEnd(t *testing.T) {
+	b := newBench(t)
+	b.say(provision.DefaultTenant, "a1", "b2", "c3")
+	a := b.call("GET", eventsPath+"?after=9", "").is(200, "")
+	if a.json["beyond_end"] != true || a.json["last"] != 3.0 || a.header.Get("Berth-Last-Event") != "3" {
+		t.Errorf("%v %s", a.header, a.body)
+	}
+	for _, query := range []string{"?after=3", "?after=0", "?after=2&type=test.x", ""} {
+		if a := b.call("GET", eventsPath+query, "").is(200, ""); a.json["beyond_end"] != nil || a.header.Get("Berth-Last-Event") != "" {
+			t.Errorf("%s: %v %s", query, a.header, a.body)
+		}
+	}
+	if a := b.call("GET", eventsPath+"?after=4&instance_id=ins%00", "").is(200, ""); a.json["beyond_end"] != true {
+		t.Errorf("%s", a.body)
+	}
+
+	// A stream says so and goes on with what comes.
+	url := b.serve()
+	res, _ := b.open(url+eventsPath, "Last-Event-ID", "9") //nolint:bodyclose // open sees to it
+	if res.Header.Get("Berth-Last-Event") != "3" {
+		t.Errorf("%v", res.Header)
+	}
+	conn := b.dial(url, "?after=9")
+	var notice streamed
+	if _, data, err := conn.Read(t.Context()); err != nil || json.Unmarshal(data, &notice) != nil || notice.Number != 3 || notice.Type != "feed.beyond_end" {
+		t.Errorf("%v %s", err, data)
+	}
+	b.say(provision.DefaultTenant, "d4")
+	if _, data, err := conn.Read(t.Context()); err != nil || json.Unmarshal(data, &notice) != nil || notice.Number != 4 || notice.Message != "d4" {
+		t.Errorf("%v %s", err, data)
+	}
+	lines, want := bufio.NewScanner(res.Body), []string{"id: 3", "event: feed.beyond_end", "id: 4", "event: test.d"}
+	for len(want) > 0 && lines.Scan() {
+		if lines.Text() == want[0] {
+			want = want[1:]
+		} else if strings.HasPrefix(lines.Text(), "id: ") || strings.HasPrefix(lines.Text(), "event: ") {
+			t.Errorf("%q, want %q", lines.Text(), want[0])
+		}
+	}
+	if len(want) > 0 {
+		t.Errorf("no %q: %v", want, lines.Err())
+	}
+}

@@ -21,7 +21,7 @@ func (s *server) instanceRoutes(h huma.API) {
 		}
 	}
 	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 429, 503)
-	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, maxBody
+	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, hugeBody
 	huma.Register(h, create, s.createInstance)
 	// Everything has a default. huma takes a RawBody for a body that must be there.
 	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -58,7 +59,7 @@ type server struct {
 }
 
 // New makes the handler of everything that the API serves.
-func New(cfg Config) http.Handler { return newServer(cfg).echo() }
+func New(cfg Config) http.Handler { return answerHead(decodePath(newServer(cfg).echo())) }
 
 func newServer(cfg Config) *server {
 	if cfg.Heartbeat == 0 {
@@ -77,21 +78,26 @@ func (s *server) echo() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = echoError(s.Log)
-	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, s.sendAway)
+	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, allowHead, s.sendAway)
 	if s.Gzip {
-		e.Use(middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: isStream}))
+		e.Use(compress())
 	}
 	if len(s.CORSOrigins) > 0 {
 		e.Use(middleware.CORSWithConfig(middleware.CORSConfig{
-			AllowOrigins:  s.CORSOrigins,
-			AllowHeaders:  []string{echo.HeaderAuthorization, echo.HeaderContentType, "Idempotency-Key"},
-			ExposeHeaders: []string{echo.HeaderLocation, "Retry-After"},
-			MaxAge:        3600,
+			AllowOrigins: s.CORSOrigins,
+			AllowHeaders: []string{
+				echo.HeaderAuthorization, echo.HeaderContentType, idempotencyHeader, echo.HeaderXRequestID,
+				"Last-Event-ID", "Cache-Control", // what EventSource sends, and those who stand in for it with a key
+			},
+			ExposeHeaders: []string{
+				echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID, echo.HeaderWWWAuthenticate, echo.HeaderAllow, replayedHeader, lastEventHeader,
+			},
+			MaxAge: 3600,
 		}))
 	}
-	e.Use(s.authenticate, utf8Query)
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", s.health)
-	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", s.ready)
+	e.Use(s.authenticate, readableQuery)
+	e.GET("/healthz", s.health)
+	e.GET("/readyz", s.ready)
 	docs := echo.WrapHandler(v5emb.New("Berth API", "/openapi.json", "/docs/"))
 	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs/") })
 	e.GET("/docs/*", docs)
@@ -101,10 +107,11 @@ func (s *server) echo() *echo.Echo {
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
 	s.profileRoutes(e)
-	h := humaecho.New(e, s.humaConfig())
-	s.routes(h)
-	document(h.OpenAPI())
-	documentRoutes(e, h.OpenAPI())
+	operations := humaecho.New(e, s.humaConfig())
+	operations.UseMiddleware(s.intake)
+	s.routes(operations)
+	document(operations.OpenAPI())
+	documentRoutes(e, operations.OpenAPI())
 	e.GET(eventSocketPath, s.eventSocket)
 	return e
 }
@@ -186,10 +193,15 @@ func (s *server) ready(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"status": "ready", "parts": parts})
 }
 
-// utf8Query refuses a query that is no text: a database may not take it for one.
-func utf8Query(next echo.HandlerFunc) echo.HandlerFunc {
+// readableQuery refuses a query that is not encoded as one, parts of which would be lost
+// without a word, or that is no text: a database may not take it for one.
+func readableQuery(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		for name, values := range c.QueryParams() {
+		query, err := url.ParseQuery(c.Request().URL.RawQuery)
+		if err != nil {
+			return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query is not encoded as one: "+err.Error())
+		}
+		for name, values := range query {
 			if !utf8.ValidString(name + strings.Join(values, "")) {
 				return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query is not UTF-8")
 			}

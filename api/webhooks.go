@@ -22,7 +22,7 @@ func (s *server) webhookRoutes(h huma.API) {
 	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: method, Path: basePath + "/webhooks" + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors,
-			DefaultStatus: status, MaxBodyBytes: maxBody,
+			DefaultStatus: status, MaxBodyBytes: hugeBody,
 		}
 	}
 	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 413, 422, 503), s.createWebhook)

@@ -19,6 +19,8 @@ type EventPage struct {
 	// Next is the number to read on after. It is behind the last event of the page, or,
 	// where the filter passed over the rest, behind all that there is.
 	Next int64
+	// Last is the number of the feed's last event, whatever the filter.
+	Last int64
 }
 
 // EventReader reads events that are numbered: per tenant, from 1, without gaps, in
@@ -59,16 +61,16 @@ func (s *Service) Events(ctx context.Context, f EventFilter, after int64, limit 
 		limit = DefaultPageLimit
 	}
 	limit = min(limit, MaxEventPage)
-	if f.Instance != "" && !wellFormed(f.Instance) {
-		return EventPage{Next: after}, nil
-	}
 	// The last number is read first: all up to it can be read from then on, so a page
 	// that is not full says that there is nothing more for the filter up to it.
 	last, err := s.cfg.Store.LastNumbers(ctx, []TenantID{f.Tenant})
 	if err != nil {
 		return EventPage{}, err
 	}
-	page := EventPage{Next: max(after, last[f.Tenant])}
+	page := EventPage{Next: max(after, last[f.Tenant]), Last: last[f.Tenant]}
+	if f.Instance != "" && !wellFormed(f.Instance) {
+		page.Next = after
+	}
 	if page.Next == after {
 		return page, nil
 	}
@@ -79,6 +81,12 @@ func (s *Service) Events(ctx context.Context, f EventFilter, after int64, limit 
 		page.Next = page.Events[n-1].Number
 	}
 	return page, nil
+}
+
+// LastEvent gives the number of the tenant's last event; 0: there is none.
+func (s *Service) LastEvent(ctx context.Context, tenant TenantID) (int64, error) {
+	last, err := s.cfg.Store.LastNumbers(ctx, []TenantID{tenant})
+	return last[tenant], err
 }
 
 const (
