@@ -205,6 +205,9 @@ func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID
 			r.log.WarnContext(ctx, "a container without its ports is left", "instance", instance, "container", id, "error", err)
 		}
 		return err
+	case provision.CodeHostRefused:
+		return provision.Errorf(provision.CodeHostRefused, cause(err), "host %s refuses to start instance %s: %s",
+			r.engine.name, instance, words(cause(err)))
 	case provision.CodeInternal:
 		if ctx.Err() != nil {
 			return err
