@@ -45,6 +45,9 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 			filepath.Join(config.CertPath, "key.pem")))
 	}
 	api, err := client.NewClientWithOpts(options...)
+	if _, bad := client.ParseHostURL(endpoint); err != nil && bad == nil {
+		return nil, provision.Errorf(provision.CodeHostUnavailable, err, "host %s: see DOCKER_CERT_PATH: %v", name, err)
+	}
 	if err != nil {
 		return nil, provision.Errorf(provision.CodeHostUnavailable, err,
 			"host %s: %q is not the address of a Docker engine (unix:///path or tcp://host:port)", name, endpoint)

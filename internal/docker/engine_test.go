@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -167,6 +168,14 @@ func TestReadsAndChangesDoNotWaitForEachOther(t *testing.T) {
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestNoCertificates(t *testing.T) {
+	hosts := New(Config{CertPath: t.TempDir()})
+	_, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "tcp://127.0.0.1:2376"})
+	if provision.CodeOf(err) != provision.CodeHostUnavailable || !strings.Contains(err.Error(), "DOCKER_CERT_PATH") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 
@@ -20,6 +22,8 @@ import (
 // only place that does.
 func translate(host, doing string, err error) *provision.Error {
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return provision.Errorf(provision.CodeHostUnavailable, err, "host %s: %s (%s)", host, notPermitted(err), doing)
 	case unanswered(err):
 		return provision.Errorf(provision.CodeHostUnavailable, err,
 			"host %s: the Docker engine does not answer (%s); see that it runs and can be reached", host, doing)
@@ -29,9 +33,51 @@ func translate(host, doing string, err error) *provision.Error {
 		return provision.Errorf(provision.CodeNotFound, err, "host %s has no such thing (%s)", host, doing)
 	case cerrdefs.IsConflict(err):
 		return provision.Errorf(provision.CodeConflict, err, "host %s: something is in the way (%s)", host, doing)
+	case refused(err):
+		return provision.Errorf(provision.CodeHostRefused, err, "host %s: the Docker engine refuses to %s: %s", host, doing, words(err))
 	default:
 		return provision.Errorf(provision.CodeInternal, err, "host %s: the Docker engine could not %s: %s", host, doing, words(err))
 	}
+}
+
+// notPermitted says which socket this process may not open, and who may.
+func notPermitted(err error) string {
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Addr == nil {
+		return "permission denied: " + words(err)
+	}
+	if dial.Net != "unix" {
+		return fmt.Sprintf("permission denied to connect to %s: see what this machine's firewall forbids", dial.Addr)
+	}
+	return fmt.Sprintf("permission denied at the Docker socket %s: run Berth as a member of the group that owns it "+
+		"(usermod -aG docker USER, then start Berth in a new login), or as root", dial.Addr)
+}
+
+// refused reports whether the engine has understood what was asked, and will not do it:
+// it would not the next time either. Some refusals come as internal errors.
+func refused(err error) bool {
+	switch status := statusOf(err); status {
+	case http.StatusNotImplemented:
+		return true
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return false
+	case http.StatusInternalServerError:
+		// The second is Go's, of an answer that was cut off.
+		return strings.HasPrefix(words(err), "invalid ") && !strings.HasPrefix(words(err), "invalid character ")
+	default:
+		return status >= http.StatusBadRequest && status < http.StatusInternalServerError
+	}
+}
+
+// statusOf gives the status that the engine answered with, 500 where it is not known. The
+// SDK hides those that it has no word for, but lets them be compared.
+func statusOf(err error) int {
+	for status := http.StatusBadRequest; status < http.StatusInternalServerError; status++ {
+		if errors.Is(err, errhttp.ToNative(status)) {
+			return status
+		}
+	}
+	return errhttp.ToHTTP(err)
 }
 
 // words gives what the engine said: people who see only the message need to know of

@@ -2,14 +2,21 @@ package docker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -27,12 +34,78 @@ func TestTranslate(t *testing.T) {
 		"not found":       {fmt.Errorf("%w: no such container", cerrdefs.ErrNotFound), provision.CodeNotFound},
 		"conflict":        {fmt.Errorf("%w: name in use", cerrdefs.ErrConflict), provision.CodeConflict},
 		"refused for why": {fmt.Errorf("%w: no space left on device", cerrdefs.ErrInternal), provision.CodeInternal},
+		"too much asked":  {fmt.Errorf("%w: slow down", cerrdefs.ErrResourceExhausted), provision.CodeInternal},
+		"bad spec":        {fmt.Errorf("%w: invalid mount", cerrdefs.ErrInvalidArgument), provision.CodeHostRefused},
+		"not offered":     {fmt.Errorf("%w: no such feature", cerrdefs.ErrNotImplemented), provision.CodeHostRefused},
+		"forbidden":       {fmt.Errorf("%w: by a plugin", cerrdefs.ErrPermissionDenied), provision.CodeHostRefused},
+		"unknown caller":  {fmt.Errorf("%w: log in", cerrdefs.ErrUnauthenticated), provision.CodeHostRefused},
+		"another 4xx":     {statusError(http.StatusMethodNotAllowed, "not so"), provision.CodeHostRefused},
+		"another 5xx":     {statusError(http.StatusBadGateway, "no answer from behind"), provision.CodeInternal},
+		"refused as 500":  {statusError(http.StatusInternalServerError, `invalid entry name "../data/"`), provision.CodeHostRefused},
+		"cut off":         {fmt.Errorf("invalid character '<' looking for beginning of value"), provision.CodeInternal},
 	} {
 		err := translate("local", "do it", test.err)
 		if err.Code != test.want || !errors.Is(err, test.err) {
 			t.Errorf("%s: got %v (%s), want %s", name, err, err.Code, test.want)
 		}
 	}
+}
+
+// statusError gives the error that the SDK makes of an answer with that status.
+func statusError(status int, message string) error {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
+	}))
+	defer server.Close()
+	api, err := client.NewClientWithOpts(client.WithHost("tcp://" + server.Listener.Addr().String()))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = api.Close() }()
+	return api.ContainerStart(context.Background(), "x", container.StartOptions{})
+}
+
+// TestSocketForbidden has a socket that this process may not open.
+func TestSocketForbidden(t *testing.T) {
+	const socket = "/var/run/docker.sock"
+	dial := &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: socket, Net: "unix"}, Err: os.NewSyscallError("connect", syscall.EACCES)}
+	hosts := New(Config{})
+	defer func() { _ = hosts.Close() }()
+	got, err := hosts.Runtime(provision.Host{Name: "local", Endpoint: "unix://" + socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := got.(*Runtime)
+	r.engine.api = forbidden(t, dial)
+	_, inspect := r.Inspect(t.Context(), "ins_1")
+	for name, err := range map[string]error{"ping": r.Ping(t.Context()), "inspect": inspect} {
+		if provision.CodeOf(err) != provision.CodeHostUnavailable {
+			t.Errorf("%s: got %v", name, err)
+		}
+		var problem *provision.Error
+		if !errors.As(err, &problem) {
+			continue
+		}
+		for _, words := range []string{"permission denied", socket, "usermod -aG docker", "root"} {
+			if !strings.Contains(problem.Message, words) {
+				t.Errorf("%s: %q does not say %q", name, problem.Message, words)
+			}
+		}
+	}
+}
+
+// forbidden is a client that meets the error whenever it connects.
+func forbidden(t *testing.T, dial error) *client.Client {
+	t.Helper()
+	api, err := client.NewClientWithOpts(client.WithHost("unix:///var/run/docker.sock"), client.WithHTTPClient(&http.Client{Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, dial },
+	}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
 }
 
 // The texts are Docker's own: engine 20.10 twice, engine 28, Docker Desktop.

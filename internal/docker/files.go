@@ -16,19 +16,23 @@ import (
 // lies there is the server's own business.
 const folderMode = 0o700
 
-// archiveOf gives the workload's files as a tar to be unpacked in its data folder:
-// the folder itself, the folders above each file, and the files, all owned by the
-// workload's user.
+// archiveOf gives the workload's files as a tar to be unpacked in its data folder: the
+// folders above each file, and the files, all owned by the workload's user. The data
+// folder itself stays as it is.
 func archiveOf(w provision.Workload) ([]byte, error) {
-	// Docker skips an entry named "." (and copies into a volume only, because all
-	// else is read-only), so the folder is named from its parent: "../data" in /data.
-	root := path.Clean(w.DataPath)
-	return archive(w.User, root, "../"+path.Base(root), "", w.Files)
+	return archive(w.User, path.Clean(w.DataPath), "", w.Files)
 }
 
-// archive gives the files below root as a tar, with root itself under the given name
-// and what is below it under names that begin so.
-func archive(user, root, rootName, begin string, files []provision.File) ([]byte, error) {
+// archiveFor gives the same to be unpacked at the root of a container that has the data
+// folder somewhere else, with that folder itself.
+func archiveFor(w provision.Workload, folder string) ([]byte, error) {
+	return archive(w.User, path.Clean(w.DataPath), strings.TrimPrefix(folder, "/")+"/", w.Files)
+}
+
+// archive gives the files below root as a tar, under names that begin so. An engine takes
+// no name that leads out of where it unpacks; where the beginning is the folder's own
+// name, the folder is in the archive, too.
+func archive(user, root, begin string, files []provision.File) ([]byte, error) {
 	uid, gid, err := userOf(user)
 	if err != nil {
 		return nil, err
@@ -47,8 +51,10 @@ func archive(user, root, rootName, begin string, files []provision.File) ([]byte
 		return nil
 	}
 
-	if err := put(tar.Header{Typeflag: tar.TypeDir, Name: rootName + "/", Mode: folderMode}, ""); err != nil {
-		return nil, err
+	if begin != "" {
+		if err := put(tar.Header{Typeflag: tar.TypeDir, Name: begin, Mode: folderMode}, ""); err != nil {
+			return nil, err
+		}
 	}
 	names, err := relativePaths(files, root)
 	if err != nil {

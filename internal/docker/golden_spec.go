@@ -35,8 +35,7 @@ func goldenOf(g provision.Golden, imageID string) (goldenSpec, error) {
 	if len(g.Command) == 0 || path.Dir(root) != "/" || root == "/" {
 		return goldenSpec{}, provision.Errorf(provision.CodeInternal, nil, "golden data of %s: no command, or %q is not below the root", g.Name, g.Path)
 	}
-	name := strings.TrimPrefix(root, "/")
-	archive, err := archive(g.User, root, name, name+"/", g.Files)
+	archive, err := archive(g.User, root, strings.TrimPrefix(root, "/")+"/", g.Files)
 	if err != nil {
 		return goldenSpec{}, err
 	}

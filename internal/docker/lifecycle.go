@@ -101,11 +101,7 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) erro
 	if s.Config.OpenStdin {
 		return nil
 	}
-	archive, err := archiveOf(w)
-	if err != nil {
-		return err
-	}
-	return r.engine.copyFiles(ctx, id, w.DataPath, archive)
+	return r.fill(ctx, w, id)
 }
 
 // createContainer gives the id of the new container, "" if one was adopted.
@@ -155,7 +151,10 @@ func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (ad
 	}
 	r.log.DebugContext(ctx, "replacing a container", "instance", w.Instance, "container", c.ID,
 		"fence", c.Config.Labels[labelFence], "state", c.State.Status)
-	return false, r.removeContainer(ctx, c.ID)
+	if err := r.removeContainer(ctx, c.ID); err != nil {
+		return false, err
+	}
+	return false, r.removeFiller(ctx, w.Instance, w.Fence)
 }
 
 // Start starts the instance and reads back where it listens. Whether it keeps
@@ -205,6 +204,9 @@ func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID
 			r.log.WarnContext(ctx, "a container without its ports is left", "instance", instance, "container", id, "error", err)
 		}
 		return err
+	case provision.CodeHostRefused:
+		return provision.Errorf(provision.CodeHostRefused, cause(err), "host %s refuses to start instance %s: %s",
+			r.engine.name, instance, words(cause(err)))
 	case provision.CodeInternal:
 		if ctx.Err() != nil {
 			return err
@@ -327,7 +329,11 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 		case !errors.Is(err, provision.ErrConflict):
 			return err
 		}
-		// In use: by a container that is on its way out, or one that somebody has attached.
+		// In use: by what its files came through, by a container that is on its way out, or
+		// by one that somebody has attached.
+		if err := r.removeFiller(ctx, id, fence); err != nil && provision.CodeOf(err) != provision.CodeInternal {
+			return err
+		}
 		if pause(patience, pollEvery) != nil {
 			return provision.Errorf(provision.CodeInternal, cause(err),
 				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)

@@ -22,6 +22,8 @@ const (
 	// labelEmpty is on a volume that Docker made where one with the instance's data should
 	// have been: the instance's id. It has no other label of an instance's volume.
 	labelEmpty = "berth.empty"
+	// labelFiller is on a container that files are copied through: the instance's id.
+	labelFiller = "berth.filler"
 	// labelPort and the port's name: "18001:6379", the host's port and the container's.
 	labelPort = "berth.port."
 )

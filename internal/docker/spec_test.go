@@ -108,15 +108,38 @@ func TestSpecDigest(t *testing.T) {
 }
 
 func TestArchive(t *testing.T) {
-	archive, err := archiveOf(sample())
+	files, err := archiveOf(sample())
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	whole, err := archiveFor(sample(), "/elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"conf/ 700 999:998 ", "conf/deep/ 700 999:998 ",
+		"conf/deep/users.acl 400 999:998 " + testPassword, "redis.conf 440 999:998 dir /data\n",
+	}
+	if got := entriesOf(t, files); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for i := range want {
+		want[i] = "elsewhere/" + want[i]
+	}
+	want = append([]string{"elsewhere/ 700 999:998 "}, want...)
+	if got := entriesOf(t, whole); !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// entriesOf also sees that each name is one that every engine takes: local, as Go's
+// filepath has it.
+func entriesOf(t *testing.T, archive []byte) (got []string) {
+	t.Helper()
 	for in := tar.NewReader(bytes.NewReader(archive)); ; {
 		h, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return got
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -125,14 +148,10 @@ func TestArchive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !filepath.IsLocal(h.Name) {
+			t.Errorf("newer engines refuse the name %s", h.Name)
+		}
 		got = append(got, fmt.Sprintf("%s %o %d:%d %s", h.Name, h.Mode, h.Uid, h.Gid, content))
-	}
-	want := []string{
-		"../data/ 700 999:998 ", "conf/ 700 999:998 ", "conf/deep/ 700 999:998 ",
-		"conf/deep/users.acl 400 999:998 " + testPassword, "redis.conf 440 999:998 dir /data\n",
-	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 
 	// Failures of a job.
 	CodeHostUnavailable  Code = "host_unavailable"  // the host's engine does not answer
+	CodeHostRefused      Code = "host_refused"      // the host's engine will not do what it is asked to
 	CodeImageUnavailable Code = "image_unavailable" // the image is neither there nor to be had
 	CodePortRefused      Code = "port_refused"      // the host would not give the port
 	CodePortsExhausted   Code = "ports_exhausted"   // every port of the host is taken or resting

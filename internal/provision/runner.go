@@ -226,10 +226,10 @@ func deadlineError(job Job) JobError {
 // its deadline.
 func attempts(kind JobKind, code Code) int {
 	switch {
+	case kind == JobDelete && (code.Passing() || code == CodeHostRefused):
+		return math.MaxInt
 	case !code.Passing():
 		return 1
-	case kind == JobDelete:
-		return math.MaxInt
 	case code == CodeHostUnavailable, code == CodeUnavailable:
 		return math.MaxInt // it is not the job's fault; its deadline bounds the wait
 	case kind == JobRepair:

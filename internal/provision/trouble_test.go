@@ -86,6 +86,29 @@ func TestPortsExhausted(t *testing.T) {
 	})
 }
 
+// What the host refuses to do it would refuse again: a create ends at once, and a delete
+// goes on, because only the operator can say that nothing is left.
+func TestHostRefuses(t *testing.T) {
+	refusal := provision.Errorf(provision.CodeHostRefused, nil, "the engine refuses it")
+	inWorld(t, func(w *world) {
+		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Before: true, Err: refusal})
+		a := w.create()
+		job := w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		if why.Code != provision.CodeHostRefused || why.Retryable || job.Attempt > 1 {
+			w.Errorf("%+v after %d attempts", why, job.Attempt)
+		}
+		w.runtime.Heal()
+		a = w.create()
+		w.spin(a.Job.ID)
+		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true, Err: refusal, Times: 5})
+		d := w.delete(a.Instance.ID)
+		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Attempt < 5 {
+			w.Errorf("the delete %s after %d attempts: %+v", job.State, job.Attempt, job.Error)
+		}
+	})
+}
+
 // What stops a create for good, and what its job then says.
 func TestCreateExplainsItself(t *testing.T) {
 	for _, test := range []struct {
