@@ -187,13 +187,11 @@ func raw(t *testing.T, url, head string, pieces ...string) (*http.Response, map[
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(3 * soon))
-	if _, err := io.WriteString(conn, head+"\r\nHost: berth\r\nAuthorization: Bearer "+adminKey+"\r\nContent-Type: application/json\r\n"); err != nil {
+	// In one go: what a server has not read when it hangs up resets the connection, and its
+	// answer with it.
+	request := head + "\r\nHost: berth\r\nAuthorization: Bearer " + adminKey + "\r\nContent-Type: application/json\r\n" + strings.Join(pieces, "")
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
-	}
-	for _, p := range pieces {
-		if _, err := io.WriteString(conn, p); err != nil {
-			t.Fatal(err)
-		}
 	}
 	if half, ok := conn.(*net.TCPConn); ok {
 		_ = half.CloseWrite()
