@@ -24,15 +24,17 @@ func (s *Service) Delivery(ctx context.Context, tenant TenantID, id DeliveryID) 
 // Deliveries gives a page of deliveries, newest first, and the cursor of the next
 // page.
 func (s *Service) Deliveries(ctx context.Context, filter DeliveryFilter, page Page) ([]Delivery, string, error) {
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Deliveries(ctx, filter, page)
+	of := list{PrefixDelivery, filter}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Deliveries(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
+	rows, next := cut(of, rows, page, func(d Delivery) string { return string(d.ID) })
+	return rows, next, nil
 }
 
 // Redeliver sends the same event again, with the same id: one delivery that has

@@ -102,15 +102,17 @@ func (s *Service) Webhook(ctx context.Context, tenant TenantID, id WebhookID) (W
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
 func (s *Service) Webhooks(ctx context.Context, tenant TenantID, page Page) ([]Webhook, string, error) {
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Webhooks(ctx, tenant, page)
+	of := list{PrefixWebhook, tenant}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Webhooks(ctx, tenant, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
+	rows, next := cut(of, rows, page, func(h Webhook) string { return string(h.ID) })
+	return rows, next, nil
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
