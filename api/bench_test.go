@@ -203,8 +203,7 @@ func (b *bench) send(method, path string, body io.Reader, headers ...string) ans
 	}
 	recorder := httptest.NewRecorder()
 	b.handler.ServeHTTP(recorder, r)
-	a := answer{T: b.T, status: recorder.Code, header: recorder.Header(), body: recorder.Body.String()}
-	_ = json.Unmarshal(recorder.Body.Bytes(), &a.json) // not every answer is an object
+	a := decoded(b.T, recorder)
 	if a.status >= http.StatusInternalServerError && a.status != http.StatusServiceUnavailable {
 		b.Errorf("%s %s: %d %s\n%s", method, path, a.status, a.body, b.log)
 	}
@@ -214,6 +213,12 @@ func (b *bench) send(method, path string, body io.Reader, headers ...string) ans
 		b.seen = append(b.seen, a.body)
 		b.mu.Unlock()
 	}
+	return a
+}
+
+func decoded(t *testing.T, recorder *httptest.ResponseRecorder) answer {
+	a := answer{T: t, status: recorder.Code, header: recorder.Header(), body: recorder.Body.String()}
+	_ = json.Unmarshal(recorder.Body.Bytes(), &a.json) // not every answer is an object
 	return a
 }
 

@@ -42,11 +42,15 @@ func (s *server) deliveryRoutes(h huma.API) {
 			return s.deliveryAnswer(s.deliveryOf(ctx, in))
 		})
 	huma.Register(h, op("redeliver-to-webhook", http.MethodPost, "/webhooks/{id}/deliveries/{delivery_id}/redeliver", again, 202, 404, 409, 410, 503),
-		func(ctx context.Context, in *WebhookDeliveryPath) (*body[deliveryView], error) {
-			if _, err := s.deliveryOf(ctx, in); err != nil {
+		func(ctx context.Context, in *struct {
+			WebhookDeliveryPath
+			KeyInput
+		},
+		) (*deliveryOutput, error) {
+			if _, err := s.deliveryOf(ctx, &in.WebhookDeliveryPath); err != nil {
 				return nil, s.fail(err)
 			}
-			return s.redeliver(ctx, &DeliveryPath{ID: in.DeliveryID})
+			return s.redeliver(ctx, &redeliverInput{DeliveryPath{ID: in.DeliveryID}, in.KeyInput})
 		})
 }
 
@@ -96,6 +100,16 @@ func (s *server) getDelivery(ctx context.Context, in *DeliveryPath) (*body[deliv
 	return s.deliveryAnswer(s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.ID)))
 }
 
-func (s *server) redeliver(ctx context.Context, in *DeliveryPath) (*body[deliveryView], error) {
-	return s.deliveryAnswer(s.Service.Redeliver(ctx, tenantOf(ctx), provision.DeliveryID(in.ID)))
+type redeliverInput struct {
+	DeliveryPath
+	KeyInput
+}
+
+func (s *server) redeliver(ctx context.Context, in *redeliverInput) (*deliveryOutput, error) {
+	idem, done, err := s.keyed(ctx, in.IdempotencyKey, "POST /deliveries/"+in.ID+"/redeliver", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return s.newDelivery(s.Service.RedeliverOnce(ctx, tenantOf(ctx), provision.DeliveryID(in.ID), idem))
 }

@@ -1,7 +1,14 @@
 package api
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/provision"
 )
 
 const (
@@ -44,4 +51,57 @@ func unquote(text string) (string, bool) {
 		out.WriteByte(text[i])
 	}
 	return "", false
+}
+
+// KeyInput is the key of a request that makes something.
+type KeyInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" doc:"makes the request safe to repeat: with the same key it makes nothing a second time, and the answer is marked by Idempotency-Replayed"`
+}
+
+// keyed gives what makes a request with a key safe to repeat; nil where it has none. While
+// the first request with the key is being answered, another one is told to come back;
+// done says that it has been.
+func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (idem *provision.Idempotency, done func(), err error) {
+	if key == "" {
+		return nil, func() {}, nil
+	}
+	mine := string(tenantOf(ctx)) + "/" + key
+	if _, running := s.inFlight.LoadOrStore(mine, true); running {
+		return nil, nil, s.fail(&provision.Error{
+			Code:       provision.CodeIdempotencyInFlight,
+			Message:    "the first request with this Idempotency-Key is still being answered; try again in a moment",
+			RetryAfter: time.Second,
+		})
+	}
+	return &provision.Idempotency{Key: key, Fingerprint: fingerprint(operation, raw)}, func() { s.inFlight.Delete(mine) }, nil
+}
+
+// keyedBody is keyed for a body that was decoded.
+func (s *server) keyedBody(ctx context.Context, key, operation string, body any) (*provision.Idempotency, func(), error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return nil, nil, s.fail(err)
+	}
+	return s.keyed(ctx, key, operation, raw)
+}
+
+// fingerprint tells two requests with the same key apart. JSON that differs only
+// in white space or in the order of its keys is the same request.
+func fingerprint(operation string, raw []byte) string {
+	v := any(map[string]any{}) // no body asks for the same as an empty one
+	if len(raw) == 0 || json.Unmarshal(raw, &v) == nil {
+		if canonical, err := json.Marshal(v); err == nil {
+			raw = canonical
+		}
+	}
+	sum := sha256.Sum256(append([]byte(operation+"\n"), raw...))
+	return hex.EncodeToString(sum[:])
+}
+
+// replayed gives the value of replayedHeader.
+func replayed(was bool) string {
+	if was {
+		return "true"
+	}
+	return ""
 }

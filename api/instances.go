@@ -2,9 +2,8 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -91,6 +90,7 @@ type ListInput struct {
 type acceptedOutput struct {
 	Location   string `header:"Location" doc:"the job"`
 	RetryAfter int    `header:"Retry-After" doc:"seconds until it makes sense to look"`
+	Replayed   string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
 	Body       acceptedView
 }
 
@@ -100,9 +100,9 @@ func accepted(a provision.Accepted) *acceptedOutput {
 
 type createInput struct {
 	EnginePath
-	IdempotencyKey string `header:"Idempotency-Key" doc:"makes the request safe to repeat: the same key gives the same answer"`
-	Body           *createBody
-	RawBody        []byte
+	KeyInput
+	Body    *createBody
+	RawBody []byte
 }
 
 func (s *server) createInstance(ctx context.Context, in *createInput) (*acceptedOutput, error) {
@@ -115,49 +115,53 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 			req.Name, req.HasName = *b.Name, true
 		}
 	}
-	if in.IdempotencyKey != "" {
-		mine := string(req.Tenant) + "/" + in.IdempotencyKey
-		if _, running := s.inFlight.LoadOrStore(mine, true); running {
-			return nil, s.fail(&provision.Error{
-				Code: provision.CodeIdempotencyInFlight, Message: "the first request with this Idempotency-Key is still being answered; try again in a moment", RetryAfter: 1e9,
-			})
-		}
-		defer s.inFlight.Delete(mine)
-		req.Idempotency = &provision.Idempotency{
-			Key: in.IdempotencyKey, Fingerprint: fingerprint(in.Engine, in.RawBody),
-			Encode: func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) },
-		}
+	idem, done, err := s.keyed(ctx, in.IdempotencyKey, in.Engine, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if req.Idempotency = idem; idem != nil {
+		idem.Encode = func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
 	}
 	a, err := s.Service.Create(ctx, req)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	if a.Replay == nil {
-		return accepted(a), nil
+	if a.Replay != nil {
+		return s.replayCreate(ctx, a.Replay)
 	}
-	var stored acceptedView
-	if err := json.Unmarshal(a.Replay, &stored); err != nil {
+	return accepted(a), nil
+}
+
+// replayCreate answers a create that was accepted before: with the same instance and job,
+// as they are now.
+func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput, error) {
+	var v acceptedView
+	if err := json.Unmarshal(kept, &v); err != nil {
 		return nil, s.fail(fmt.Errorf("read stored answer: %w", err))
 	}
-	secret, err := s.Service.CallbackSecret(ctx, req.Tenant, stored.Instance.ID)
+	tenant := tenantOf(ctx)
+	inst, err := s.Service.Get(ctx, tenant, "", v.Instance.ID)
+	switch {
+	case err == nil:
+		v.Instance = viewInstance(inst)
+	case errors.Is(err, provision.ErrNotFound): // deleted, and not kept any more
+		v.Instance.State = provision.StateDeleted
+	default:
+		return nil, s.fail(err)
+	}
+	job, err := s.Service.Job(ctx, tenant, v.Job.ID)
+	if err == nil {
+		v.Job = viewJob(job)
+	} else if !errors.Is(err, provision.ErrNotFound) {
+		return nil, s.fail(err)
+	}
+	secret, err := s.Service.CallbackSecret(ctx, tenant, v.Instance.ID)
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	stored.WebhookSecret = secret.Reveal()
-	return &acceptedOutput{Location: jobPath(stored.Job.ID), RetryAfter: 1, Body: stored}, nil
-}
-
-// fingerprint tells two requests with the same key apart. JSON that differs only
-// in white space or in the order of its keys is the same request.
-func fingerprint(engine string, raw []byte) string {
-	v := any(map[string]any{}) // no body asks for the same as an empty one
-	if len(raw) == 0 || json.Unmarshal(raw, &v) == nil {
-		if canonical, err := json.Marshal(v); err == nil {
-			raw = canonical
-		}
-	}
-	sum := sha256.Sum256(append([]byte(engine+"\n"), raw...))
-	return hex.EncodeToString(sum[:])
+	v.WebhookSecret = secret.Reveal()
+	return &acceptedOutput{Location: jobPath(v.Job.ID), RetryAfter: 1, Replayed: replayed(true), Body: v}, nil
 }
 
 func (s *server) deleteInstance(ctx context.Context, in *struct {

@@ -213,7 +213,7 @@ func TestLists(t *testing.T) {
 	}
 	for query, want := range map[string]int{
 		"label=odd=1": 2, "label=odd=1&label=all=yes": 2, "label=odd=1&label=all=no": 0, "label=odd=2": 0, "label=e=": 5, "label=none=": 0,
-		"name=m3": 1, "name=none": 0, "state=pending": 5, "state=running": 0, "state=": 5, "name=%F0%9F%98%80": 0, "name='": 0, "label=a%00b=c": 0, "cursor=%27%00": 0,
+		"name=m3": 1, "name=none": 0, "state=pending": 5, "state=running": 0, "state=": 5, "name=%F0%9F%98%80": 0, "name='": 0, "label=a%00b=c": 0,
 		"state=pending&name=m1&label=odd=1": 1,
 	} {
 		if got := b.call("GET", mysqlPath+"?"+query, "").is(200, "").ids(); len(got) != want {
@@ -237,7 +237,7 @@ func TestBadQueries(t *testing.T) {
 	b := newBench(t)
 	for query, field := range map[string]string{
 		"limit=0": "limit", "limit=-1": "limit", "limit=201": "limit", "limit=x": "limit", "limit=99999999999999999999": "limit", "state=x": "state",
-		"deleted=maybe": "deleted", "label=x": "label", "label==x": "label", "cursor=" + strings.Repeat("x", 41): "cursor", "name=" + strings.Repeat("x", 101): "name",
+		"deleted=maybe": "deleted", "label=x": "label", "label==x": "label", "cursor=" + strings.Repeat("x", 41): "cursor", "cursor=%27%00": "cursor", "name=" + strings.Repeat("x", 101): "name",
 	} {
 		b.call("GET", mysqlPath+"?"+query, "").is(422, "invalid").field(field)
 	}

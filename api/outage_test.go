@@ -73,10 +73,16 @@ func TestIdempotencyKey(t *testing.T) {
 	if first.text("webhook_secret") == "" {
 		t.Error("no webhook secret")
 	}
-	b.work() // the answer stays what it was, though the job has ended
+	if first.header.Get("Idempotency-Replayed") != "" {
+		t.Errorf("marked as a replay: %v", first.header)
+	}
+	b.work() // the answer shows what has become of it
 	for _, same := range []string{request, `{ "labels":{"a":"<b>&"}, "parameters":{"max_connections":42},` + "\n" + `"name":"once"}`} {
 		again := b.call("POST", mysqlPath, same, "Idempotency-Key", "k-1").is(202, "")
-		if again.body != first.body || again.header.Get("Location") != first.header.Get("Location") || again.header.Get("Retry-After") != first.header.Get("Retry-After") {
+		if again.text("instance.state") != "running" || again.text("job.state") != "succeeded" || again.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("replayed %v %s", again.header, again.body)
+		}
+		if again.text("instance.id") != first.text("instance.id") || again.text("webhook_secret") != first.text("webhook_secret") || again.header.Get("Location") != first.header.Get("Location") || again.header.Get("Retry-After") != first.header.Get("Retry-After") {
 			t.Errorf("replayed\n%s, was\n%s", again.body, first.body)
 		}
 	}

@@ -75,17 +75,27 @@ type changeWebhookBody struct {
 
 type createWebhookOutput struct {
 	Location string `header:"Location" doc:"the webhook"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
 	Body     webhookView
 }
 
-func (s *server) createWebhook(ctx context.Context, in *struct{ Body createWebhookBody }) (*createWebhookOutput, error) {
-	h, secret, err := s.Service.CreateWebhook(ctx, tenantOf(ctx), provision.WebhookRequest(in.Body))
+func (s *server) createWebhook(ctx context.Context, in *struct {
+	KeyInput
+	Body createWebhookBody
+},
+) (*createWebhookOutput, error) {
+	idem, done, err := s.keyedBody(ctx, in.IdempotencyKey, "POST /webhooks", in.Body)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	h, secret, again, err := s.Service.CreateWebhookOnce(ctx, tenantOf(ctx), provision.WebhookRequest(in.Body), idem)
 	if err != nil {
 		return nil, s.fail(err)
 	}
 	v := viewWebhook(h)
 	v.Secret = secret.Reveal()
-	return &createWebhookOutput{Location: basePath + "/webhooks/" + string(h.ID), Body: v}, nil
+	return &createWebhookOutput{Location: basePath + "/webhooks/" + string(h.ID), Replayed: replayed(again), Body: v}, nil
 }
 
 func (s *server) listWebhooks(ctx context.Context, in *PageInput) (*body[pageView[webhookView]], error) {
@@ -124,11 +134,17 @@ type rotateBody struct {
 	Overlap string `json:"overlap,omitempty" doc:"how long the old secret signs, too: 0s to 168h; 24h if missing" example:"24h"`
 }
 
+type rotateWebhookOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key did it; the secret is the one of that answer"`
+	Body     webhookView
+}
+
 func (s *server) rotateWebhook(ctx context.Context, in *struct {
 	WebhookPath
+	KeyInput
 	Body *rotateBody
 },
-) (*body[webhookView], error) {
+) (*rotateWebhookOutput, error) {
 	overlap := provision.DefaultSecretOverlap
 	if in.Body != nil && in.Body.Overlap != "" {
 		var err error
@@ -139,16 +155,31 @@ func (s *server) rotateWebhook(ctx context.Context, in *struct {
 			})
 		}
 	}
-	h, secret, err := s.Service.RotateWebhook(ctx, tenantOf(ctx), in.id(), overlap)
-	answer, err := s.webhookAnswer(h, err)
-	if err == nil {
-		answer.Body.Secret = secret.Reveal()
+	idem, done, err := s.keyedBody(ctx, in.IdempotencyKey, "POST /webhooks/"+in.ID+"/rotate", overlap.String())
+	if err != nil {
+		return nil, err
 	}
-	return answer, err
+	defer done()
+	h, secret, again, err := s.Service.RotateWebhookOnce(ctx, tenantOf(ctx), in.id(), overlap, idem)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	v := viewWebhook(h)
+	v.Secret = secret.Reveal()
+	return &rotateWebhookOutput{Replayed: replayed(again), Body: v}, nil
 }
 
-func (s *server) pingWebhook(ctx context.Context, in *WebhookPath) (*body[deliveryView], error) {
-	return s.deliveryAnswer(s.Service.PingWebhook(ctx, tenantOf(ctx), in.id()))
+func (s *server) pingWebhook(ctx context.Context, in *struct {
+	WebhookPath
+	KeyInput
+},
+) (*deliveryOutput, error) {
+	idem, done, err := s.keyed(ctx, in.IdempotencyKey, "POST /webhooks/"+in.ID+"/ping", nil)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return s.newDelivery(s.Service.PingWebhookOnce(ctx, tenantOf(ctx), in.id(), idem))
 }
 
 type attemptView struct {
@@ -191,6 +222,20 @@ func viewDelivery(d provision.Delivery) deliveryView {
 		v.Attempts[i] = attemptView{At: at(a.At), Millis: a.Took.Milliseconds(), Status: a.Status, Error: a.Error, Response: a.Answer}
 	}
 	return v
+}
+
+type deliveryOutput struct {
+	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
+	Body     deliveryView
+}
+
+// newDelivery encodes what a use case made.
+func (s *server) newDelivery(d provision.Delivery, again bool, err error) (*deliveryOutput, error) {
+	answer, err := s.deliveryAnswer(d, err)
+	if err != nil {
+		return nil, err
+	}
+	return &deliveryOutput{Replayed: replayed(again), Body: answer.Body}, nil
 }
 
 // deliveryAnswer encodes what a use case gave, with the whole body that is sent.

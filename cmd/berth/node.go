@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -52,6 +53,7 @@ type node struct {
 	ports      *ports.Allocator
 	runtimes   provision.Runtimes
 	hosts      *provision.Known // the runtimes, of hosts that are who they were
+	roots      *x509.CertPool   // whom receivers may be vouched for by; nil: the system's
 	sender     *webhook.Sender
 	catalog    provision.Catalog
 	newID      provision.NewID
@@ -74,6 +76,19 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	n.contact = provision.NewContact(provision.SystemClock, cfg.LeaseTTL)
 	n.log = slog.New(handler)
 	return n, nil
+}
+
+// trustReceivers reads whom receivers of webhooks may be vouched for by, besides the
+// system's authorities.
+func (n *node) trustReceivers() error {
+	if n.cfg.CallbackCAFile == "" {
+		return nil
+	}
+	var err error
+	if n.roots, err = webhook.Roots(n.cfg.CallbackCAFile); err != nil {
+		return fmt.Errorf("BERTH_CALLBACK_CA_FILE: %w", err)
+	}
+	return nil
 }
 
 // close closes what was opened, the last first.
@@ -130,6 +145,9 @@ func (n *node) openRest(ctx context.Context) error {
 	}
 	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
 	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
+	if n.roots != nil {
+		n.sender.Trust(n.roots)
+	}
 	n.closers = append(n.closers, func() error { n.sender.Close(); return nil })
 	n.catalog = engine.Catalog(engine.Config{MySQLImage: n.cfg.ImageMySQL, RedisImage: n.cfg.ImageRedis, NoGolden: !n.cfg.Golden})
 	if err := n.openHosts(); err != nil {

@@ -30,7 +30,12 @@ func serverCommands() []*cobra.Command {
 			if err != nil {
 				return err
 			}
-			err = run(cmd.Context(), n)
+			if mode == config.Dev || mode == config.Worker {
+				err = n.trustReceivers()
+			}
+			if err == nil {
+				err = run(cmd.Context(), n)
+			}
 			if mode != config.Migrate && errors.Is(err, errToldToStop) {
 				err = nil // that is what it was told
 			}

@@ -103,6 +103,9 @@ type Config struct {
 	WarmMaxAge time.Duration `env:"WARM_MAX_AGE" envDefault:"6h"`
 	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
 	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
+	// CallbackCAFile has the certificates, in PEM, of authorities that callbacks' receivers
+	// are trusted by, beside the system's.
+	CallbackCAFile string `env:"CALLBACK_CA_FILE"`
 	// Gzip compresses answers.
 	Gzip bool `env:"HTTP_GZIP"`
 	// CORSOrigins are the origins whose pages may call the API; none: no CORS headers.

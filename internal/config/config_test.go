@@ -67,6 +67,7 @@ func TestSettings(t *testing.T) {
 		{"spaces in the range", Worker, "BERTH_PORT_RANGE= 1024 - 65535 ", func(c Config) bool { return c.PortLow == 1024 && c.PortHigh == 65535 }},
 		{"log level", API, "BERTH_LOG_LEVEL=debug", func(c Config) bool { return c.Level == slog.LevelDebug }},
 		{"origins", API, "BERTH_HTTP_CORS_ORIGINS=https://a,https://b", func(c Config) bool { return len(c.CORSOrigins) == 2 && c.CORSOrigins[1] == "https://b" }},
+		{"authorities of receivers", Worker, "BERTH_CALLBACK_CA_FILE=/etc/ca.pem", func(c Config) bool { return c.CallbackCAFile == "/etc/ca.pem" }},
 		{"gzip", API, "BERTH_HTTP_GZIP=true", func(c Config) bool { return c.Gzip }},
 		{"a value with =", API, "BERTH_ADMIN_KEY=a=b=c0123456789012345", func(c Config) bool { return c.AdminKey == "a=b=c0123456789012345" }},
 		{"concurrency", Worker, "BERTH_WORKER_CONCURRENCY=7", func(c Config) bool { return c.WorkerConcurrency == 7 }},

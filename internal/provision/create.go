@@ -39,7 +39,7 @@ func (r ResourceRequest) empty() bool {
 type Idempotency struct {
 	Key         string
 	Fingerprint string
-	// Encode gives the answer as it is stored and replayed.
+	// Encode gives the answer to a create as it is stored.
 	Encode func(Accepted) ([]byte, error)
 }
 
@@ -70,8 +70,8 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	if req.Idempotency == nil {
 		return s.create(ctx, engine, req)
 	}
-	if !keyPattern.MatchString(req.Idempotency.Key) {
-		return Accepted{}, invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
+	if err := req.Idempotency.check(); err != nil {
+		return Accepted{}, err
 	}
 	accepted, refusal := s.create(ctx, engine, req)
 	if refusal == nil {
@@ -79,7 +79,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	}
 	// The transaction refuses a key that is there. So a stored answer is looked for only
 	// where nothing was accepted, and it goes before any other reason for that.
-	replay, err := s.replay(ctx, req)
+	replay, err := s.replay(ctx, req.Tenant, req.Idempotency)
 	switch {
 	case err != nil:
 		return Accepted{}, err
@@ -158,7 +158,7 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 	}
 	var record *IdempotencyRecord
 	if idem != nil {
-		if record, err = s.idempotencyRecord(a, idem); err != nil {
+		if record, err = s.keptAccepted(a, idem); err != nil {
 			return nil, err
 		}
 	}
@@ -190,6 +190,16 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 		return err
 	})
 	return calls, err
+}
+
+// keptAccepted gives the record of an accepted create.
+func (s *Service) keptAccepted(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
+	a.CallbackSecret = Secret{} // it goes with the instance, and is put back at a replay
+	answer, err := idem.Encode(a)
+	if err != nil {
+		return nil, fmt.Errorf("encode answer: %w", err)
+	}
+	return s.idempotencyRecord(a.Instance.Tenant, idem, answer, a.Instance.CreatedAt)
 }
 
 // readListeners reads the tenant's webhooks while other things are done: those that were
@@ -340,43 +350,4 @@ func (s *Service) explainName(ctx context.Context, err error, inst Instance) err
 		message = fmt.Sprintf("is taken by %s (%s); choose another name or delete that one", holders[0].ID, holders[0].State)
 	}
 	return invalid([]FieldError{{"name", message}})
-}
-
-// idempotencyContext binds a stored answer to its key.
-func idempotencyContext(tenant TenantID, key string) string {
-	return "idempotency/" + string(tenant) + "/" + key
-}
-
-func (s *Service) idempotencyRecord(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
-	a.CallbackSecret = Secret{} // it goes with the instance, and is put back at a replay
-	answer, err := idem.Encode(a)
-	if err != nil {
-		return nil, fmt.Errorf("encode answer: %w", err)
-	}
-	sealed, err := s.cfg.Vault.Seal(answer, idempotencyContext(a.Instance.Tenant, idem.Key))
-	if err != nil {
-		return nil, fmt.Errorf("seal answer: %w", err)
-	}
-	return &IdempotencyRecord{
-		Tenant: a.Instance.Tenant, Key: idem.Key, Fingerprint: idem.Fingerprint, Answer: sealed, CreatedAt: a.Instance.CreatedAt,
-	}, nil
-}
-
-// replay gives the stored answer to the same request, or nil where there is none.
-func (s *Service) replay(ctx context.Context, req CreateRequest) ([]byte, error) {
-	record, err := s.cfg.Store.Idempotent(ctx, req.Tenant, req.Idempotency.Key)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if record.Fingerprint != req.Idempotency.Fingerprint {
-		return nil, Errorf(CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for another request; take a new key for a new request")
-	}
-	answer, err := s.cfg.Vault.Open(record.Answer, idempotencyContext(req.Tenant, req.Idempotency.Key))
-	if err != nil {
-		return nil, fmt.Errorf("open stored answer: %w", err)
-	}
-	return answer, nil
 }

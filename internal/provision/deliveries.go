@@ -24,20 +24,47 @@ func (s *Service) Delivery(ctx context.Context, tenant TenantID, id DeliveryID) 
 // Deliveries gives a page of deliveries, newest first, and the cursor of the next
 // page.
 func (s *Service) Deliveries(ctx context.Context, filter DeliveryFilter, page Page) ([]Delivery, string, error) {
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Deliveries(ctx, filter, page)
+	of := list{PrefixDelivery, filter}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Deliveries(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
+	rows, next := cut(of, rows, page, func(d Delivery) string { return string(d.ID) })
+	return rows, next, nil
 }
 
 // Redeliver sends the same event again, with the same id: one delivery that has
 // ended gets a successor, one that waits for its next attempt begins anew at once.
 func (s *Service) Redeliver(ctx context.Context, tenant TenantID, id DeliveryID) (Delivery, error) {
+	d, _, err := s.RedeliverOnce(ctx, tenant, id, nil)
+	return d, err
+}
+
+// RedeliverOnce is Redeliver for a request with a key. A replay gives the delivery as it is
+// now.
+func (s *Service) RedeliverOnce(ctx context.Context, tenant TenantID, id DeliveryID, idem *Idempotency) (d Delivery, replayed bool, err error) {
+	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.redeliver(ctx, tenant, id, keep) })
+}
+
+// deliverOnce runs a use case that makes a delivery.
+func (s *Service) deliverOnce(
+	ctx context.Context, tenant TenantID, idem *Idempotency, do func(keep) (Delivery, error),
+) (d Delivery, replayed bool, err error) {
+	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
+		d, err = do(keep)
+		return err
+	}, func(made keptAnswer) error {
+		d, err = s.madeDelivery(ctx, tenant, made)
+		return err
+	})
+	return d, replayed, err
+}
+
+func (s *Service) redeliver(ctx context.Context, tenant TenantID, id DeliveryID, keep keep) (Delivery, error) {
 	if _, err := s.Delivery(ctx, tenant, id); err != nil {
 		return Delivery{}, err
 	}
@@ -50,6 +77,9 @@ func (s *Service) Redeliver(ctx context.Context, tenant TenantID, id DeliveryID)
 		now := s.cfg.Now()
 		if before.State == DeliveryPending {
 			d = before.restarted(now)
+			if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
+				return err
+			}
 			if err := tx.UpdateDelivery(d, before); err != nil {
 				return err
 			}
@@ -66,6 +96,9 @@ func (s *Service) Redeliver(ctx context.Context, tenant TenantID, id DeliveryID)
 			return Errorf(CodeGone, err, "instance %s was deleted, and the secret that signs its callbacks with it; only a callback that never arrived can still be sent", d.Instance)
 		}
 		if err != nil {
+			return err
+		}
+		if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
 			return err
 		}
 		if err := tx.InsertDelivery(d); err != nil {

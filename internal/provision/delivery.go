@@ -29,6 +29,11 @@ const (
 	// attempt in that moment is given up without.
 	deliveryAge   = 3 * 24 * time.Hour
 	deliveryGrace = 10 * time.Minute
+	// maxRetryAfter bounds for how long a receiver is left alone because it asks for it.
+	maxRetryAfter = time.Hour
+	// shortPause is the longest pause that a receiver's wish makes shorter: it may know
+	// that it is back in a moment, but must not use up a delivery's attempts in minutes.
+	shortPause = 5 * time.Minute
 	// keptAttempts is how many lines of the log are kept.
 	keptAttempts  = 10
 	maxAnswerKept = 1 << 10
@@ -79,8 +84,9 @@ func (d Delivery) ended(state DeliveryState) Delivery {
 }
 
 // putOff gives the delivery as it is after a failed attempt: due again after a while,
-// or given up. The last attempt is made when its time is up.
-func (d Delivery) putOff(now time.Time) Delivery {
+// or given up. The last attempt is made when its time is up. asked is for how long the
+// receiver wants to be left alone; zero: it says nothing.
+func (d Delivery) putOff(now time.Time, asked time.Duration) Delivery {
 	if d.ExpiresAt.IsZero() { // written by a version that did not know it
 		d.ExpiresAt = d.CreatedAt.Add(deliveryAge)
 	}
@@ -88,8 +94,13 @@ func (d Delivery) putOff(now time.Time) Delivery {
 		return d.ended(DeliveryExhausted)
 	}
 	pause := deliverySchedule[d.Attempt-1]
+	if asked > pause || asked > 0 && pause <= shortPause {
+		pause = asked
+	} else {
+		pause += rand.N(pause / 5) //nolint:gosec // jitter, not a secret
+	}
 	d.Generation++
-	d.DueAt = now.Add(pause + rand.N(pause/5)) //nolint:gosec // jitter, not a secret
+	d.DueAt = now.Add(pause)
 	if d.DueAt.After(d.ExpiresAt) {
 		d.DueAt = d.ExpiresAt
 	}

@@ -41,26 +41,17 @@ func (s *Service) List(ctx context.Context, filter InstanceFilter, page Page) ([
 			return nil, "", err
 		}
 	}
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Instances(ctx, filter, page)
+	of := list{PrefixInstance, filter}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Instances(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
-}
-
-// onePageMore asks for one row more than wanted: its presence says that there is a
-// next page.
-func onePageMore(page Page) (Page, int) {
-	if page.Limit <= 0 {
-		page.Limit = DefaultPageLimit
-	}
-	want := min(page.Limit, MaxPageLimit)
-	page.Limit = want + 1
-	return page, want
+	rows, next := cut(of, rows, page, func(i Instance) string { return string(i.ID) })
+	return rows, next, nil
 }
 
 // Config says how to connect to an instance. A deleted one is CodeGone; one that
@@ -136,15 +127,17 @@ func (s *Service) Job(ctx context.Context, tenant TenantID, id JobID) (Job, erro
 
 // Jobs gives a page of jobs, newest first, and the cursor of the next page.
 func (s *Service) Jobs(ctx context.Context, filter JobFilter, page Page) ([]Job, string, error) {
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Jobs(ctx, filter, page)
+	of := list{PrefixJob, filter}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Jobs(ctx, filter, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
+	rows, next := cut(of, rows, page, func(j Job) string { return string(j.ID) })
+	return rows, next, nil
 }
 
 // WaitJob gives the job as soon as it has ended, or as it is when the time is up

@@ -85,6 +85,9 @@ type Message struct {
 type Answer struct {
 	Status int    // of HTTP
 	Body   string // the beginning of it
+	// RetryAfter is how long the receiver asks to be left alone (RFC 9110, 10.2.3);
+	// zero: it asks for nothing.
+	RetryAfter time.Duration
 }
 
 // Clock gives the time: UTC, whole milliseconds.

@@ -19,17 +19,39 @@ const (
 // time given, the old one signs as well, and so do those from earlier rotations until
 // their own time is up. No time at all ends all of them at once.
 func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
+	h, secret, _, err := s.RotateWebhookOnce(ctx, tenant, id, overlap, nil)
+	return h, secret, err
+}
+
+// RotateWebhookOnce is RotateWebhook for a request with a key. A replay gives the webhook
+// as it is now, with the secret that the first answer showed.
+func (s *Service) RotateWebhookOnce(
+	ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration, idem *Idempotency,
+) (h Webhook, secret Secret, replayed bool, err error) {
+	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
+		h, secret, err = s.rotateWebhook(ctx, tenant, id, overlap, keep)
+		return err
+	}, func(made keptAnswer) error {
+		h, secret, err = s.madeWebhook(ctx, tenant, made)
+		return err
+	})
+	return h, secret, replayed, err
+}
+
+func (s *Service) rotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration, keep keep) (Webhook, Secret, error) {
 	if overlap < 0 || overlap > maxSecretOverlap {
 		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
 	var secret Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
+	h, err := s.updateWebhook(ctx, tenant, id, func(tx Tx, h *Webhook) error {
 		if err := s.keepSecret(h, overlap); err != nil {
 			return err
 		}
 		var err error
-		secret, err = s.newWebhookSecret(h)
-		return err
+		if secret, err = s.newWebhookSecret(h); err != nil {
+			return err
+		}
+		return keep(tx, keptAnswer{Webhook: id, Secret: secret.Reveal()})
 	})
 	return h, secret, err
 }

@@ -14,7 +14,8 @@ type outcome struct {
 	after Delivery
 	at    time.Time
 	took  time.Duration
-	gone  bool // the receiver wants nothing any more
+	gone  bool          // the receiver wants nothing any more
+	asked time.Duration // for which the receiver wants to be left alone
 }
 
 func (o outcome) delivered() bool { return o.after.State == DeliveryDelivered }
@@ -51,7 +52,8 @@ func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) o
 	case o.gone:
 		o.after = d.ended(DeliveryExhausted)
 	default:
-		o.after = d.putOff(now)
+		o.asked = min(answer.RetryAfter, maxRetryAfter)
+		o.after = d.putOff(now, o.asked)
 	}
 	return o
 }
@@ -105,14 +107,14 @@ func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standin
 // standingAfter gives how the receiver is after the attempt. Of one that was well and
 // is, there is nothing to read or write.
 func standingAfter(tx Tx, known Standing, o outcome) (Standing, error) {
-	if known.UpdatedAt.IsZero() && known.after(o.delivered(), o.took, o.at).well() {
+	if known.UpdatedAt.IsZero() && known.after(o).well() {
 		return known, nil
 	}
 	now, err := standingOf(known.Receiver)(tx.Standing(known.Receiver)) // others may have written meanwhile
 	if err != nil {
 		return known, err
 	}
-	if next := now.after(o.delivered(), o.took, o.at); !next.well() {
+	if next := now.after(o); !next.well() {
 		return next, nil
 	}
 	return Standing{Receiver: known.Receiver}, nil

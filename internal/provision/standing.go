@@ -35,19 +35,20 @@ func (s Standing) failing() bool { return s.Failures > 0 }
 func (s Standing) well() bool { return !s.failing() && s.Took < slowAnswer }
 
 // after gives the standing after an attempt.
-func (s Standing) after(ok bool, took time.Duration, now time.Time) Standing {
+func (s Standing) after(o outcome) Standing {
+	took, now := o.took, o.at
 	if now.Sub(s.UpdatedAt) > standingAge {
 		s = Standing{Receiver: s.Receiver, Took: took}
 	}
 	s.Took, s.RestUntil, s.UpdatedAt = (s.Took+took)/2, time.Time{}, now
-	if ok {
+	if o.delivered() {
 		s.Failures, s.FailingSince = 0, time.Time{}
 		return s
 	}
 	if s.Failures++; s.Failures == 1 {
 		s.FailingSince = now
 	}
-	s.RestUntil = now.Add(restAfter(s.Failures))
+	s.RestUntil = now.Add(max(restAfter(s.Failures), o.asked))
 	return s
 }
 

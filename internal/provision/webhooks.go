@@ -53,6 +53,26 @@ func (r WebhookRequest) apply(h *Webhook) {
 
 // CreateWebhook registers an address. The secret is shown in this answer only.
 func (s *Service) CreateWebhook(ctx context.Context, tenant TenantID, r WebhookRequest) (Webhook, Secret, error) {
+	h, secret, _, err := s.CreateWebhookOnce(ctx, tenant, r, nil)
+	return h, secret, err
+}
+
+// CreateWebhookOnce is CreateWebhook for a request with a key. A replay gives the webhook
+// as it is now, with the secret that it had at first.
+func (s *Service) CreateWebhookOnce(
+	ctx context.Context, tenant TenantID, r WebhookRequest, idem *Idempotency,
+) (h Webhook, secret Secret, replayed bool, err error) {
+	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
+		h, secret, err = s.createWebhook(ctx, tenant, r, keep)
+		return err
+	}, func(made keptAnswer) error {
+		h, secret, err = s.madeWebhook(ctx, tenant, made)
+		return err
+	})
+	return h, secret, replayed, err
+}
+
+func (s *Service) createWebhook(ctx context.Context, tenant TenantID, r WebhookRequest, keep keep) (Webhook, Secret, error) {
 	if r.URL == nil {
 		return Webhook{}, Secret{}, invalid([]FieldError{{"url", "is required: where the events are to be sent"}})
 	}
@@ -73,7 +93,12 @@ func (s *Service) CreateWebhook(ctx context.Context, tenant TenantID, r WebhookR
 	if err != nil {
 		return Webhook{}, Secret{}, err
 	}
-	return h, secret, s.cfg.Store.Tx(ctx, func(tx Tx) error { return tx.InsertWebhook(h) })
+	return h, secret, s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: secret.Reveal()}); err != nil {
+			return err
+		}
+		return tx.InsertWebhook(h)
+	})
 }
 
 func (s *Service) newWebhookSecret(h *Webhook) (Secret, error) {
@@ -102,15 +127,17 @@ func (s *Service) Webhook(ctx context.Context, tenant TenantID, id WebhookID) (W
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
 func (s *Service) Webhooks(ctx context.Context, tenant TenantID, page Page) ([]Webhook, string, error) {
-	page, want := onePageMore(page)
-	list, err := s.cfg.Store.Webhooks(ctx, tenant, page)
+	of := list{PrefixWebhook, tenant}
+	page, err := of.page(page)
 	if err != nil {
 		return nil, "", err
 	}
-	if len(list) <= want {
-		return list, "", nil
+	rows, err := s.cfg.Store.Webhooks(ctx, tenant, page)
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:want], string(list[want-1].ID), nil
+	rows, next := cut(of, rows, page, func(h Webhook) string { return string(h.ID) })
+	return rows, next, nil
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
@@ -119,14 +146,14 @@ func (s *Service) ChangeWebhook(ctx context.Context, tenant TenantID, id Webhook
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
-	return s.updateWebhook(ctx, tenant, id, func(h *Webhook) error {
+	return s.updateWebhook(ctx, tenant, id, func(_ Tx, h *Webhook) error {
 		r.apply(h)
 		return nil
 	})
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id WebhookID, change func(*Webhook) error) (Webhook, error) {
+func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Webhook{}, err
 	}
@@ -138,7 +165,7 @@ func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id Webhook
 		}
 		h.UpdatedAt = s.cfg.Now()
 		before := h
-		if err := change(&h); err != nil {
+		if err := change(tx, &h); err != nil {
 			return err
 		}
 		if err := tx.UpdateWebhook(h); err != nil {
@@ -181,6 +208,17 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id Webhook
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
 func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Delivery, error) {
+	d, _, err := s.PingWebhookOnce(ctx, tenant, id, nil)
+	return d, err
+}
+
+// PingWebhookOnce is PingWebhook for a request with a key. A replay gives the delivery as
+// it is now.
+func (s *Service) PingWebhookOnce(ctx context.Context, tenant TenantID, id WebhookID, idem *Idempotency) (d Delivery, replayed bool, err error) {
+	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, tenant, id, keep) })
+}
+
+func (s *Service) pingWebhook(ctx context.Context, tenant TenantID, id WebhookID, keep keep) (Delivery, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Delivery{}, err
 	}
@@ -193,6 +231,9 @@ func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID
 	d := newDeliveryOf(s.cfg.NewID, event, now)
 	d.Webhook, d.Body = id, body
 	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
+			return err
+		}
 		if err := d.address(tx); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -84,7 +85,32 @@ func (s *Sender) Send(ctx context.Context, m provision.Message) (provision.Answe
 	defer answer.Body.Close() //nolint:errcheck // nothing depends on it
 	// The status is the answer; a body that breaks off is as good as it is.
 	beginning, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return provision.Answer{Status: answer.StatusCode, Body: string(beginning)}, nil
+	return provision.Answer{
+		Status: answer.StatusCode, Body: string(beginning), RetryAfter: retryAfter(answer.Header.Values("Retry-After"), s.now()),
+	}, nil
+}
+
+// retryAfter reads a Retry-After: seconds, or a date (RFC 9110, 10.2.3). What is neither,
+// or is past, asks for nothing; what is too long to be counted asks for the longest time.
+func retryAfter(values []string, now time.Time) time.Duration {
+	if len(values) != 1 {
+		return 0
+	}
+	value := strings.TrimSpace(values[0])
+	if date, err := http.ParseTime(value); err == nil {
+		return max(0, date.Sub(now))
+	}
+	if strings.Trim(value, "0123456789") != "" {
+		return 0
+	}
+	seconds, err := strconv.ParseInt(value, 10, 64)
+	switch {
+	case value == "":
+		return 0
+	case err != nil || seconds > int64(math.MaxInt64/time.Second):
+		return math.MaxInt64
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // sign gives the signatures of the message, one for each secret, separated by spaces.

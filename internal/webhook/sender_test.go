@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -246,5 +247,36 @@ func TestSayNoMore(t *testing.T) {
 	_, err := send(t.Context(), newSender(t, true, clock), refused, "evt_1", nil, provision.NewSecret("whsec_!topsecret!"))
 	if err == nil || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("a bad secret: %v", err)
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	now := vectorTime
+	date := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
+	for value, want := range map[string]time.Duration{
+		"2": 2 * time.Second, " 120 ": 2 * time.Minute, "0": 0, "007": 7 * time.Second,
+		date(time.Minute):                        time.Minute,
+		date(-time.Minute):                       0,
+		date(20 * 8760 * time.Hour):              20 * 8760 * time.Hour,
+		now.Add(time.Minute).Format(time.RFC850): time.Minute, now.Add(time.Minute).Format(time.ANSIC): time.Minute,
+		"-5": 0, "+5": 0, "2.5": 0, "1e3": 0, "": 0, "soon": 0, "2s": 0, "2, 3": 0, "0x10": 0, "٣": 0, now.Format(time.RFC3339): 0, "Wed, 99 Foo 2026 00:00:00 GMT": 0,
+		"99999999999": math.MaxInt64, "9223372036854775807": math.MaxInt64, strings.Repeat("9", 100): math.MaxInt64,
+		"Fri, 31 Dec 9999 23:59:59 GMT": math.MaxInt64,
+	} {
+		if got := retryAfter([]string{value}, now); got != want {
+			t.Errorf("%q: %s, want %s", value, got, want)
+		}
+	}
+	if retryAfter(nil, now) != 0 || retryAfter([]string{"1", "2"}, now) != 0 {
+		t.Error("none, or two")
+	}
+	s := newSender(t, true, clock)
+	url := receive(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "17")
+		w.WriteHeader(http.StatusTooManyRequests)
+	})
+	answer, err := s.Send(t.Context(), provision.Message{URL: url, ID: "x", Secrets: []provision.Secret{whsec}})
+	if err != nil || answer.Status != 429 || answer.RetryAfter != 17*time.Second {
+		t.Errorf("%+v, %v", answer, err)
 	}
 }
