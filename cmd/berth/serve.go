@@ -209,6 +209,9 @@ func runMigrate(ctx context.Context, n *node) error {
 
 // migrate brings the schema up to date, and notes which release has done so.
 func (n *node) migrate(ctx context.Context, before store.Schema) error {
+	if !before.Current() {
+		n.log.InfoContext(ctx, "migrating the schema", "from", before.Version, "to", before.Want)
+	}
 	if err := n.store.Migrate(ctx, n.log); err != nil {
 		return err
 	}

@@ -124,14 +124,20 @@ func (w *world) migrated() {
 	w.start("migrate").Finish(startLimit)
 }
 
-// ready waits until the API takes requests.
+// ready waits until all parts of the server work.
 func (w *world) ready(p *testenv.Process) {
 	w.Helper()
-	testenv.Eventually(w, p.Name()+" is ready", startLimit, func(ctx context.Context) error {
+	w.answers(p, "/readyz")
+}
+
+// answers waits until the server says of itself that it is well.
+func (w *world) answers(p *testenv.Process, path string) {
+	w.Helper()
+	testenv.Eventually(w, p.Name()+" answers", startLimit, func(ctx context.Context) error {
 		if over, err := p.Ended(); over {
 			w.Fatalf("%s has ended: %v\n%s", p.Name(), err, testenv.Tail(p.Log(), 20))
 		}
-		if status, body, err := get(ctx, "http://"+w.addr+"/readyz"); err != nil || status != http.StatusOK {
+		if status, body, err := get(ctx, "http://"+w.addr+path); err != nil || status != http.StatusOK {
 			return fmt.Errorf("%d %s %w", status, body, err)
 		}
 		return nil
