@@ -5,6 +5,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -113,6 +114,9 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },
 			IsFailure:      func(error) bool { return false },
 			ErrorHandler: asynq.ErrorHandlerFunc(func(ctx context.Context, task *asynq.Task, err error) {
+				if errors.Is(err, context.Canceled) {
+					return // asynq's word for a handler that is handing back; it goes on
+				}
 				cfg.Log.WarnContext(ctx, "the outcome could not be written", "task", task.Type(), "error", err)
 			}),
 			ShutdownTimeout: time.Second, // Run has waited by then

@@ -6,20 +6,18 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-project/berth/internal/stopsignal"
 )
 
 // version is set when a release is built.
 var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := reportError(os.Stderr, newRoot().ExecuteContext(ctx))
-	stop()
-	os.Exit(code)
+	ctx := stopsignal.Context(context.Background(), func() { os.Exit(exitInterrupted) })
+	os.Exit(reportError(os.Stderr, newRoot().ExecuteContext(ctx)))
 }
 
 func newRoot() *cobra.Command {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"time"
@@ -44,6 +43,8 @@ type node struct {
 	store      *store.Store
 	deployment string
 	vault      *secret.Vault
+	keySource  string // where the master key is, in words
+	adminKey   provision.Secret
 	redis      redis.UniversalClient
 	bell       *queue.Bell
 	contact    *provision.Contact
@@ -112,17 +113,16 @@ func (n *node) openStore() error {
 // openAll opens everything that api and worker need, and waits for it. The order
 // in which the processes are started does not matter.
 func (n *node) openAll(ctx context.Context) error {
-	if err := n.openStore(); err != nil {
+	if err := n.readMasterKey(); err != nil {
 		return err
 	}
-	err := n.waitFor(ctx, "the database and its schema (`berth migrate` makes it)", func(ctx context.Context) error {
-		current, err := n.store.Current(ctx)
-		if err == nil && !current {
-			err = errors.New("the schema is not up to date")
-		}
+	if _, err := n.awaitSchema(ctx, "the database and its schema (`berth migrate` makes it)", store.Schema.Current); err != nil {
 		return err
-	})
-	if err != nil {
+	}
+	if err := n.guardKey(ctx); err != nil {
+		return err
+	}
+	if err := n.openStore(); err != nil {
 		return err
 	}
 	return n.openRest(ctx)
@@ -130,15 +130,12 @@ func (n *node) openAll(ctx context.Context) error {
 
 // openRest opens what stands on the database.
 func (n *node) openRest(ctx context.Context) error {
-	key, err := secret.FileOrValue(n.cfg.MasterKey)
-	if err != nil {
-		return err
-	}
-	if n.vault, err = secret.NewVault(key); err != nil {
-		return fmt.Errorf("BERTH_MASTER_KEY: %w", err)
-	}
+	var err error
 	if n.deployment, err = n.store.Deployment(ctx, n.newID("dep")); err != nil {
 		return err
+	}
+	if err := n.store.KeepKeyCheck(ctx, n.vault, n.deployment, n.cfg.LostKeys); err != nil {
+		return fmt.Errorf("%s: %w", n.keySource, err)
 	}
 	if err := n.openRedis(ctx); err != nil {
 		return err
@@ -222,12 +219,16 @@ const (
 // before.
 var errToldToStop = errors.New("told to stop")
 
-// waitFor asks until the answer is good, and says what it is waiting for.
+// waitFor asks until the answer is good, or refuses, and says what it is waiting for.
 func (n *node) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
 	for pause := waitFirst; ; pause = min(2*pause, waitLast) {
 		err := ask(ctx)
 		if err == nil {
 			return nil
+		}
+		var no *refusal
+		if errors.As(err, &no) {
+			return err
 		}
 		n.log.InfoContext(ctx, "waiting for "+what, "error", err)
 		select {
@@ -246,18 +247,11 @@ func (n *node) service() *provision.Service {
 	})
 }
 
-// serveAPI serves the API. With docker, the local engine counts as a part of it.
-func (n *node) serveAPI(ctx context.Context, listener net.Listener, withDocker bool) error {
-	key, err := secret.FileOrValue(n.cfg.AdminKey)
-	if err != nil {
-		return err
-	}
-	if len(key) < 20 {
-		return errors.New("BERTH_ADMIN_KEY: too short; use at least 20 characters, for example from `openssl rand -hex 20`")
-	}
+// handler makes the API. With docker, the local engine counts as a part of it.
+func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, error) {
 	queues, err := n.queuePages()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	checks := map[string]func(context.Context) error{
 		"database": n.store.Ping,
@@ -266,12 +260,11 @@ func (n *node) serveAPI(ctx context.Context, listener net.Listener, withDocker b
 	if withDocker {
 		checks["docker"] = n.pingDocker
 	}
-	handler := api.New(api.Config{
+	return api.New(api.Config{
 		Service:  n.service(),
-		AdminKey: provision.NewSecret(key), Checks: checks, Queues: queues, Log: n.log, Version: version,
+		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
-	})
-	return n.serveHTTP(ctx, listener, handler)
+	}), nil
 }
 
 func (n *node) pingDocker(ctx context.Context) error {

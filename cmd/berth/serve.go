@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -13,9 +12,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/config"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/store"
 )
 
 // serverCommands gives the ways to run the server.
@@ -36,10 +37,7 @@ func serverCommands() []*cobra.Command {
 			if err == nil {
 				err = run(cmd.Context(), n)
 			}
-			if mode != config.Migrate && errors.Is(err, errToldToStop) {
-				err = nil // that is what it was told
-			}
-			return errors.Join(err, n.close())
+			return n.endedAsTold(cmd.Context(), mode, errors.Join(err, n.close()))
 		}}
 	}
 	return []*cobra.Command{
@@ -50,36 +48,52 @@ func serverCommands() []*cobra.Command {
 	}
 }
 
+// endedAsTold gives no error of a server that was told to stop: then it ends as it should,
+// also where that came while it was starting or waiting, or while what it needs was away.
+// A migration that was told to stop has not done what it was to do.
+func (n *node) endedAsTold(ctx context.Context, mode config.Mode, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	if mode == config.Migrate {
+		return fmt.Errorf("told to stop before the schema was up to date; run it again (%s)", err.Error()) // which is no interrupt
+	}
+	n.log.InfoContext(ctx, "told to stop", "meanwhile", err)
+	return nil
+}
+
 // runDev makes what is missing, and then runs all parts until one fails or the
 // context ends.
 func runDev(ctx context.Context, n *node) error {
-	if err := devSecrets(n); err != nil {
+	return n.serve(ctx, true, n.openDev, n.greet, n.work, n.sequence)
+}
+
+// openDev opens everything, and makes what is missing.
+func (n *node) openDev(ctx context.Context) error {
+	if n.cfg.AdminKey != "" {
+		if err := n.readAdminKey(); err != nil {
+			return err
+		}
+	}
+	before, err := n.guardDev(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.devSecrets(); err != nil {
 		return err
 	}
 	if err := n.openStore(); err != nil {
 		return err
 	}
-	if err := n.store.Migrate(ctx, n.log); err != nil {
-		return err
-	}
-	listener, err := listen(ctx, n.cfg.HTTPAddr)
-	if err != nil {
+	if err := n.migrate(ctx, before); err != nil {
 		return err
 	}
 	if n.cfg.RedisURL == config.RedisEmbedded {
 		if err := n.embedRedis(ctx); err != nil {
-			return errors.Join(err, listener.Close())
+			return err
 		}
 	}
-	if err := n.openRest(ctx); err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.serveAPI(groupCtx, listener, true) })
-	group.Go(func() error { return n.work(groupCtx) })
-	group.Go(func() error { return n.sequence(groupCtx) })
-	greet(n.out, n.cfg)
-	return group.Wait()
+	return n.openRest(ctx)
 }
 
 // embedRedis starts a Redis in this process. It outlives ctx: the parts that use it
@@ -100,25 +114,12 @@ func (n *node) embedRedis(ctx context.Context) error {
 	return nil
 }
 
-// devSecrets makes the master key and the admin key at the first start.
-func devSecrets(n *node) error {
-	var err error
-	if n.cfg.MasterKey == "" {
-		if n.cfg.MasterKey, _, err = secret.FileOrMake(n.cfg.DataDir+"/master.key", secret.MasterKey); err != nil {
-			return err
-		}
-	}
-	if n.cfg.AdminKey == "" {
-		n.cfg.AdminKey, _, err = secret.FileOrMake(n.cfg.DataDir+"/"+adminKeyFile, secret.APIKey)
-	}
-	return err
-}
-
 // adminKeyFile is where dev keeps its key, and where the client verbs look for it.
 const adminKeyFile = "admin.key"
 
 // greet tells a person at a terminal what to do next.
-func greet(out io.Writer, cfg config.Config) {
+func (n *node) greet(context.Context) error {
+	cfg := n.cfg
 	url := "http://" + cfg.HTTPAddr
 	verb := "bin/berth"
 	if url != defaultURL {
@@ -127,7 +128,7 @@ func greet(out io.Writer, cfg config.Config) {
 	if cfg.DataDir != defaultDataDir {
 		verb = "BERTH_DATA_DIR=" + cfg.DataDir + " " + verb
 	}
-	_, _ = fmt.Fprintf(out, `
+	_, _ = fmt.Fprintf(n.out, `
   Berth is ready:  %[1]s
   API reference:   %[1]s/docs/
   Queues:          %[1]s/queues   (any user name; the password is the admin key)
@@ -141,19 +142,43 @@ func greet(out io.Writer, cfg config.Config) {
     curl -H "Authorization: Bearer $(cat %[2]s/`+adminKeyFile+`)" -X POST %[1]s/api/v1/storage/mysql/instances
 
 `, url, cfg.DataDir, verb)
+	return nil
 }
 
 func runAPI(ctx context.Context, n *node) error {
-	if err := n.openAll(ctx); err != nil {
-		return err
+	open := func(ctx context.Context) error {
+		if err := n.readAdminKey(); err != nil {
+			return err
+		}
+		return n.openAll(ctx)
 	}
+	return n.serve(ctx, false, open, n.sequence)
+}
+
+// serve listens, opens everything behind the listener, and then runs the API and the parts
+// beside it until one fails or the context ends. Nothing is made before the address is ours.
+func (n *node) serve(ctx context.Context, withDocker bool, open func(context.Context) error, beside ...func(context.Context) error) error {
 	listener, err := listen(ctx, n.cfg.HTTPAddr)
 	if err != nil {
 		return err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.serveAPI(groupCtx, listener, false) })
-	group.Go(func() error { return n.sequence(groupCtx) })
+	group, ctx := errgroup.WithContext(ctx)
+	gate := api.NewGate(ctx)
+	group.Go(func() error { return n.serveHTTP(ctx, listener, gate) })
+	group.Go(func() error {
+		if err := open(ctx); err != nil {
+			return err
+		}
+		handler, err := n.handler(ctx, withDocker)
+		if err != nil {
+			return err
+		}
+		gate.Open(handler)
+		for _, part := range beside {
+			group.Go(func() error { return part(ctx) })
+		}
+		return nil
+	})
 	return group.Wait()
 }
 
@@ -168,17 +193,37 @@ func runWorker(ctx context.Context, n *node) error {
 }
 
 func runMigrate(ctx context.Context, n *node) error {
+	before, err := n.awaitSchema(ctx, "the database", func(store.Schema) bool { return true })
+	if err != nil {
+		return err
+	}
+	if n.cfg.MasterKey != "" { // it needs none, but one that is wrong is better known now
+		if err := n.guardKey(ctx); err != nil {
+			return err
+		}
+	}
 	if err := n.openStore(); err != nil {
 		return err
 	}
-	if err := n.waitFor(ctx, "the database", n.store.Ping); err != nil {
-		return err
-	}
-	if err := n.store.Migrate(ctx, n.log); err != nil {
+	if err := n.migrate(ctx, before); err != nil {
 		return err
 	}
 	n.log.InfoContext(ctx, "the schema is up to date")
 	return nil
+}
+
+// migrate brings the schema up to date, and notes which release has done so.
+func (n *node) migrate(ctx context.Context, before store.Schema) error {
+	if !before.Current() {
+		n.log.InfoContext(ctx, "migrating the schema", "from", before.Version, "to", before.Want)
+	}
+	if err := n.store.Migrate(ctx, n.log); err != nil {
+		return err
+	}
+	if before.Current() && before.Release != "" {
+		return nil
+	}
+	return n.store.PutRelease(ctx, version)
 }
 
 func listen(ctx context.Context, addr string) (net.Listener, error) {
@@ -203,9 +248,9 @@ const (
 
 // serveHTTP serves until the context ends, goes on for the drain delay, and then lets
 // requests end within the shutdown timeout.
-func (n *node) serveHTTP(ctx context.Context, listener net.Listener, handler http.Handler) error {
+func (n *node) serveHTTP(ctx context.Context, listener net.Listener, gate *api.Gate) error {
 	server := &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
+		Handler: gate, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: 64 << 10,
 	}
 	failed := make(chan error, 1)
@@ -216,10 +261,14 @@ func (n *node) serveHTTP(ctx context.Context, listener net.Listener, handler htt
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
+	drain := n.cfg.DrainDelay
+	if !gate.IsOpen() {
+		drain = 0 // no load balancer has sent anybody yet
+	}
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve HTTP: %w", err)
-	case <-time.After(n.cfg.DrainDelay):
+	case <-time.After(drain):
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ShutdownTimeout)
 	defer cancel()

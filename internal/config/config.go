@@ -57,6 +57,9 @@ type Config struct {
 	// MasterKey encrypts credentials: base64 of 32 bytes, or the path of a file with
 	// one key a line, the active one first.
 	MasterKey string `env:"MASTER_KEY"`
+	// LostKeys are the ids of master keys that are lost for good: Berth starts without
+	// them, and what they have sealed stays closed.
+	LostKeys []string `env:"ACCEPT_LOST_KEY" envSeparator:","`
 	// AdminKey is the operator's API key, or the path of a file that holds it.
 	AdminKey string `env:"ADMIN_KEY"`
 	// ImageMySQL and ImageRedis replace the engines' images; {version} stands for the

@@ -13,8 +13,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/berth-project/berth/internal/provision"
@@ -61,6 +63,13 @@ func NewVault(text string) (*Vault, error) {
 	}
 	return v, nil
 }
+
+// KeyIDs gives the ids of the keys, in order. The id of a key is the first eight hex
+// digits of its SHA-256.
+func (v *Vault) KeyIDs() []string { return slices.Sorted(maps.Keys(v.keys)) }
+
+// Active gives the id of the key that seals.
+func (v *Vault) Active() string { return v.active }
 
 func keyWords(text string) []string {
 	var words []string

@@ -2,13 +2,10 @@ package smoke
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -25,7 +22,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	cleanUp, err := findBinary()
+	found, cleanUp, err := testenv.Binary(repository)
+	binary = found
 	if err == nil {
 		err = checkEngine()
 	}
@@ -36,33 +34,6 @@ func TestMain(m *testing.M) {
 	code := testenv.Run(m)
 	cleanUp()
 	os.Exit(code)
-}
-
-// findBinary takes BERTH_BIN, or builds the program into a folder of its own.
-func findBinary() (cleanUp func(), err error) {
-	if given := os.Getenv("BERTH_BIN"); given != "" {
-		// Tests run in their package's folder; whoever set it was elsewhere.
-		if binary = given; !filepath.IsAbs(given) {
-			binary = filepath.Join(repository, given)
-		}
-		if _, err := os.Stat(binary); err != nil {
-			return nil, fmt.Errorf("BERTH_BIN: %w; give an absolute path, or one from the repository's root", err)
-		}
-		return func() {}, nil
-	}
-	dir, err := os.MkdirTemp("", "berth-smoke-")
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	binary = filepath.Join(dir, "berth")
-	build := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/berth")
-	build.Dir, build.Env = repository, append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, errors.Join(fmt.Errorf("build the program: %w\n%s", err, out), os.RemoveAll(dir))
-	}
-	return func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // repository is the root of this checkout.

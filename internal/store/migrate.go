@@ -55,7 +55,34 @@ func (o *oneAtATime) Lock(ctx context.Context, _ *sql.DB) error {
 // Unlock implements lock.Locker.
 func (o *oneAtATime) Unlock(context.Context, *sql.DB) error { return o.lock.Close() }
 
-func (s *Store) provider() (*goose.Provider, error) {
+// untilTold waits for a lock until a context ends that goose does not know: the one that
+// goose is given must not end within a migration, nor while the lock is held.
+type untilTold struct {
+	lock.Locker
+	told    context.Context //nolint:containedctx // a signal, not goose's context
+	release context.CancelFunc
+}
+
+// Lock implements lock.Locker.
+func (u *untilTold) Lock(ctx context.Context, db *sql.DB) error {
+	ctx, u.release = context.WithCancel(ctx)
+	unwatch := context.AfterFunc(u.told, u.release)
+	if err := u.Locker.Lock(ctx, db); err != nil {
+		return err
+	}
+	if unwatch() {
+		return nil
+	}
+	return errors.Join(u.told.Err(), u.Unlock(context.WithoutCancel(ctx), db))
+}
+
+// Unlock implements lock.Locker.
+func (u *untilTold) Unlock(ctx context.Context, db *sql.DB) error {
+	defer u.release()
+	return u.Locker.Unlock(ctx, db)
+}
+
+func (s *Store) provider(ctx context.Context) (*goose.Provider, error) {
 	pool, err := s.db.DB()
 	if err != nil {
 		return nil, err
@@ -65,37 +92,36 @@ func (s *Store) provider() (*goose.Provider, error) {
 		return nil, err
 	}
 	if s.dialect == dialectSQLite {
-		return goose.NewProvider(goose.DialectSQLite3, pool, folder, goose.WithLogger(goose.NopLogger()), goose.WithLocker(&oneAtATime{file: s.migrating}))
+		return goose.NewProvider(goose.DialectSQLite3, pool, folder, goose.WithLogger(goose.NopLogger()),
+			goose.WithLocker(&untilTold{Locker: &oneAtATime{file: s.migrating}, told: ctx}))
 	}
 	locker, err := lock.NewMySQLTableLocker(lock.WithTableLockTimeout(lockRetry, lockTries), lock.WithTableUnlockTimeout(lockRetry, lockTries))
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(goose.DialectMySQL, pool, folder, goose.WithLogger(goose.NopLogger()), goose.WithLocker(locker))
+	return goose.NewProvider(goose.DialectMySQL, pool, folder, goose.WithLogger(goose.NopLogger()),
+		goose.WithLocker(&untilTold{Locker: locker, told: ctx}))
 }
 
-// Migrate brings the schema up to date. Several processes may do so at once.
+// Migrate brings the schema up to date. Several processes may do so at once. When the
+// context ends it gives up between two migrations, never within one: half a migration of
+// MySQL's could not be taken back.
 func (s *Store) Migrate(ctx context.Context, log *slog.Logger) error {
-	p, err := s.provider()
+	p, err := s.provider(ctx)
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	done, err := p.Up(ctx)
-	for _, m := range done {
+	for {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("migrate schema: %w", err)
+		}
+		m, err := p.UpByOne(context.WithoutCancel(ctx))
+		switch {
+		case errors.Is(err, goose.ErrNoNextVersion):
+			return nil
+		case err != nil:
+			return fmt.Errorf("migrate schema: %w", translate(err))
+		}
 		log.InfoContext(ctx, "schema migrated", "version", m.Source.Version, "took", m.Duration.String())
 	}
-	if err != nil {
-		return fmt.Errorf("migrate schema: %w", translate(err))
-	}
-	return nil
-}
-
-// Current reports whether the schema is what this binary needs.
-func (s *Store) Current(ctx context.Context) (bool, error) {
-	p, err := s.provider()
-	if err != nil {
-		return false, fmt.Errorf("read migrations: %w", err)
-	}
-	pending, err := p.HasPending(ctx)
-	return !pending, translate(err)
 }

@@ -103,7 +103,7 @@ func TestMySQLAway(t *testing.T) {
 		return err
 	})
 	mustBeAway(t, "a transaction in the middle", err)
-	eachCallIsAway(t, s)
+	eachCallIsAway(t, s, proxied)
 
 	proxy.Restore(t)
 	hosts, err := s.Hosts(t.Context())
@@ -124,8 +124,9 @@ func TestMySQLNeverThere(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s := openStore(t, "mysql://u:p@"+addr+"/d")
-	eachCallIsAway(t, s)
+	databaseURL := "mysql://u:p@" + addr + "/d"
+	s := openStore(t, databaseURL)
+	eachCallIsAway(t, s, databaseURL)
 	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); provision.CodeOf(err) != provision.CodeUnavailable {
 		t.Errorf("Migrate: %v", err)
 	}
@@ -146,7 +147,7 @@ func TestMySQLHangs(t *testing.T) {
 	mustBeAway(t, "a call with a deadline", s.Ping(ctx))
 }
 
-func eachCallIsAway(t *testing.T, s *Store) {
+func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	t.Helper()
 	ctx := t.Context()
 	mustBeAway(t, "Ping", s.Ping(ctx))
@@ -161,8 +162,10 @@ func eachCallIsAway(t *testing.T, s *Store) {
 	mustBeAway(t, "PortLeft", err)
 	_, err = s.Deployment(ctx, "dep_1")
 	mustBeAway(t, "Deployment", err)
-	_, err = s.Current(ctx)
-	mustBeAway(t, "Current", err)
+	_, err = LookAtSchema(ctx, databaseURL)
+	mustBeAway(t, "LookAtSchema", err)
+	_, err = LookAtSealed(ctx, databaseURL)
+	mustBeAway(t, "LookAtSealed", err)
 }
 
 func mustBeAway(t *testing.T, what string, err error) {

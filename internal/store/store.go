@@ -7,6 +7,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -47,15 +48,25 @@ const (
 // "sqlite://relative/path"), or "mysql://user:password@host:port/database". It does
 // not wait for the database to answer; Ping does that.
 func Open(databaseURL string) (*Store, error) {
-	scheme, rest, ok := strings.Cut(databaseURL, "://")
+	dialect, path, err := splitURL(databaseURL)
 	switch {
-	case ok && scheme == dialectSQLite && rest != "":
-		return openSQLite(rest)
-	case ok && scheme == dialectMySQL:
+	case err != nil:
+		return nil, err
+	case dialect == dialectSQLite:
+		return openSQLite(path)
+	default:
 		return openMySQL(databaseURL)
 	}
+}
+
+// splitURL gives the dialect, and what is behind it: for SQLite the path of the file.
+func splitURL(databaseURL string) (dialect, rest string, err error) {
+	dialect, rest, ok := strings.Cut(databaseURL, "://")
+	if ok && (dialect == dialectMySQL || dialect == dialectSQLite && rest != "") {
+		return dialect, rest, nil
+	}
 	// The URL may hold a password, so only its scheme is repeated.
-	return nil, fmt.Errorf("database URL with scheme %q: want sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE", scheme)
+	return "", "", fmt.Errorf("database URL with scheme %q: want sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE", dialect)
 }
 
 func openSQLite(path string) (*Store, error) {
@@ -94,6 +105,19 @@ const (
 )
 
 func openMySQL(databaseURL string) (*Store, error) {
+	connector, err := mysqlConnector(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	db, err := gorm.Open(mysql.New(mysql.Config{Conn: pool, SkipInitializeWithVersion: true}), gormConfig(false))
+	if err != nil {
+		return nil, fmt.Errorf("open MySQL database: %w", err)
+	}
+	return newStore(db, dialectMySQL, 32)
+}
+
+func mysqlConnector(databaseURL string) (sqldriver.Connector, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
 		return nil, fmt.Errorf("database URL: want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
@@ -117,12 +141,7 @@ func openMySQL(databaseURL string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database URL: %w", err)
 	}
-	pool := sql.OpenDB(connector)
-	db, err := gorm.Open(mysql.New(mysql.Config{Conn: pool, SkipInitializeWithVersion: true}), gormConfig(false))
-	if err != nil {
-		return nil, fmt.Errorf("open MySQL database: %w", err)
-	}
-	return newStore(db, dialectMySQL, 32)
+	return connector, nil
 }
 
 func gormConfig(prepare bool) *gorm.Config {
@@ -201,26 +220,4 @@ func wait(ctx context.Context, d time.Duration) error {
 	case <-pause.C:
 		return nil
 	}
-}
-
-// deploymentSetting names the row with this deployment's id.
-const deploymentSetting = "deployment"
-
-// Deployment gives the id of this deployment, which its containers are labelled
-// with: the one that is stored, or the given one, if there is none yet.
-func (s *Store) Deployment(ctx context.Context, fresh string) (string, error) {
-	var row settingRow
-	err := s.Tx(ctx, func(t provision.Tx) error {
-		db := t.(*tx).db //nolint:errcheck,forcetypeassert // Tx above makes no other
-		found := db.Limit(1).Find(&row, "name = ?", deploymentSetting)
-		if found.Error != nil || found.RowsAffected > 0 {
-			return found.Error
-		}
-		row = settingRow{Name: deploymentSetting, Value: fresh}
-		return insert(db, row)
-	})
-	if provision.CodeOf(err) == provision.CodeConflict { // another process was faster
-		err = translate(s.db.WithContext(ctx).First(&row, "name = ?", deploymentSetting).Error)
-	}
-	return row.Value, err
 }
