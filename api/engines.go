@@ -10,8 +10,9 @@ import (
 )
 
 type versionView struct {
-	Name    string `json:"name"`
-	Default bool   `json:"default"`
+	Name    string   `json:"name"`
+	Default bool     `json:"default"`
+	Modules []string `json:"modules,omitempty" doc:"what the public image brings beside the server itself; loaded wherever the image has it"`
 }
 
 type planView struct {
@@ -43,7 +44,7 @@ func viewEngine(e provision.Engine) engineView {
 		ResourceLimits: limitsView{Min: viewResources(info.Limits.Min), Max: viewResources(info.Limits.Max)},
 	}
 	for i, version := range info.Versions {
-		v.Versions = append(v.Versions, versionView{Name: version.Name, Default: i == 0})
+		v.Versions = append(v.Versions, versionView{Name: version.Name, Default: i == 0, Modules: version.Modules})
 	}
 	for i, p := range info.Plans {
 		v.Plans = append(v.Plans, planView{Name: p.Name, Description: p.Description, Default: i == 0, Resources: viewResources(p.Resources)})

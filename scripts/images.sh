@@ -18,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipes=$here/../deployments/images
 
 # Raise it when a change below must reach machines that have a stand-in already.
-recipe=3
+recipe=4
 
 default_refs=(mysql:9.7 redis:8 redis:7)
 registry_wait=${BERTH_REGISTRY_WAIT:-10}
@@ -118,18 +118,18 @@ done
 
 # In what follows $1 is the root filesystem, a word of mmdebstrap's hooks and not of this script.
 # shellcheck disable=SC2016
-# bootstrap SUITE PACKAGES USER DATA TAR HOOK…: a root filesystem with the packages, the user (uid and
-# gid 999, as in the public images, there before any package can make its own) and the data folder.
+# bootstrap SUITE PACKAGES USER DATA MODE TAR HOOK…: a root filesystem with the packages, the user (uid
+# and gid 999, as in the public images, there before any package can make its own) and the data folder.
 bootstrap() {
-  local suite=$1 packages=$2 user=$3 data=$4 tar=$5
-  shift 5
+  local suite=$1 packages=$2 user=$3 data=$4 mode=$5 tar=$6
+  shift 6
   local hooks=() hook
   for hook in "$@"; do hooks+=("--customize-hook=$hook"); done
   TMPDIR=$work mmdebstrap --quiet --variant=essential --include="$packages" \
     --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"' "${lean[@]}" \
     --essential-hook="echo '$user:x:999:' >>\"\$1/etc/group\"" \
     --essential-hook="echo '$user:x:999:999::$data:/usr/sbin/nologin' >>\"\$1/etc/passwd\"" \
-    --customize-hook="mkdir -p \"\$1$data\" && chown 999:999 \"\$1$data\" && chmod 1777 \"\$1$data\"" \
+    --customize-hook="mkdir -p \"\$1$data\" && chown 999:999 \"\$1$data\" && chmod $mode \"\$1$data\"" \
     --customize-hook="install -m 0755 '$recipes/$user-entrypoint.sh' \"\$1/usr/local/bin/docker-entrypoint.sh\"" \
     --customize-hook='chroot "$1" dpkg-query -W -f "\${Package} \${Version}\n" "'"${packages%%,*}"'" >"'"$tar.version"'"' \
     "${hooks[@]}" \
@@ -138,25 +138,44 @@ bootstrap() {
     "$suite" "$tar"
 }
 
+# As in the public image, which is not Debian's: sh is bash, and there is no tar.
 # shellcheck disable=SC2016
 build_mysql() {
-  bootstrap sid mysql-server-core,mysql-client-core mysql /var/lib/mysql "$1" \
+  bootstrap sid mysql-server-core,mysql-client-core mysql /var/lib/mysql 1777 "$1" \
+    'ln -sf bash "$1/usr/bin/sh" && rm -f "$1/usr/bin/tar"' \
     'mkdir -p "$1/etc/mysql/conf.d" "$1/var/lib/mysql-files" "$1/run/mysqld" && rm -f "$1/etc/my.cnf" "$1/etc/mysql/my.cnf"' \
     'printf "%s\n" "[mysqld]" "datadir=/var/lib/mysql" "socket=/var/run/mysqld/mysqld.sock" "pid-file=/var/run/mysqld/mysqld.pid" "secure-file-priv=/var/lib/mysql-files" "host-cache-size=0" "skip-name-resolve" "[client]" "socket=/var/run/mysqld/mysqld.sock" "!includedir /etc/mysql/conf.d/" >"$1/etc/my.cnf"' \
     'chown 999:999 "$1/var/lib/mysql-files" "$1/run/mysqld" && chmod 0750 "$1/var/lib/mysql-files" && chmod 1777 "$1/run/mysqld"'
 }
 
+# The modules that the public image brings since version 8, as file and name.
+redis_modules=(redisbloom:bf redisearch:search redistimeseries:timeseries rejson:ReJSON)
+
+# build_modules FOLDER: stand-ins for them.
+build_modules() {
+  local module
+  mkdir -p "$1"
+  for module in "${redis_modules[@]}"; do
+    "${CC:-gcc}" -shared -fPIC -nostdlib -O2 -Wall -Wextra -Werror -DNAME="\"${module#*:}\"" -o "$1/${module%%:*}.so" "$recipes/redis-module.c"
+  done
+}
+
 # shellcheck disable=SC2016
 build_redis() {
-  bootstrap "$2" redis-server redis /data "$1" \
-    'rm -rf "$1/etc/redis" "$1/var/lib/redis" "$1/etc/init.d/redis-server"'
+  local modules=()
+  if [ "$3" = redis:8 ]; then
+    build_modules "$work/modules"
+    modules=('mkdir -p "$1/usr/local/lib/redis" && cp -r '"'$work/modules'"' "$1/usr/local/lib/redis/modules" && chmod -R u=rwX,go=rX "$1/usr/local/lib/redis" && chmod 0755 "$1"/usr/local/lib/redis/modules/*.so')
+  fi
+  bootstrap "$2" redis-server redis /data 0755 "$1" \
+    'rm -rf "$1/etc/redis" "$1/var/lib/redis" "$1/etc/init.d/redis-server"' "${modules[@]}"
 }
 
 build() {
   local ref=$1 suite=$2 name=${1%%:*} tar="$work/${1/:/-}.tar" log="$work/${1/:/-}.log" started=$SECONDS
   case $name in
     mysql) build_mysql "$tar" >"$log" 2>&1 ;;
-    redis) build_redis "$tar" "$suite" >"$log" 2>&1 ;;
+    redis) build_redis "$tar" "$suite" "$ref" >"$log" 2>&1 ;;
   esac || { tail -n 15 "$log" | cut -c 1-300 >&2; die "building berth/$ref from Debian's packages failed"; }
 
   local package version size old changes=()
@@ -210,6 +229,7 @@ main() {
     suite_of "$ref" >/dev/null || die "$ref could not be pulled, and Berth knows no recipe for it (it has: ${default_refs[*]})"
   done
   need_mmdebstrap
+  case " ${missing[*]} " in *' redis:8 '*) "$here/cc.sh" ;; esac
   say "building from Debian's packages: ${missing[*]/#/berth/}"
   for ref in "${missing[@]}"; do
     set -m

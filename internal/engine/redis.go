@@ -22,6 +22,10 @@ var (
 	redisConfigText string
 	//go:embed redis/users.acl.tmpl
 	redisUsersText string
+	// redisStart is what the container runs.
+	//
+	//go:embed redis/start.sh
+	redisStart string
 
 	redisConfig = parse("redis.conf", redisConfigText)
 	redisUsers  = parse("users.acl", redisUsersText)
@@ -37,6 +41,12 @@ var redisRules = []string{
 	"+slowlog|get", "+slowlog|len", "+slowlog|reset", "+slowlog|help",
 	"+latency", "+monitor", "+role", "+lastsave",
 }
+
+// redisListIndexes is a rule for servers that have the command.
+const redisListIndexes = "ft._list"
+
+// redisModules are what the public image of version 8 brings.
+var redisModules = []string{"bf", "search", "timeseries", "ReJSON"}
 
 // redisEngine gives a tenant a Redis server of their own.
 type redisEngine struct{ info provision.EngineInfo }
@@ -65,6 +75,7 @@ func newRedis(imageTemplate string) redisEngine {
 			Max: provision.Resources{CPUMillis: 16000, MemoryBytes: 128 * giB, DiskBytes: 1024 * giB},
 		},
 	}}
+	e.info.Versions[0].Modules = redisModules
 	e.info.Parameters = withDefaults(
 		redisParameters(e.info.Limits.Max.MemoryBytes), e.Complete(nil, e.info.Plans[0].Resources))
 	return e
@@ -92,8 +103,8 @@ func (e redisEngine) Workload(inst provision.Instance, cred provision.Credential
 	if err != nil {
 		return provision.Workload{}, err
 	}
-	w.Command = []string{"/bin/sh", "-c", "[ -d /data/db ] || mkdir /data/db && exec redis-server /data/conf/redis.conf"}
-	w.PidsLimit = 64
+	w.Command = []string{"/bin/sh", "-c", redisStart}
+	w.PidsLimit = 128 // modules have threads of their own
 	w.Ports = []provision.PortBinding{{Name: redisName, Container: redisPort}}
 	w.DataPath = redisHome
 	w.Files = []provision.File{

@@ -23,6 +23,14 @@ func (redisEngine) Adopt(ctx context.Context, inst provision.Instance, cred prov
 	for _, rule := range strings.Fields(users)[2:] { // "user default …"
 		acl = append(acl, rule)
 	}
+	// start.sh looks for the command in the module's file.
+	known, err := client.Do(ctx, "COMMAND", "INFO", redisListIndexes).Slice()
+	if err != nil {
+		return notUsable("Redis", "adopting the warm server", err)
+	}
+	if len(known) == 1 && known[0] != nil {
+		acl = append(acl, "+"+redisListIndexes)
+	}
 	pipe := client.TxPipeline()
 	pipe.Do(ctx, "CONFIG", "SET", "maxmemory", p.Int(paramMaxMemory), "maxmemory-policy", p.String(paramPolicy),
 		"maxclients", p.Int(paramMaxClients), "appendfsync", p.String(paramAppendFsync))

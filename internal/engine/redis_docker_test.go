@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"crypto/rand"
 	"slices"
 	"strings"
 	"testing"
@@ -59,6 +60,7 @@ func testRedis(t *testing.T, version string, made maker) {
 		"CONFIG REWRITE", "SAVE", "BGSAVE", "BGREWRITEAOF", "SYNC", "PSYNC ? -1", "FAILOVER", "CLUSTER RESET", "CLIENT PAUSE 10",
 		"MIGRATE 127.0.0.1 1 k 0 10", "PFDEBUG TODENSE k", "EVAL return(redis.call('config','set','maxmemory','0')) 0")
 
+	redisHasModules(t, u, c)
 	u.refusesWrongPassword()
 	u.hidesSecrets()
 	anonymous := u.cred
@@ -78,6 +80,7 @@ func testRedis(t *testing.T, version string, made maker) {
 	if got, err := u.client().Get(ctx, "kept").Result(); err != nil || got != "safe" {
 		t.Errorf("after a restart: %q, %v", got, err)
 	}
+	redisHasModules(t, u, u.client())
 	docker(t, "kill", u.container)
 	u.start()
 	u.ready()
@@ -87,6 +90,45 @@ func testRedis(t *testing.T, version string, made maker) {
 	if code := u.stop(); code != "0" {
 		t.Errorf("it ended with %s", code)
 	}
+}
+
+// redisHasModules sees that the modules that the version's image has are there for the
+// tenant, and what they have for administrators is not.
+func redisHasModules(t *testing.T, u *unit, c *redis.Client) {
+	t.Helper()
+	info, err := c.Info(t.Context(), "modules").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	version, _ := u.engine.Describe().Version(u.inst.Version)
+	for _, name := range version.Modules {
+		if !strings.Contains(info, "name="+name+",") {
+			t.Errorf("module %s is not there: %s", name, info)
+		}
+	}
+	if len(version.Modules) > 0 {
+		allows(t, c, "FT._LIST", "FT.CREATE i SCHEMA t TEXT", "FT.SEARCH i x", "JSON.SET k $ 1", "JSON.GET k", "TS.ADD t 1 1", "TS.GET t", "BF.ADD b 1", "BF.EXISTS b 1")
+		forbids(t, c, "FT.CONFIG SET TIMEOUT 1", "FT.CONFIG GET *", "_FT.DEBUG DUMP_TERMS i", "MODULE LOADEX /x.so", "MODULE UNLOAD search")
+	}
+}
+
+// A module that is nothing but its name has no command that a rule could name.
+func TestRedisUnknownModulesOnDocker(t *testing.T) {
+	source := "FROM " + localImage(t, []string{"redis:8", "berth/redis:8"}) + `
+RUN cd /usr/local/lib/redis/modules && mv redisbloom.so other.so && rm redisearch.so rejson.so && : >empty.so && mkdir folder.so && cp other.so unreadable.so && chmod 0 unreadable.so`
+	image := "berth-test/modules:" + strings.ToLower(rand.Text())
+	if out, err := tryDocker([]byte(source), "build", "--tag", image, "-"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _, _ = tryDocker(nil, "image", "rm", "--force", image) })
+	u := createOn(t, image, "redis", "8", "small", nil)
+	u.start()
+	u.ready()
+	info, err := u.client().Info(t.Context(), "modules").Result()
+	if err != nil || !strings.Contains(info, "name=bf,") || !strings.Contains(info, "name=timeseries,") || strings.Contains(info, "name=search,") {
+		t.Errorf("INFO modules: %s, %v", info, err)
+	}
+	allows(t, u.client(), "BF.ADD b 1", "TS.GET t")
 }
 
 // The smallest values that are accepted leave a server that can be used.

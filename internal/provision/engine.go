@@ -72,6 +72,9 @@ type EngineInfo struct {
 type Version struct {
 	Name   string
 	Images []string
+	// Modules are what its public image brings beside the server itself, by the names that
+	// the server gives them. They are loaded wherever an image has them.
+	Modules []string
 }
 
 // Plan is a name for resource limits.
