@@ -184,6 +184,7 @@ type answer struct {
 	header http.Header
 	body   string
 	json   map[string]any // where it is an object
+	head   bool           // it has no body
 }
 
 // call sends a request with the key; headers come as name, value, name, value.

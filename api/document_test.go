@@ -32,7 +32,7 @@ func TestOpenAPIOperations(t *testing.T) {
 			t.Errorf("%s: a create takes %v", page, got)
 		}
 		for path, want := range map[string]string{
-			create: "202 400 401 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 404 409 422 500 503 default",
+			create: "202 400 401 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 404 409 415 422 500 503 default",
 		} {
 			if got := strings.Join(keys("paths", path, "post", "responses"), " "); got != want {
 				t.Errorf("%s: %s answers %s, want %s", page, path, got, want)

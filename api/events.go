@@ -70,7 +70,9 @@ func (s *server) eventRoutes(h huma.API) {
 		Tags: []string{"events"},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: page}, eventStreamType: {Schema: &huma.Schema{Type: huma.TypeString}},
-		}}},
+		}, Headers: map[string]*huma.Header{lastEventHeader: {
+			Description: "the number of the feed's last event, where ?after= is beyond it", Schema: &huma.Schema{Type: huma.TypeInteger},
+		}}}},
 	}, s.listEvents)
 	h.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Events behind a number by WebSocket, one JSON message each",

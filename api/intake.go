@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -59,6 +60,11 @@ func (t *takenIn) Header(name string) string {
 
 func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 	op := t.Operation()
+	// Every answer is JSON, or a stream of it. huma would let a client choose among the
+	// names that it knows JSON by, of which some are no media types.
+	if !wantsStream(t.Header(echo.HeaderAccept)) {
+		t.header[echo.HeaderAccept] = jsonType
+	}
 	wrong := wrongParameters(r.URL.Query(), op)
 	if values, given := r.Header[idempotencyHeader]; given && takesHeader(op, idempotencyHeader) {
 		key, why := idempotencyKey(values)
