@@ -7,9 +7,6 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help run test smoke chaos bench lint fmt build setup migrate up down clean
 
-empty :=
-space := $(empty) $(empty)
-
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -29,22 +26,12 @@ setup: ## make sure that a Docker engine and the engine images are there
 	@scripts/docker.sh
 	@scripts/images.sh
 
-# Packages that keep the Docker engine or all cores busy. They run one after the other.
-BUSY := docker engine smoke chaos
-BUSY_PACKAGES := $(addprefix ./internal/,$(BUSY))
-RACE := CGO_ENABLED=1 BERTH_BIN=$(CURDIR)/bin/berth go test -race -count=1 -parallel 4 -timeout 30m
-
 test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
 	@scripts/cc.sh
 	@scripts/chromium.sh
 	@scripts/node.sh
 	@scripts/engine.sh
-	@pace=$$(go run ./internal/testenv/pace) && echo "this machine takes $$pace times as long as a quiet one; so do the tests' bounds of time" && \
-	export BERTH_TEST_PACE=$$pace && set -x && \
-	$(RACE) $$(go list ./... | grep -vE '/internal/($(subst $(space),|,$(BUSY)))$$') && \
-	$(RACE) -p 1 $(filter-out ./internal/chaos,$(BUSY_PACKAGES)) && \
-	go test -count=1 -parallel 4 -timeout 30m ./internal/chaos && \
-	scripts/compose-test.sh
+	@scripts/test.sh
 
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke

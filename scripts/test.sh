@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# test.sh: run all tests. `make test` does so, after it has set up what they need.
+#
+# Usage: make setup build && scripts/test.sh [PART …]     (default: all parts, in this order)
+#
+#   quick     every package that leaves the machine room for others, side by side, with the race detector
+#   NAME      internal/NAME, one of those that keep the Docker engine or all cores busy, with the race detector
+#   chaos     internal/chaos; Berth's processes are what works there, so it does without the race detector
+#   compose   docker-compose.yml for real
+#
+# Busy parts run one after the other. Tests multiply their bounds of time by the machine's pace, which is
+# measured first. All parts run, also after one has failed; a table in the end says how each ended.
+# Settings: BERTH_BIN (bin/berth), BERTH_TEST_PACE (measured).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/apt.sh
+. "$here/apt.sh"
+cd "$here/.."
+
+busy=(docker engine smoke clients)
+default_parts=(quick "${busy[@]}" chaos compose)
+export BERTH_BIN=${BERTH_BIN:-$PWD/bin/berth}
+
+with_race() { CGO_ENABLED=1 go test -race -count=1 -parallel 4 -timeout 30m "$@"; }
+
+quick() {
+  local pattern
+  pattern=$(IFS='|'; printf '%s' "${busy[*]}")
+  # shellcheck disable=SC2046
+  with_race $(go list ./... | grep -vE "/internal/($pattern|chaos)\$")
+}
+
+run_part() {
+  case $1 in
+    quick) quick ;;
+    chaos) CGO_ENABLED=0 go test -count=1 -parallel 4 -timeout 30m ./internal/chaos ;;
+    compose) scripts/compose-test.sh ;;
+    *) with_race "./internal/$1" ;;
+  esac
+}
+
+main() {
+  local parts=("$@") part started failed=0 table='' result
+  [ $# -gt 0 ] || parts=("${default_parts[@]}")
+  if [ -z "${BERTH_TEST_PACE:-}" ]; then
+    BERTH_TEST_PACE=$(go run ./internal/testenv/pace)
+    export BERTH_TEST_PACE
+  fi
+  say "bounds of time are $BERTH_TEST_PACE times those of a quiet machine"
+  for part in "${parts[@]}"; do
+    started=$SECONDS result=passed
+    run_part "$part" || { result=FAILED; failed=1; }
+    table+=$(printf '%-8s  %s  %4d s' "$part" "$result" $((SECONDS - started)))$'\n'
+  done
+  printf '%s' "$table"
+  return "$failed"
+}
+
+main "$@"
