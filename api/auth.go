@@ -57,7 +57,9 @@ func open(path string) bool {
 // behind the path or not, before a body is read.
 func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if open(echo.GetPath(c.Request())) || c.Request().Method == http.MethodOptions {
+		r := c.Request()
+		welcome := echo.GetPath(r) == "/" && r.Method == http.MethodGet && wantsPage(r.Header.Values(echo.HeaderAccept))
+		if welcome || open(echo.GetPath(r)) || r.Method == http.MethodOptions {
 			return next(c)
 		}
 		if !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {

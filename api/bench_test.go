@@ -228,7 +228,7 @@ func (a answer) wellTyped(what string) {
 	a.Helper()
 	kind := a.header.Get("Content-Type")
 	switch {
-	case strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
+	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
 		return
 	case a.status < http.StatusBadRequest || strings.Contains(what, "/readyz"):
 		if !strings.HasPrefix(kind, "application/json") {

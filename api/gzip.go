@@ -8,22 +8,25 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 )
 
-// compress compresses answers for those who take it. echo's middleware looks for the
-// word only, and so takes a refusal ("gzip;q=0") for a wish.
-func compress() echo.MiddlewareFunc {
-	zip := middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: isStream})
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		zipped := zip(next)
-		return func(c echo.Context) error {
-			header := c.Request().Header
-			wish := "identity"
-			if takesGzip(header.Values(echo.HeaderAcceptEncoding)) {
-				wish = "gzip"
-			}
-			header.Set(echo.HeaderAcceptEncoding, wish)
-			return zipped(c)
+// plainEncoding has what a client takes said in one word. Whoever serves something
+// compressed looks for the word only, and so takes a refusal ("gzip;q=0") for a wish.
+func plainEncoding(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		header := c.Request().Header
+		wish := "identity"
+		if takesGzip(header.Values(echo.HeaderAcceptEncoding)) {
+			wish = "gzip"
 		}
+		header.Set(echo.HeaderAcceptEncoding, wish)
+		return next(c)
 	}
+}
+
+// compress compresses answers for those who take it.
+func compress() echo.MiddlewareFunc {
+	return middleware.GzipWithConfig(middleware.GzipConfig{MinLength: 1024, Skipper: func(c echo.Context) bool {
+		return isStream(c) || isDocsFile(c.Request().URL.Path)
+	}})
 }
 
 // takesGzip reports whether an Accept-Encoding allows gzip (RFC 9110, 12.5.3). Who only

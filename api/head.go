@@ -17,6 +17,14 @@ func isHead(ctx context.Context) bool {
 	return head
 }
 
+// methodOf gives the method that a request was sent with.
+func methodOf(r *http.Request) string {
+	if isHead(r.Context()) {
+		return http.MethodHead
+	}
+	return r.Method
+}
+
 // answerHead answers HEAD wherever there is a GET: with its status and headers, and
 // without its body (RFC 9110, 9.3.2).
 func answerHead(next http.Handler) http.Handler {

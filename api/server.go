@@ -18,7 +18,6 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"github.com/swaggest/swgui/v5emb"
 
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -78,7 +77,7 @@ func (s *server) echo() *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = echoError(s.Log)
-	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, allowHead, s.sendAway)
+	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, allowHead, s.sendAway, plainEncoding)
 	if s.Gzip {
 		e.Use(compress())
 	}
@@ -98,11 +97,11 @@ func (s *server) echo() *echo.Echo {
 	e.Use(s.authenticate, readableQuery)
 	e.GET("/healthz", s.health)
 	e.GET("/readyz", s.ready)
-	docs := echo.WrapHandler(v5emb.New("Berth API", "/openapi.json", "/docs/"))
-	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, "/docs/") })
-	e.GET("/docs/*", docs)
+	e.GET("/", s.home())
+	e.GET("/docs", func(c echo.Context) error { return c.Redirect(http.StatusFound, docsPath) })
+	e.GET(docsPath+"*", docs())
 	if s.Queues != nil {
-		queues := onlyOurs(echo.WrapHandler(http.NewCrossOriginProtection().Handler(s.Queues)))
+		queues := s.queues()
 		e.Any(QueuesPath, queues, s.browserLogin)
 		e.Any(QueuesPath+"/*", queues, s.browserLogin)
 	}
@@ -222,16 +221,6 @@ func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// onlyOurs keeps the queues' pages from fetching anything from elsewhere: they would
-// like to have a font of Google's.
-func onlyOurs(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		c.Response().Header().Set("Content-Security-Policy",
-			"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
-		return next(c)
-	}
-}
-
 // logRequests logs each request, without what may hold a secret: query, headers,
 // body.
 func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
@@ -241,10 +230,11 @@ func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 			c.Error(err)
 		}
 		level := slog.LevelDebug
-		if c.Request().Method != http.MethodGet {
+		method := methodOf(c.Request())
+		if method != http.MethodGet && method != http.MethodHead {
 			level = slog.LevelInfo
 		}
-		s.Log.Log(c.Request().Context(), level, "request", "method", c.Request().Method, "path", c.Request().URL.Path,
+		s.Log.Log(c.Request().Context(), level, "request", "method", method, "path", c.Request().URL.Path,
 			"status", c.Response().Status, "took", time.Since(begun).Round(time.Microsecond).String(),
 			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
 		return nil

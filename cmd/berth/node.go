@@ -26,6 +26,7 @@ import (
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
@@ -46,6 +47,7 @@ type node struct {
 	keySource  string // where the master key is, in words
 	adminKey   provision.Secret
 	redis      redis.UniversalClient
+	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
 	contact    *provision.Contact
 	rows       provision.Store // the store, and who waits is told of what is written
@@ -282,7 +284,16 @@ func (n *node) queuePages() (http.Handler, error) {
 	}
 	pages := asynqmon.New(asynqmon.Options{RootPath: api.QueuesPath, RedisConnOpt: connection})
 	n.closers = append(n.closers, pages.Close)
-	return pages, nil
+	if n.embedded == nil {
+		return pages, nil
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == api.QueuesPath+"/api/redis_info" {
+			n.embedded.ServeHTTP(w, r)
+			return
+		}
+		pages.ServeHTTP(w, r)
+	}), nil
 }
 
 // registerHosts writes the hosts of this process. Real ones and simulated ones are never

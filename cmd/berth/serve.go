@@ -103,7 +103,7 @@ func (n *node) embedRedis(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.cfg.RedisURL = server.URL()
+	n.cfg.RedisURL, n.embedded = server.URL(), server
 	runCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	done := make(chan error, 1)
 	go func() { done <- server.Run(runCtx) }()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
@@ -13,8 +14,10 @@ import (
 
 // Server is a running server.
 type Server struct {
-	mini *miniredis.Miniredis
-	url  string
+	mini  *miniredis.Miniredis
+	url   string
+	begun time.Time
+	peak  atomic.Uint64 // the most memory that was seen
 }
 
 // Start starts a server on a free loopback port, which only the password opens.
@@ -25,7 +28,7 @@ func Start(password string) (*Server, error) {
 		return nil, fmt.Errorf("start embedded Redis: %w", err)
 	}
 	u := url.URL{Scheme: "redis", User: url.UserPassword("", password), Host: mini.Addr(), Path: "/0"}
-	return &Server{mini: mini, url: u.String()}, nil
+	return &Server{mini: mini, url: u.String(), begun: time.Now()}, nil
 }
 
 // URL is how to connect.

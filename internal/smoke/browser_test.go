@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/fetch"
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -98,6 +99,10 @@ func (b *browser) listen(event any) {
 		}()
 	case *runtime.EventExceptionThrown:
 		b.complaints = append(b.complaints, e.ExceptionDetails.Text)
+	case *log.EventEntryAdded:
+		if e.Entry.Source == log.EntrySourceSecurity || strings.Contains(e.Entry.Text, "Content Security Policy") {
+			b.complaints = append(b.complaints, e.Entry.Text)
+		}
 	}
 }
 
@@ -157,8 +162,38 @@ func TestPages(t *testing.T) {
 		b := openBrowser(t, dev.server, dev.key)
 		all := `["creates", "upkeep", "webhooks"].every(q => document.body.innerText.includes(q))`
 		text := b.read(t, dev.url+"/queues", all, "queues")
-		if strings.Contains(text, "error") {
-			t.Errorf("the page speaks of an error:\n%s", text)
+		for _, word := range []string{"error", "NaN", "undefined"} {
+			if strings.Contains(text, word) {
+				t.Errorf("the page shows %q:\n%s", word, text)
+			}
+		}
+		b.checkQuiet(t)
+	})
+	t.Run("what Redis says", func(t *testing.T) {
+		b := openBrowser(t, dev.server, dev.key)
+		for _, page := range []string{"/queues/redis", "/queues/queues/creates", "/queues/servers"} {
+			text := b.read(t, dev.url+page, `document.body.innerText.length > 200`, strings.ReplaceAll(page[1:], "/", " "))
+			for _, word := range []string{"NaN", "undefined", "Invalid"} {
+				if strings.Contains(text, word) {
+					t.Errorf("%s shows %s:\n%s", page, word, text)
+				}
+			}
+		}
+		b.checkQuiet(t)
+	})
+	t.Run("home", func(t *testing.T) {
+		b := openBrowser(t, dev.server, "")
+		text := b.read(t, dev.url+"/", `getComputedStyle(document.querySelector("ul")).display === "grid"`, "home")
+		for _, word := range []string{"API reference", "Queues", "admin.key"} {
+			if !strings.Contains(text, word) {
+				t.Errorf("no %q in\n%s", word, text)
+			}
+		}
+		b.mu.Lock()
+		asked := b.asked
+		b.mu.Unlock()
+		if asked > 0 {
+			t.Errorf("asked for a login %d times", asked)
 		}
 		b.checkQuiet(t)
 	})
