@@ -217,6 +217,13 @@ type configFileView struct {
 	Content string `json:"content"`
 }
 
+type formsView struct {
+	Env     string `json:"env" doc:"lines of NAME=value, quoted for a shell where that is needed"`
+	JDBC    string `json:"jdbc,omitempty" doc:"a URL of JDBC (MySQL)"`
+	DSN     string `json:"dsn,omitempty" doc:"a data source name of go-sql-driver/mysql"`
+	MariaDB string `json:"mariadb,omitempty" doc:"a URI for clients that go by mariadb://"`
+}
+
 type configView struct {
 	Engine     string         `json:"engine"`
 	Host       string         `json:"host"`
@@ -226,6 +233,7 @@ type configView struct {
 	Database   string         `json:"database,omitempty"`
 	URI        string         `json:"uri"`
 	CLI        string         `json:"cli" doc:"a command line to paste"`
+	Forms      formsView      `json:"forms" doc:"the same, ready for programs"`
 	Parameters map[string]any `json:"parameters" doc:"the settings in force"`
 	File       configFileView `json:"file" doc:"the configuration file that the server runs with"`
 }
@@ -238,5 +246,6 @@ func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[c
 	return &body[configView]{configView{
 		Engine: inst.Engine, Host: c.Host, Port: c.Port, Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
 		URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), Parameters: inst.Parameters, File: configFileView(c.File),
+		Forms: formsView{Env: c.Forms.Env.Reveal(), JDBC: c.Forms.JDBC.Reveal(), DSN: c.Forms.DSN.Reveal(), MariaDB: c.Forms.MariaDB.Reveal()},
 	}}, nil
 }

@@ -54,7 +54,7 @@ func instanceFacts(i client.Instance, now time.Time) []fact {
 }
 
 // configFlags choose one fact, bare, for $(…).
-type configFlags struct{ uri, cli, file bool }
+type configFlags struct{ uri, cli, file, env, jdbc, dsn, mariadb bool }
 
 func (c *cli) configCommand() *cobra.Command {
 	var f configFlags
@@ -72,18 +72,22 @@ func (c *cli) configCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&f.uri, "uri", false, "only the URI")
 	cmd.Flags().BoolVar(&f.cli, "cli", false, "only the command line that connects")
 	cmd.Flags().BoolVar(&f.file, "file", false, "only the server's configuration file")
+	cmd.Flags().BoolVar(&f.env, "env", false, "only lines of NAME=value, for a shell or a file of settings")
+	cmd.Flags().BoolVar(&f.jdbc, "jdbc", false, "only the URL of JDBC")
+	cmd.Flags().BoolVar(&f.dsn, "dsn", false, "only the data source name of go-sql-driver/mysql")
+	cmd.Flags().BoolVar(&f.mariadb, "mariadb", false, "only the URI of mariadb://")
 	return cmd
 }
 
 func (c *cli) config(ctx context.Context, cmd *cobra.Command, name string, f configFlags) error {
 	chosen := 0
-	for _, on := range []bool{f.uri, f.cli, f.file, c.json()} {
+	for _, on := range []bool{f.uri, f.cli, f.file, f.env, f.jdbc, f.dsn, f.mariadb, c.json()} {
 		if on {
 			chosen++
 		}
 	}
 	if chosen > 1 {
-		return usagef(cmd, "choose one of --uri, --cli, --file and -o json")
+		return usagef(cmd, "choose one of --uri, --cli, --file, --env, --jdbc, --dsn, --mariadb and -o json")
 	}
 	cl, err := c.client(cmd)
 	if err != nil {
@@ -107,12 +111,29 @@ func (c *cli) config(ctx context.Context, cmd *cobra.Command, name string, f con
 	case f.cli:
 		p.linef("%s", conn.CLI)
 		return p.err
+	case f.env:
+		return printForm(w, "--env", conn.Engine, strings.TrimSuffix(conn.Forms.Env, "\n"))
+	case f.jdbc:
+		return printForm(w, "--jdbc", conn.Engine, conn.Forms.JDBC)
+	case f.dsn:
+		return printForm(w, "--dsn", conn.Engine, conn.Forms.DSN)
+	case f.mariadb:
+		return printForm(w, "--mariadb", conn.Engine, conn.Forms.MariaDB)
 	case f.file:
 		_, err := io.WriteString(w, conn.File.Content)
 		return err
 	default:
 		return printFacts(w, connectionFacts(conn))
 	}
+}
+
+// printForm prints one way of writing the connection, where the engine has it.
+func printForm(w io.Writer, flag, engine, form string) error {
+	if form == "" {
+		return fmt.Errorf("there is no %s of an instance of %s; --uri always is", flag, engine)
+	}
+	_, err := fmt.Fprintln(w, form)
+	return err
 }
 
 func connectionFacts(conn client.Connection) []fact {

@@ -40,6 +40,7 @@ func TestOutputs(t *testing.T) {
 		{"config cache --uri", "redis://app:pa55&word@127.0.0.1:20001/0\n"},
 		{"config cache --cli", "redis-cli -p 20001\n"},
 		{"config cache --file", "maxmemory 67108864\n"},
+		{"config cache --env", "REDIS_HOST=127.0.0.1\nREDIS_PORT=20001\n"},
 		{"jobs", "" +
 			"JOB    KIND             ENGINE  STATE    PROGRESS  AGE  INSTANCE\n" +
 			"job_1  instance.create  redis   running  50%       2s   ins_1\n"},

@@ -82,10 +82,19 @@ type Connection struct {
 	Password   string         `json:"password"`
 	Database   string         `json:"database,omitempty"`
 	URI        string         `json:"uri"`
-	CLI        string         `json:"cli"`        // a ready-made command line
+	CLI        string         `json:"cli"` // a ready-made command line
+	Forms      Forms          `json:"forms"`
 	Parameters map[string]any `json:"parameters"` // in force, the defaults included
 	File       ConfigFile     `json:"file"`
 	document
+}
+
+// Forms are ways of writing a connection; those that an engine does not have are empty.
+type Forms struct {
+	Env     string `json:"env"` // lines of NAME=value
+	JDBC    string `json:"jdbc,omitempty"`
+	DSN     string `json:"dsn,omitempty"` // of go-sql-driver/mysql
+	MariaDB string `json:"mariadb,omitempty"`
 }
 
 // ConfigFile is the server's rendered configuration.

@@ -130,7 +130,7 @@ func TestConnection(t *testing.T) {
 	for _, c := range []struct{ engine, uri, cli, file, database string }{
 		{
 			"mysql", "mysql://shop_a:" + strings.Repeat("a", 32) + "@127.0.0.1:20001/shop_a",
-			"mysql -h 127.0.0.1 -P 20001 -u shop_a -p" + strings.Repeat("a", 32) + " shop_a", "my.cnf", "shop_a",
+			"mysql -h 127.0.0.1 -P 20001 -u shop_a -p" + strings.Repeat("a", 32) + " --default-character-set=utf8mb4 shop_a", "my.cnf", "shop_a",
 		},
 		{
 			"redis", "redis://default:" + strings.Repeat("a", 32) + "@127.0.0.1:20001/0",

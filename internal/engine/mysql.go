@@ -2,7 +2,6 @@ package engine
 
 import (
 	_ "embed"
-	"fmt"
 	"net/url"
 	"time"
 
@@ -154,8 +153,7 @@ func (mysqlEngine) Connection(inst provision.Instance, cred provision.Credential
 		Host: inst.Address, Port: inst.Port,
 		Username: cred.Username, Password: cred.Password, Database: cred.Database,
 		URI: provision.NewSecret(uri.String()),
-		CLI: provision.NewSecret(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s %s",
-			inst.Address, inst.Port, cred.Username, cred.Password.Reveal(), cred.Database)),
+		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri),
 		File: provision.ConfigFile{Name: "my.cnf", Content: config},
 	}
 }

@@ -125,8 +125,8 @@ func (redisEngine) Connection(inst provision.Instance, cred provision.Credential
 	config, _ := renderRedisConfig(inst)
 	return provision.Connection{
 		Host: inst.Address, Port: inst.Port, Username: cred.Username, Password: cred.Password,
-		URI:  provision.NewSecret(uri.String()),
-		CLI:  provision.NewSecret("redis-cli -u " + uri.String()),
+		URI: provision.NewSecret(uri.String()),
+		CLI: provision.NewSecret("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
 		File: provision.ConfigFile{Name: "redis.conf", Content: config},
 	}
 }

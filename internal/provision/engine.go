@@ -124,7 +124,17 @@ type Connection struct {
 	Database string
 	URI      Secret // holds the password
 	CLI      Secret // a command line to paste; holds the password
+	Forms    ConnectionForms
 	File     ConfigFile
+}
+
+// ConnectionForms are ways of writing the same connection, ready to be taken by programs.
+// Those that an engine has no use for are empty.
+type ConnectionForms struct {
+	Env     Secret // lines of NAME=value
+	JDBC    Secret // of MySQL's Connector/J
+	DSN     Secret // of github.com/go-sql-driver/mysql
+	MariaDB Secret // mariadb://…
 }
 
 // ConfigFile is the rendered configuration the server runs with; no secrets.
