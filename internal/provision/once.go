@@ -34,7 +34,7 @@ func (s *Service) once(ctx context.Context, tenant TenantID, idem *Idempotency, 
 		return false, err
 	}
 	refusal := do(func(tx Tx, a keptAnswer) error {
-		plain, err := json.Marshal(a)
+		plain, err := json.Marshal(a) //nolint:gosec // it is sealed before it is kept
 		if err != nil {
 			return fmt.Errorf("encode answer: %w", err)
 		}
