@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/provision"
 )
 
 // operations gives every operation of the OpenAPI document, with ids filled in.
@@ -158,7 +159,18 @@ func TestReady(t *testing.T) {
 		t.Errorf("%s %v", a.body, a.header)
 	}
 	if strings.Contains(a.body, "secret address") {
-		t.Error("anybody can read why")
+		t.Error("anybody can read what the log is for")
+	}
+	if a.text("reasons.docker") == "" || a.text("reasons.database") != "" {
+		t.Errorf("%s", a.body)
+	}
+	b = newBench(t, func(c *api.Config) {
+		c.Checks["docker"] = func(context.Context) error {
+			return provision.Errorf(provision.CodeHostUnavailable, errors.New("secret address"), "permission denied at the socket")
+		}
+	})
+	if a := b.send("GET", "/readyz", nil).is(503, ""); a.text("reasons.docker") != "permission denied at the socket" || strings.Contains(a.body, "secret") {
+		t.Errorf("%s", a.body)
 	}
 	b = newBench(t)
 	if a := b.send("GET", "/readyz", nil).is(200, ""); a.text("status") != "ready" {

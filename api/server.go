@@ -146,8 +146,6 @@ func (s *server) health(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-const checkTimeout = 2 * time.Second
-
 // sendAway has clients take another connection, to another server, once this one is to
 // stop: closing their idle ones would lose a request that is on its way.
 func (s *server) sendAway(next echo.HandlerFunc) echo.HandlerFunc {
@@ -157,39 +155,6 @@ func (s *server) sendAway(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
-}
-
-// ready asks every part, all at once, and names those that are down.
-func (s *server) ready(c echo.Context) error {
-	if s.Stopping.Err() != nil {
-		return c.JSON(http.StatusServiceUnavailable, map[string]string{"status": "stopping"})
-	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	var (
-		mu    sync.Mutex
-		wg    sync.WaitGroup
-		parts = map[string]string{}
-		down  bool
-	)
-	for name, check := range s.Checks {
-		wg.Go(func() {
-			err := check(ctx)
-			mu.Lock()
-			defer mu.Unlock()
-			parts[name] = "ok"
-			if err != nil {
-				parts[name], down = "down", true
-				s.Log.WarnContext(ctx, "not ready", "part", name, "error", err)
-			}
-		})
-	}
-	wg.Wait()
-	if down {
-		c.Response().Header().Set("Retry-After", "2")
-		return c.JSON(http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "parts": parts})
-	}
-	return c.JSON(http.StatusOK, map[string]any{"status": "ready", "parts": parts})
 }
 
 // readableQuery refuses a query that is not encoded as one, parts of which would be lost

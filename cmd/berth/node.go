@@ -257,7 +257,7 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	}
 	checks := map[string]func(context.Context) error{
 		"database": n.store.Ping,
-		"redis":    func(ctx context.Context) error { return n.redis.Ping(ctx).Err() },
+		"redis":    n.pingRedis,
 	}
 	if withDocker {
 		checks["docker"] = n.pingDocker
@@ -268,6 +268,8 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
 	}), nil
 }
+
+func (n *node) pingRedis(ctx context.Context) error { return queue.Explain(n.redis.Ping(ctx).Err()) }
 
 func (n *node) pingDocker(ctx context.Context) error {
 	runtime, err := n.runtimes.Runtime(n.cfg.Host())
@@ -342,7 +344,7 @@ func (n *node) unmixed(ctx context.Context) error {
 
 // work registers this process's hosts and runs jobs.
 func (n *node) work(ctx context.Context) error {
-	if err := n.waitFor(ctx, "Redis", func(ctx context.Context) error { return n.redis.Ping(ctx).Err() }); err != nil {
+	if err := n.waitFor(ctx, "Redis", n.pingRedis); err != nil {
 		return err
 	}
 	if err := n.registerHosts(ctx); err != nil {

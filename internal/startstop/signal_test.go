@@ -33,7 +33,7 @@ func ends(t testing.TB, p *testenv.Process, want int) {
 	t.Helper()
 	select {
 	case <-p.Done():
-	case <-time.After(graceLimit):
+	case <-time.After(testenv.Limit(graceLimit)):
 		t.Errorf("%s still runs %s after it was told to stop:\n%s", p.Name(), graceLimit, testenv.Tail(p.Log(), 20))
 		p.Kill()
 		return

@@ -103,7 +103,7 @@ func (w *world) refused(mode string, more ...string) string {
 	p := w.start(mode, more...)
 	select {
 	case <-p.Done():
-	case <-time.After(startLimit):
+	case <-time.After(testenv.Limit(startLimit)):
 		w.Fatalf("%s goes on:\n%s", p.Name(), testenv.Tail(p.Log(), 20))
 	}
 	_, err := p.Ended()

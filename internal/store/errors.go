@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"regexp"
 	"slices"
 	"time"
 
@@ -24,16 +25,26 @@ const (
 	mysqlDeadlock = 1213
 )
 
+// mysqlFull are those of a server whose disk is full; mysqlFile those of a file that could
+// not be written, which name the system's error in words only.
+var (
+	mysqlFull = []uint16{1021, 1114, 20}
+	mysqlFile = []uint16{3, 1026, 1030}
+	noSpace   = regexp.MustCompile(`(?i)\b(errno|errcode|error):? 28\b`)
+)
+
 // mysqlAway are the errors of a server that is there but takes no work: too many
 // connections, shutting down, killed query, read-only.
 var mysqlAway = []uint16{1040, 1053, 1317, 1290, 1836, 3024}
 
 // SQLite's primary result codes (https://sqlite.org/rescode.html).
 const (
-	sqliteBusy   = 5
-	sqliteLocked = 6
-	sqliteFull   = 13
-	sqliteIOErr  = 10
+	sqliteBusy     = 5
+	sqliteLocked   = 6
+	sqliteReadOnly = 8
+	sqliteIOErr    = 10
+	sqliteFull     = 13
+	sqliteCantOpen = 14
 )
 
 // lostToAnother reports whether the transaction failed only because of another
@@ -66,6 +77,16 @@ func translate(err error) error {
 		return provision.Errorf(provision.CodeNotFound, err, "not found")
 	case errors.Is(err, gorm.ErrDuplicatedKey):
 		return provision.Errorf(provision.CodeConflict, err, "it is there already")
+	case full(err):
+		return &provision.Error{
+			Code: provision.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
+			Message: "the disk of Berth's database is full, so nothing can be written; free space there, and try again",
+		}
+	case unwritable(err):
+		return &provision.Error{
+			Code: provision.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
+			Message: "the file of Berth's database cannot be read or written; see that its disk is well and may be written to",
+		}
 	case away(err):
 		return &provision.Error{
 			Code: provision.CodeUnavailable, Err: err, RetryAfter: 2 * time.Second,
@@ -76,14 +97,29 @@ func translate(err error) error {
 	}
 }
 
+// full reports whether the database's disk is full.
+func full(err error) bool {
+	var m *mysql.MySQLError
+	if errors.As(err, &m) {
+		return slices.Contains(mysqlFull, m.Number) || slices.Contains(mysqlFile, m.Number) && noSpace.MatchString(m.Message)
+	}
+	return sqliteCode(err) == sqliteFull
+}
+
+// unwritable reports whether the database's disk takes nothing, for whatever reason.
+func unwritable(err error) bool {
+	code := sqliteCode(err)
+	return full(err) || code == sqliteIOErr || code == sqliteReadOnly || code == sqliteCantOpen
+}
+
 // away reports whether the database could not be used.
 func away(err error) bool {
 	var m *mysql.MySQLError
 	if errors.As(err, &m) {
 		return slices.Contains(mysqlAway, m.Number) || lostToAnother(err)
 	}
-	if code := sqliteCode(err); code != 0 {
-		return code == sqliteFull || code == sqliteIOErr || lostToAnother(err)
+	if sqliteCode(err) != 0 {
+		return lostToAnother(err)
 	}
 	var n net.Error
 	return errors.As(err, &n) && !errors.Is(err, context.Canceled) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, mysql.ErrInvalidConn) ||

@@ -228,6 +228,7 @@ func (l *looker) samples(c sealedColumn) ([]provision.SealedSample, error) {
 }
 
 func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]provision.SealedSample, error) {
+	//nolint:gosec // the names are this file's
 	query := fmt.Sprintf("SELECT %s, %s, %s FROM %s WHERE %s = ? AND %s LIMIT %d", c.tenant, c.id, c.ciphertext, c.table, c.keyID, where, samplesOfEach)
 	rows, err := l.db.QueryContext(l.ctx, query, append([]any{key}, args...)...)
 	if err != nil {

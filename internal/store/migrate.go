@@ -66,7 +66,7 @@ type untilTold struct {
 // Lock implements lock.Locker.
 func (u *untilTold) Lock(ctx context.Context, db *sql.DB) error {
 	ctx, u.release = context.WithCancel(ctx)
-	unwatch := context.AfterFunc(u.told, u.release)
+	unwatch := context.AfterFunc(u.told, u.release) //nolint:contextcheck // it is the one that may end the wait
 	if err := u.Locker.Lock(ctx, db); err != nil {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"gorm.io/gorm"
+
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -25,8 +27,7 @@ func (s *Store) Deployment(ctx context.Context, fresh string) (string, error) {
 
 // settled gives the value of a setting, and writes it first where there is none.
 func (s *Store) settled(ctx context.Context, name string, fresh func() (string, error)) (value string, err error) {
-	err = s.Tx(ctx, func(t provision.Tx) error {
-		db := t.(*tx).db //nolint:errcheck,forcetypeassert // Tx above makes no other
+	err = s.inTx(ctx, func(db *gorm.DB) error {
 		var row settingRow
 		found := db.Limit(1).Find(&row, "name = ?", name)
 		if value = row.Value; found.Error != nil || found.RowsAffected > 0 {
@@ -46,9 +47,7 @@ func (s *Store) settled(ctx context.Context, name string, fresh func() (string, 
 }
 
 func (s *Store) putSetting(ctx context.Context, name, value string) error {
-	return s.Tx(ctx, func(t provision.Tx) error {
-		return replace(t.(*tx).db, settingRow{Name: name, Value: value}) //nolint:errcheck,forcetypeassert // Tx makes no other
-	})
+	return s.inTx(ctx, func(db *gorm.DB) error { return replace(db, settingRow{Name: name, Value: value}) })
 }
 
 // PutRelease notes the release of Berth that has brought the schema to where it is.

@@ -37,6 +37,7 @@ type Store struct {
 	writer chan struct{}
 	// migrating is the file that an SQLite store's migration locks.
 	migrating string
+	disk      disk
 }
 
 const (
@@ -174,13 +175,17 @@ func (s *Store) Close() error {
 	return pool.Close()
 }
 
-// Ping reports whether the database answers.
+// Ping reports whether the database answers, and, once its disk would take nothing, whether
+// it can be written to again.
 func (s *Store) Ping(ctx context.Context) error {
 	pool, err := s.db.DB()
 	if err != nil {
 		return err
 	}
-	return translate(pool.PingContext(ctx))
+	if err := pool.PingContext(ctx); err != nil {
+		return translate(err)
+	}
+	return s.disk.check(ctx, s.tryWrite)
 }
 
 // How often a transaction that lost to another one is tried again.
@@ -202,7 +207,9 @@ func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
 			return ctx.Err() // the pool has rolled it back a moment before we could commit
 		}
 		if err == nil || !lostToAnother(err) || try == maxTxTries {
-			return translate(err)
+			err = translate(err)
+			s.disk.note(err)
+			return err
 		}
 		if err := wait(ctx, time.Duration(try)*2*time.Millisecond+rand.N(5*time.Millisecond)); err != nil { //nolint:gosec // jitter, not a secret
 			return err

@@ -35,5 +35,8 @@ func Binary(repository string) (path string, cleanUp func(), err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("build the program: %w\n%s", err, out), os.RemoveAll(dir))
 	}
+	if err := os.Chmod(dir, 0o755); err != nil { // some tests run it as another user
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
 	return path, func() { _ = os.RemoveAll(dir) }, nil
 }

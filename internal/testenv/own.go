@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"context"
+	"fmt"
 	"testing"
 )
 
@@ -19,6 +20,25 @@ func OwnMySQL(t testing.TB) *Own {
 	o := own(t, newMySQLServer(), mysqlOptions, mysqlCommand, mysqlReady)
 	o.URL = newDatabase(t, o.server.addr)
 	return o
+}
+
+// SmallMySQL gives a MySQL whose data folder is a disk of so many MiB, in memory, with an
+// empty database.
+func SmallMySQL(t testing.TB, megabytes int) *Own {
+	t.Helper()
+	options := append([]string{"--tmpfs", fmt.Sprintf("/var/lib/mysql:rw,size=%dm", megabytes)}, mysqlOptions...)
+	o := own(t, newMySQLServer(), options, mysqlCommand, mysqlReady)
+	o.URL = newDatabase(t, o.server.addr)
+	return o
+}
+
+// Exec runs a command in the server's container.
+func (o *Own) Exec(command ...string) {
+	o.t.Helper()
+	args := append([]string{"exec", o.server.container}, command...)
+	if out, err := docker(context.WithoutCancel(o.t.Context()), args...); err != nil {
+		o.t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // OwnRedis gives an empty Redis that forgets everything when it ends.

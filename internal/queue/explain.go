@@ -1,0 +1,41 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// refusals are the codes that Redis begins its refusals with, and what to do about them.
+var refusals = map[string]string{
+	"MISCONF":   "it cannot write to its disk, which may be full; free space there, and see its log",
+	"OOM":       "its memory is full; give it more, or see what else it holds",
+	"LOADING":   "it is still loading its data; wait a moment",
+	"READONLY":  "it is a replica; set BERTH_REDIS_URL to the primary",
+	"NOAUTH":    "it wants a password; set one in BERTH_REDIS_URL",
+	"WRONGPASS": "user or password is wrong; see BERTH_REDIS_URL",
+	"NOPERM":    "its user lacks permissions; see BERTH_REDIS_URL",
+}
+
+// Explain gives an error of Redis in words that anybody may read: what the client says may
+// hold addresses and more.
+func Explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	message := "Redis does not answer; see that it runs and can be reached"
+	var refused redis.Error
+	if errors.As(err, &refused) {
+		code, _, _ := strings.Cut(refused.Error(), " ")
+		message = "Redis refuses to work"
+		if hint, ok := refusals[code]; ok {
+			message = fmt.Sprintf("Redis refuses to work (%s): %s", code, hint)
+		}
+	}
+	return &provision.Error{Code: provision.CodeUnavailable, Message: message, Err: err, RetryAfter: 2 * time.Second}
+}
