@@ -19,7 +19,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/apt.sh"
 
 # Raise it when a change below must reach machines that have the root filesystems already.
-recipe=1
+recipe=2
 
 wait_seconds=${BERTH_ENGINE_WAIT:-60}
 cache=${BERTH_ENGINE_CACHE:-/var/cache/berth}
@@ -64,7 +64,10 @@ remove() {
       find "$group" -depth -type d -exec rmdir '{}' ';' 2>/dev/null || true
       [ ! -d "$group" ] || left=yes
     done
-    [ "$left" = no ] && rm -rf --one-file-system "$1" 2>/dev/null && return 0
+    # A cgroup that the kernel will not let go of is empty, and in nobody's way.
+    if [ "$left" = no ] || [ "$try" -ge 4 ]; then
+      rm -rf --one-file-system "$1" 2>/dev/null && return 0
+    fi
     sleep 0.5
   done
   return 1
@@ -117,7 +120,7 @@ make_root() {
     for option in '/usr/share/doc/*' '/usr/share/man/*' '/usr/share/locale/*' '/usr/lib/systemd/*'; do
       options+=("--dpkgopt=path-exclude=$option")
     done
-    if ! TMPDIR=$cache mmdebstrap --quiet --variant=extract --include=docker.io,docker-cli,docker-compose,iptables,busybox-static \
+    if ! TMPDIR=$cache mmdebstrap --quiet --variant=extract --include=docker.io,docker-cli,docker-compose,iptables,procps,busybox-static \
       "${options[@]}" "$suite" "$work" >"$log" 2>&1 </dev/null 8>&-; then
       tail -n 15 "$log" | cut -c 1-300 >&2
       die "making the root filesystem of $suite's Docker engine failed"
@@ -131,7 +134,7 @@ make_root() {
       [ -e "$work/usr/sbin/$name" ] || ln -s "${name/tables/tables-nft}" "$work/usr/sbin/$name"
     done
     [ -e "$work/usr/bin/busybox" ] || die "there is no busybox in the root filesystem of $suite"
-    for name in sh cat ps; do [ -e "$work/usr/bin/$name" ] || ln -s busybox "$work/usr/bin/$name"; done
+    for name in sh cat; do [ -e "$work/usr/bin/$name" ] || ln -s busybox "$work/usr/bin/$name"; done
     mkdir -p "$work$base" "$work/proc" "$work/sys" "$work/dev" "$work/run" "$work/tmp" "$work/.old" "$work/compose"
     # Its compose runs outside of it, with its own libraries: files and sockets are then where the caller has them.
     # shellcheck disable=SC2016
