@@ -28,13 +28,14 @@ check() {
     modules) tests -run '^TestRedisOnDocker$' ./internal/engine ;;
     product) tests -run '^Test(Smoke|WarmPool|CustomImages)$' ./internal/smoke ;;
     compose) scripts/compose-test.sh ;;
+    bare) BERTH_COMPOSE_TEST_PARTS=backing BERTH_COMPOSE_TEST_BARE=yes scripts/compose-test.sh ;; # images without volumes
     *) tests "./internal/$1" ;;
   esac
 }
 
 case ${1:-} in
   short) checks=(contract modules product) ;;
-  whole) checks=(docker engine smoke compose) ;;
+  whole) checks=(docker engine smoke compose bare) ;;
   *) die "usage: engine-checks.sh short|whole" ;;
 esac
 [ -x "$BERTH_BIN" ] || die "$BERTH_BIN is missing: run make build"
