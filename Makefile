@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run test engines smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -32,6 +32,10 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 	@scripts/node.sh
 	@scripts/engine.sh
 	@scripts/test.sh
+
+engines: setup build ## what Berth needs of a Docker engine, on this machine's and on newer ones (ENGINES: trixie sid)
+	@failed=0; scripts/engine-checks.sh whole || failed=1; \
+	for suite in $(or $(ENGINES),trixie sid); do scripts/second-engine.sh $$suite scripts/engine-checks.sh whole || failed=1; done; exit $$failed
 
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke

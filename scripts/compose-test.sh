@@ -9,7 +9,7 @@
 #
 # It owns the compose project, the image and the instances that it made, and takes all of them away again,
 # whatever happens. Settings: BERTH_BIN (bin/berth), BERTH_COMPOSE_TEST_WAIT (seconds until ready, 120),
-# BERTH_COMPOSE_TEST_PARTS=backing (only MySQL and Redis: needs no binary), BERTH_COMPOSE_TEST_PORTS (LOW-HIGH, what
+# BERTH_COMPOSE_TEST_PARTS=backing (only MySQL and Redis: needs no binary), BERTH_COMPOSE_TEST_BARE=yes (on images without volumes), BERTH_COMPOSE_TEST_PORTS (LOW-HIGH, what
 # instances' ports are taken from; two hundred somewhere between 22000 and 29999).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,6 +20,7 @@ root=$(cd "$here/.." && pwd)
 berth=${BERTH_BIN:-$root/bin/berth}
 ready_wait=${BERTH_COMPOSE_TEST_WAIT:-120}
 parts=${BERTH_COMPOSE_TEST_PARTS:-all}
+bare=${BERTH_COMPOSE_TEST_BARE:-no}
 first_port=$((22000 + RANDOM % 78 * 100))
 ports=${BERTH_COMPOSE_TEST_PORTS:-$first_port-$((first_port + 199))}
 compose_wait=300 # seconds that one call of compose may take: `up` waits for the schema
@@ -75,6 +76,7 @@ tear_down() {
     compose down -v --remove-orphans -t 5 >/dev/null 2>&1 || say "the project $project could not be taken down; look at docker ps"
   fi
   docker image rm "$image" >/dev/null 2>&1 || true
+  [ "$bare" = no ] || docker image rm "berth-test/mysql:$project" "berth-test/redis:$project" >/dev/null 2>&1 || true
   rm -rf "$work"
 }
 trap tear_down EXIT
@@ -102,6 +104,25 @@ write_env() {
     BERTH_COMPOSE_MYSQL_PORT=$mysql BERTH_COMPOSE_REDIS_PORT=$redis BERTH_PORT_RANGE=$ports \
     BERTH_COMPOSE_DOCKER_SOCKET=${docker_host#unix://} BERTH_WORKER_CONCURRENCY=2 BERTH_LOG_LEVEL=debug \
     "$here/env.sh" "$env_file" 2>/dev/null
+}
+
+# bare_image NAME REF CHANGE…: the image of that name without its volumes, as an operator's own may be.
+bare_image() {
+  local name=$1 from=$2 container change changes=()
+  shift 2
+  docker image inspect "$from" >/dev/null 2>&1 || from=berth/$from
+  for change in "$@"; do changes+=(--change "$change"); done
+  container=$(docker create "$from")
+  docker export "$container" | docker import "${changes[@]}" --change 'ENTRYPOINT ["docker-entrypoint.sh"]' \
+    --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' - "berth-test/$name:$project" >/dev/null
+  docker rm -v "$container" >/dev/null
+}
+
+bare_images() {
+  bare_image mysql mysql:9.7 'CMD ["mysqld"]'
+  bare_image redis redis:8 'CMD ["redis-server"]' 'WORKDIR /data'
+  sed -i -e '/^BERTH_COMPOSE_\(MYSQL\|REDIS\)_IMAGE=/d' "$env_file"
+  printf '%s\n' "BERTH_COMPOSE_MYSQL_IMAGE=berth-test/mysql:$project" "BERTH_COMPOSE_REDIS_IMAGE=berth-test/redis:$project" >>"$env_file"
 }
 
 setting() { sed -n "s/^$1=//p" "$env_file"; }
@@ -222,6 +243,7 @@ main() {
   "$here/compose.sh" version >/dev/null
   "$here/images.sh" mysql:9.7 redis:8
   write_env
+  [ "$bare" = no ] || bare_images
 
   if [ "$parts" = backing ]; then
     started=yes

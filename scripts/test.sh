@@ -5,7 +5,9 @@
 #
 #   quick     every package that leaves the machine room for others, side by side, with the race detector
 #   NAME      internal/NAME, one of those that keep the Docker engine or all cores busy, with the race detector
+#   newer     what Berth needs of a Docker engine, in short, on a newer one than most machines have
 #   chaos     internal/chaos; Berth's processes are what works there, so it does without the race detector
+#   image     deployments/Dockerfile, built and run
 #   compose   docker-compose.yml for real
 #
 # Busy parts run one after the other. Tests multiply their bounds of time by the machine's pace, which is
@@ -18,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
 
 busy=(docker engine smoke clients)
-default_parts=(quick "${busy[@]}" chaos compose)
+default_parts=(quick "${busy[@]}" newer chaos image compose)
 export BERTH_BIN=${BERTH_BIN:-$PWD/bin/berth}
 
 with_race() { CGO_ENABLED=1 go test -race -count=1 -parallel 4 -timeout 30m "$@"; }
@@ -34,6 +36,8 @@ run_part() {
   case $1 in
     quick) quick ;;
     chaos) CGO_ENABLED=0 go test -count=1 -parallel 4 -timeout 30m ./internal/chaos ;;
+    newer) scripts/second-engine.sh sid scripts/engine-checks.sh short ;;
+    image) scripts/image-test.sh ;;
     compose) scripts/compose-test.sh ;;
     *) with_race "./internal/$1" ;;
   esac

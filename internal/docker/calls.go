@@ -3,6 +3,7 @@ package docker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"io"
 	"math"
 	"strconv"
@@ -24,8 +25,11 @@ import (
 func (e *engine) identity(ctx context.Context) (id string, err error) {
 	err = e.within(ctx, min(pingLimit, e.limit), "ask who it is", func(ctx context.Context) error {
 		info, err := e.api.Info(ctx)
+		if err != nil {
+			return err
+		}
 		id = info.ID
-		return err
+		return e.isDocker(ctx)
 	})
 	return id, err
 }
@@ -79,10 +83,32 @@ func (e *engine) removeImage(ctx context.Context, id string) error {
 	})
 }
 
+// work gives a figure that grows while the container does something: the processor time
+// that it has had, and the bytes that it has read and written.
+func (e *engine) work(ctx context.Context, id string) (done uint64, err error) {
+	err = e.read(ctx, "ask how much container "+id+" has done", func(ctx context.Context) error {
+		answer, err := e.api.ContainerStatsOneShot(ctx, id)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = answer.Body.Close() }()
+		var stats container.StatsResponse
+		if err := json.NewDecoder(answer.Body).Decode(&stats); err != nil {
+			return err
+		}
+		done = stats.CPUStats.CPUUsage.TotalUsage
+		for _, io := range stats.BlkioStats.IoServiceBytesRecursive {
+			done += io.Value
+		}
+		return nil
+	})
+	return done, err
+}
+
 // commit makes the container's own layer an image, which has the labels. It may take
 // longer than other calls, and takes no slot.
 func (e *engine) commit(ctx context.Context, id, reference string, labels map[string]string) error {
-	return e.within(ctx, e.golden.limit, "commit container "+id, func(ctx context.Context) error {
+	return e.within(ctx, e.golden.total, "commit container "+id, func(ctx context.Context) error {
 		_, err := e.api.ContainerCommit(ctx, id, container.CommitOptions{Reference: reference, Config: &container.Config{Labels: labels}})
 		return err
 	})

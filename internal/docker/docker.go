@@ -44,9 +44,11 @@ type Config struct {
 	// no progress (1 min).
 	PullLimit time.Duration
 	PullStall time.Duration
-	// GoldenLimit is how long golden data may take to be made (45 s), GoldenIdle how long
-	// it is kept when nobody asks for it and nothing uses it (24 h).
+	// GoldenLimit is how long the making of golden data may stand still (45 s), GoldenTotal
+	// how long it may take (5 min), and GoldenIdle how long golden data is kept when nobody
+	// asks for it and nothing uses it (24 h).
 	GoldenLimit time.Duration
+	GoldenTotal time.Duration
 	GoldenIdle  time.Duration
 }
 
@@ -60,6 +62,7 @@ func (c Config) withDefaults() Config {
 	c.PullLimit = cmp.Or(c.PullLimit, 30*time.Minute)
 	c.PullStall = cmp.Or(c.PullStall, time.Minute)
 	c.GoldenLimit = cmp.Or(c.GoldenLimit, 45*time.Second)
+	c.GoldenTotal = cmp.Or(c.GoldenTotal, 5*time.Minute)
 	c.GoldenIdle = cmp.Or(c.GoldenIdle, 24*time.Hour)
 	return c
 }

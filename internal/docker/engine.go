@@ -33,6 +33,8 @@ type engine struct {
 	golden               goldens
 
 	negotiated  atomic.Bool
+	docker      atomic.Bool // it has said that it is no Podman
+	refused     atomic.Pointer[provision.Error]
 	negotiating chan struct{} // holds one token while somebody negotiates
 }
 
@@ -61,7 +63,7 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 		negotiating: make(chan struct{}, 1),
 		flights:     newFlights(name),
 		pullLimit:   config.PullLimit, pullStall: config.PullStall,
-		golden: goldens{idle: config.GoldenIdle, limit: config.GoldenLimit, asked: map[string]time.Time{}},
+		golden: goldens{idle: config.GoldenIdle, limit: config.GoldenLimit, total: config.GoldenTotal, asked: map[string]time.Time{}},
 	}
 	return e, nil
 }
@@ -132,6 +134,7 @@ func (e *engine) within(ctx context.Context, limit time.Duration, doing string, 
 	ended := context.Cause(inner)
 	cancel(nil)
 	<-watched
+	var ours *provision.Error
 	switch {
 	case err == nil:
 		return nil
@@ -140,6 +143,8 @@ func (e *engine) within(ctx context.Context, limit time.Duration, doing string, 
 	case errors.Is(ended, errTooBusy):
 		return provision.Errorf(provision.CodeHostUnavailable, err,
 			"host %s: the Docker engine is there, but did not %s within %s; it is overloaded, or stuck", e.name, doing, busyTimes*limit)
+	case errors.As(err, &ours):
+		return err
 	default:
 		return translate(e.name, doing, err)
 	}
@@ -185,7 +190,8 @@ func (e *engine) answers(ctx context.Context, limit time.Duration) bool {
 	return err == nil
 }
 
-// ping asks whether the engine answers, within the limit and no longer.
+// ping asks whether the engine answers, within the limit and no longer. What has turned
+// out to be no Docker engine fails until another one answers (identity).
 func (e *engine) ping(ctx context.Context) error {
 	inner, cancel := context.WithTimeout(ctx, min(pingLimit, e.limit))
 	defer cancel()
@@ -193,7 +199,10 @@ func (e *engine) ping(ctx context.Context) error {
 	if err == nil {
 		_, err = e.api.Ping(inner)
 	}
+	refused := e.refused.Load()
 	switch {
+	case err == nil && refused != nil:
+		return refused
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
@@ -225,5 +234,30 @@ func (e *engine) negotiate(ctx context.Context) error {
 	}
 	e.api.NegotiateAPIVersionPing(ping)
 	e.negotiated.Store(true)
+	return nil
+}
+
+// podman is how Podman calls itself where it answers as a Docker engine would.
+const podman = "Podman Engine"
+
+// isDocker fails where a Podman answers: it has another id each time it is asked, calls
+// a taken name no conflict, and does not tell of what was removed. Whoever does not say
+// what it is passes.
+func (e *engine) isDocker(ctx context.Context) error {
+	if e.docker.Load() {
+		return nil
+	}
+	version, err := e.api.ServerVersion(ctx)
+	if err != nil {
+		return nil //nolint:nilerr // the call that this goes with tells of that
+	}
+	if len(version.Components) > 0 && version.Components[0].Name == podman {
+		e.refused.Store(provision.Errorf(provision.CodeHostRefused, nil,
+			"host %s: Podman %s answers at %s, which Berth cannot use; have BERTH_DOCKER_HOST name a Docker Engine, 20.10 or later",
+			e.name, version.Components[0].Version, e.api.DaemonHost()))
+		return e.refused.Load()
+	}
+	e.docker.Store(true)
+	e.refused.Store(nil)
 	return nil
 }

@@ -19,13 +19,15 @@ const (
 	goldenAbandoned = 5 * time.Second
 	// goldenSlack is what a flight may take beyond the limit of the making itself.
 	goldenSlack = time.Minute
+	// goldenIdleShare is the share of a processor below which the making stands still.
+	goldenIdleShare = 200
 	// goldenAskEvery is how often an image that is asked for is marked as in use.
 	goldenAskEvery = time.Hour
 )
 
 // goldens is what one engine's client remembers of golden data.
 type goldens struct {
-	limit, idle time.Duration
+	limit, total, idle time.Duration
 
 	mu    sync.Mutex
 	asked map[string]time.Time // when the image was last marked, by reference
@@ -57,7 +59,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress
 	}
 	there, err := r.goldenThere(ctx, s)
 	if err == nil && !there {
-		limit := r.engine.golden.limit + goldenSlack
+		limit := r.engine.golden.total + goldenSlack
 		slow := provision.Errorf(provision.CodeImageUnavailable, nil, "golden data of %s: not made in %s", g.Name, limit)
 		err = r.engine.flights.join(ctx, "make "+s.Image, progress, limit, slow, func(ctx context.Context, tell func(string)) error {
 			tell("making golden data of " + g.Name + ", once for this host")
@@ -100,6 +102,10 @@ type goldenMaking struct {
 	mine  string    // the container that this one has made
 	seen  string    // what was found last: container and state
 	since time.Time // when that was found first
+
+	done   uint64    // what the container had done when that was asked last
+	asked  time.Time // when that was
+	stands time.Time // since when it has done nothing more
 }
 
 func (m *goldenMaking) run(ctx context.Context) error {
@@ -135,9 +141,15 @@ func (m *goldenMaking) goOn(ctx context.Context) error {
 	}
 	still := m.still(c)
 	switch {
-	case running(c) && still > m.engine.golden.limit:
-		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s", m.engine.golden.limit))
-	case running(c), c.ID != m.mine && still < goldenAbandoned:
+	case running(c) && still > m.engine.golden.total:
+		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s", m.engine.golden.total))
+	case running(c):
+		idle, err := m.idle(ctx, c.ID)
+		if err != nil || idle <= m.engine.golden.limit {
+			return forgive(err, provision.ErrNotFound)
+		}
+		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s, and did nothing all that time", m.engine.golden.limit))
+	case c.ID != m.mine && still < goldenAbandoned:
 		return nil
 	case c.State.Status == container.StateExited && c.State.ExitCode == 0:
 		return m.keep(ctx, c.ID)
@@ -152,8 +164,28 @@ func (m *goldenMaking) goOn(ctx context.Context) error {
 func (m *goldenMaking) still(c container.InspectResponse) time.Duration {
 	if seen := c.ID + " " + c.State.Status; seen != m.seen {
 		m.seen, m.since = seen, time.Now()
+		m.stands = m.since
 	}
 	return time.Since(m.since)
+}
+
+// idle gives how long the running container has done nothing. On a busy machine one that
+// gets on may take many times as long as usual.
+func (m *goldenMaking) idle(ctx context.Context, id string) (time.Duration, error) {
+	if time.Since(m.asked) < m.engine.golden.limit/8 {
+		return time.Since(m.stands), nil
+	}
+	done, err := m.engine.work(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	// Even one that sleeps has a little: a look at it costs it some time.
+	now := time.Now()
+	if idle := uint64(now.Sub(m.asked)) / goldenIdleShare; done > m.done+idle { //nolint:gosec // it is later
+		m.stands = now
+	}
+	m.done, m.asked = done, now
+	return time.Since(m.stands), nil
 }
 
 // begin makes, fills and starts the container. When somebody was faster, or has taken

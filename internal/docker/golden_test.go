@@ -55,11 +55,12 @@ func (r *realEngine) removeGolden(t *testing.T, reference string) {
 			t.Errorf("image %s is left", reference)
 			return
 		}
-		if _, err := r.api.ImageInspect(context.Background(), reference); err != nil {
-			gone++
-		} else {
-			gone = 0
-			_, _ = r.api.ImageRemove(context.Background(), reference, image.RemoveOptions{Force: true})
+		gone++
+		for _, name := range []string{reference, reference + askedSuffix} {
+			if _, err := r.api.ImageInspect(context.Background(), name); err == nil {
+				gone = 0
+				_, _ = r.api.ImageRemove(context.Background(), name, image.RemoveOptions{Force: true})
+			}
 		}
 		<-time.After(20 * time.Millisecond)
 	}
@@ -250,6 +251,80 @@ func TestGoldenTooSlow(t *testing.T) {
 	}
 	if local.containerThere(t, local.goldenSpec(t, g).Make.Name) {
 		t.Error("what should have made it is left")
+	}
+}
+
+// TestGoldenOnABusyMachine has it take longer than it may stand still: it is waited for
+// while it does something, but not for ever.
+func TestGoldenOnABusyMachine(t *testing.T) {
+	local := newRealEngine(t)
+	busy := func(t *testing.T, total time.Duration, script string) (string, error) {
+		t.Helper()
+		hosts := New(Config{Deployment: local.deployment, GoldenLimit: 2 * time.Second, GoldenTotal: total})
+		t.Cleanup(func() { _ = hosts.Close() })
+		runtime, err := hosts.Runtime(local.host)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := local.goldenData(t)
+		g.Command = []string{"/bin/sh", "-c", script}
+		return runtime.EnsureGolden(t.Context(), g, nil)
+	}
+	t.Run("it gets on", func(t *testing.T) {
+		ref, err := busy(t, 2*time.Minute, "end=$(($(date +%s) + 6)); while [ $(date +%s) -lt $end ]; do :; done; echo made >/golden/data")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { local.removeGolden(t, ref) })
+	})
+	t.Run("it never ends", func(t *testing.T) {
+		_, err := busy(t, 5*time.Second, "while :; do :; done")
+		if provision.CodeOf(err) != provision.CodeImageUnavailable || !strings.Contains(err.Error(), "did not end within 5s") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestGoldenMark asks for an image again: the engine remembers that, whichever store it
+// keeps images in, and the mark is gone with the image.
+func TestGoldenMark(t *testing.T) {
+	local := newRealEngine(t)
+	runtime := local.runtime(t)
+	ref := local.ensured(t, runtime, local.goldenData(t))
+	last := func() time.Time {
+		t.Helper()
+		i, err := local.api.ImageInspect(t.Context(), ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		full, err := local.api.ImageInspect(t.Context(), i.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return full.Metadata.LastTagTime
+	}
+	for range 2 { // first, and again
+		before := last()
+		if err := runtime.mark(t.Context(), ref); err != nil {
+			t.Fatal(err)
+		}
+		if now := last(); !now.After(before) {
+			t.Errorf("asked for again it has %s, before it had %s", now, before)
+		}
+	}
+	i, err := local.api.ImageInspect(t.Context(), ref)
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime.engine.golden.idle = time.Nanosecond
+	summary := image.Summary{ID: i.ID, RepoTags: i.RepoTags, Labels: i.Config.Labels, Created: last().Unix()}
+	if err := runtime.removeIfIdle(t.Context(), summary, "another"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{ref, ref + askedSuffix} {
+		if _, err := local.api.ImageInspect(t.Context(), name); err == nil {
+			t.Errorf("%s is left", name)
+		}
 	}
 }
 

@@ -1,8 +1,10 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,18 +17,30 @@ import (
 // container, or an image without a name.
 const goldenLeftover = 10 * time.Minute
 
-// tidyGoldens marks the image as asked for, which the engine remembers as the time of
-// its last tag, and removes what nobody has asked for in a while. That may be another
+// askedSuffix makes the second name of a golden image, which marks when it was asked for:
+// the engine remembers when an image got its last name, but not each renews that when it
+// gives a name again that the image has.
+const askedSuffix = "-asked"
+
+// tidyGoldens marks the image as asked for, and removes what nobody has asked for in a while. That may be another
 // version of Berth's, of another deployment on the host, so time decides and not the
 // wish of whoever looks. What a container uses the engine does not remove.
 func (r *Runtime) tidyGoldens(ctx context.Context, s goldenSpec) {
-	err := r.engine.tag(ctx, s.Image, s.Image)
+	err := r.mark(ctx, s.Image)
 	if err == nil {
 		err = errors.Join(r.removeIdleGoldens(ctx, s.Key), r.removeLeftMakings(ctx))
 	}
 	if err != nil && ctx.Err() == nil {
 		r.log.WarnContext(ctx, "golden data could not be tidied; it is tried again later", "error", err)
 	}
+}
+
+// mark has the engine remember that the image was asked for now.
+func (r *Runtime) mark(ctx context.Context, reference string) error {
+	if err := r.engine.removeImage(ctx, reference+askedSuffix); err != nil && !errors.Is(err, provision.ErrNotFound) && !errors.Is(err, provision.ErrConflict) {
+		return err
+	}
+	return r.engine.tag(ctx, reference, reference+askedSuffix)
 }
 
 func (r *Runtime) removeIdleGoldens(ctx context.Context, current string) error {
@@ -61,20 +75,32 @@ func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current str
 	if time.Since(asked) < limit {
 		return nil
 	}
-	if err := r.engine.removeImage(ctx, i.ID); err != nil {
-		return forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound)
+	// One that has several names is removed by each of them, its own last.
+	for _, reference := range append(without(i.RepoTags, name), cmp.Or(name, i.ID)) {
+		if err := r.engine.removeImage(ctx, reference); err != nil {
+			return forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound)
+		}
 	}
 	r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)
 	return nil
 }
 
-// ourName gives the name of a golden image; "" where it has none. One with a name that
-// is not ours is foreign.
+// without gives the names other than the one, and none that is no name.
+func without(tags []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(tags), func(tag string) bool { return tag == name || !isOurs(tag) })
+}
+
+func isOurs(tag string) bool { return strings.HasPrefix(tag, goldenRepository+":") }
+
+// ourName gives the name of a golden image, its own rather than the mark that it was asked
+// for; "" where it has none. One with a name that is not ours is foreign.
 func ourName(tags []string) (name string, foreign bool) {
 	for _, tag := range tags {
 		switch {
-		case strings.HasPrefix(tag, goldenRepository+":"):
-			name = tag
+		case isOurs(tag):
+			if name == "" || strings.HasSuffix(name, askedSuffix) {
+				name = tag
+			}
 		case tag != "<none>:<none>":
 			return "", true
 		}

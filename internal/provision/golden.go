@@ -25,9 +25,9 @@ type Golden struct {
 }
 
 const (
-	// goldenPatience bounds how long a create waits for golden data; without it, it
-	// needs a few seconds more.
-	goldenPatience = time.Minute
+	// goldenPatience bounds how long a create waits for golden data, and half of what it
+	// may take itself: on a machine that is too busy to make it, it is no quicker without.
+	goldenPatience = 5 * time.Minute
 	// goldenRest is how long golden data that could not be made is done without.
 	goldenRest = 5 * time.Minute
 )
@@ -45,8 +45,9 @@ func (w *work) golden(ctx context.Context) error {
 		w.detail(ctx, "image", golden.Image+", without golden data: "+why)
 		return w.tellOfGolden(ctx, what, why)
 	}
-	late := Errorf(CodeTimeout, nil, "it was not there within %s", goldenPatience)
-	patient, cancel := context.WithTimeoutCause(ctx, goldenPatience, late)
+	patience := max(min(goldenPatience, w.deadline.Sub(w.cfg.Now())/2), 0).Round(time.Second)
+	late := Errorf(CodeTimeout, nil, "it was not there within %s", patience)
+	patient, cancel := context.WithTimeoutCause(ctx, patience, late)
 	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, "image", text) })
 	if err != nil && patient.Err() != nil {
 		err = context.Cause(patient)

@@ -42,6 +42,11 @@ func (k *Known) Runtime(host Host) (Runtime, error) {
 // Register writes the host, unless the engine that answers at its address may not be
 // its: then it stays as it was, and the log says so.
 func (k *Known) Register(ctx context.Context, host Host) error {
+	if runtime, err := k.Runtimes.Runtime(host); err == nil {
+		if _, err := runtime.Identity(ctx); CodeOf(err) == CodeHostRefused {
+			return err // what answers there is no Docker engine; silence is no reason
+		}
+	}
 	all, err := k.Store.Hosts(ctx)
 	if err != nil {
 		return err
