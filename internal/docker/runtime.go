@@ -53,6 +53,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 		Tenant:     tenantOf(c.Config.Labels),
 		Fence:      fenceOf(c.Config.Labels),
 		Running:    running(c),
+		Paused:     c.State.Paused,
 		Restarting: c.State.Restarting,
 		ExitCode:   c.State.ExitCode,
 		OOMKilled:  c.State.OOMKilled,

@@ -13,6 +13,9 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 )
 
+// probeKey begins the keys that belong to Berth; what is in them is of no value.
+const probeKey = "_berth_probe:"
+
 // probeKeyLife bounds how long a key stays that a probe could not delete.
 const probeKeyLife = 30 * time.Second
 
@@ -20,15 +23,15 @@ const probeKeyLife = 30 * time.Second
 // connection. It is made here, because the client would log each refusal, and a
 // server that is starting refuses many.
 func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
-	client, hangUp, err := redisClient(ctx, inst, cred.Username, cred.Password)
-	if err != nil {
-		return err
-	}
-	defer hangUp()
+	return withRedis(ctx, inst, cred.Username, cred.Password, useKey)
+}
+
+// useKey writes a key of its own, reads it back and deletes it.
+func useKey(ctx context.Context, client *redis.Client) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return notUsable("Redis", "logging in", err)
 	}
-	key, value := "_berth_probe:"+rand.Text(), rand.Text()
+	key, value := probeKey+rand.Text(), rand.Text()
 	if err := client.Set(ctx, key, value, probeKeyLife).Err(); err != nil {
 		return notUsable("Redis", "writing", err)
 	}
@@ -43,6 +46,43 @@ func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred prov
 		return notUsable("Redis", "deleting", err)
 	}
 	return nil
+}
+
+// Look proves by Berth's own user that the server takes and gives back what is written, and
+// then whether the tenant gets in. A server without that user, as earlier versions have
+// made it, is proven by the tenant's.
+func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred provision.Credentials) (provision.Finding, error) {
+	own, err := berthPassword(inst, cred)
+	if err != nil || own.Empty() {
+		return provision.Finding{}, errors.Join(err, e.Probe(ctx, inst, cred))
+	}
+	err = withRedis(ctx, inst, redisBerth, own, useKey)
+	if redisRefusesLogin(err) {
+		return provision.Finding{}, e.Probe(ctx, inst, cred)
+	}
+	if err != nil {
+		return provision.Finding{}, err
+	}
+	err = withRedis(ctx, inst, cred.Username, cred.Password, func(ctx context.Context, client *redis.Client) error {
+		if err := client.Ping(ctx).Err(); err != nil {
+			return notUsable("Redis", "logging in", err)
+		}
+		return nil
+	})
+	if redisRefusesLogin(err) {
+		return provision.Finding{Notice: provision.NoticePassword}, nil
+	}
+	return provision.Finding{}, err
+}
+
+// withRedis does something in one connection.
+func withRedis(ctx context.Context, inst provision.Instance, user string, password provision.Secret, do func(context.Context, *redis.Client) error) error {
+	client, hangUp, err := redisClient(ctx, inst, user, password)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	return do(ctx, client)
 }
 
 // redisClient gives a client of one connection, and what closes it.

@@ -175,6 +175,9 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 		}
 		load.Files = append(load.Files, keys...)
 	}
+	if seeder, ok := w.run.engine.(Seeder); ok && !load.KeepData && !w.run.golden {
+		load.Files = append(load.Files, seeder.Seeds()...)
+	}
 	return load, nil
 }
 
