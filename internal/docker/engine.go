@@ -31,6 +31,7 @@ type engine struct {
 	flights              *flights
 	pullLimit, pullStall time.Duration
 	golden               goldens
+	ooms                 ooms
 
 	negotiated  atomic.Bool
 	negotiating chan struct{} // holds one token while somebody negotiates

@@ -56,7 +56,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 		Paused:     c.State.Paused,
 		Restarting: c.State.Restarting,
 		ExitCode:   c.State.ExitCode,
-		OOMKilled:  c.State.OOMKilled,
+		OOMKilled:  r.outOfMemory(ctx, c),
 		Ports:      ports,
 		Container:  true,
 		Volume:     err == nil && r.stands(v.Labels, id, anyFence) != foreign,
