@@ -40,8 +40,6 @@ func networkReason(err error) string {
 		return "its address cannot be reached"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "it did not answer in time"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it closed the connection"
 	}
 	return ""
 }

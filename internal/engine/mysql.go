@@ -215,9 +215,15 @@ func bufferPool(mem int64) int64 {
 	}
 }
 
-// largestPacket bounds a row, and a statement: the server holds several copies of it while
-// it writes or reads it, which must have room beside everything else.
-func largestPacket(mem int64) int64 { return clamp(mem/32/miB*miB, 8*miB, giB) }
+// largestPacket bounds a row, and a statement. The server holds about a dozen copies of it
+// while it writes a document, and they must have room beside everything else: measured in
+// TestMySQLLargestRowOnDocker.
+func largestPacket(mem int64) int64 {
+	if mem < mysqlBig {
+		return clamp(mem/32/miB*miB, 8*miB, 16*miB)
+	}
+	return min(mem/64/miB*miB, giB)
+}
 
 // renderMySQLInit gives the statements that mysqld runs at every start. They bring any
 // state to the wanted one: the instance's accounts and no others. Only the last one waits

@@ -52,16 +52,13 @@ var mysqlReasons = map[uint16]string{
 // mysqlReason gives the fault that the server's number says.
 func mysqlReason(err error) string {
 	var fault *mysql.MySQLError
-	switch {
-	case errors.As(err, &fault):
-		if strings.Contains(fault.Message, "errno: 28") || strings.Contains(fault.Message, "No space left") {
-			return mysqlReasons[1021]
-		}
-		return mysqlReasons[fault.Number]
-	case errors.Is(err, mysql.ErrInvalidConn):
-		return "it closed the connection"
+	if !errors.As(err, &fault) {
+		return ""
 	}
-	return ""
+	if strings.Contains(fault.Message, "errno: 28") || strings.Contains(fault.Message, "No space left") {
+		return mysqlReasons[1021]
+	}
+	return mysqlReasons[fault.Number]
 }
 
 // mysqlRefuses reports whether the server gave one of these numbers.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -319,4 +320,40 @@ func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
 	u.ready()
 	u.well()
 	zonesAreRight(t, u)
+}
+
+// The binary logs take no more than their share of the disk, and the server goes on.
+func TestMySQLBinaryLogsOnDocker(t *testing.T) {
+	inst := instance(t, find(t, "mysql"), "9.7", "small", nil)
+	inst.Plan, inst.Resources.DiskBytes = provision.PlanCustom, giB
+	u := createFor(t, inst, "")
+	u.start()
+	u.ready()
+	must(t, u.tenant(), "CREATE TABLE b (id INT PRIMARY KEY AUTO_INCREMENT, b LONGBLOB)")
+	for range 24 {
+		must(t, u.tenant(), "INSERT INTO b (b) VALUES (REPEAT('f', 8*1024*1024))")
+	}
+	total := func() (sum int64) {
+		t.Helper()
+		out, err := u.root("SHOW BINARY LOGS")
+		if err != nil {
+			t.Fatal(out)
+		}
+		for line := range strings.Lines(out) {
+			n, _ := strconv.ParseInt(strings.Fields(line)[1], 10, 64)
+			sum += n
+		}
+		return sum
+	}
+	before := total()
+	u.well()
+	if after := total(); before < 180*miB || after > binaryLogSpace(giB) || after < binaryLogSpace(giB)/2 {
+		t.Errorf("the binary logs took %d MiB, and take %d MiB", before/miB, after/miB)
+	}
+	u.well()
+	docker(t, "restart", u.container)
+	u.ready()
+	if got := text(t, u.tenant(), "SELECT COUNT(*) FROM b"); got != "24" {
+		t.Errorf("there are %s rows", got)
+	}
 }

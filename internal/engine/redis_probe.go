@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,8 +56,11 @@ func useKey(ctx context.Context, client *redis.Client) error {
 // made it, is proven by the tenant's.
 func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred provision.Credentials) (provision.Finding, error) {
 	own, err := berthPassword(inst, cred)
-	if err != nil || own.Empty() {
-		return provision.Finding{}, errors.Join(err, e.Probe(ctx, inst, cred))
+	if err != nil {
+		return provision.Finding{}, err
+	}
+	if own.Empty() {
+		return provision.Finding{}, e.Probe(ctx, inst, cred)
 	}
 	err = withRedis(ctx, inst, redisBerth, own, useKey)
 	if redisRefusesLogin(err) {
@@ -82,8 +88,41 @@ func withRedis(ctx context.Context, inst provision.Instance, user string, passwo
 		return err
 	}
 	defer hangUp()
-	return do(ctx, client)
+	err = do(ctx, client)
+	if err != nil && reason(err) == "" {
+		if said := redisGreeting(ctx, inst); said != nil {
+			return notUsable("Redis", "connecting", said)
+		}
+	}
+	return err
 }
+
+// greetingWithin is how long Redis has to refuse a connection before anything is asked.
+const greetingWithin = 300 * time.Millisecond
+
+// redisGreeting gives what the server says to a connection by itself: that it takes no
+// more of them. It closes one at once then, and who asks something may never read why.
+func redisGreeting(ctx context.Context, inst provision.Instance) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
+	if err != nil {
+		return nil
+	}
+	defer conn.Close() //nolint:errcheck // only read
+	_ = conn.SetReadDeadline(time.Now().Add(greetingWithin))
+	line, _ := bufio.NewReader(io.LimitReader(conn, 512)).ReadString('\n')
+	if said, refused := strings.CutPrefix(strings.TrimSpace(line), "-"); refused {
+		return redisAnswer(said)
+	}
+	return nil
+}
+
+// redisAnswer is an answer of the server's that was read without its client.
+type redisAnswer string
+
+func (a redisAnswer) Error() string { return string(a) }
+
+// RedisError makes it a redis.Error.
+func (redisAnswer) RedisError() {}
 
 // redisClient gives a client of one connection, and what closes it.
 func redisClient(ctx context.Context, inst provision.Instance, user string, password provision.Secret) (client *redis.Client, hangUp func(), err error) {
