@@ -125,3 +125,26 @@ func TestSweepTellsOfMemory(t *testing.T) {
 		}
 	})
 }
+
+// A server whose tenant has changed the password is repaired like any other, and that is
+// told once for all its lives.
+func TestRepairWithAPasswordOfTheTenants(t *testing.T) {
+	inWorld(t, func(w *world) {
+		inst, h := w.created(), w.health()
+		found, err := provision.Finding{Notice: provision.NoticePassword}, error(nil)
+		w.catalog[0] = caretaker{provisiontest.Engine{Runtime: w.runtime}, &found, &err}
+		h.Catalog = w.catalog
+		w.watchFor(time.Minute, h)
+		w.runtime.SetProbe(func(provision.InstanceID) error { return errors.New("the password is refused") }) // by the tenant's credentials
+		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+		w.pass(10 * time.Second)
+		w.reconcile(w.reconciler(), 1)
+		w.runTasks()
+		w.state(inst.ID, provision.StateRunning, provision.NoticePassword)
+		w.watchFor(5*time.Minute, h)
+		w.state(inst.ID, provision.StateRunning, provision.NoticePassword)
+		if got := w.told(inst.ID, provision.EventInstanceNotice); len(got) != 1 {
+			t.Errorf("it was told %q", got)
+		}
+	})
+}

@@ -31,6 +31,7 @@ type running struct {
 	anytime Runtime // also after that
 	image   string
 	golden  bool          // the image has golden data
+	notice  string        // what the tenant should know of what was repaired
 	placed  chan struct{} // closed once there are a host and its runtime
 	noted   chan struct{} // closed once that is written, too: what is made there can be found
 }

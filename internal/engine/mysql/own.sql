@@ -23,8 +23,7 @@ BEGIN
   one_by_one: LOOP
     FETCH missing INTO who, there;
     IF done THEN LEAVE one_by_one; END IF;
-    SET @make = CONCAT('CREATE USER IF NOT EXISTS ', QUOTE(who), '@', QUOTE(there), ' IDENTIFIED BY ''',
-      HEX(RANDOM_BYTES(16)), ''' ACCOUNT LOCK ATTRIBUTE ''{"berth": "definer"}''');
+    SET @make = CONCAT('CREATE USER IF NOT EXISTS ', QUOTE(who), '@', QUOTE(there), ' ACCOUNT LOCK ATTRIBUTE ''{"berth": "definer"}''');
     PREPARE make FROM @make;
     EXECUTE make;
     SET @make = CONCAT('GRANT ALL PRIVILEGES ON `', REPLACE(REPLACE(REPLACE(wanted, '`', '``'), '_', '\\_'), '%', '\\%'),
