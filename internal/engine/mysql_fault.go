@@ -13,6 +13,7 @@ const (
 	mysqlWrongPassword = 1045
 	mysqlNoDatabase    = 1049
 	mysqlNoAccess      = 1044
+	mysqlNoTable       = 1142 // the user may not use the table
 )
 
 // mysqlReasons are the faults that users can do something about.

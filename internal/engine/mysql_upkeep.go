@@ -90,7 +90,11 @@ func giveDefiners(ctx context.Context, conn *sql.Conn, database string) error {
 // giveTimeZones fills the tables of time zones where they are empty.
 func giveTimeZones(ctx context.Context, conn *sql.Conn) (err error) {
 	var filled bool
-	if err := conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM mysql.time_zone_name)").Scan(&filled); err != nil || filled {
+	err = conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM mysql.time_zone_name)").Scan(&filled)
+	if mysqlRefuses(err, mysqlNoTable) {
+		return nil // it was adopted, and had them before
+	}
+	if err != nil || filled {
 		return err
 	}
 	tx, err := conn.BeginTx(ctx, nil)
