@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -213,19 +214,22 @@ func testRedisReasons(t *testing.T, u *unit) {
 		t.Errorf("FUNCTION KILL: %v", err)
 	}
 
-	var conns []*redis.Conn
-	for range 10 {
-		conn := c.Conn()
-		if err := conn.Ping(t.Context()).Err(); err != nil {
-			break
+	_ = c.Close()
+	var conns []net.Conn
+	for range 12 {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hostPort(u.inst))
+		if err != nil {
+			t.Fatal(err)
 		}
+		_, _ = conn.Write([]byte("PING\r\n"))
+		_, _ = conn.Read(make([]byte, 256)) // the server has taken it, or refused it
 		conns = append(conns, conn)
 	}
 	u.says("all clients are there", "all connections are taken (maxclients)")
 	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	_ = c.Close()
+	u.ready() // the server has noticed
 	c = u.client()
 
 	for size := 1 << 20; size > 0; size /= 4 {
@@ -260,6 +264,7 @@ func testRedisReasons(t *testing.T, u *unit) {
 	if err := <-ended; err == nil {
 		t.Error("the script has ended by itself")
 	}
+	u.ready() // a script ends a moment after it is told to
 	u.well()
 	if out, err := u.exec("grep", "-r", u.cred.AdminPassword.Reveal(), "/data"); err == nil {
 		t.Errorf("what Berth's password follows from is in clear inside: %s", out)
