@@ -30,6 +30,7 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 	@scripts/cc.sh
 	@scripts/chromium.sh
 	@scripts/node.sh
+	@scripts/mariadb.sh
 	@scripts/engine.sh
 	@scripts/test.sh
 

@@ -16,7 +16,8 @@ func (n *node) upkeep() worker.Upkeep {
 		Reconciler: reconciler,
 		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
-			Store: n.rows, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Every: n.cfg.ProbeEvery,
+			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &provision.Pool{
 			Store: n.rows, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Catalog: n.catalog, NewID: n.newID,

@@ -31,6 +31,7 @@ type engine struct {
 	flights              *flights
 	pullLimit, pullStall time.Duration
 	golden               goldens
+	ooms                 ooms
 
 	negotiated  atomic.Bool
 	docker      atomic.Bool // it has said that it is no Podman

@@ -45,6 +45,7 @@ func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended f
 	messages, errs := r.engine.api.Events(ctx, events.ListOptions{Since: *since, Filters: filters.NewArgs(
 		filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", labelDeployment+"="+r.deployment),
 		filters.Arg("event", string(events.ActionDie)), filters.Arg("event", string(events.ActionDestroy)),
+		filters.Arg("event", string(events.ActionOOM)),
 	)})
 	if again {
 		if err := r.catchUp(ctx, ended); err != nil && ctx.Err() == nil {
@@ -55,7 +56,11 @@ func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended f
 		select {
 		case m := <-messages:
 			*since = strconv.FormatInt(m.TimeNano/int64(time.Second), 10) + "." + nanos(m.TimeNano)
-			if id := instanceOf(m.Actor.Attributes); id != "" {
+			id := instanceOf(m.Actor.Attributes)
+			switch {
+			case m.Action == events.ActionOOM: // its end is told besides, if it is one
+				r.engine.ooms.note(m.Actor.ID, time.Unix(0, m.TimeNano))
+			case id != "":
 				ended(id)
 			}
 		case err := <-errs:

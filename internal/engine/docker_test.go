@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/big"
@@ -56,6 +57,16 @@ func tryDocker(stdin []byte, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
+// runDocker runs a command whose outputs are told apart.
+func runDocker(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "docker", args...) //nolint:gosec // a test with its own arguments
+	var out, said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &said
+	err = cmd.Run()
+	return out.String(), said.String(), err
+}
+
 // localImage gives the first image that is here.
 func localImage(t *testing.T, images []string) string {
 	t.Helper()
@@ -104,6 +115,9 @@ func createFor(t *testing.T, inst provision.Instance, image string) *unit {
 			t.Fatal(err)
 		}
 		u.work.Files = append(u.work.Files, keys...)
+	}
+	if seeder, ok := e.(provision.Seeder); ok {
+		u.work.Files = append(u.work.Files, seeder.Seeds()...)
 	}
 	volume := docker(t, "volume", "create")
 	t.Cleanup(func() { _, _ = tryDocker(nil, "volume", "rm", volume) })
@@ -268,6 +282,26 @@ func (u *unit) ready() {
 		select {
 		case <-ctx.Done():
 			u.t.Fatalf("not usable after a minute: %v", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// answers waits until the server takes the connection's credentials.
+func (u *unit) answers(db *sql.DB) {
+	u.t.Helper()
+	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := db.PingContext(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			u.t.Fatalf("it does not answer: %v", err)
 		case <-tick.C:
 		}
 	}

@@ -2,8 +2,8 @@
 // each one its versions, plans and parameters, the files and the command it runs
 // with, the proof that it can be used, and how to connect.
 //
-// Nothing here knows of containers, storage or jobs, and all but Probe, Adopt and NewKeys
-// is pure. To add an engine: write one file with a type that implements provision.Engine,
+// Nothing here knows of containers, storage or jobs, and all but Probe, Look, Adopt
+// and NewKeys is pure. To add an engine: write one file with a type that implements provision.Engine,
 // and name it in Catalog.
 package engine
 
@@ -162,8 +162,3 @@ const warmName = "berth_warm"
 func warm(inst provision.Instance) bool { return inst.Tenant == provision.TenantNobody }
 
 func clamp(n, low, high int64) int64 { return max(low, min(n, high)) }
-
-// notUsable is the answer of a probe that did not succeed.
-func notUsable(title, what string, err error) error {
-	return provision.Errorf(provision.CodeProbeFailed, err, "%s cannot be used: %s failed", title, what)
-}

@@ -2,12 +2,24 @@ package engine
 
 import "strings"
 
-// maxIdentifier is the longest name of a MySQL user, in characters.
-const maxIdentifier = 32
+// The longest names of a MySQL user and of a database, in characters.
+const (
+	maxIdentifier   = 32
+	maxDatabaseName = 64
+)
 
-// reservedIdentifiers are MySQL's own schemas and accounts.
+// reservedIdentifiers are MySQL's own schemas and accounts, and what it has in the folder
+// where a database is a folder, too.
 var reservedIdentifiers = map[string]bool{
-	"mysql": true, "sys": true, "information_schema": true, "performance_schema": true, "root": true,
+	"mysql": true, "sys": true, "information_schema": true, "performance_schema": true, "ndbinfo": true,
+	"root": true, "event_scheduler": true, "public": true,
+	"ibdata1": true, "ibtmp1": true, "undo_001": true, "undo_002": true,
+}
+
+// reserved reports whether a tenant may not have the name, in whatever case.
+func reserved(name string) bool {
+	name = strings.ToLower(name)
+	return reservedIdentifiers[name] || strings.HasPrefix(name, "berth")
 }
 
 // identifier makes a name for a MySQL database or user from the name of an
@@ -24,7 +36,7 @@ func identifier(name string) string {
 		}
 	}, name)
 	out = strings.Trim(out, "_")
-	if out == "" || out[0] >= '0' && out[0] <= '9' || reservedIdentifiers[out] {
+	if out == "" || out[0] >= '0' && out[0] <= '9' || reserved(out) {
 		out = "db_" + out
 	}
 	return strings.TrimRight(out[:min(len(out), maxIdentifier)], "_")

@@ -13,6 +13,9 @@ const (
 	mysqlPort  = 3306
 	mysqlHome  = "/var/lib/mysql"
 	mysqlStart = mysqlHome + "/conf/start.sh"
+	// mysqlBerth is the user that Berth looks after the server by, and the database that it
+	// has for that. No tenant's can be named so: it has a dot.
+	mysqlBerth = "berth.health"
 	// mysqlGolden is where start.sh looks for a data directory to start from.
 	mysqlGolden = "/berth"
 )
@@ -30,6 +33,14 @@ var (
 	mysqlInitializeScript string
 	//go:embed mysql/golden.sh
 	mysqlGoldenScript string
+	// mysqlTimeZones fills the tables of named time zones. mysqld comes without them, and not
+	// every image has what mysql_tzinfo_to_sql would make them from. A statement ends its
+	// line, and is within what an init file may have. (time_zones_test.go makes it.)
+	//go:embed mysql/time_zones.sql
+	mysqlTimeZones string
+	// mysqlOwn makes the database that Berth looks after a server by.
+	//go:embed mysql/own.sql
+	mysqlOwn string
 	//go:embed mysql/start.sh
 	mysqlStartScript string
 
@@ -77,14 +88,20 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 // Describe gives what MySQL offers.
 func (e mysqlEngine) Describe() provision.EngineInfo { return e.info }
 
-// NewCredentials names the user and the database after the instance.
+// NewCredentials names the user and the database as was asked for, or after the instance.
 func (mysqlEngine) NewCredentials(inst provision.Instance, gen provision.Generator) provision.Credentials {
-	name := identifier(inst.Name)
+	user, database := identifier(inst.Name), identifier(inst.Name)
 	if warm(inst) {
-		name = warmName
+		user, database = warmName, warmName
+	}
+	if chosen := inst.Parameters.String(paramUsername); chosen != "" {
+		user = chosen
+	}
+	if chosen := inst.Parameters.String(paramDatabase); chosen != "" {
+		database = chosen
 	}
 	return provision.Credentials{
-		Username: name, Password: gen.Password(passwordLength), Database: name,
+		Username: user, Password: gen.Password(passwordLength), Database: database,
 		AdminPassword: gen.Password(passwordLength),
 	}
 }
@@ -135,10 +152,18 @@ func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
 		Files: []provision.File{
 			{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlGoldenScript)},
 			{Path: mysqlGolden + "/initialize.sh", Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)},
+			{Path: mysqlGolden + "/seed.sql", Mode: 0o440, Content: provision.NewSecret(mysqlTimeZones + mysqlOwn)},
 		},
 		Scratch:   map[string]int64{"/tmp": 16 * miB},
 		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
 	}, !e.noGolden
+}
+
+// Seeds are what golden data holds beside what mysqld makes by itself.
+func (mysqlEngine) Seeds() []provision.File {
+	return []provision.File{
+		{Path: mysqlHome + "/conf/seed.sql", Mode: 0o440, Content: provision.NewSecret(mysqlTimeZones + mysqlOwn)},
+	}
 }
 
 // Connection says how to connect.
@@ -169,6 +194,8 @@ func renderMySQLConfig(inst provision.Instance) (string, error) {
 		"LogBuffer":  clamp(mem/64/miB*miB, 8*miB, 64*miB),
 		"TempTables": clamp(mem/16/miB*miB, 16*miB, giB),
 		"TableCache": clamp(mem/miB, 400, 4000),
+		"BinaryLog":  binaryLogSize(inst.Resources.DiskBytes),
+		"Packet":     largestPacket(mem),
 		"Big":        mem >= mysqlBig,
 	})
 }
@@ -186,6 +213,16 @@ func bufferPool(mem int64) int64 {
 	}
 }
 
+// largestPacket bounds a row, and a statement. The server holds about a dozen copies of it
+// while it writes a document, and they must have room beside everything else: measured in
+// TestMySQLLargestRowOnDocker.
+func largestPacket(mem int64) int64 {
+	if mem < mysqlBig {
+		return clamp(mem/32/miB*miB, 8*miB, 16*miB)
+	}
+	return min(mem/64/miB*miB, giB)
+}
+
 // renderMySQLInit gives the statements that mysqld runs at every start. They bring any
 // state to the wanted one: the instance's accounts and no others. Only the last one waits
 // for the disk, and takes with it what the others wrote to the log before it.
@@ -199,7 +236,12 @@ func renderMySQLInit(inst provision.Instance, cred provision.Credentials) (strin
 			return "", err
 		}
 	}
+	own, err := berthPassword(inst, cred)
+	if err != nil {
+		return "", err
+	}
 	return render(mysqlInit, map[string]any{
+		"Berth": mysqlBerth, "BerthPassword": own.Reveal(),
 		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
 		"Warm":     warm(inst),
 		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),

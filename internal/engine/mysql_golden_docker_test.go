@@ -125,7 +125,7 @@ func TestMySQLGoldenOnDocker(t *testing.T) {
 			}
 		}
 		out, err := u.root("SELECT @@innodb_redo_log_capacity, COUNT(*) FROM mysql.user")
-		if want := fmt.Sprintf("%d\t5", clamp(u.inst.Resources.MemoryBytes/16, 32*miB, giB)); err != nil || out != want {
+		if want := fmt.Sprintf("%d\t6", clamp(u.inst.Resources.MemoryBytes/16, 32*miB, giB)); err != nil || out != want {
 			t.Errorf("%s: redo log and accounts are %q, want %q", plan, out, want)
 		}
 		if _, err := tryDocker(nil, "exec", u.container, "mysql", "--no-defaults", "--user=root", "--socket=/tmp/mysqld.sock", "--execute", "SELECT 1"); err == nil {

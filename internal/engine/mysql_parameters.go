@@ -8,8 +8,10 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 )
 
-// The parameters of MySQL, named as MySQL names them but for the first two.
+// The parameters of MySQL, named as MySQL names them but for the first four.
 const (
+	paramUsername        = "username"
+	paramDatabase        = "database"
 	paramCharset         = "charset"
 	paramCollation       = "collation"
 	paramBinlogFormat    = "binlog_format"
@@ -81,6 +83,14 @@ func mysqlParameters() []provision.Parameter {
 	}
 	return []provision.Parameter{
 		{
+			Name: paramUsername, Type: provision.TypeName, Max: maxIdentifier,
+			Description: "Name of the user, for dumps whose views, triggers and routines have a DEFINER. Without it, it is made from the instance's name.",
+		},
+		{
+			Name: paramDatabase, Type: provision.TypeName, Max: maxDatabaseName,
+			Description: "Name of the database. Without it, it is made from the instance's name.",
+		},
+		{
 			Name: paramCharset, Type: provision.TypeString, Enum: names,
 			Description: "Character set of the server and of the database. Without it, the one that the collation belongs to.",
 		},
@@ -117,6 +127,7 @@ func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources
 		cs = wanted
 	}
 	return overlay(provision.Parameters{
+		paramUsername: "", paramDatabase: "",
 		paramCharset:         cs.Name,
 		paramCollation:       cs.Collations[0],
 		paramBinlogFormat:    "ROW",
@@ -130,6 +141,13 @@ func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources
 // good for.
 func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
 	var wrong []provision.FieldError
+	for _, param := range []string{paramUsername, paramDatabase} {
+		if chosen := p.String(param); reserved(chosen) {
+			wrong = append(wrong, provision.FieldError{
+				Field: "parameters." + param, Message: fmt.Sprintf("%s is a name of the server's or of Berth's own; choose another", chosen),
+			})
+		}
+	}
 	name, collation := p.String(paramCharset), p.String(paramCollation)
 	if charsetOf(collation) != name {
 		wrong = append(wrong, provision.FieldError{

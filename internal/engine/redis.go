@@ -13,8 +13,10 @@ import (
 const (
 	redisName = "redis"
 	redisUser = "default"
-	redisPort = 6379
-	redisHome = "/data"
+	// redisBerth is the user that Berth looks after the server by.
+	redisBerth = "berth"
+	redisPort  = 6379
+	redisHome  = "/data"
 )
 
 var (
@@ -84,9 +86,12 @@ func newRedis(imageTemplate string) redisEngine {
 // Describe gives what Redis offers.
 func (e redisEngine) Describe() provision.EngineInfo { return e.info }
 
-// NewCredentials makes up the password of the default user.
+// NewCredentials makes up the password of the default user, and what Berth's own follows
+// from.
 func (redisEngine) NewCredentials(_ provision.Instance, gen provision.Generator) provision.Credentials {
-	return provision.Credentials{Username: redisUser, Password: gen.Password(passwordLength)}
+	return provision.Credentials{
+		Username: redisUser, Password: gen.Password(passwordLength), AdminPassword: gen.Password(passwordLength),
+	}
 }
 
 // Workload runs redis-server. The password is there as a hash only.
@@ -131,8 +136,8 @@ func (redisEngine) Connection(inst provision.Instance, cred provision.Credential
 	}
 }
 
-// renderRedisUsers holds the password as a hash only. Before it is somebody's, a server
-// lets its one user do everything.
+// renderRedisUsers holds passwords as hashes only. Before it is somebody's, a server
+// lets its one user do everything. Berth's own user may do nothing but what a look needs.
 func renderRedisUsers(inst provision.Instance, cred provision.Credentials) (string, error) {
 	if err := checkPlain("password", cred.Password.Reveal()); err != nil {
 		return "", err
@@ -141,8 +146,21 @@ func renderRedisUsers(inst provision.Instance, cred provision.Credentials) (stri
 	if warm(inst) {
 		rules = nil
 	}
-	hash := sha256.Sum256([]byte(cred.Password.Reveal()))
-	return render(redisUsers, map[string]any{"PasswordHash": hex.EncodeToString(hash[:]), "Rules": rules})
+	own, err := berthPassword(inst, cred)
+	if err != nil {
+		return "", err
+	}
+	data := map[string]any{"PasswordHash": redisHash(cred.Password), "Rules": rules, "Berth": redisBerth, "BerthHash": "", "ProbeKeys": probeKey + "*"}
+	if !warm(inst) && !own.Empty() {
+		data["BerthHash"] = redisHash(own)
+	}
+	return render(redisUsers, data)
+}
+
+// redisHash gives a password as an access list has it.
+func redisHash(password provision.Secret) string {
+	sum := sha256.Sum256([]byte(password.Reveal()))
+	return hex.EncodeToString(sum[:])
 }
 
 func renderRedisConfig(inst provision.Instance) (string, error) {

@@ -19,17 +19,15 @@ func (redisEngine) Adopt(ctx context.Context, inst provision.Instance, cred prov
 	}
 	defer hangUp()
 	p := inst.Parameters
-	acl := []any{"ACL", "SETUSER", redisUser, "reset"}
-	for _, rule := range strings.Fields(users)[2:] { // "user default …"
-		acl = append(acl, rule)
-	}
+	commands := setUsers(users)
 	// start.sh looks for the command in the module's file.
 	known, err := client.Do(ctx, "COMMAND", "INFO", redisListIndexes).Slice()
 	if err != nil {
 		return notUsable("Redis", "adopting the warm server", err)
 	}
 	if len(known) == 1 && known[0] != nil {
-		acl = append(acl, "+"+redisListIndexes)
+		tenant := len(commands) - 1
+		commands[tenant] = append(commands[tenant], "+"+redisListIndexes)
 	}
 	pipe := client.TxPipeline()
 	pipe.Do(ctx, "CONFIG", "SET", "maxmemory", p.Int(paramMaxMemory), "maxmemory-policy", p.String(paramPolicy),
@@ -38,9 +36,26 @@ func (redisEngine) Adopt(ctx context.Context, inst provision.Instance, cred prov
 	pipe.Do(ctx, "CONFIG", "RESETSTAT")
 	pipe.Do(ctx, "SLOWLOG", "RESET")
 	pipe.Do(ctx, "ACL", "LOG", "RESET")
-	pipe.Do(ctx, acl...)
+	for _, acl := range commands {
+		pipe.Do(ctx, acl...)
+	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return notUsable("Redis", "adopting the warm server", err)
 	}
 	return nil
+}
+
+// setUsers gives the commands that do what the access list says ("user NAME RULE…"). The
+// tenant's, which is the first in the list, comes last: it takes its rights from whoever adopts.
+func setUsers(list string) [][]any {
+	var commands [][]any
+	for line := range strings.Lines(list) {
+		words := strings.Fields(line)
+		command := []any{"ACL", "SETUSER", words[1], "reset"}
+		for _, rule := range words[2:] {
+			command = append(command, rule)
+		}
+		commands = append([][]any{command}, commands...)
+	}
+	return commands
 }

@@ -1,10 +1,14 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
+	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -174,5 +178,123 @@ func forbids(t *testing.T, c *redis.Client, commands ...string) {
 		if err == nil || !slices.ContainsFunc(refusals, func(r string) bool { return strings.Contains(err.Error(), r) }) {
 			t.Errorf("%s was not forbidden: %v", command, err)
 		}
+	}
+}
+
+// says looks after the unit and wants these words.
+func (u *unit) says(what string, words ...string) {
+	u.t.Helper()
+	_, err := u.look()
+	for _, w := range words {
+		if err == nil || !strings.Contains(err.Error(), w) {
+			u.t.Errorf("%s: a look says %v", what, err)
+		}
+	}
+}
+
+func TestRedisReasonsOnDocker(t *testing.T) {
+	for _, version := range []string{"8", "7"} {
+		for how, made := range makers {
+			t.Run(how+" "+version, func(t *testing.T) {
+				testRedisReasons(t, made(t, "redis", version, "small", map[string]any{"maxclients": 10, "maxmemory": "8mb"}))
+			})
+		}
+	}
+}
+
+func testRedisReasons(t *testing.T, u *unit) {
+	u.well()
+	c := u.client()
+	forbids(t, c, "CONFIG SET requirepass x", "ACL SETUSER default >x", "ACL DELUSER berth", "ACL SETUSER berth nopass", "ACL LOAD", "ACL SAVE")
+	allows(t, c, "SET mine 1", "INCR mine", "ACL WHOAMI")
+	if err := do(t, c, "SCRIPT KILL"); err == nil || !strings.HasPrefix(err.Error(), "NOTBUSY") {
+		t.Errorf("SCRIPT KILL: %v", err)
+	}
+	if err := do(t, c, "FUNCTION KILL"); err == nil || !strings.HasPrefix(err.Error(), "NOTBUSY") {
+		t.Errorf("FUNCTION KILL: %v", err)
+	}
+
+	_ = c.Close()
+	var conns []net.Conn
+	for range 12 {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", hostPort(u.inst))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Write([]byte("PING\r\n"))
+		_, _ = conn.Read(make([]byte, 256)) // the server has taken it, or refused it
+		conns = append(conns, conn)
+	}
+	u.says("all clients are there", "all connections are taken (maxclients)")
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+	u.ready() // the server has noticed
+	c = u.client()
+
+	for size := 1 << 20; size > 0; size /= 4 {
+		for i := 0; c.Set(t.Context(), strconv.Itoa(size)+"-"+strconv.Itoa(i), strings.Repeat("x", size), 0).Err() == nil; i++ {
+		}
+	}
+	u.says("maxmemory is reached", "OOM command not allowed", "maxmemory")
+	allows(t, c, "FLUSHALL")
+	u.well()
+
+	// A script that does not end. Before the time that it may take, the server is only slow.
+	ended := make(chan error, 1)
+	go func() {
+		ended <- u.client().Do(context.WithoutCancel(t.Context()), "EVAL", "while true do end", 0).Err()
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for tick := time.Tick(100 * time.Millisecond); ; {
+		look, stop := context.WithTimeout(ctx, 5*time.Second)
+		_, err := u.engine.(provision.Caretaker).Look(look, u.inst, u.cred)
+		stop()
+		if err != nil && strings.Contains(err.Error(), "a script or function has been running") {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the last look said %v", err)
+		case <-tick:
+		}
+	}
+	allows(t, u.client(), "SCRIPT KILL")
+	if err := <-ended; err == nil {
+		t.Error("the script has ended by itself")
+	}
+	u.ready() // a script ends a moment after it is told to
+	u.well()
+	if out, err := u.exec("grep", "-r", u.cred.AdminPassword.Reveal(), "/data"); err == nil {
+		t.Errorf("what Berth's password follows from is in clear inside: %s", out)
+	}
+	u.stop()
+	u.says("it is stopped", "nothing accepts connections")
+}
+
+// A server of an earlier version, which has no user of Berth's, is looked after by the
+// tenant's.
+func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
+	u := deploy(t, "redis", "8", "small", nil)
+	without := u.cred
+	without.AdminPassword = provision.Secret{}
+	if found, err := u.engine.(provision.Caretaker).Look(t.Context(), u.inst, without); err != nil || found.Notice != "" {
+		t.Errorf("a look found %q, %v", found.Notice, err)
+	}
+	u.cred.AdminPassword = provision.NewSecret("another")
+	u.well() // as one is whose files an earlier version has written
+	u.cred.Password = provision.NewSecret("wrong")
+	if _, err := u.look(); err == nil {
+		t.Error("nobody gets in, and nothing is said")
+	}
+}
+
+// A password that was changed by somebody who may is told, and no fault.
+func TestRedisPasswordChangedOnDocker(t *testing.T) {
+	u := deploy(t, "redis", "8", "small", nil)
+	u.cred.Password = provision.NewSecret("another")
+	if found, err := u.look(); err != nil || found.Notice != provision.NoticePassword {
+		t.Errorf("a look found %q, %v", found.Notice, err)
 	}
 }

@@ -1,10 +1,13 @@
 package engine
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,6 +16,9 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 )
 
+// probeKey begins the keys that belong to Berth; what is in them is of no value.
+const probeKey = "_berth_probe:"
+
 // probeKeyLife bounds how long a key stays that a probe could not delete.
 const probeKeyLife = 30 * time.Second
 
@@ -20,15 +26,15 @@ const probeKeyLife = 30 * time.Second
 // connection. It is made here, because the client would log each refusal, and a
 // server that is starting refuses many.
 func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
-	client, hangUp, err := redisClient(ctx, inst, cred.Username, cred.Password)
-	if err != nil {
-		return err
-	}
-	defer hangUp()
+	return withRedis(ctx, inst, cred.Username, cred.Password, useKey)
+}
+
+// useKey writes a key of its own, reads it back and deletes it.
+func useKey(ctx context.Context, client *redis.Client) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return notUsable("Redis", "logging in", err)
 	}
-	key, value := "_berth_probe:"+rand.Text(), rand.Text()
+	key, value := probeKey+rand.Text(), rand.Text()
 	if err := client.Set(ctx, key, value, probeKeyLife).Err(); err != nil {
 		return notUsable("Redis", "writing", err)
 	}
@@ -44,6 +50,79 @@ func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred prov
 	}
 	return nil
 }
+
+// Look proves by Berth's own user that the server takes and gives back what is written, and
+// then whether the tenant gets in. A server without that user, as earlier versions have
+// made it, is proven by the tenant's.
+func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred provision.Credentials) (provision.Finding, error) {
+	own, err := berthPassword(inst, cred)
+	if err != nil {
+		return provision.Finding{}, err
+	}
+	if own.Empty() {
+		return provision.Finding{}, e.Probe(ctx, inst, cred)
+	}
+	err = withRedis(ctx, inst, redisBerth, own, useKey)
+	if redisRefusesLogin(err) {
+		return provision.Finding{}, e.Probe(ctx, inst, cred)
+	}
+	if err != nil {
+		return provision.Finding{}, err
+	}
+	err = withRedis(ctx, inst, cred.Username, cred.Password, func(ctx context.Context, client *redis.Client) error {
+		if err := client.Ping(ctx).Err(); err != nil {
+			return notUsable("Redis", "logging in", err)
+		}
+		return nil
+	})
+	if redisRefusesLogin(err) {
+		return provision.Finding{Notice: provision.NoticePassword}, nil
+	}
+	return provision.Finding{}, err
+}
+
+// withRedis does something in one connection.
+func withRedis(ctx context.Context, inst provision.Instance, user string, password provision.Secret, do func(context.Context, *redis.Client) error) error {
+	client, hangUp, err := redisClient(ctx, inst, user, password)
+	if err != nil {
+		return err
+	}
+	defer hangUp()
+	err = do(ctx, client)
+	if err != nil && reason(err) == "" {
+		if said := redisGreeting(ctx, inst); said != nil {
+			return notUsable("Redis", "connecting", said)
+		}
+	}
+	return err
+}
+
+// greetingWithin is how long Redis has to refuse a connection before anything is asked.
+const greetingWithin = 300 * time.Millisecond
+
+// redisGreeting gives what the server says to a connection by itself: that it takes no
+// more of them. It closes one at once then, and who asks something may never read why.
+func redisGreeting(ctx context.Context, inst provision.Instance) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
+	if err != nil {
+		return nil
+	}
+	defer conn.Close() //nolint:errcheck // only read
+	_ = conn.SetReadDeadline(time.Now().Add(greetingWithin))
+	line, _ := bufio.NewReader(io.LimitReader(conn, 512)).ReadString('\n')
+	if said, refused := strings.CutPrefix(strings.TrimSpace(line), "-"); refused {
+		return redisAnswer(said)
+	}
+	return nil
+}
+
+// redisAnswer is an answer of the server's that was read without its client.
+type redisAnswer string
+
+func (a redisAnswer) Error() string { return string(a) }
+
+// RedisError makes it a redis.Error.
+func (redisAnswer) RedisError() {}
 
 // redisClient gives a client of one connection, and what closes it.
 func redisClient(ctx context.Context, inst provision.Instance, user string, password provision.Secret) (client *redis.Client, hangUp func(), err error) {

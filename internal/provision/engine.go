@@ -56,6 +56,35 @@ type Keymaker interface {
 	NewKeys() ([]File, error)
 }
 
+// Seeder is an Engine whose golden data holds more than its servers make by themselves.
+type Seeder interface {
+	Engine
+	// Seeds gives the files that a first start without golden data needs for that.
+	Seeds() []File
+}
+
+// Caretaker is an Engine that has an account of its own on its servers.
+type Caretaker interface {
+	Engine
+	// Look proves by that account that the server can be used, sees to what the server
+	// needs done regularly, and then whether the tenant gets in. Where the server has no
+	// such account it does what Probe does. One try, bounded by the context; an error says
+	// why the tenant cannot use it, in the same words for the same fault.
+	Look(context.Context, Instance, Credentials) (Finding, error)
+}
+
+// Finding is what a look at a server that can be used has found.
+type Finding struct {
+	// Notice is what the tenant should know of their running instance; empty: nothing.
+	Notice string
+	// Upkeep says what could not be done of what the server needs; it is for the log.
+	Upkeep error
+}
+
+// NoticePassword is for an instance whose tenant has changed the password inside.
+const NoticePassword = "the tenant's password was changed inside the server, which takes the one that Berth shows no more; " +
+	"Berth leaves it so: use the new one, or set the one that Berth shows again"
+
 // EngineInfo is what an engine offers.
 type EngineInfo struct {
 	Name        string // as in the URL: "mysql"

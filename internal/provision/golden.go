@@ -55,7 +55,7 @@ func (w *work) golden(ctx context.Context) error {
 	cancel()
 	switch {
 	case err == nil:
-		w.run.image = ref
+		w.run.image, w.run.golden = ref, true
 		w.detail(ctx, "image", ref)
 		return nil
 	case ctx.Err() != nil:

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 )
 
-// Health probes running instances on a schedule, with the credentials of their tenants.
+// Health probes running instances on a schedule: by an account of Berth's own where the
+// engine has one, and whether the tenant gets in.
 // Any number of workers share the instances: each claims a few that are due by putting
 // their next probe off, so that a probe that finds nothing new writes nothing more.
 //
@@ -19,10 +21,12 @@ type Health struct {
 	Store   Store
 	Vault   Vault
 	Catalog Catalog
-	NewID   NewID
-	Now     Clock
-	Log     *slog.Logger
-	Every   time.Duration // between two probes of one instance, give or take a tenth
+	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
+	Runtimes Runtimes
+	NewID    NewID
+	Now      Clock
+	Log      *slog.Logger
+	Every    time.Duration // between two probes of one instance, give or take a tenth
 }
 
 const (
@@ -127,12 +131,15 @@ func (h *Health) look(ctx context.Context, watch Watch) {
 		return // whoever makes it run again starts the watch
 	}
 	if err == nil {
-		var miss error
-		if miss, err = h.probe(ctx, inst); ctx.Err() != nil {
+		var seen sighting
+		if seen, err = h.probe(ctx, inst); ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			err = h.record(ctx, inst, watch, miss)
+			if seen.miss != nil && watch.Misses+1 >= maxMisses {
+				seen.miss = h.cause(ctx, inst, seen.miss)
+			}
+			err = h.record(ctx, inst, watch, seen)
 		}
 	}
 	if overtaken(err) != nil {
@@ -140,72 +147,142 @@ func (h *Health) look(ctx context.Context, watch Watch) {
 	}
 }
 
-// probe gives why the instance cannot be used, or nil. The error says that it could
-// not be asked, which tells nothing of its health.
-func (h *Health) probe(ctx context.Context, inst Instance) (miss, err error) {
+// sighting is what one probe has seen.
+type sighting struct {
+	miss   error  // why the instance cannot be used; nil: it can
+	notice string // what its tenant should know of it all the same
+}
+
+// probe looks at the instance. The error says that it could not be asked, which tells
+// nothing of its health.
+func (h *Health) probe(ctx context.Context, inst Instance) (sighting, error) {
 	engine, err := h.Catalog.Find(inst.Engine)
 	if err != nil {
-		return nil, err
+		return sighting{}, err
 	}
 	sealed, err := h.Store.Credentials(ctx, inst.ID)
 	if err != nil {
-		return nil, err
+		return sighting{}, err
 	}
 	creds, err := OpenCredentials(h.Vault, inst.ID, sealed)
 	if err != nil {
-		return nil, err
+		return sighting{}, err
 	}
 	// It must have ended before it is claimed again, or what it found would not count.
 	ctx, cancel := context.WithTimeout(ctx, min(probeTimeout, h.Every/2))
 	defer cancel()
-	return engine.Probe(ctx, inst, creds), nil
+	caretaker, ok := engine.(Caretaker)
+	if !ok {
+		return sighting{miss: engine.Probe(ctx, inst, creds)}, nil
+	}
+	found, err := caretaker.Look(ctx, inst, creds)
+	if found.Upkeep != nil && ctx.Err() == nil {
+		h.Log.WarnContext(ctx, "the upkeep of a server failed; it is tried again with the next probe", "instance", inst.ID, "error", found.Upkeep)
+	}
+	return sighting{miss: err, notice: found.Notice}, nil
 }
 
-// record writes what a probe has found, if that is anything new.
-func (h *Health) record(ctx context.Context, inst Instance, watch Watch, miss error) error {
-	if miss == nil && watch.Misses == 0 && inst.State == StateRunning {
+// causeWithin bounds the question what became of a server.
+const causeWithin = 3 * time.Second
+
+// cause asks the host why a server does not answer, where the host knows better.
+func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
+	if h.Runtimes == nil {
+		return miss
+	}
+	ctx, cancel := context.WithTimeout(ctx, causeWithin)
+	defer cancel()
+	host, err := h.Store.Host(ctx, inst.Host)
+	if err != nil {
+		return miss
+	}
+	runtime, err := h.Runtimes.Runtime(host)
+	if err != nil {
+		return miss
+	}
+	unit, err := runtime.Inspect(ctx, inst.ID)
+	switch {
+	case err != nil:
+		return miss
+	case unit.Paused:
+		return Errorf(CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", host.Name)
+	case !unit.Running:
+		return Errorf(CodeProbeFailed, miss, "%s", ended(unit))
+	}
+	return miss
+}
+
+// failedInARow begins the reason of an instance that probes have found unusable.
+var failedInARow = fmt.Sprintf("it failed %d times in a row: ", maxMisses)
+
+// record writes what a probe has seen, if that is anything new.
+func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen sighting) error {
+	if seen.miss == nil && watch.Misses == 0 && inst.State == StateRunning && inst.Reason == seen.notice {
 		return nil
 	}
 	now := h.Now()
-	next, reason := StateRunning, "it answers again"
-	if miss == nil {
+	next, said := StateRunning, verdict{kept: seen.notice, message: "it answers again", event: EventInstanceRunning}
+	if seen.miss == nil {
 		watch.Misses = 0
+		if seen.notice != "" {
+			said.message += "; " + seen.notice
+		}
 	} else {
 		watch.Misses++
 		if watch.Misses <= maxMisses {
 			watch.ProbeAt = now.Add(afterMiss)
 		}
-		next, reason = StateUnhealthy, fmt.Sprintf("it did not answer %d times in a row: %s", watch.Misses, explain(miss))
+		reason := failedInARow + explain(seen.miss)
+		next, said = StateUnhealthy, verdict{kept: reason, message: reason, event: EventInstanceUnhealthy}
 	}
-	turned := inst.State != next && (miss == nil || watch.Misses >= maxMisses)
+	turned := inst.State != next && (seen.miss == nil || watch.Misses >= maxMisses)
+	if !turned && inst.State == next && said.another(inst) {
+		turned = true
+		if next == StateRunning {
+			said.event, said.message = EventInstanceNotice, seen.notice
+			if seen.notice == "" {
+				said.message = "it is as Berth knows it again"
+			}
+		}
+	}
 	err := h.Store.Tx(ctx, func(tx Tx) error {
 		if turned {
-			if err := h.turn(tx, inst, next, reason, now); err != nil {
+			if err := h.turn(tx, inst, next, said, now); err != nil {
 				return err
 			}
 		}
 		return tx.UpdateWatch(watch)
 	})
 	if err == nil && turned {
-		h.Log.InfoContext(ctx, "health has changed", "instance", inst.ID, "state", next, "reason", reason)
+		h.Log.InfoContext(ctx, "health has changed", "instance", inst.ID, "state", next, "reason", said.message)
 	}
 	return err
 }
 
-// turn changes the state of an instance that has no job: a job knows better.
-func (h *Health) turn(tx Tx, inst Instance, next InstanceState, reason string, now time.Time) error {
+// verdict is what is said of an instance whose health has changed.
+type verdict struct{ kept, message, event string }
+
+// another reports whether the reason of an instance that stays in its state is another one
+// now. What a repair has said stays: it says more than a probe.
+func (v verdict) another(inst Instance) bool {
+	if inst.State == StateUnhealthy && !strings.HasPrefix(inst.Reason, failedInARow) {
+		return false
+	}
+	return inst.Reason != v.kept
+}
+
+// turn changes the state or the reason of an instance that has no job: a job knows better.
+func (h *Health) turn(tx Tx, inst Instance, next InstanceState, said verdict, now time.Time) error {
 	if err := idle(tx, inst.ID); err != nil {
 		return err
 	}
-	kept := reason
-	if next == StateRunning {
-		kept = ""
-	}
-	if err := inst.Move(next, kept, now); err != nil {
+	if inst.State == next {
+		inst.Reason, inst.UpdatedAt = said.kept, now
+	} else if err := inst.Move(next, said.kept, now); err != nil {
 		return err
 	}
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return tell(tx, h.NewID, newEvent(h.NewID, "instance."+string(next), inst, "", reason, now))
+	return tell(tx, h.NewID, newEvent(h.NewID, said.event, inst, "", said.message, now))
 }

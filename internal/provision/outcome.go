@@ -160,7 +160,11 @@ func (w *work) endDone(ctx context.Context, now time.Time) error {
 	if w.job.Kind == JobCreate && w.inst.Tenant == TenantNobody {
 		return w.finish(ctx, finish{job: JobSucceeded, instance: StateWarm, message: "waits for its tenant"}, now)
 	}
-	return w.finish(ctx, finish{job: JobSucceeded, instance: StateRunning, message: fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)}, now)
+	message := fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)
+	if w.run.notice != "" {
+		message += "; " + w.run.notice
+	}
+	return w.finish(ctx, finish{job: JobSucceeded, instance: StateRunning, reason: w.run.notice, message: message}, now)
 }
 
 // endUndone ends a job that gave up. What a delete could not remove keeps its

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +16,7 @@ type ParameterType string
 // The types of parameters.
 const (
 	TypeString  ParameterType = "string"  // one of Enum
+	TypeName    ParameterType = "name"    // a letter or _, then letters, digits and _, at most Max of them; or empty
 	TypeInteger ParameterType = "integer" // from Min to Max
 	TypeBytes   ParameterType = "bytes"   // a number of bytes, or "64mb"; from Min to Max
 )
@@ -30,6 +32,9 @@ type Parameter struct {
 	Default any
 }
 
+// namedPattern is what a plain identifier is, or nothing.
+var namedPattern = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)?$`)
+
 // JSONSchema gives the parameter as JSON Schema (2020-12).
 func (p Parameter) JSONSchema() map[string]any {
 	s := map[string]any{"description": p.Description}
@@ -44,6 +49,8 @@ func (p Parameter) JSONSchema() map[string]any {
 			map[string]any{"type": "integer", "minimum": p.Min, "maximum": p.Max},
 			map[string]any{"type": "string", "pattern": `^[0-9]+ *([kKmMgG][bB]?)?$`},
 		}
+	case TypeName:
+		s["type"], s["pattern"], s["maxLength"] = "string", namedPattern.String(), p.Max
 	default:
 		s["type"], s["enum"] = "string", p.Enum
 	}
@@ -104,6 +111,12 @@ func (p Parameter) parse(in any) (value any, problem string) {
 			return nil, p.allowed()
 		}
 		return n, ""
+	case TypeName:
+		s, ok := in.(string)
+		if !ok || int64(len(s)) > p.Max || !namedPattern.MatchString(s) {
+			return nil, p.allowed()
+		}
+		return s, ""
 	default:
 		s, ok := in.(string)
 		if !ok {
@@ -125,6 +138,8 @@ func (p Parameter) allowed() string {
 		return fmt.Sprintf("must be an integer from %d to %d", p.Min, p.Max)
 	case TypeBytes:
 		return fmt.Sprintf(`must be a number of bytes from %d to %d, or a string such as "64mb"`, p.Min, p.Max)
+	case TypeName:
+		return fmt.Sprintf("must be of A-Z, a-z, 0-9 and _, begin with a letter or _, and have at most %d characters", p.Max)
 	default:
 		return "must be one of: " + strings.Join(p.Enum, ", ")
 	}

@@ -133,6 +133,7 @@ type Unit struct {
 	Tenant     TenantID
 	Fence      int64
 	Running    bool
+	Paused     bool           // it runs, and does nothing (a list does not know)
 	Restarting bool           // it has ended, and the host is about to start it again
 	Ended      time.Time      // when it ended last; zero: never, or not known (a list does not)
 	ExitCode   int            // where it has ended

@@ -175,6 +175,9 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 		}
 		load.Files = append(load.Files, keys...)
 	}
+	if seeder, ok := w.run.engine.(Seeder); ok && !load.KeepData && !w.run.golden {
+		load.Files = append(load.Files, seeder.Seeds()...)
+	}
 	return load, nil
 }
 
@@ -242,15 +245,27 @@ func probePause(soFar time.Duration) time.Duration {
 	return min(max(soFar/laterShare, min(max(soFar/firstShare, firstProbeStep), laterProbeStep)), lastProbeStep)
 }
 
-// ready proves with the tenant's credentials, over the address that the tenant
-// will use, that the instance can be used.
+// proof tries once whether the instance can be used: by the tenant's credentials, over the
+// address that the tenant will use. What was repaired may have a tenant who has changed the
+// password inside; that is no reason to call it broken.
+func (w *work) proof(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	caretaker, ok := w.run.engine.(Caretaker)
+	if !ok || w.kind != JobRepair {
+		return w.run.engine.Probe(ctx, w.inst, w.run.creds)
+	}
+	found, err := caretaker.Look(ctx, w.inst, w.run.creds)
+	w.run.notice = found.Notice
+	return err
+}
+
+// ready waits until the instance can be used.
 func ready(ctx context.Context, w *work) error {
 	begun := w.cfg.Now()
 	inspected := begun
 	for {
-		probeCtx, cancel := context.WithTimeout(ctx, probeTimeout)
-		err := w.run.engine.Probe(probeCtx, w.inst, w.run.creds)
-		cancel()
+		err := w.proof(ctx)
 		if err == nil {
 			return nil
 		}

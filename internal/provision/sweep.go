@@ -113,7 +113,7 @@ func (s *sweep) row(ctx context.Context, inst Instance) error {
 		s.orphaned(unit, &inst)
 	case !dead(inst, unit) || !s.settled(inst):
 	case unit.Volume:
-		return s.mend(ctx, inst, ended(unit))
+		return s.mend(ctx, inst, s.ended(ctx, unit))
 	default:
 		s.missing = append(s.missing, inst)
 	}
@@ -124,6 +124,17 @@ func (s *sweep) mend(ctx context.Context, inst Instance, why string) error {
 	mended, err := s.repair(ctx, inst, why)
 	s.count(mended)
 	return err
+}
+
+// ended describes a unit that does not run. A list does not tell whether one that was
+// killed had run out of memory.
+func (s *sweep) ended(ctx context.Context, unit Unit) string {
+	if unit.ExitCode == killed && unit.Container {
+		if seen, err := s.runtime.Inspect(ctx, unit.Instance); err == nil && !seen.Running {
+			unit = seen
+		}
+	}
+	return ended(unit)
 }
 
 // settled reports whether the list of this sweep is newer than the instance's state.

@@ -50,6 +50,7 @@ type ReconcileTx interface {
 // The types of events about what was found and mended.
 const (
 	EventInstanceUnhealthy     = "instance.unhealthy"
+	EventInstanceNotice        = "instance.notice" // it runs, and its tenant should know something of it
 	EventInstanceRepairing     = "instance.repairing"
 	EventInstanceRestarted     = "instance.restarted"
 	EventInstanceOrphanRemoved = "instance.orphan_removed"

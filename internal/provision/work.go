@@ -30,6 +30,8 @@ type running struct {
 	runtime Runtime // as long as the lease is held
 	anytime Runtime // also after that
 	image   string
+	golden  bool          // the image has golden data
+	notice  string        // what the tenant should know of what was repaired
 	placed  chan struct{} // closed once there are a host and its runtime
 	noted   chan struct{} // closed once that is written, too: what is made there can be found
 }

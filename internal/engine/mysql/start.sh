@@ -17,7 +17,7 @@ mkdir "$home/tmp"
 used() {
   for folder in "$data"/*/; do
     case ${folder#"$data"/} in
-      '*/' | mysql/ | sys/ | performance_schema/ | '#'*) ;;
+      '*/' | mysql/ | sys/ | performance_schema/ | berth@002ehealth/ | '#'*) ;;
       *) return 0 ;;
     esac
   done

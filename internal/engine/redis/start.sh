@@ -14,8 +14,8 @@ for module in /usr/local/lib/redis/modules/*.so; do
 done
 if [ "${search:-}" ]; then
   umask 077
-  read -r users </data/conf/users.acl
-  printf '%s\n' "$users +ft._list" >/data/conf/users-search.acl
+  # The tenant's line is the first.
+  { read -r users && printf '%s\n' "$users +ft._list" && cat; } </data/conf/users.acl >/data/conf/users-search.acl
   umask 022
   set -- --aclfile /data/conf/users-search.acl "$@"
 fi

@@ -1,0 +1,28 @@
+package engine
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// Berth looks after a server by an account of its own beside the tenant's: it gets in when
+// all connections are taken, what it writes is in nobody's way, and what the tenant does to
+// their password or database does not keep it out.
+
+// berthPassword derives the password of Berth's own account (HKDF, RFC 5869) from the
+// administrator's, which is random and the instance's own and no tenant ever sees. It is
+// empty for an instance that has no administrator's password: that one has no such account.
+func berthPassword(inst provision.Instance, cred provision.Credentials) (provision.Secret, error) {
+	if cred.AdminPassword.Empty() {
+		return provision.Secret{}, nil
+	}
+	key, err := hkdf.Key(sha256.New, []byte(cred.AdminPassword.Reveal()), []byte(inst.ID), "berth own account", 20)
+	if err != nil {
+		return provision.Secret{}, fmt.Errorf("derive the password of Berth's account: %w", err)
+	}
+	return provision.NewSecret(hex.EncodeToString(key)), nil
+}
