@@ -114,6 +114,9 @@ func documentOperation(op *huma.Operation) {
 	if op.Method != http.MethodGet { // a body is looked at, whether it is wanted or not
 		failures = append(failures, http.StatusUnsupportedMediaType)
 	}
+	if takesHeader(op, idempotencyHeader) { // the first request may still be running
+		failures = append(failures, http.StatusConflict)
+	}
 	if body := op.RequestBody; body != nil {
 		failures = append(failures, http.StatusRequestTimeout, http.StatusRequestEntityTooLarge)
 		delete(body.Content, "application/octet-stream") // how huma documents that a handler looks at the raw body

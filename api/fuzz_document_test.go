@@ -150,7 +150,8 @@ func (d *description) check(op *operation, a answer) error {
 // everywhere are the headers of every answer, which the document does not repeat, and
 // those of HTTP itself.
 var everywhere = []string{
-	"Content-Type", "Content-Length", "X-Request-Id", "X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Cache-Control",
+	"Content-Type", "Content-Length", "X-Request-Id", "X-Content-Type-Options", "X-Frame-Options",
+	"Referrer-Policy", "Cache-Control",
 	"Vary", "Connection", "X-Accel-Buffering",
 }
 

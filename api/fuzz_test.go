@@ -76,7 +76,7 @@ func fuzz(t *testing.T, seed uint64, count int) {
 	failures := 0
 	for n := range count {
 		q := r.request()
-		a := b.send2(q)
+		a := b.sendAsIs(q)
 		if err := judge(d, q, a); err != nil {
 			t.Errorf("seed %d, request %d: %s\n%d %v %.500s\n%v", seed, n, q, a.status, a.header, a.body, err)
 			if failures++; failures == 10 {
@@ -159,7 +159,8 @@ func (r *draws) request() request {
 	q.query = query.Encode()
 	if r.chance(12) {
 		r.spoiled = true
-		q.query += pick(r, "&x=1", "&limit=1&limit=2", "&%ff=1", "&a=%zz", "&&", ";", "&cursor=garbage", "&=", "&"+url.QueryEscape(pick(r, texts...))+"=1")
+		q.query += pick(r, "&x=1", "&limit=1&limit=2", "&%ff=1", "&a=%zz", "&&", ";", "&cursor=garbage", "&=",
+			"&"+url.QueryEscape(pick(r, texts...))+"=1")
 	}
 	if !r.chance(20) {
 		q.header.Set("Authorization", "Bearer "+adminKey)
@@ -174,15 +175,20 @@ func (r *draws) request() request {
 	}
 	if r.chance(12) {
 		r.spoiled = true
-		q.header.Set("Content-Type", pick(r, "", "text/plain", "application/json; charset=utf-8", "application/json;charset=latin1", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
+		q.header.Set("Content-Type", pick(r, "", "text/plain", "application/json; charset=utf-8",
+			"application/json;charset=latin1", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
 			"application/octet-stream", "application/merge-patch+json", ";", "application/json+;", "+", "😀"))
 	}
 	if r.chance(10) {
-		q.header.Set("Accept", pick(r, "*/*", "application/xml", "text/html", "json", "application/x-www-form-urlencoded", "application/problem+json", "application/json;q=0", "text/event-stream", "😀", ""))
+		q.header.Set("Accept", pick(r, "*/*", "application/xml", "text/html", "json",
+			"application/x-www-form-urlencoded", "application/problem+json", "application/json;q=0",
+			"text/event-stream", "😀", ""))
 	}
 	if r.chance(20) {
 		r.spoiled = true
-		q.header.Set(pick(r, "Content-Encoding", "Accept-Encoding", "If-Match", "Range", "Expect", "X-HTTP-Method-Override", "Origin"), pick(r, "gzip", "gzip;q=0", "bytes=0-1", "DELETE", "null", "identity", "100-continue"))
+		q.header.Set(pick(r, "Content-Encoding", "Accept-Encoding", "If-Match", "Range", "Expect",
+			"X-HTTP-Method-Override", "Origin"), pick(r, "gzip", "gzip;q=0", "bytes=0-1", "DELETE", "null", "identity",
+			"100-continue"))
 	}
 	q.sound = !r.spoiled
 	return q
@@ -263,8 +269,8 @@ func (r *draws) learn(body string) {
 	}
 }
 
-// send2 sends a request as it is, with nothing put right. A stream is cut off.
-func (b *bench) send2(q request) answer {
+// sendAsIs sends a request as it is, with nothing put right. A stream is cut off.
+func (b *bench) sendAsIs(q request) answer {
 	b.Helper()
 	ctx := b.Context()
 	if q.op.id == "list-events" && strings.Contains(q.header.Get("Accept"), "text/event-stream") {

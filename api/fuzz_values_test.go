@@ -25,20 +25,28 @@ func (r *draws) chance(of int) bool { return r.IntN(of) == 0 }
 
 // texts are such as programs stumble over.
 var texts = []string{
-	"", " ", "a", "0", "-1", "null", "true", "x y", "Grüße", "😀", "\u202eabc", "e\u0301", "'; DROP TABLE jobs; --", "%00", "\x00", "a\nb", "..", "../..", "/", "\\", "\"",
-	"{{7*7}}", "${x}", "1e999", "9223372036854775808", "00000000-0000-0000-0000-000000000000", "instances", "ins_", "job_00000000000000000000000000", strings.Repeat("x", 300),
+	"", " ", "a", "0", "-1", "null", "true", "x y", "Grüße", "😀", "\u202eabc", "e\u0301", "'; DROP TABLE jobs; --",
+	"%00", "\x00", "a\nb", "..", "../..", "/", "\\", "\"",
+	"{{7*7}}", "${x}", "1e999", "9223372036854775808", "00000000-0000-0000-0000-000000000000", "instances", "ins_",
+	"job_00000000000000000000000000", strings.Repeat("x", 300),
 	strings.Repeat("é", 5000),
 }
 
 // sensible are values that an operation does something with, by the name of a field or
 // a parameter.
 var sensible = map[string][]any{
-	"engine": {"redis", "mysql", "redis"}, "name": {"orders", "cache", "a-1"}, "version": {"8", "9.7", "7"}, "plan": {"small", "medium", "large"},
-	"timeout": {"10s", "5m", "1h"}, "overlap": {"0s", "1h", "24h"}, "callback_url": {"https://93.184.215.14/x"}, "url": {"https://93.184.215.14/hook", "http://93.184.215.14/"},
-	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed"}, "events": {[]any{"instance.*"}, []any{}, []any{"job.failed", "job.succeeded"}},
-	"parameters": {map[string]any{"maxmemory": "64mb"}, map[string]any{"charset": "latin1"}, map[string]any{"max_connections": 20, "binlog_format": "ROW"}, map[string]any{}},
-	"labels":     {map[string]any{"a": "b"}, map[string]any{"team": "x", "a": ""}}, "memory": {"512mb", 1 << 30}, "disk": {"2gb"}, "cpu": {0.5, 1},
-	"Idempotency-Key": {"one", "two", `"three"`}, "Last-Event-ID": {"0", "3"}, "after": {0, 2, 7, 1 << 40}, "limit": {1, 2, 50, 200},
+	"engine": {"redis", "mysql", "redis"}, "name": {"orders", "cache", "a-1"}, "version": {"8", "9.7", "7"},
+	"plan":    {"small", "medium", "large"},
+	"timeout": {"10s", "5m", "1h"}, "overlap": {"0s", "1h", "24h"}, "callback_url": {"https://93.184.215.14/x"},
+	"url":  {"https://93.184.215.14/hook", "http://93.184.215.14/"},
+	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed"},
+	"events": {[]any{"instance.*"}, []any{}, []any{"job.failed", "job.succeeded"}},
+	"parameters": {map[string]any{"maxmemory": "64mb"}, map[string]any{"charset": "latin1"},
+		map[string]any{"max_connections": 20, "binlog_format": "ROW"}, map[string]any{}},
+	"labels": {map[string]any{"a": "b"}, map[string]any{"team": "x", "a": ""}}, "memory": {"512mb", 1 << 30},
+	"disk": {"2gb"}, "cpu": {0.5, 1},
+	"Idempotency-Key": {"one", "two", `"three"`}, "Last-Event-ID": {"0", "3"}, "after": {0, 2, 7, 1 << 40},
+	"limit": {1, 2, 50, 200},
 }
 
 // value makes one up that the schema allows.
@@ -92,8 +100,10 @@ func (r *draws) odd() any {
 	for range 60 {
 		deep = []any{deep}
 	}
-	return pick[any](r, nil, true, false, 0, -1, 1.5, 1<<53, json.Number("123456789012345678901234567890"), json.Number("-0"), json.Number("1e400"), json.Number("1E-400"),
-		pick(r, texts...), []any{}, []any{nil}, map[string]any{}, map[string]any{"": ""}, map[string]any{"a": map[string]any{"b": nil}}, deep)
+	return pick[any](r, nil, true, false, 0, -1, 1.5, 1<<53, json.Number("123456789012345678901234567890"),
+		json.Number("-0"), json.Number("1e400"), json.Number("1E-400"),
+		pick(r, texts...), []any{}, []any{nil}, map[string]any{}, map[string]any{"": ""},
+		map[string]any{"a": map[string]any{"b": nil}}, deep)
 }
 
 // spoil changes something of a value, anywhere in it.

@@ -25,12 +25,12 @@ func (s *server) webhookRoutes(h huma.API) {
 			DefaultStatus: status, MaxBodyBytes: hugeBody,
 		}
 	}
-	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 413, 422, 503), s.createWebhook)
+	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 410, 413, 422, 503), s.createWebhook)
 	huma.Register(h, op("list-webhooks", http.MethodGet, "", "Webhooks, newest first", 200), s.listWebhooks)
 	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 200, 404), s.getWebhook)
 	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Change what the body names; enabled=false cancels its deliveries", 200, 404, 409, 413, 422, 503), s.changeWebhook)
 	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its deliveries", 200, 404, 503), s.deleteWebhook)
-	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 409, 422, 503), s.rotateWebhook)
+	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 409, 410, 422, 503), s.rotateWebhook)
 	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send it a webhook.ping; the answer is the delivery", 202, 404, 409, 410, 503), s.pingWebhook)
 }
 

@@ -25,10 +25,9 @@ func TestGenerated(t *testing.T) {
 	t.Run("go", func(t *testing.T) {
 		module := generators(t)
 		for _, document := range []string{older, newer} { // the programs are built from what came last
-			run(t, module, noCgo, "go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "berth", "-o", "oapi/berth/berth.go", document)
-			run(t, module, noCgo, "go", "tool", "ogen", "--target", "ogen/berth", "--package", "berth", "--clean", document)
-			// The paths of temporary folders would keep the compiler from finding its last work.
-			run(t, module, noCgo, "go", "build", "-trimpath", "-o", "bin/", "./oapi", "./ogen")
+			run(t, module, plainGo, "go", "tool", "oapi-codegen", "-generate", "types,client", "-package", "berth", "-o", "oapi/berth/berth.go", document)
+			run(t, module, plainGo, "go", "tool", "ogen", "--target", "ogen/berth", "--package", "berth", "--clean", document)
+			run(t, module, plainGo, "go", "build", "-o", "bin/", "./oapi", "./ogen")
 		}
 		for _, program := range []string{"oapi", "ogen"} {
 			t.Run(program, func(t *testing.T) { run(t, module, settings, filepath.Join(module, "bin", program)) })
@@ -44,8 +43,10 @@ func TestGenerated(t *testing.T) {
 	})
 }
 
-// noCgo: the race detector is for the tests alone.
-var noCgo = []string{"CGO_ENABLED=0"}
+// plainGo builds as `make build` does: without the race detector, which is for the tests
+// alone, and without the paths of temporary folders, which would keep the compiler from
+// finding its last work.
+var plainGo = []string{"CGO_ENABLED=0", "GOFLAGS=-trimpath"}
 
 // generators gives a copy of the module, in which the generated code is made.
 func generators(t *testing.T) string {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -149,6 +151,8 @@ func (s *server) instance(t *testing.T, engine string) client.Connection {
 	}
 	return conn
 }
+
+func hostPort(c client.Connection) string { return net.JoinHostPort(c.Host, strconv.Itoa(c.Port)) }
 
 func (s *server) await(t *testing.T, job client.Job) {
 	t.Helper()
