@@ -19,5 +19,5 @@ func main() {
 		_, _ = fmt.Fprintln(os.Stderr, "pace:", err)
 		os.Exit(1)
 	}
-	_, _ = fmt.Printf("%.1f\n", pace)
+	_, _ = fmt.Fprintf(os.Stdout, "%.1f\n", pace)
 }
