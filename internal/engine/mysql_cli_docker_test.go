@@ -8,6 +8,7 @@ import (
 // The client's call stores what was typed, whatever the client's default is: an option
 // file that says latin1, and no locale.
 func TestMySQLClientCallOnDocker(t *testing.T) {
+	t.Parallel()
 	for charset, want := range map[string]string{"utf8mb4": "C3BCF09F9A80", "latin1": "FC"} {
 		t.Run(charset, func(t *testing.T) {
 			u := deploy(t, "mysql", "9.7", "small", map[string]any{"charset": charset})

@@ -64,6 +64,7 @@ func must(t *testing.T, db *sql.DB, statements ...string) {
 }
 
 func TestMySQLSettingsOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) { testMySQLSettings(t, made) })
 	}
@@ -115,6 +116,7 @@ func testMySQLSettings(t *testing.T, made maker) {
 }
 
 func TestMySQLRightsOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) { testMySQLRights(t, made) })
 	}
@@ -184,6 +186,7 @@ func testMySQLRights(t *testing.T, made maker) {
 }
 
 func TestMySQLRestartOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) { testMySQLRestart(t, made) })
 	}
@@ -275,6 +278,7 @@ func waitFor(t *testing.T, u *unit, one, other string) {
 // A bigger plan has the performance schema and stays within its memory with as many
 // connections as it takes by default.
 func TestMySQLMediumOnDocker(t *testing.T) {
+	t.Parallel()
 	for _, plan := range []string{"small", "medium"} {
 		u := deploy(t, "mysql", "9.7", plan, nil)
 		want := map[string]string{"small": "0", "medium": "1"}[plan]

@@ -202,6 +202,7 @@ func TestMySQLAfterACrashOnDocker(t *testing.T) {
 
 // What is damaged, or cannot be read, is done without.
 func TestMySQLWithoutGoldenOnDocker(t *testing.T) {
+	t.Parallel()
 	base := localImage(t, find(t, "mysql").Describe().Versions[0].Images)
 	id := docker(t, "create", "--entrypoint", "sh", base, "-c", "mkdir -p /berth/data/x && chmod 0 /berth/data/x && rm -f /berth/none")
 	t.Cleanup(func() { _, _ = tryDocker(nil, "rm", "--force", "--volumes", id) })

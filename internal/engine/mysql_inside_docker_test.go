@@ -36,6 +36,7 @@ func (u *unit) run(stdin, program string, args ...string) (stdout, stderr string
 }
 
 func TestMySQLTimeZonesOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) {
 			u := made(t, "mysql", "9.7", "small", nil)
@@ -125,6 +126,7 @@ func (u *unit) restore(dump string) {
 }
 
 func TestMySQLDumpOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) {
 			u := made(t, "mysql", "9.7", "small", nil)
@@ -175,6 +177,7 @@ func TestMySQLDumpOnDocker(t *testing.T) {
 
 // No tenant runs anything as the administrator, as Berth or as the server.
 func TestMySQLDefinersOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "mysql", "9.7", "small", nil)
 	u.well()
 	db := u.tenant()
@@ -231,6 +234,7 @@ func TestMySQLDefinersOnDocker(t *testing.T) {
 }
 
 func TestMySQLPasswordChangedInsideOnDocker(t *testing.T) {
+	t.Parallel()
 	for how, made := range makers {
 		t.Run(how, func(t *testing.T) {
 			u := made(t, "mysql", "9.7", "small", nil)
@@ -263,6 +267,7 @@ func TestMySQLPasswordChangedInsideOnDocker(t *testing.T) {
 }
 
 func TestMySQLReasonsOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "mysql", "9.7", "small", map[string]any{"max_connections": 5})
 	u.well()
 	says := func(what string, words ...string) {
@@ -307,6 +312,7 @@ func TestMySQLReasonsOnDocker(t *testing.T) {
 
 // A server whose accounts an earlier version has set is looked after by the tenant's.
 func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "mysql", "9.7", "small", nil)
 	if out, err := u.root("DROP USER 'berth.health'@'%'"); err != nil {
 		t.Fatal(out)
@@ -324,6 +330,7 @@ func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
 
 // The binary logs take no more than their share of the disk, and the server goes on.
 func TestMySQLBinaryLogsOnDocker(t *testing.T) {
+	t.Parallel()
 	inst := instance(t, find(t, "mysql"), "9.7", "small", nil)
 	inst.Plan, inst.Resources.DiskBytes = provision.PlanCustom, giB
 	u := createFor(t, inst, "")

@@ -26,6 +26,7 @@ func (u *unit) mariadb(stdin, program string, args ...string) (stdout, stderr st
 
 // What MariaDB's own tools dump is restored by them, into an instance with another user.
 func TestMySQLDumpByMariaDBOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "mysql", "9.7", "small", nil)
 	u.restore(definers)
 	dump, said, err := u.mariadb("", "mariadb-dump", "--single-transaction", "--routines", "--events", "--triggers", u.cred.Database)

@@ -29,11 +29,13 @@ func ofMemory(t *testing.T, memory int64, given map[string]any) provision.Instan
 // One row of the largest size that the server takes does not end it, however it comes and
 // goes, whatever the plan.
 func TestMySQLLargestRowOnDocker(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		memory int64
 		format string
 	}{{384 * miB, "ROW"}, {512 * miB, "ROW"}, {512 * miB, "STATEMENT"}, {giB, "ROW"}, {4 * giB, "ROW"}} {
 		t.Run(fmt.Sprintf("%d MiB %s", c.memory/miB, c.format), func(t *testing.T) {
+			t.Parallel()
 			u := createFor(t, ofMemory(t, c.memory, map[string]any{"binlog_format": c.format}), "")
 			u.start()
 			u.ready()

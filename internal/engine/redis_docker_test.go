@@ -29,6 +29,7 @@ func (u *unit) client() *redis.Client {
 }
 
 func TestRedisOnDocker(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"8", "7"} {
 		for how, made := range makers {
 			t.Run(how+" "+version, func(t *testing.T) { testRedis(t, version, made) })
@@ -118,6 +119,7 @@ func redisHasModules(t *testing.T, u *unit, c *redis.Client) {
 
 // A module that is nothing but its name has no command that a rule could name.
 func TestRedisUnknownModulesOnDocker(t *testing.T) {
+	t.Parallel()
 	source := "FROM " + localImage(t, []string{"redis:8", "berth/redis:8"}) + `
 RUN cd /usr/local/lib/redis/modules && mv redisbloom.so other.so && rm redisearch.so rejson.so && : >empty.so && mkdir folder.so && cp other.so unreadable.so && chmod 0 unreadable.so`
 	image := "berth-test/modules:" + strings.ToLower(rand.Text())
@@ -137,6 +139,7 @@ RUN cd /usr/local/lib/redis/modules && mv redisbloom.so other.so && rm redisearc
 
 // The smallest values that are accepted leave a server that can be used.
 func TestRedisSmallestOnDocker(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"8", "7"} {
 		u := deploy(t, "redis", version, "small", map[string]any{"maxmemory": "4mb", "maxclients": 10})
 		ctx := t.Context()
@@ -193,6 +196,7 @@ func (u *unit) says(what string, words ...string) {
 }
 
 func TestRedisReasonsOnDocker(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"8", "7"} {
 		for how, made := range makers {
 			t.Run(how+" "+version, func(t *testing.T) {
@@ -276,6 +280,7 @@ func testRedisReasons(t *testing.T, u *unit) {
 // A server of an earlier version, which has no user of Berth's, is looked after by the
 // tenant's.
 func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "redis", "8", "small", nil)
 	without := u.cred
 	without.AdminPassword = provision.Secret{}
@@ -292,6 +297,7 @@ func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
 
 // A password that was changed by somebody who may is told, and no fault.
 func TestRedisPasswordChangedOnDocker(t *testing.T) {
+	t.Parallel()
 	u := deploy(t, "redis", "8", "small", nil)
 	u.cred.Password = provision.NewSecret("another")
 	if found, err := u.look(); err != nil || found.Notice != provision.NoticePassword {
