@@ -182,9 +182,11 @@ func TestMySQLDefinersOnDocker(t *testing.T) {
 	u.well()
 	db := u.tenant()
 	must(t, db, "CREATE TABLE t (i INT)")
+	own := "`" + u.cred.Username + "`"
 	for _, who := range []string{
 		"root@localhost", "ROOT@LOCALHOST", "root@'127.0.0.1'", "root@'%'", "'berth.health'@'%'", "'berth.health'@x", "'berth.health'@'127.0.0.1'", "'berth.health'@''",
-		"'mysql.sys'@localhost", "'mysql.session'@localhost", "'mysql.sys'@x", "nobody@'%'",
+		"'mysql.sys'@localhost", "'mysql.session'@localhost", "'mysql.sys'@x", "nobody@'%'", own + "@localhost", own + "@'127.0.0.1'", own + "@'172.%'",
+		own + "@'10.0.0.0/255.0.0.0'", own + "@'0.0.0.0/0.0.0.0'", own + "@'172.16.0.0/12'", own + "@'_%'", own + "@'%.%.%.%'",
 	} {
 		for i, s := range []string{
 			"CREATE DEFINER = " + who + " PROCEDURE sly() SQL SECURITY DEFINER SELECT CURRENT_USER()",
@@ -202,6 +204,10 @@ func TestMySQLDefinersOnDocker(t *testing.T) {
 			}
 			if i%2 == 0 { // also as Berth makes accounts for them
 				u.well()
+				again := u.tenant() // who still gets in
+				if err := again.PingContext(t.Context()); err != nil {
+					t.Fatalf("%s, and the tenant does not get in: %v", s, err)
+				}
 			}
 			for _, use := range []string{"CALL sly()", "SELECT slyf()"} { // (a view may say who it is, and reads what its maker may)
 				var got string

@@ -75,7 +75,9 @@ func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) error {
 }
 
 // giveDefiners makes an account that nobody can log in to for each definer in the database
-// that has none: what was restored from a dump runs as the user it was dumped with.
+// that has none: what was restored from a dump runs as the user it was dumped with. None is
+// made under the tenant's own name at another host than localhost, where no client is:
+// MySQL takes the account of the closest host, and the tenant could not log in any more.
 func giveDefiners(ctx context.Context, conn *sql.Conn, database string) error {
 	_, err := conn.ExecContext(ctx, "CALL `"+mysqlBerth+"`.give_definers(?)", database)
 	if mysqlRefuses(err, 1305, mysqlNoDatabase) {

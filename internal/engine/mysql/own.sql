@@ -16,6 +16,9 @@ BEGIN
     ) AS used
     WHERE NOT EXISTS (SELECT 1 FROM mysql.user WHERE CAST(CONCAT(User, '@', Host) AS BINARY) = CAST(d AS BINARY))
       AND d NOT LIKE 'berth.%' AND d NOT LIKE 'mysql.%' AND d NOT LIKE '@%'
+      AND (d LIKE '%@localhost' OR NOT EXISTS (
+        SELECT 1 FROM mysql.user WHERE account_locked = 'N'
+          AND CAST(User AS BINARY) = CAST(LEFT(d, CHAR_LENGTH(d) - CHAR_LENGTH(SUBSTRING_INDEX(d, '@', -1)) - 1) AS BINARY)))
       AND (SELECT COUNT(*) FROM mysql.user) < 100
     LIMIT 20;
   DECLARE CONTINUE HANDLER FOR NOT FOUND SET done = TRUE;
