@@ -57,7 +57,9 @@ func TestIdempotencyKeyForms(t *testing.T) {
 			}
 		}
 	}
-	// What makes nothing takes no key, and does not mind one.
+	// What makes nothing does not mind a key, if it is one.
+	b.withKeys("POST", "/api/v1/jobs/job_x/cancel", "", "").is(422, "invalid")
+	b.withKeys("DELETE", hook, "", "a", "b").is(422, "invalid")
 	b.withKeys("GET", mysqlPath, "", "", "").is(200, "")
 }
 

@@ -66,12 +66,14 @@ func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 		t.header[echo.HeaderAccept] = jsonType
 	}
 	wrong := wrongParameters(r.URL.Query(), op)
-	if values, given := r.Header[idempotencyHeader]; given && takesHeader(op, idempotencyHeader) {
+	if values, given := r.Header[idempotencyHeader]; given && !isRead(r.Method) {
 		key, why := idempotencyKey(values)
 		if why != "" {
 			wrong = append(wrong, problemField{idempotencyHeader, why})
 		}
-		t.header[idempotencyHeader] = key
+		if takesHeader(op, idempotencyHeader) {
+			t.header[idempotencyHeader] = key
+		}
 	}
 	if len(wrong) > 0 {
 		return refusal(wrong)
@@ -83,7 +85,8 @@ func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 		return p
 	}
 	if op.RequestBody == nil {
-		return nil // it was never read, and need not be
+		_, p := readBody(r, w) // nothing is in it that anybody wants, but it must be whole
+		return p
 	}
 	t.header["Content-Type"] = jsonType // which it is, by whatever name
 	var p *problem

@@ -214,7 +214,7 @@ func TestBrokenBodies(t *testing.T) {
 	b := newBench(t)
 	url := b.serve()
 	const chunked = "Transfer-Encoding: chunked\r\n\r\n"
-	for _, path := range []string{redisPath, "/api/v1/webhooks"} {
+	for _, path := range []string{redisPath, "/api/v1/webhooks", "/api/v1/jobs/job_x/cancel", "/api/v1/webhooks/whk_x/ping"} {
 		for name, pieces := range map[string][]string{
 			"no chunk":             {chunked, "nonsense\r\n{}\r\n0\r\n\r\n"},
 			"negative chunk":       {chunked, "-1\r\n{}\r\n0\r\n\r\n"},

@@ -42,12 +42,15 @@ func (n *node) awaitSchema(ctx context.Context, what string, good func(store.Sch
 // lookAtSchema refuses a database that a newer release has migrated: this one does not know
 // what its rows mean.
 func (n *node) lookAtSchema(ctx context.Context) (store.Schema, error) {
+	if err := store.CheckURL(n.cfg.DatabaseURL); err != nil {
+		return store.Schema{}, refuse("BERTH_DATABASE_URL: %v", err)
+	}
 	schema, err := store.LookAtSchema(ctx, n.cfg.DatabaseURL)
 	if err != nil || !schema.Newer() {
 		return schema, err
 	}
 	by := "a newer release"
-	if schema.Release != "" {
+	if schema.Release != "" && schema.Release != version {
 		by = "Berth " + schema.Release
 	}
 	return schema, refuse("the database was migrated by %s to schema version %d, and this is Berth %s, which knows versions up to %d; nothing was changed. "+

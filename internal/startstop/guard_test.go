@@ -273,3 +273,17 @@ func TestSettingsBeforeAnythingIsMade(t *testing.T) {
 	p.mustRefuse("a short admin key", "api", []string{"BERTH_ADMIN_KEY"}, "BERTH_ADMIN_KEY=short")
 	p.mustRefuse("a master key that is none", "worker", []string{"BERTH_MASTER_KEY"}, "BERTH_MASTER_KEY=short")
 }
+
+// TestNoDatabaseURL starts each process on what is no URL of a database: waiting would not
+// help, and its password is nobody's to read.
+func TestNoDatabaseURL(t *testing.T) {
+	w := newProduction(t, sqlite)
+	for _, bad := range []string{"mysql:berth:S3cret@127.0.0.1:3306/berth", "root:S3cret@tcp(127.0.0.1:3306)/berth", "mysql://root:S3cret@tcp(127.0.0.1:3306)/berth", "postgres://u:S3cret@h/d"} {
+		for _, mode := range []string{"api", "worker", "migrate", "dev"} {
+			said := w.refused(mode, "BERTH_DATABASE_URL="+bad)
+			if !strings.Contains(said, "BERTH_DATABASE_URL") || !strings.Contains(said, "mysql://USER:PASSWORD@HOST") || strings.Contains(said, "S3cret") {
+				t.Errorf("%s on %s said %q", mode, bad, said)
+			}
+		}
+	}
+}

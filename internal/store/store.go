@@ -66,8 +66,20 @@ func splitURL(databaseURL string) (dialect, rest string, err error) {
 	if ok && (dialect == dialectMySQL || dialect == dialectSQLite && rest != "") {
 		return dialect, rest, nil
 	}
-	// The URL may hold a password, so only its scheme is repeated.
-	return "", "", fmt.Errorf("database URL with scheme %q: want sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE", dialect)
+	const want = "want sqlite://FILE or mysql://USER:PASSWORD@HOST:PORT/DATABASE"
+	if !ok {
+		return "", "", errors.New("database URL without a scheme: " + want) // it may hold a password
+	}
+	return "", "", fmt.Errorf("database URL with scheme %q: %s", dialect, want)
+}
+
+// CheckURL says what is wrong with a database URL, and repeats no password.
+func CheckURL(databaseURL string) error {
+	dialect, _, err := splitURL(databaseURL)
+	if err == nil && dialect == dialectMySQL {
+		_, err = mysqlConnector(databaseURL)
+	}
+	return err
 }
 
 func openSQLite(path string) (*Store, error) {
