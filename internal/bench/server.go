@@ -153,12 +153,25 @@ func until(ctx context.Context, limit, pause time.Duration, ask func() error) er
 	}
 }
 
+// givenPorts are those that freePort has given. Until they are listened at they are free to
+// the kernel, which would give the same one to two that ask at once.
+var givenPorts sync.Map
+
 func freePort(ctx context.Context) (int, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for range 1000 {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := l.Addr().(*net.TCPAddr).Port //nolint:forcetypeassert // it listens on TCP
+		if err := l.Close(); err != nil {
+			return 0, err
+		}
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
+			return port, nil
+		}
 	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close() //nolint:forcetypeassert // it listens on TCP
+	return 0, errors.New("no port is free that was not given before")
 }
 
 func (s *server) stop() {
