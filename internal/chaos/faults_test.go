@@ -25,7 +25,7 @@ import (
 type fault struct {
 	name  string
 	in    []shape
-	short bool // part of the short form
+	short []shape // where it is part of the short form
 	// late says that a call to Docker may have its effect after whoever made it is
 	// gone, so that the reconciler may find something to clear away.
 	late bool
@@ -38,38 +38,41 @@ var (
 	onMySQL    = []shape{production}
 	onSQLite   = []shape{oneFile, alone, pooled}
 	onWarm     = []shape{pooled}
-	onItsOwn   = []shape{ashore}
+	// What the shape makes no difference to is in the short form once.
+	onOneFile    = []shape{oneFile}
+	onOneProcess = []shape{alone}
+	onItsOwn     = []shape{ashore}
 )
 
 func faults(in shape) []fault {
 	all := []fault{
-		{"SIGKILL of a worker", separate, true, false, killWorker},
-		{"SIGKILL of the API", everywhere, true, false, killAPI},
-		{"SIGKILL of every process at once", separate, true, false, powerCut},
-		{"SIGSTOP beyond the lease, SIGCONT", everywhere, true, false, freeze},
-		{"FLUSHALL", separate, true, false, flush},
-		{"Redis away", separate, true, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
-		{"Redis away for 45 s", separate, false, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
-		{"Redis restarted, empty", separate, false, false, restartRedis},
-		{"metadata MySQL away", onMySQL, false, false, databaseAway},
-		{"metadata MySQL killed and restarted", onMySQL, true, false, restartDatabase},
-		{"metadata SQLite locked by another", onSQLite, true, false, lockDatabase},
-		{"each task doubled", separate, true, false, doubleTasks},
-		{"ports taken by another process", everywhere, true, false, takePorts},
-		{"Docker calls fail", everywhere, true, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
-		{"Docker calls hang", everywhere, false, true, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
-		{"Docker answers are lost", everywhere, true, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
-		{"container killed by hand", everywhere, true, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
-		{"container removed by hand", everywhere, false, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
-		{"container and volume removed by hand", everywhere, true, false, loseData},
-		{"warm container removed by hand", onWarm, true, false, loseWarm},
-		{"webhooks are not answered", everywhere, false, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
-		{"webhooks are answered with 500", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, failing) }},
-		{"webhooks are redirected inside", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
-		{"webhooks get an endless answer", everywhere, true, false, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
-		{"webhooks are answered with 410", everywhere, true, false, leave},
-		{"dockerd restarted", onItsOwn, true, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
-		{"dockerd killed", onItsOwn, true, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
+		{"SIGKILL of a worker", separate, separate, false, killWorker},
+		{"SIGKILL of the API", everywhere, everywhere, false, killAPI},
+		{"SIGKILL of every process at once", separate, separate, false, powerCut},
+		{"SIGSTOP beyond the lease, SIGCONT", everywhere, everywhere, false, freeze},
+		{"FLUSHALL", separate, separate, false, flush},
+		{"Redis away", separate, separate, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
+		{"Redis away for 45 s", separate, nil, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
+		{"Redis restarted, empty", separate, nil, false, restartRedis},
+		{"metadata MySQL away", onMySQL, nil, false, databaseAway},
+		{"metadata MySQL killed and restarted", onMySQL, onMySQL, false, restartDatabase},
+		{"metadata SQLite locked by another", onSQLite, onSQLite, false, lockDatabase},
+		{"each task doubled", separate, separate, false, doubleTasks},
+		{"ports taken by another process", everywhere, onWarm, false, takePorts},
+		{"Docker calls fail", everywhere, everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
+		{"Docker calls hang", everywhere, nil, true, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
+		{"Docker answers are lost", everywhere, everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+		{"container killed by hand", everywhere, everywhere, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
+		{"container removed by hand", everywhere, nil, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
+		{"container and volume removed by hand", everywhere, everywhere, false, loseData},
+		{"warm container removed by hand", onWarm, onWarm, false, loseWarm},
+		{"webhooks are not answered", everywhere, nil, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
+		{"webhooks are answered with 500", everywhere, onMySQL, false, func(w *world, _ *rand.Rand) { upset(w, failing) }},
+		{"webhooks are redirected inside", everywhere, onOneFile, false, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
+		{"webhooks get an endless answer", everywhere, onOneProcess, false, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
+		{"webhooks are answered with 410", everywhere, onWarm, false, leave},
+		{"dockerd restarted", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
+		{"dockerd killed", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
 	}
 	return slices.DeleteFunc(all, func(f fault) bool { return !slices.Contains(f.in, in) })
 }
@@ -143,7 +146,7 @@ func freeze(w *world, r *rand.Rand) {
 		pid = w.workers[w.busy(r)].Pid()
 	}
 	_ = syscall.Kill(pid, syscall.SIGSTOP)
-	pause(w, 14*time.Second) // the lease is 10 s
+	pause(w, w.lease+4*time.Second)
 	_ = syscall.Kill(pid, syscall.SIGCONT)
 }
 

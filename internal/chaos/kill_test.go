@@ -23,10 +23,6 @@ const (
 // share theirs. Asynq by itself needs more than thrice as long.
 const recoveryLimit = 30 * time.Second
 
-// shortLease is what workers get that are going to die one after the other: the lease is
-// most of what the next one waits for.
-const shortLease = 4 * time.Second
-
 // TestKillAtEachStep ends a worker right before and right after the work of every
 // step of a create, a repair and a delete, found from the jobs' own steps.
 func TestKillAtEachStep(t *testing.T) {
@@ -58,7 +54,6 @@ func (w *world) atEach(kind, what string, sides []string, result *table, do func
 	w.await(kind, o)
 	steps := w.lastJob(kind, o).Steps
 	w.stopWorkers()
-	w.settings = append(w.settings, "BERTH_LEASE_TTL="+min(testenv.Limit(shortLease), 10*time.Second).String())
 	for _, s := range steps {
 		for _, side := range sides {
 			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, side)

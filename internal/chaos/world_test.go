@@ -20,6 +20,10 @@ import (
 	"github.com/berth-project/berth/internal/testenv"
 )
 
+// shortLease is what workers get in the short form: the lease is most of what is waited for
+// after a worker's death.
+const shortLease = 5 * time.Second
+
 // settleLimit is how long everything that was accepted may take to end once the
 // fault is over. It is a bound on hanging, not the goal: that is in the table.
 const settleLimit = 3 * time.Minute
@@ -29,6 +33,7 @@ type world struct {
 	*testing.T
 	shape          shape
 	settings       []string
+	lease          time.Duration // of workers
 	addr           string
 	key            string // the admin's
 	client         *client.Client
@@ -72,6 +77,9 @@ func newWorld(t *testing.T, sh shape) *world {
 	if sh.ownEngine {
 		w.engine = testenv.NewEngine(t, "redis:8", "berth/redis:8")
 	}
+	if w.lease = 10 * time.Second; newPlan(t).length == 0 {
+		w.lease = min(testenv.Limit(shortLease), w.lease)
+	}
 	w.docker = newDockerProxy(t, w.dockerURL())
 	ports := testenv.PortRange(t, 400)
 	w.key = rand.Text() + rand.Text()
@@ -80,7 +88,7 @@ func newWorld(t *testing.T, sh shape) *world {
 		"BERTH_DATABASE_URL=" + w.openDatabase(), "BERTH_REDIS_URL=" + w.openRedis(), "BERTH_DOCKER_HOST=" + w.docker.url(),
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + w.key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
-		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(), "BERTH_WARM_POOL=" + sh.warm,
+		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LEASE_TTL=" + w.lease.String(), "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(), "BERTH_WARM_POOL=" + sh.warm,
 	}
 	if w.engine != nil {
 		w.settings = append(w.settings, "BERTH_ADVERTISE_HOST="+w.engine.Host, "BERTH_BIND_HOST="+w.engine.Host)
