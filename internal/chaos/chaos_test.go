@@ -110,6 +110,7 @@ func number(t *testing.T, name string, or float64) float64 {
 // TestChaos breaks one thing after the other under load, in each shape of Berth side by
 // side. Without CHAOS_MINUTES each short fault comes once, on a shorter lease.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	p, result := newPlan(t), &table{}
 	t.Logf("CHAOS_SEED=%d replays these schedules; bounds of time are %.1f times those of a quiet machine", p.seed, testenv.Pace())
 	t.Cleanup(func() { t.Log(result) })

@@ -1,10 +1,12 @@
 package chaos
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -26,6 +28,8 @@ type dockerProxy struct {
 	mode   mode
 	open   map[net.Conn]bool
 	all    sync.WaitGroup
+	// watches is how many streams of events the engine was asked for.
+	watches atomic.Int64
 }
 
 const dockerSocket = "unix:///var/run/docker.sock"
@@ -101,9 +105,26 @@ func (p *dockerProxy) serve(from net.Conn) {
 		p.answer(from, to)
 		_ = from.Close()
 	}()
-	_, _ = io.Copy(to, from)
+	p.ask(to, from)
 	_ = to.Close()
 	<-back
+}
+
+// ask passes requests on. A client writes the head of each at once.
+func (p *dockerProxy) ask(to, from net.Conn) {
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+		if line, _, _ := bytes.Cut(buffer[:n], []byte("\r\n")); bytes.HasPrefix(line, []byte("GET ")) && bytes.Contains(line, []byte("/events?")) {
+			p.watches.Add(1)
+		}
+	}
 }
 
 // answer passes the engine's answers on, as long as they are not to be lost.

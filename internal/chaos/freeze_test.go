@@ -21,6 +21,7 @@ const awake = 1500 * time.Millisecond
 // it while the one that took the job up stands still at the same step. What the first one
 // goes on to write, to the database or to the host, would be seen then.
 func TestFreezeAtEachStep(t *testing.T) {
+	t.Parallel()
 	result := &table{}
 	t.Cleanup(func() { t.Log(result) })
 	for _, kind := range []string{kindCreate, kindRepair, kindDelete} {
@@ -41,7 +42,7 @@ func (w *world) freezeAt(kind, point string) (took time.Duration, v verdict) {
 	w.Helper()
 	o := w.victimOf(kind)
 	stop := "BERTH_CHAOS_STOP=" + point
-	first := w.startWorker(stop)
+	first := w.startWatching(stop)
 	if o == nil {
 		o = w.create("redis")
 	}

@@ -26,6 +26,7 @@ const recoveryLimit = 30 * time.Second
 // TestKillAtEachStep ends a worker right before and right after the work of every
 // step of a create, a repair and a delete, found from the jobs' own steps.
 func TestKillAtEachStep(t *testing.T) {
+	t.Parallel()
 	result := &table{}
 	t.Cleanup(func() { t.Log(result) })
 	for _, sh := range []shape{production, pooled} {
@@ -135,12 +136,27 @@ func (w *world) warmUp() {
 	})
 }
 
+// startWatching starts a worker and waits until it hears of what ends on the host. What ends
+// before is found by a sweep, which the one that was killed before it may still have to do.
+func (w *world) startWatching(extra ...string) *testenv.Process {
+	w.Helper()
+	before := w.docker.watches.Load()
+	p := w.startWorker(extra...)
+	testenv.Eventually(w.T, "a worker watches the host", time.Minute, func(context.Context) error {
+		if w.docker.watches.Load() == before {
+			return errors.New("no stream of events was asked for")
+		}
+		return nil
+	})
+	return p
+}
+
 // killAt lets one worker take a job and end itself at the point, and another one take
 // it up. It gives the time from the death to the end of the job.
 func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
 	w.Helper()
 	o := w.victimOf(kind)
-	mortal := w.startWorker("BERTH_CHAOS_KILL=" + point)
+	mortal := w.startWatching("BERTH_CHAOS_KILL=" + point)
 	if o == nil {
 		o = w.create("redis")
 	}

@@ -22,6 +22,7 @@ import (
 // go on: no request is dropped, though none is repeated, no job fails, and every
 // process ends in order.
 func TestRollingRestart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, production)
 	addresses := []string{w.addr, testenv.FreeAddress(t)}
 	startSecond := func() *testenv.Process {
