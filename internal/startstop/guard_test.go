@@ -52,6 +52,7 @@ func (w *world) mustStart(what, mode string, more ...string) {
 
 // TestDevWithoutItsKey restores a data folder without the key that opens what is in it.
 func TestDevWithoutItsKey(t *testing.T) {
+	t.Parallel()
 	for name, age := range map[string]func(w *world){
 		"this release": func(*world) {},
 		// An earlier release has left no check value: what it sealed must do.
@@ -122,6 +123,7 @@ func devStarts(w *world, key string) {
 
 // TestDevWithNothingSealed has a database that was used, and holds nothing that a key seals.
 func TestDevWithNothingSealed(t *testing.T) {
+	t.Parallel()
 	w := newDev(t)
 	w.mustStart("a fresh folder", "dev")
 	key := w.read("master.key")
@@ -134,6 +136,7 @@ func TestDevWithNothingSealed(t *testing.T) {
 
 // TestDevOnMigratedDatabase has a schema, and no deployment yet: that is a new database.
 func TestDevOnMigratedDatabase(t *testing.T) {
+	t.Parallel()
 	w := newDev(t)
 	w.start("migrate", "BERTH_DATABASE_URL="+w.databaseURL).Finish(startLimit)
 	w.mustStart("a migrated database", "dev")
@@ -141,6 +144,7 @@ func TestDevOnMigratedDatabase(t *testing.T) {
 
 // TestWrongKeyInProduction starts each process with a key that is not the deployment's.
 func TestWrongKeyInProduction(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
@@ -168,6 +172,7 @@ func TestWrongKeyInProduction(t *testing.T) {
 // TestNewerDatabase starts each process on a database that a newer release has migrated,
 // while a worker that began before goes on.
 func TestNewerDatabase(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range dialects {
 		t.Run(dialect, func(t *testing.T) {
 			t.Parallel()
@@ -208,6 +213,7 @@ func containsAll(text string, words []string) bool {
 
 // TestPortTaken starts servers whose address somebody else has.
 func TestPortTaken(t *testing.T) {
+	t.Parallel()
 	hold := func(w *world) {
 		var config net.ListenConfig
 		l, err := config.Listen(w.Context(), "tcp", w.addr)
@@ -265,6 +271,7 @@ func folderOf(w *world) string {
 
 // TestSettingsBeforeAnythingIsMade has settings that are found wrong late.
 func TestSettingsBeforeAnythingIsMade(t *testing.T) {
+	t.Parallel()
 	w := newDev(t)
 	w.mustRefuse("a short admin key", "dev", []string{"BERTH_ADMIN_KEY"}, "BERTH_ADMIN_KEY=short")
 	w.mustRefuse("a master key that is none", "dev", []string{"BERTH_MASTER_KEY"}, "BERTH_MASTER_KEY=short")
@@ -277,6 +284,7 @@ func TestSettingsBeforeAnythingIsMade(t *testing.T) {
 // TestNoDatabaseURL starts each process on what is no URL of a database: waiting would not
 // help, and its password is nobody's to read.
 func TestNoDatabaseURL(t *testing.T) {
+	t.Parallel()
 	w := newProduction(t, sqlite)
 	for _, bad := range []string{"mysql:berth:S3cret@127.0.0.1:3306/berth", "root:S3cret@tcp(127.0.0.1:3306)/berth", "mysql://root:S3cret@tcp(127.0.0.1:3306)/berth", "postgres://u:S3cret@h/d"} {
 		for _, mode := range []string{"api", "worker", "migrate", "dev"} {

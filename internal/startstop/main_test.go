@@ -1,6 +1,7 @@
 package startstop
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,6 +21,10 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = found
+	flag.Parse()
+	if err := flag.Set("test.parallel", "12"); err != nil { // they wait most of the time
+		panic(err)
+	}
 	code := testenv.Run(m)
 	cleanUp()
 	os.Exit(code)

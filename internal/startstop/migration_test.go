@@ -18,6 +18,7 @@ import (
 // TestStopWithinMigration tells processes to stop while one migration of several is under
 // way. MySQL cannot take back half of one: it is brought to its end, and no other is begun.
 func TestStopWithinMigration(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"dev", "migrate"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -17,6 +17,7 @@ const listens = "init github.com/berth-project/berth/internal/stopsignal @"
 // TestSignalsAreHeardEarly looks at the order in which Go initializes the packages: what
 // takes time comes after signals are received.
 func TestSignalsAreHeardEarly(t *testing.T) {
+	t.Parallel()
 	p := testenv.Start(t, binary, []string{"GODEBUG=inittrace=1"}, "--version")
 	p.Finish(startLimit)
 	before, after, found := strings.Cut(p.Log(), listens)
@@ -34,6 +35,7 @@ func TestSignalsAreHeardEarly(t *testing.T) {
 // TestStopAtRandom tells processes to stop at random moments of their start, from the one on
 // from which they receive signals.
 func TestStopAtRandom(t *testing.T) {
+	t.Parallel()
 	const each = 12
 	modes := map[string]*world{"dev": newDev(t), "api": newProduction(t, sqlite), "worker": newProduction(t, sqlite)}
 	modes["api"].migrated()

@@ -17,6 +17,7 @@ import (
 
 // TestFullDisk fills the disk of the data folder, and frees it again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := testenv.NewDisk(t, 16)
 	w := newDev(t)
 	w.folder = filepath.Join(disk.Path, "data")
@@ -52,6 +53,7 @@ func TestFullDisk(t *testing.T) {
 
 // TestSocketOfAnother is started by a user who may not open Docker's socket.
 func TestSocketOfAnother(t *testing.T) {
+	t.Parallel()
 	w := newDev(t)
 	folder, err := os.MkdirTemp("", "berth-socket-")
 	if err == nil {

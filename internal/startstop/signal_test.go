@@ -261,6 +261,7 @@ func makesSlowly(t *testing.T, shutdown string) (*world, *testenv.Process) {
 
 // TestStopInEachPhase tells processes to stop wherever they may be.
 func TestStopInEachPhase(t *testing.T) {
+	t.Parallel()
 	for _, phase := range phases() {
 		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			t.Run(phase.name+"/"+signal.String(), func(t *testing.T) {
@@ -300,6 +301,7 @@ func TestStopAgainAndAgain(t *testing.T) {
 
 // TestSecondInterrupt is a person who does not want to wait, which SIGTERM is not.
 func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
 	for name, signals := range map[string][]syscall.Signal{
 		"twice": {syscall.SIGINT, syscall.SIGINT}, "a SIGTERM between": {syscall.SIGINT, syscall.SIGTERM, syscall.SIGINT},
 	} {
@@ -334,6 +336,7 @@ func (w *world) stopping(p *testenv.Process) {
 
 // TestInterruptedClient has a person watch a job and give up.
 func TestInterruptedClient(t *testing.T) {
+	t.Parallel()
 	w := newDev(t)
 	addr, _ := silent(t)
 	dev := w.start("dev", "BERTH_SIMULATED_HOSTS=0", "BERTH_DOCKER_HOST=tcp://"+addr, "BERTH_SHUTDOWN_TIMEOUT=1s")

@@ -65,7 +65,7 @@ func fillForPlans(t *testing.T, s *Store) {
 	}
 	err := s.db.Transaction(func(db *gorm.DB) error {
 		for _, rows := range []any{instances, labels, jobs, events, deliveries, watches, ports, []eventCounterRow{{"default", planRows - planLive}}} {
-			if err := db.CreateInBatches(rows, 500).Error; err != nil {
+			if err := db.CreateInBatches(rows, 100).Error; err != nil {
 				return err
 			}
 		}
