@@ -151,6 +151,7 @@ func (b *browser) checkQuiet(t *testing.T) {
 
 // TestPages looks at Berth's pages as people do. `go test -artifacts` keeps what it saw.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t)
 	hooks := newReceiver(t)
 	s := create(t, dev.server, "redis", hooks.url+"/redis/created", nil) // so that each queue has had a task

@@ -49,6 +49,7 @@ func removeImages(t *testing.T, names ...string) {
 // TestCustomImages has images of the operator's own for both engines, with and without the
 // warm pool.
 func TestCustomImages(t *testing.T) {
+	t.Parallel()
 	images := []string{
 		"BERTH_IMAGE_MYSQL=" + customImage(t, "mysql:9.7", "/var/lib/mysql"),
 		"BERTH_IMAGE_REDIS=" + customImage(t, "redis:8", "/data"),

@@ -65,6 +65,7 @@ func whoIs(t *testing.T, c client.Connection) (id string, certificate *x509.Cert
 // TestGolden has two instances start from the same golden data: they share nothing that
 // is one's own, and one is still itself when its container is made anew without it.
 func TestGolden(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t, "BERTH_RECONCILE_EVERY=1s", "BERTH_RECONCILE_GRACE=2s", "BERTH_PROBE_EVERY=2s")
 	one, two := runningMySQL(t, dev), runningMySQL(t, dev)
 	for _, s := range []*service{one, two} {
@@ -96,6 +97,7 @@ func TestGolden(t *testing.T) {
 
 // TestGoldenFails has an image that golden data cannot be made on.
 func TestGoldenFails(t *testing.T) {
+	t.Parallel()
 	base := "berth/mysql:9.7"
 	if _, err := runDocker(t.Context(), "image", "inspect", "mysql:9.7"); err == nil {
 		base = "mysql:9.7"

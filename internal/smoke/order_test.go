@@ -15,6 +15,7 @@ import (
 // TestStartOrder starts what waits before what it waits for: each process says for
 // what, ends in order when it is told to while it waits, and works once all is there.
 func TestStartOrder(t *testing.T) {
+	t.Parallel()
 	database, databaseProxy := testenv.NewProxy(t, testenv.MySQL(t))
 	redisURL, redisProxy := testenv.NewProxy(t, testenv.Redis(t))
 	databaseProxy.Cut()

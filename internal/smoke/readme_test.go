@@ -106,6 +106,7 @@ func TestTestedBlocks(t *testing.T) {
 // TestReadme does what the README tells its readers to do, in a folder that looks to
 // them like a checkout in which `make run` runs.
 func TestReadme(t *testing.T) {
+	t.Parallel()
 	document, err := os.ReadFile(filepath.Join(repository, "README.md"))
 	if err != nil {
 		t.Fatal(err)

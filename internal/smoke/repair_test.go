@@ -25,6 +25,7 @@ const (
 // TestRepair breaks things by hand, as people with a shell on the host do, and waits
 // for Berth to find and mend them.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t, "BERTH_RECONCILE_EVERY=1s", "BERTH_RECONCILE_GRACE=2s", "BERTH_PROBE_EVERY=2s")
 	frozen := runningRedis(t, dev)
 	container := containerIDOf(t, frozen.ID)

@@ -28,6 +28,7 @@ func awaitWarm(t *testing.T, rows *sql.DB, want int) {
 // whether what they get is like any other: also after a restart, which reads the files
 // anew, and when nothing is left of it.
 func TestWarmPool(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t, "BERTH_WARM_POOL=redis:small=1,mysql:small=1", noSweeps)
 	rows := testenv.OpenDatabase(t, dev.databaseURL())
 	awaitWarm(t, rows, 2)
