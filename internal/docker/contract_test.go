@@ -156,6 +156,7 @@ func freePort(t *testing.T) int {
 }
 
 func TestRuntimeContract(t *testing.T) {
+	t.Parallel()
 	r := newRealEngine(t)
 	t.Run("files are copied", func(t *testing.T) { runtimeContract(t, r, r.workload) })
 	t.Run("files are handed over", func(t *testing.T) {

@@ -257,6 +257,7 @@ func TestGoldenTooSlow(t *testing.T) {
 // TestGoldenOnABusyMachine has it take longer than it may stand still: it is waited for
 // while it does something, but not for ever.
 func TestGoldenOnABusyMachine(t *testing.T) {
+	t.Parallel()
 	local := newRealEngine(t)
 	busy := func(t *testing.T, total time.Duration, script string) (string, error) {
 		t.Helper()

@@ -238,6 +238,7 @@ func TestHandoverOfNoText(t *testing.T) {
 // TestHandoverByNobody has somebody start a container by hand that has no files yet: it
 // ends, so that it is found dead.
 func TestHandoverByNobody(t *testing.T) {
+	t.Parallel()
 	local := newRealEngine(t)
 	r, w := local.runtime(t), ownData(local.workload(t))
 	if err := r.Create(t.Context(), w); err != nil {

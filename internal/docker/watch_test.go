@@ -56,6 +56,7 @@ func forget(news <-chan provision.InstanceID) {
 // TestWatchOutlivesTheEngine restarts a real engine, in order and by SIGKILL: what does
 // not run afterwards is told, and so is what ends later, as soon as ever.
 func TestWatchOutlivesTheEngine(t *testing.T) {
+	t.Parallel()
 	e := testenv.NewEngine(t, redisImages...)
 	own := &realEngine{host: provision.Host{Name: "own", Endpoint: e.URL}, deployment: "test-" + rand.Text()}
 	own.hosts = New(Config{Deployment: own.deployment})

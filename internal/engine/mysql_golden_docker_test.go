@@ -175,6 +175,7 @@ func (u *unit) given(name string) string {
 // A host that crashed before the disk had the copy leaves a data directory that nobody
 // could log in to yet, of which anything may be missing.
 func TestMySQLAfterACrashOnDocker(t *testing.T) {
+	t.Parallel()
 	for name, image := range map[string]string{"with golden data": goldenImage(t), "without": ""} {
 		t.Run(name, func(t *testing.T) {
 			u := createOn(t, image, "mysql", "9.7", "small", nil)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // syncedBy gives golden data with a sync that is another one: a script that may ask the
@@ -33,7 +34,7 @@ func (u *unit) until(what string, met func() bool) {
 	u.t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for end := time.Now().Add(30 * time.Second); !met(); <-tick.C {
+	for end := time.Now().Add(testenv.Limit(30 * time.Second)); !met(); <-tick.C {
 		if time.Now().After(end) {
 			u.t.Fatalf("not %s: %s", what, u.logs())
 		}
@@ -55,6 +56,7 @@ func (u *unit) keepsRows() {
 // What the disk does not take is no server's, and no later start throws away what a
 // server had.
 func TestMySQLOnABadDiskOnDocker(t *testing.T) {
+	t.Parallel()
 	golden := goldenImage(t)
 	create := func(t *testing.T, script string) *unit {
 		t.Helper()
