@@ -46,6 +46,17 @@ mkdir "$work/context"
   (cd "$cache" && find . -name '*.mod' -o -name '*.info')
   go mod download -json | sed -n 's/^\t"Zip": "\(.*\)",\{0,1\}$/\1/p' | sed "s,^$cache/,./,"
 } >"$work/modules"
+# What it has compiled already need not be compiled again: each package's entry in its cache, which begins
+# with the package's build id, and what that entry stands for. One that is not found is compiled.
+compiled=$(go env GOCACHE)
+(
+  cd "$compiled"
+  shopt -s nullglob
+  CGO_ENABLED=0 go -C "$here/.." list -deps -export -trimpath -f '{{with .Export}}{{$.BuildID}} {{.}}{{end}}' ./cmd/berth | while read -r build_id file; do
+    action=$(printf '%s' "${build_id%%/*}" | basenc --base64url -d | od -An -tx1 | tr -d ' \n')
+    printf './%s\n' "${action:0:2}/$action"*-a "${file#"$compiled/"}"
+  done
+) >"$work/packages"
 cp /etc/ssl/certs/ca-certificates.crt "$work/context/"
 cat >"$work/context/Dockerfile" <<END
 FROM $base
@@ -54,11 +65,13 @@ USER 0
 ENTRYPOINT []
 COPY go /usr/local/go
 COPY modules /modules
+COPY packages /packages
 COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOTOOLCHAIN=local GOPROXY=file:///modules GOSUMDB=off
+ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOTOOLCHAIN=local GOCACHE=/packages GOPROXY=file:///modules GOSUMDB=off
 END
 tar -C "$goroot" --transform 's,^,go/,' --exclude=testdata --exclude='*_test.go' -cf "$work/go.tar" bin src pkg lib VERSION go.env
 tar -C "$cache" --hard-dereference --transform 's,^\.,modules,' -T "$work/modules" -rf "$work/go.tar"
+tar -C "$compiled" --hard-dereference --transform 's,^\.,packages,' -T "$work/packages" -rf "$work/go.tar"
 tar -C "$work/context" -rf "$work/go.tar" Dockerfile ca-certificates.crt
 started=$SECONDS
 build "berth-test/image-go:$tag" - <"$work/go.tar"

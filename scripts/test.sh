@@ -37,7 +37,7 @@ quick() {
 run_part() {
   case $1 in
     quick) quick ;;
-    chaos) CGO_ENABLED=0 go test -count=1 -parallel 4 -timeout 30m ./internal/chaos ;;
+    chaos) CGO_ENABLED=0 go test -count=1 -parallel 6 -timeout 30m ./internal/chaos ;;
     newer) scripts/second-engine.sh sid scripts/engine-checks.sh short ;;
     image) scripts/image-test.sh ;;
     compose) scripts/compose-test.sh ;;

@@ -182,6 +182,7 @@ func TestTwentyAtOnce(t *testing.T) {
 // TestWorkerVanishes kills a worker that is in the middle of creates: others take over
 // after the lease, and everything is there once.
 func TestWorkerVanishes(t *testing.T) {
+	t.Parallel()
 	f := setSail(t, 3, 3)
 	services := f.order(t, 12)
 	victim := f.workers[0]
