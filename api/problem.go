@@ -98,7 +98,11 @@ func problemOf(err error, log *slog.Logger) *problem {
 		return newProblem(http.StatusServiceUnavailable, provision.CodeUnavailable, "the request was given up")
 	}
 	var known *provision.Error
-	if !errors.As(err, &known) {
+	switch {
+	case errors.As(err, &known):
+	case errors.Is(err, context.DeadlineExceeded):
+		known = &provision.Error{Code: provision.CodeUnavailable, Message: "the answer took longer than it may; try again"}
+	default:
 		known = &provision.Error{Code: provision.CodeInternal}
 	}
 	status, ok := statuses[known.Code]

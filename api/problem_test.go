@@ -1,0 +1,33 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"testing"
+
+	"github.com/berth-project/berth/internal/provision"
+)
+
+// What only took too long is worth another try, and no fault of ours.
+func TestProblemOf(t *testing.T) {
+	for _, c := range []struct {
+		err    error
+		status int
+		code   provision.Code
+		retry  bool
+	}{
+		{fmt.Errorf("read: %w", context.Canceled), http.StatusServiceUnavailable, provision.CodeUnavailable, false},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), http.StatusServiceUnavailable, provision.CodeUnavailable, true},
+		{provision.Errorf(provision.CodeUnavailable, context.DeadlineExceeded, "the database does not answer"), http.StatusServiceUnavailable, provision.CodeUnavailable, true},
+		{provision.Errorf(provision.CodeNotFound, nil, "no such job"), http.StatusNotFound, provision.CodeNotFound, false},
+		{errors.New("anything else"), http.StatusInternalServerError, provision.CodeInternal, false},
+	} {
+		p := problemOf(c.err, slog.New(slog.DiscardHandler))
+		if p.Status != c.status || p.Code != c.code || p.retryAfter > 0 != c.retry {
+			t.Errorf("%v: %d %s, to be tried again after %s", c.err, p.Status, p.Code, p.retryAfter)
+		}
+	}
+}
