@@ -13,49 +13,39 @@ type ringingStore struct {
 
 // Tx implements Store.
 func (s ringingStore) Tx(ctx context.Context, do func(Tx) error) error {
-	var noted []Ring
-	err := s.Store.Tx(ctx, func(tx Tx) error {
-		note := &notingTx{Tx: tx} // what an earlier try wrote was rolled back
-		err := do(note)
-		noted = note.rings
-		return err
-	})
-	// An answer that was lost on the way may be that of a commit: a ring about nothing
-	// costs a look.
-	if err == nil || CodeOf(err) == CodeUnavailable || ctx.Err() != nil {
-		for _, ring := range noted {
-			s.bell.Ring(ring)
-		}
-	}
-	return err
+	return s.Store.Tx(ctx, func(tx Tx) error { return do(&ringingTx{Tx: tx, bell: s.bell}) })
 }
 
-// notingTx notes what is written that somebody may wait for.
-type notingTx struct {
+// ringingTx rings for what is written that somebody may wait for.
+type ringingTx struct {
 	Tx
-	rings []Ring
+	bell  Bell
 	wrote bool
 }
 
+func (t *ringingTx) ring(r Ring) {
+	t.OnCommit(func(context.Context) { t.bell.Ring(r) })
+}
+
 // AppendEvent implements Tx.
-func (t *notingTx) AppendEvent(e Event) error {
+func (t *ringingTx) AppendEvent(e Event) error {
 	if !t.wrote {
 		t.wrote = true
-		t.rings = append(t.rings, Ring{Kind: RingWritten})
+		t.ring(Ring{Kind: RingWritten})
 	}
 	return t.Tx.AppendEvent(e)
 }
 
 // NumberEvents implements EventTx.
-func (t *notingTx) NumberEvents(list []UnnumberedEvent) error {
-	t.rings = append(t.rings, Ring{Kind: RingNumbered})
+func (t *ringingTx) NumberEvents(list []UnnumberedEvent) error {
+	t.ring(Ring{Kind: RingNumbered})
 	return t.Tx.NumberEvents(list)
 }
 
 // UpdateJob implements Tx.
-func (t *notingTx) UpdateJob(job Job, fence int64) error {
+func (t *ringingTx) UpdateJob(job Job, fence int64) error {
 	if job.State.Ended() {
-		t.rings = append(t.rings, Ring{Kind: RingEnded, ID: string(job.ID)})
+		t.ring(Ring{Kind: RingEnded, ID: string(job.ID)})
 	}
 	return t.Tx.UpdateJob(job, fence)
 }

@@ -150,7 +150,7 @@ func TestRingingStore(t *testing.T) {
 		cfg.Queue = provision.RingingQueue(w.queue, bell)
 		a, err := provision.NewService(cfg).Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: "fake"})
 		w.must(err)
-		rang("create", written, provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)})
+		rang("create", provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}, written)
 		w.must(w.runnerOn(rows, w.runtimes, "w1", provision.SystemClock).Run(w.ctx, a.Job.ID))
 		rang("run", written, provision.Ring{Kind: provision.RingEnded, ID: string(a.Job.ID)}, written)
 		sequencer := provision.Sequencer{Store: rows, Now: provision.SystemClock, Owner: "q"}
