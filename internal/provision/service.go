@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/berth-project/berth/internal/bell"
 )
 
 // Service is what clients can ask for. It accepts and answers; the work itself is
@@ -37,7 +39,7 @@ type ServiceConfig struct {
 	Log     *slog.Logger
 	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
 	// do is found by looking.
-	Bell Bell
+	Bell bell.Bell
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
@@ -78,7 +80,7 @@ func NewService(cfg ServiceConfig) *Service {
 		cfg.MaxJobs = DefaultMaxJobs
 	}
 	if cfg.Bell == nil {
-		cfg.Bell = &LocalBell{}
+		cfg.Bell = &bell.Local{}
 	}
 	cfg.Store = WakingStore(cfg.Store, cfg.Queue, cfg.Log)
 	return &Service{cfg: cfg, followers: followers{store: cfg.Store, bell: cfg.Bell}, waiters: waiters{store: cfg.Store, bell: cfg.Bell}}
