@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/bell"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 // and answer is in the channel by then, so none is missed.
 type patient struct {
 	redis.UniversalClient
-	bell     provision.Bell
+	bell     bell.Bell
 	rung     <-chan struct{}
 	stopping <-chan struct{}
 }
@@ -51,7 +51,7 @@ func (p *patient) hold(ctx context.Context, keys []string, answer *redis.Cmd) *r
 	case err == nil || !asksForTask(keys) || redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return answer
 	case errors.Is(err, redis.Nil):
-		pause = provision.Either(p.bell, unasked, unaskedDeaf)
+		pause = bell.Interval(p.bell, unasked, unaskedDeaf)
 	}
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

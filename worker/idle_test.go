@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -31,7 +32,7 @@ func (s *scripts) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *
 }
 
 // connectedBell is one that would hear of other processes.
-type connectedBell struct{ provision.LocalBell }
+type connectedBell struct{ bell.Local }
 
 func (*connectedBell) Connected() bool { return true }
 
@@ -39,23 +40,23 @@ var dequeue = []string{"asynq:{creates}:pending", "asynq:{creates}:paused", "asy
 
 // TestHolding says how long an answer is held back.
 func TestHolding(t *testing.T) {
-	task := provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}
+	task := bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}
 	noScript := redis.NewCmd(t.Context())
 	noScript.SetErr(noScriptError("NOSCRIPT No matching script"))
 	for name, test := range map[string]struct {
 		answer error
 		keys   []string
 		deaf   bool
-		early  bool           // the ring comes between question and answer
-		ring   provision.Ring // else a moment later
+		early  bool      // the ring comes between question and answer
+		ring   bell.Ring // else a moment later
 		stop   bool
 		want   time.Duration
 	}{
 		"none":                         {answer: redis.Nil, keys: dequeue, want: unasked},
 		"none, and deaf":               {answer: redis.Nil, keys: dequeue, deaf: true, want: unaskedDeaf},
 		"none, and it rings":           {answer: redis.Nil, keys: dequeue, ring: task, want: 5 * time.Millisecond},
-		"none, and another pool's":     {answer: redis.Nil, keys: dequeue, ring: provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)}, want: unasked},
-		"none, and it may have rung":   {answer: redis.Nil, keys: dequeue, ring: provision.Ring{Kind: provision.RingTask}, want: 5 * time.Millisecond},
+		"none, and another pool's":     {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)}, want: unasked},
+		"none, and it may have rung":   {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: provision.RingTask}, want: 5 * time.Millisecond},
 		"a task comes with the answer": {answer: redis.Nil, keys: dequeue, early: true, ring: task},
 		"stopping":                     {answer: redis.Nil, keys: dequeue, stop: true, want: 5 * time.Millisecond},
 		"a task":                       {keys: dequeue},
@@ -65,22 +66,22 @@ func TestHolding(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				bell := provision.Bell(&connectedBell{})
+				ringer := bell.Bell(&connectedBell{})
 				if test.deaf {
-					bell = &provision.LocalBell{}
+					ringer = &bell.Local{}
 				}
-				rung, forget := provision.Rung(bell, provision.RingTask, string(provision.TaskCreate))
+				rung, forget := bell.Signals(ringer, provision.RingTask, string(provision.TaskCreate))
 				defer forget()
 				server, stopping := &scripts{answer: test.answer}, make(chan struct{})
 				if test.early {
-					server.on = func() { bell.Ring(test.ring) }
+					server.on = func() { ringer.Ring(test.ring) }
 				}
-				client := &patient{UniversalClient: server, bell: bell, rung: rung, stopping: stopping}
+				client := &patient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping}
 				later := time.AfterFunc(5*time.Millisecond, func() {
 					if test.stop {
 						close(stopping)
 					} else if test.ring.Kind != "" {
-						bell.Ring(test.ring)
+						ringer.Ring(test.ring)
 					}
 				})
 				defer later.Stop()
@@ -102,8 +103,8 @@ func (noScriptError) RedisError()     {}
 // A duty that is rung for acts at once, and not more often than its gap allows.
 func TestDutyIsRung(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bell := &connectedBell{}
-		rung, forget := provision.Rung(bell, provision.RingWritten, "")
+		ringer := &connectedBell{}
+		rung, forget := bell.Signals(ringer, provision.RingWritten, "")
 		defer forget()
 		var looks atomic.Int32
 		d := duty{name: "test", rung: rung, gap: 20 * time.Millisecond, pause: func() time.Duration { return time.Second }, runOnce: func(context.Context) (int, error) {
@@ -122,10 +123,10 @@ func TestDutyIsRung(t *testing.T) {
 			}
 		}
 		after(500*time.Millisecond, 1)
-		bell.Ring(provision.Ring{Kind: provision.RingWritten})
+		ringer.Ring(bell.Ring{Kind: provision.RingWritten})
 		after(time.Microsecond, 1)
 		for range 100 {
-			bell.Ring(provision.Ring{Kind: provision.RingWritten})
+			ringer.Ring(bell.Ring{Kind: provision.RingWritten})
 			<-time.After(time.Millisecond)
 		}
 		after(0, 5)

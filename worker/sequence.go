@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -14,11 +15,11 @@ const releaseTimeout = time.Second
 // Sequence numbers events until the context ends. Processes that only serve the API
 // have this duty, too: events are to be seen while no worker runs.
 // It looks when the bell says that something was written.
-func Sequence(ctx context.Context, log *slog.Logger, bell provision.Bell, sequencer *provision.Sequencer) error {
-	rung, stop := provision.Rung(bell, provision.RingWritten, "")
+func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer *provision.Sequencer) error {
+	rung, stop := bell.Signals(ringer, provision.RingWritten, "")
 	defer stop()
 	err := duty{name: "sequencer", runOnce: sequencer.RunOnce, rung: rung, gap: provision.SequencerGap, pause: func() time.Duration {
-		return provision.Either(bell, provision.SequencerEvery, provision.SequencerEveryDeaf)
+		return bell.Interval(ringer, provision.SequencerEvery, provision.SequencerEveryDeaf)
 	}}.run(ctx, log)
 	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 )
@@ -21,7 +22,7 @@ import (
 // Config is what a worker needs.
 type Config struct {
 	Redis   redis.UniversalClient
-	Bell    provision.Bell // wakes idle pools
+	Bell    bell.Bell // wakes idle pools
 	Runner  *provision.Runner
 	Courier *provision.Courier
 	Relay   *provision.Relay
@@ -104,7 +105,7 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
 	var stops []func()
 	addPool := func(name string, kind provision.TaskKind, concurrency int, do func(context.Context, string) error) {
-		rung, stop := provision.Rung(cfg.Bell, provision.RingTask, string(kind))
+		rung, stop := bell.Signals(cfg.Bell, provision.RingTask, string(kind))
 		stops = append(stops, stop)
 		client := &patient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping}
 		pools = append(pools, pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(client, asynq.Config{

@@ -8,19 +8,20 @@ import (
 
 // upkeep wires what keeps instances as they should be.
 func (n *node) upkeep() worker.Upkeep {
+	rows := provision.WakingStore(n.rows, n.queue, n.log)
 	reconciler := &provision.Reconciler{
-		Store: n.rows, Queue: n.queue, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
+		Store: rows, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
-			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+			Store: rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &provision.Pool{
-			Store: n.rows, Queue: n.queue, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Catalog: n.catalog, NewID: n.newID,
+			Store: rows, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Catalog: n.catalog, NewID: n.newID,
 			Now: provision.SystemClock, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}

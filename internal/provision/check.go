@@ -52,7 +52,7 @@ func (r *Reconciler) restarted(ctx context.Context, inst Instance, runtime Runti
 			return err
 		}
 		message := "its server had ended and was started again, not by Berth"
-		return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceRestarted, inst, "", message, r.Now()))
+		return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceRestarted, inst, "", message, r.Now()))
 	}))
 }
 

@@ -27,7 +27,10 @@ type CourierConfig struct {
 
 // NewCourier makes a Courier. A process has one: it is where the deliveries to one
 // receiver are counted.
-func NewCourier(cfg CourierConfig) *Courier { return &Courier{cfg: cfg} }
+func NewCourier(cfg CourierConfig) *Courier {
+	cfg.Store = WakingStore(cfg.Store, cfg.Queue, cfg.Log)
+	return &Courier{cfg: cfg}
+}
 
 const (
 	// deliveryHold is how long one attempt keeps others away; it is longer than an
@@ -112,7 +115,7 @@ func (c *Courier) leaveToNext(ctx context.Context, receiver string) error {
 	if err != nil {
 		return fmt.Errorf("next delivery: %w", err)
 	}
-	wakeAll(ctx, c.cfg.Queue, c.cfg.Log, []Task{d.task()})
+	wake(ctx, c.cfg.Queue, c.cfg.Log, d.task())
 	return nil
 }
 

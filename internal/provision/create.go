@@ -97,12 +97,10 @@ func (s *Service) create(ctx context.Context, engine Engine, req CreateRequest) 
 	if err != nil {
 		return Accepted{}, err
 	}
-	accepted, calls, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
+	accepted, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
 	if err != nil {
 		return Accepted{}, s.explainName(ctx, err, inst)
 	}
-	s.wake(ctx, accepted.Job)
-	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, calls)
 	return accepted, nil
 }
 
@@ -115,25 +113,25 @@ type order struct {
 }
 
 // accept takes a warm instance that fits, or makes one anew.
-func (s *Service) accept(ctx context.Context, o order) (Accepted, []Task, error) {
+func (s *Service) accept(ctx context.Context, o order) (Accepted, error) {
 	for _, warm := range s.fitting(ctx, o.inst) {
-		a, calls, err := s.commitCreate(ctx, o, &warm)
+		a, err := s.commitCreate(ctx, o, &warm)
 		if !errors.Is(err, errTaken) {
-			return a, calls, err
+			return a, err
 		}
 	}
 	if err := s.checkCapacity(ctx); err != nil {
-		return Accepted{}, nil, err
+		return Accepted{}, err
 	}
 	return s.commitCreate(ctx, o, nil)
 }
 
-func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a Accepted, calls []Task, err error) {
+func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a Accepted, err error) {
 	var from Secret
 	if warm != nil {
 		o.inst = o.inst.takenFrom(*warm)
 		if from, err = s.warmPassword(ctx, warm.ID); err != nil {
-			return Accepted{}, nil, err
+			return Accepted{}, err
 		}
 	}
 	creds := o.engine.NewCredentials(o.inst, s.cfg.Secrets)
@@ -146,24 +144,23 @@ func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a 
 	if warm != nil {
 		a.Job.Steps = waiting(adoptSteps())
 	}
-	calls, err = s.insertCreate(ctx, a, creds, o.req.Idempotency)
-	return a, calls, err
+	return a, s.insertCreate(ctx, a, creds, o.req.Idempotency)
 }
 
-func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) (calls []Task, err error) {
+func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) error {
 	listeners := s.readListeners(ctx, a.Instance.Tenant)
 	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
 	if err != nil {
-		return nil, fmt.Errorf("seal credentials: %w", err)
+		return fmt.Errorf("seal credentials: %w", err)
 	}
 	var record *IdempotencyRecord
 	if idem != nil {
 		if record, err = s.keptAccepted(a, idem); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	event := newEvent(s.cfg.NewID, EventInstancePending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
-	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if record != nil {
 			if err := tx.PutIdempotent(*record); err != nil {
 				return err
@@ -183,13 +180,11 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 		}
 		select {
 		case hooks := <-listeners:
-			calls, err = announceTo(tx, s.cfg.NewID, event, hooks)
+			return announceTo(tx, s.cfg.NewID, event, hooks)
 		default:
-			calls, err = announce(tx, s.cfg.NewID, event)
+			return announce(tx, s.cfg.NewID, event)
 		}
-		return err
 	})
-	return calls, err
 }
 
 // keptAccepted gives the record of an accepted create.

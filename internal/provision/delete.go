@@ -26,8 +26,6 @@ func (s *Service) Delete(ctx context.Context, tenant TenantID, engine string, id
 	if err != nil {
 		return Accepted{}, err
 	}
-	s.wake(ctx, accepted.Job)
-	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, accepted.calls)
 	return accepted, nil
 }
 
@@ -73,8 +71,7 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 		return Accepted{}, err
 	}
 	event := newEvent(s.cfg.NewID, EventInstanceDeleting, inst, job.ID, "delete accepted", now)
-	calls, err := announce(tx, s.cfg.NewID, event)
-	return Accepted{Instance: inst, Job: job, calls: calls}, err
+	return Accepted{Instance: inst, Job: job}, announce(tx, s.cfg.NewID, event)
 }
 
 // cutOff ends a job from outside. The fence goes up, so that the worker that has
@@ -90,8 +87,7 @@ func (s *Service) cutOff(tx Tx, job Job, now time.Time) error {
 	if err := tx.UpdateJob(job, fence); err != nil {
 		return err
 	}
-	_, err := endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobCanceled, message: job.Error.Message, now: now})
-	return err // the relay sends the deliveries: a delete is not the time to hurry it
+	return endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobCanceled, message: job.Error.Message, now: now})
 }
 
 func gone(inst Instance) error {

@@ -109,7 +109,7 @@ func (s *Service) redeliver(ctx context.Context, tenant TenantID, id DeliveryID,
 	if err != nil {
 		return Delivery{}, err
 	}
-	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
+	wake(ctx, s.cfg.Queue, s.cfg.Log, d.task()) // it may be the one that was there
 	return d, nil
 }
 

@@ -17,21 +17,19 @@ type endOf struct {
 }
 
 // endJob writes what belongs to the end of every job, into the transaction that
-// ends it: the event, and the callback where one was asked for. It gives their
-// wake-up calls.
-func endJob(tx Tx, e endOf) ([]Task, error) {
+// ends it: the event, and the callback where one was asked for.
+func endJob(tx Tx, e endOf) error {
 	inst, err := tx.Instance(e.job.Instance)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	event := newEvent(e.newID, e.event, inst, e.job.ID, e.message, e.now)
-	calls, err := announce(tx, e.newID, event)
-	if err != nil || e.job.CallbackURL == "" {
-		return calls, err
+	if err := announce(tx, e.newID, event); err != nil || e.job.CallbackURL == "" {
+		return err
 	}
 	body, err := json.Marshal(newCallback(event, &inst, &e.job))
 	if err != nil {
-		return nil, fmt.Errorf("encode callback: %w", err)
+		return fmt.Errorf("encode callback: %w", err)
 	}
 	d := newDeliveryOf(e.newID, event, e.now)
 	d.URL, d.Body = e.job.CallbackURL, body
@@ -39,15 +37,14 @@ func endJob(tx Tx, e endOf) ([]Task, error) {
 	switch {
 	case err == nil:
 	case CodeOf(err) == CodeUnavailable:
-		return nil, err
+		return err
 	default:
 		// Its secret does not open, perhaps because a master key is missing. The job must
 		// end all the same.
 		dropped := newEvent(e.newID, EventCallbackDropped, inst, e.job.ID, "the callback was not sent: its signing secret cannot be opened", e.now)
-		more, err := announce(tx, e.newID, dropped)
-		return append(calls, more...), err
+		return announce(tx, e.newID, dropped)
 	}
-	return append(calls, d.task()), tx.InsertDelivery(d)
+	return tx.InsertDelivery(d)
 }
 
 func deliveryContext(id DeliveryID) string { return "delivery/" + string(id) }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/bell"
 )
 
 // How often the feed is looked at while somebody follows: the bell says when it has
@@ -18,7 +20,7 @@ const (
 // one look serves the process, and while nobody follows there is none.
 type followers struct {
 	store EventReader
-	bell  Bell
+	bell  bell.Bell
 
 	mu    sync.Mutex
 	all   map[*follower]struct{}
@@ -69,7 +71,7 @@ func (one *follower) leave() {
 
 func (f *followers) look(ctx context.Context, ended chan struct{}) {
 	defer close(ended)
-	rung, stop := Rung(f.bell, RingNumbered, "")
+	rung, stop := bell.Signals(f.bell, RingNumbered, "")
 	defer stop()
 	timer := time.NewTimer(0) // what came before we listened is seen at once
 	defer timer.Stop()
@@ -80,7 +82,7 @@ func (f *followers) look(ctx context.Context, ended chan struct{}) {
 		case <-rung:
 		case <-timer.C:
 		}
-		timer.Reset(Either(f.bell, followersEvery, followersEveryDeaf))
+		timer.Reset(bell.Interval(f.bell, followersEvery, followersEveryDeaf))
 		tenants := f.tenants()
 		last, err := f.store.LastNumbers(ctx, tenants)
 		if err != nil {
@@ -115,6 +117,6 @@ func (f *followers) tell(last, seen map[TenantID]int64) {
 		if before, known := seen[one.tenant]; known && before == last[one.tenant] {
 			continue
 		}
-		signal(one.grown)
+		bell.Signal(one.grown)
 	}
 }

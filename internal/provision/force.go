@@ -67,7 +67,7 @@ func (s *Service) forceDelete(tx Tx, id InstanceID, callbackURL, by string) (Acc
 		return Accepted{}, err
 	}
 	for _, kind := range []string{EventInstanceDeleteForced, EventInstanceDeleted} {
-		if err := tell(tx, s.cfg.NewID, newEvent(s.cfg.NewID, kind, inst, job.ID, message, now)); err != nil {
+		if err := announce(tx, s.cfg.NewID, newEvent(s.cfg.NewID, kind, inst, job.ID, message, now)); err != nil {
 			return Accepted{}, err
 		}
 	}
@@ -93,6 +93,6 @@ func (s *Service) forcedJob(tx Tx, inst Instance, callbackURL, message string, n
 	if err := tx.InsertJob(job); err != nil {
 		return Job{}, err
 	}
-	_, err := endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobSucceeded, message: message, now: now})
+	err := endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobSucceeded, message: message, now: now})
 	return job, err
 }

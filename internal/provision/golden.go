@@ -82,17 +82,13 @@ func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
 	}
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
 		"which takes a little longer; it is tried again after %s", what, why, goldenRest)
-	var calls []Task
-	err := w.save(ctx, func(tx Tx) (err error) {
-		calls, err = announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, w.cfg.Now()))
-		return err
+	err := w.save(ctx, func(tx Tx) error {
+		return announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, w.cfg.Now()))
 	})
 	if err != nil {
 		w.goldens.tell(what, false)
-		return err
 	}
-	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
-	return nil
+	return err
 }
 
 // resting remembers the golden data that this process does without for a while.

@@ -284,5 +284,5 @@ func (h *Health) turn(tx Tx, inst Instance, next InstanceState, said verdict, no
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return tell(tx, h.NewID, newEvent(h.NewID, said.event, inst, "", said.message, now))
+	return announce(tx, h.NewID, newEvent(h.NewID, said.event, inst, "", said.message, now))
 }

@@ -36,7 +36,7 @@ func (k *Known) Runtime(host Host) (Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return knownRuntime{Runtime: runtime, known: k, host: host}, nil
+	return knownRuntime{next: runtime, known: k, host: host}, nil
 }
 
 // Register writes the host, unless the engine that answers at its address may not be

@@ -6,65 +6,97 @@ import (
 )
 
 // leasedRuntime changes nothing on a host once the job's lease is over by this worker's
-// own clock. One that was stopped for long would otherwise go on with a call before it
-// hears that somebody else has the job. What is under way already, the fence is for.
+// own clock. A worker that stood still for long would otherwise go on with a call before it
+// hears that another one has the job. Calls that are under way already are stopped by the
+// fencing token.
+//
+// It names every method and embeds nothing: a method that is added to Runtime does not
+// compile here until somebody has decided whether it needs the lease.
 type leasedRuntime struct {
-	Runtime
-	work *work
+	next Runtime
+	held func() error // fails once the lease is over
 }
 
-func (r leasedRuntime) held() error {
-	if r.work.leaseOver() {
-		return Errorf(CodeFenced, nil, "the lease of %s is over", r.work.claim.Job)
-	}
-	return nil
+var _ Runtime = leasedRuntime{}
+
+// Reading needs no lease.
+
+func (r leasedRuntime) Ping(ctx context.Context) error { return r.next.Ping(ctx) }
+
+func (r leasedRuntime) Identity(ctx context.Context) (string, error) { return r.next.Identity(ctx) }
+
+func (r leasedRuntime) Inspect(ctx context.Context, id InstanceID) (Unit, error) {
+	return r.next.Inspect(ctx, id)
 }
+
+func (r leasedRuntime) List(ctx context.Context) ([]Unit, error) { return r.next.List(ctx) }
+
+func (r leasedRuntime) Watch(ctx context.Context, ended func(InstanceID)) error {
+	return r.next.Watch(ctx, ended)
+}
+
+func (r leasedRuntime) Output(ctx context.Context, id InstanceID, lines int) (string, error) {
+	return r.next.Output(ctx, id, lines)
+}
+
+// Images and golden data belong to the host and not to the job: they are shared, named by
+// their content, and no fencing token guards them.
+
+func (r leasedRuntime) EnsureImage(ctx context.Context, references []string, progress func(string)) (string, error) {
+	return r.next.EnsureImage(ctx, references, progress)
+}
+
+func (r leasedRuntime) EnsureGolden(ctx context.Context, g Golden, progress func(string)) (string, error) {
+	return r.next.EnsureGolden(ctx, g, progress)
+}
+
+// Changes need the lease.
 
 func (r leasedRuntime) CreateVolume(ctx context.Context, w Workload) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.CreateVolume(ctx, w)
+	return r.next.CreateVolume(ctx, w)
 }
 
 func (r leasedRuntime) Create(ctx context.Context, w Workload) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.Create(ctx, w)
+	return r.next.Create(ctx, w)
 }
 
 func (r leasedRuntime) Start(ctx context.Context, w Workload) (map[string]int, error) {
 	if err := r.held(); err != nil {
 		return nil, err
 	}
-	return r.Runtime.Start(ctx, w)
+	return r.next.Start(ctx, w)
 }
 
 func (r leasedRuntime) Adopt(ctx context.Context, w Workload) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.Adopt(ctx, w)
+	return r.next.Adopt(ctx, w)
 }
 
 func (r leasedRuntime) Settle(ctx context.Context, id InstanceID, fence int64) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.Settle(ctx, id, fence)
+	return r.next.Settle(ctx, id, fence)
 }
 
 func (r leasedRuntime) Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.Stop(ctx, id, fence, grace)
+	return r.next.Stop(ctx, id, fence, grace)
 }
 
 func (r leasedRuntime) Remove(ctx context.Context, id InstanceID, fence int64, data bool) error {
 	if err := r.held(); err != nil {
 		return err
 	}
-	return r.Runtime.Remove(ctx, id, fence, data)
+	return r.next.Remove(ctx, id, fence, data)
 }

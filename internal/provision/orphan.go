@@ -112,7 +112,7 @@ func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
 	}
 	message := "what host " + s.host.Name + " still had of it was removed: " + why
 	return s.Store.Tx(ctx, func(tx Tx) error {
-		return tell(tx, s.NewID, newEvent(s.NewID, EventInstanceOrphanRemoved, about, "", message, s.Now()))
+		return announce(tx, s.NewID, newEvent(s.NewID, EventInstanceOrphanRemoved, about, "", message, s.Now()))
 	})
 }
 
@@ -131,7 +131,7 @@ func (r *Reconciler) releasePorts(ctx context.Context, id InstanceID, inst *Inst
 		if err := tx.RestPorts(id, now.Add(r.Quarantine)); err != nil || inst == nil {
 			return err
 		}
-		return tell(tx, r.NewID, newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
+		return announce(tx, r.NewID, newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
 	})
 	if err != nil {
 		return false, overtaken(err)

@@ -78,20 +78,17 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	if err := w.job.move(f.job, now); err != nil {
 		return err
 	}
-	var calls []Task
 	err := w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
 			return err
 		}
-		if calls, err = w.settle(tx, inst, f, now); err != nil {
+		if err := w.settle(tx, inst, f, now); err != nil {
 			return err
 		}
-		more, err := endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now})
-		if err != nil {
+		if err := endJob(tx, endOf{w.cfg.NewID, w.cfg.Vault, w.job, "job." + string(f.job), f.message, now}); err != nil {
 			return err
 		}
-		calls = append(calls, more...)
 		if f.release {
 			rest := w.cfg.Quarantine
 			if inst.Tenant == TenantNobody {
@@ -111,34 +108,33 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 	}
 	w.cfg.Log.InfoContext(ctx, "job ended", "job", w.job.ID, "kind", w.job.Kind, "instance", w.inst.ID, "engine", w.inst.Engine,
 		"state", f.job, "took", now.Sub(w.job.CreatedAt).Round(time.Millisecond).String())
-	wakeAll(ctx, w.cfg.Queue, w.cfg.Log, calls)
 	return nil
 }
 
-// settle brings the instance to the end of its job, and gives who is to be told.
-func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) ([]Task, error) {
+// settle brings the instance to the end of its job.
+func (w *work) settle(tx Tx, inst Instance, f finish, now time.Time) error {
 	if inst.State == f.instance { // a repair that failed
 		inst.Reason, inst.UpdatedAt = f.reason, now
-		return nil, tx.UpdateInstance(inst)
+		return tx.UpdateInstance(inst)
 	}
 	if err := inst.Move(f.instance, f.reason, now); err != nil {
-		return nil, err
+		return err
 	}
 	inst.KeptUntil = f.keptUntil
 	if err := tx.UpdateInstance(inst); err != nil {
-		return nil, err
+		return err
 	}
-	calls, err := announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now))
-	if err != nil {
-		return nil, err
+	if err := announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, "instance."+string(f.instance), inst, w.job.ID, f.message, now)); err != nil {
+		return err
 	}
 	switch f.instance {
 	case StateRunning:
-		err = tx.StartWatch(inst.ID, now.Add(firstProbe()))
+		return tx.StartWatch(inst.ID, now.Add(firstProbe()))
 	case StateDeleted, StateFailed:
-		err = tx.EndWatch(inst.ID)
+		return tx.EndWatch(inst.ID)
+	default:
+		return nil
 	}
-	return calls, err
 }
 
 // finish says how a job and its instance end.

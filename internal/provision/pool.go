@@ -31,7 +31,6 @@ type Warm struct {
 // one; a duty lets one of them work at a time.
 type Pool struct {
 	Store   Store
-	Queue   Queue
 	Ports   Ports
 	Vault   Vault
 	Secrets Generator
@@ -236,14 +235,9 @@ func (p *Pool) images(kind Kind) string {
 }
 
 func (p *Pool) retire(ctx context.Context, inst Instance) error {
-	var job Job
-	err := p.Store.Tx(ctx, func(tx Tx) (err error) {
-		job, err = retire(tx, p.NewID, inst.ID, p.Now())
-		return err
-	})
+	err := p.Store.Tx(ctx, func(tx Tx) error { return retire(tx, p.NewID, inst.ID, p.Now()) })
 	if err == nil {
 		p.Log.InfoContext(ctx, "retiring a warm instance", "instance", inst.ID, "kind", kindOf(inst).String(), "state", inst.State, "age", p.Now().Sub(inst.CreatedAt).String())
-		wake(ctx, p.Queue, p.Log, job.task())
 	}
 	return overtaken(err)
 }
@@ -290,6 +284,5 @@ func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
 		return err
 	}
 	p.Log.InfoContext(ctx, "making a warm instance", "instance", inst.ID, "kind", kind.String(), "host", host.Name)
-	wake(ctx, p.Queue, p.Log, job.task())
 	return nil
 }

@@ -25,7 +25,6 @@ import (
 // them sweep it at a time.
 type Reconciler struct {
 	Store      Store
-	Queue      Queue
 	Runtimes   Runtimes
 	NewID      NewID
 	Now        Clock

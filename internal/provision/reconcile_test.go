@@ -14,7 +14,7 @@ import (
 
 func (w *world) reconciler() *provision.Reconciler {
 	return &provision.Reconciler{
-		Store: w.store, Queue: w.queue, Runtimes: w.runtimes, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Owner: "w1",
+		Store: provision.WakingStore(w.store, w.queue, w.log), Runtimes: w.runtimes, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Owner: "w1",
 		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace, Quarantine: provision.DefaultQuarantine,
 	}
 }

@@ -131,13 +131,12 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 			return err
 		}
 		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
-		return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
+		return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
 	})
 	if err != nil || !begun {
 		return false, overtaken(err)
 	}
 	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", job.ID, "reason", why)
-	wake(ctx, r.Queue, r.Log, job.task())
 	return true, nil
 }
 
@@ -157,7 +156,7 @@ func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now 
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return tell(tx, r.NewID, newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
+	return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
 }
 
 // watchOf gives the instance's watch, and makes it where there is none.

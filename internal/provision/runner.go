@@ -83,6 +83,7 @@ func NewRunner(cfg RunnerConfig) *Runner {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
+	cfg.Store = WakingStore(cfg.Store, cfg.Queue, cfg.Log)
 	return &Runner{cfg: cfg, goldens: resting{until: map[string]rest{}}}
 }
 
@@ -137,7 +138,6 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 // instance on its way.
 func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 	w := &work{Runner: r}
-	var calls []Task
 	err := r.cfg.Store.Tx(ctx, func(tx Tx) error {
 		now := r.cfg.Now()
 		job, err := tx.Job(id)
@@ -165,9 +165,9 @@ func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
-		if calls = nil; begins {
+		if begins {
 			event := newEvent(r.cfg.NewID, EventInstanceProvisioning, inst, job.ID, "a worker has begun", now)
-			if calls, err = announce(tx, r.cfg.NewID, event); err != nil {
+			if err := announce(tx, r.cfg.NewID, event); err != nil {
 				return err
 			}
 		}
@@ -176,9 +176,6 @@ func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
 		w.claim = Claim{Job: job.ID, Instance: inst.ID, Fence: job.Fence}
 		return nil
 	})
-	if err == nil {
-		wakeAll(ctx, r.cfg.Queue, r.cfg.Log, calls)
-	}
 	return w, err
 }
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/berth-project/berth/internal/bell"
 )
 
 // Service is what clients can ask for. It accepts and answers; the work itself is
@@ -37,7 +39,7 @@ type ServiceConfig struct {
 	Log     *slog.Logger
 	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
 	// do is found by looking.
-	Bell Bell
+	Bell bell.Bell
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
@@ -78,8 +80,9 @@ func NewService(cfg ServiceConfig) *Service {
 		cfg.MaxJobs = DefaultMaxJobs
 	}
 	if cfg.Bell == nil {
-		cfg.Bell = &LocalBell{}
+		cfg.Bell = &bell.Local{}
 	}
+	cfg.Store = WakingStore(cfg.Store, cfg.Queue, cfg.Log)
 	return &Service{cfg: cfg, followers: followers{store: cfg.Store, bell: cfg.Bell}, waiters: waiters{store: cfg.Store, bell: cfg.Bell}}
 }
 
@@ -93,7 +96,6 @@ type Accepted struct {
 	// Replay is the stored answer, where the request was a repetition. The other
 	// fields are empty then.
 	Replay []byte
-	calls  []Task // for the webhooks, after the commit
 }
 
 // Catalog gives the engines.
@@ -112,18 +114,8 @@ func newJob(newID NewID, kind JobKind, inst Instance, limit time.Duration, callb
 	}
 }
 
-// wake tells the workers of a committed job.
+// wake tells the workers of a job that was changed.
 func (s *Service) wake(ctx context.Context, job Job) { wake(ctx, s.cfg.Queue, s.cfg.Log, job.task()) }
-
-// wake makes the task for what was committed. Its failure is no failure of whoever
-// committed: the relay finds the row.
-func wake(ctx context.Context, queue Queue, log *slog.Logger, task Task) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enqueueTimeout)
-	defer cancel()
-	if err := queue.Enqueue(ctx, task); err != nil {
-		log.WarnContext(ctx, "the queue could not be told; the relay will", "kind", task.Kind, "id", task.ID, "error", err)
-	}
-}
 
 // maxDecisions bounds how often a request that met a worker's write is decided anew.
 const maxDecisions = 10

@@ -74,15 +74,13 @@ func (p parcel) scrub(text string) string {
 // conflict means that the delivery was ended or begun anew meanwhile.
 func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standing) (Standing, error) {
 	ctx = context.WithoutCancel(ctx)
-	var calls []Task
 	var standing Standing
 	err := c.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
-		calls = nil
 		if standing, err = standingAfter(tx, known, o); err != nil {
 			return err
 		}
 		if reason := o.hopeless(standing); p.hook != nil && reason != "" {
-			calls, err = c.disable(tx, o.after, p.before, reason)
+			err = c.disable(tx, o.after, p.before, reason)
 		} else {
 			err = tx.UpdateDelivery(o.after, p.before)
 		}
@@ -97,9 +95,6 @@ func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standin
 	})
 	if errors.Is(err, ErrConflict) {
 		return known, nil
-	}
-	if err == nil {
-		wakeAll(ctx, c.cfg.Queue, c.cfg.Log, calls)
 	}
 	return standing, err
 }
@@ -146,25 +141,25 @@ func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) err
 }
 
 // disable ends the delivery, and with it all others to its webhook.
-func (c *Courier) disable(tx Tx, after, before Delivery, reason string) ([]Task, error) {
+func (c *Courier) disable(tx Tx, after, before Delivery, reason string) error {
 	hook, err := tx.Webhook(after.Webhook)
 	switch {
 	case errors.Is(err, ErrNotFound) || err == nil && !hook.Enabled:
-		return nil, tx.UpdateDelivery(after, before)
+		return tx.UpdateDelivery(after, before)
 	case err != nil:
-		return nil, err
+		return err
 	case hook.URL != after.URL: // that was the old address; the new one is asked at once
-		return nil, tx.UpdateDelivery(before.handedBack(after.UpdatedAt), before)
+		return tx.UpdateDelivery(before.handedBack(after.UpdatedAt), before)
 	}
 	hook.Enabled, hook.Reason, hook.UpdatedAt = false, reason, after.UpdatedAt
 	if err := tx.UpdateWebhook(hook); err != nil {
-		return nil, err
+		return err
 	}
 	if err := tx.UpdateDelivery(after, before); err != nil {
-		return nil, err
+		return err
 	}
 	if err := tx.EndDeliveries(hook.ID, "the webhook was disabled: "+hook.Reason, after.UpdatedAt); err != nil {
-		return nil, err
+		return err
 	}
 	return announce(tx, c.cfg.NewID, Event{
 		ID: EventID(c.cfg.NewID(PrefixEvent)), Tenant: hook.Tenant, Type: EventWebhookDisabled,

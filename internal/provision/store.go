@@ -12,7 +12,8 @@ type Store interface {
 	Reader
 	// Tx runs the function in one transaction: all of its writes are there
 	// afterwards, or none. A deadlock or a busy database is tried again a few times, so
-	// the function may run more than once and must have no other effects.
+	// the function may run more than once and must have no other effects: they are for
+	// Tx.OnCommit.
 	Tx(context.Context, func(Tx) error) error
 }
 
@@ -51,6 +52,11 @@ type Reader interface {
 // Lock order, which keeps transactions from blocking one another: the job's row
 // first, then the instance's, then everything else.
 type Tx interface {
+	// OnCommit has the function called after the commit, in the order of the calls. It is
+	// called, too, where the answer to the commit was lost, and dropped where the
+	// transaction was rolled back, also by a try after which another one succeeds. All
+	// functions of a transaction share a context of half a second.
+	OnCommit(do func(context.Context))
 	ReconcileTx
 	EventTx
 	// Job and Instance read inside the transaction.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/bell"
 )
 
 // The steps in which a job that somebody waits for is looked at, unless a ring says
@@ -24,7 +26,7 @@ const (
 // While nobody waits there is none.
 type waiters struct {
 	store Reader
-	bell  Bell
+	bell  bell.Bell
 
 	mu     sync.Mutex
 	all    map[JobID]map[*waiter]struct{}
@@ -58,7 +60,7 @@ func (w *waiters) join(ctx context.Context, job JobID) *waiter {
 		w.all[job] = map[*waiter]struct{}{}
 	}
 	w.all[job][me] = struct{}{}
-	signal(w.sooner)
+	bell.Signal(w.sooner)
 	return me
 }
 
@@ -127,7 +129,7 @@ func (w *waiters) next(now time.Time) time.Time {
 
 // take gives the jobs whose waiters are due, and says when those are due again.
 func (w *waiters) take(now time.Time) (due []JobID) {
-	last := Either(w.bell, lastWaitStep, lastWaitStepDeaf)
+	last := bell.Interval(w.bell, lastWaitStep, lastWaitStepDeaf)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, job := range w.all {
@@ -154,7 +156,7 @@ func (w *waiters) wake(id JobID) {
 	for job, waiting := range w.all {
 		if id == "" || id == job {
 			for me := range waiting {
-				signal(me.over)
+				bell.Signal(me.over)
 			}
 		}
 	}

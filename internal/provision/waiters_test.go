@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 // pairOfBells is a bell that hears another process's rings, or loses them.
 type pairOfBells struct {
-	provision.LocalBell
+	bell.Local
 	connected bool
 }
 
@@ -48,9 +49,9 @@ func TestWaitAcrossProcesses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				bell := &pairOfBells{connected: test.connected}
+				ringer := &pairOfBells{connected: test.connected}
 				cfg := w.serviceConfig(w.store)
-				cfg.Bell = bell
+				cfg.Bell = ringer
 				service := provision.NewService(cfg)
 				job := w.create().Job
 				over := make(chan time.Time, 1)
@@ -62,12 +63,12 @@ func TestWaitAcrossProcesses(t *testing.T) {
 					over <- time.Now()
 				}()
 				w.pass(7 * time.Second)
-				w.spin(job.ID) // by a Berth without this bell
+				w.spin(job.ID) // by a Berth without this ringer
 				ended := time.Now()
 				if test.rings && test.connected {
-					bell.Ring(provision.Ring{Kind: provision.RingEnded, ID: string(job.ID)})
+					ringer.Ring(bell.Ring{Kind: provision.RingEnded, ID: string(job.ID)})
 				} else if test.rings {
-					bell.Missed()
+					ringer.Missed()
 				}
 				if late := (<-over).Sub(ended); late > test.within {
 					w.Errorf("answered %s late", late)
@@ -80,9 +81,9 @@ func TestWaitAcrossProcesses(t *testing.T) {
 // However many wait, one look serves them all, and a ring wakes those of its job.
 func TestManyWait(t *testing.T) {
 	inWorld(t, func(w *world) {
-		counted, bell := &lookStore{Store: w.store}, &pairOfBells{connected: true}
+		counted, ringer := &lookStore{Store: w.store}, &pairOfBells{connected: true}
 		cfg := w.serviceConfig(counted)
-		cfg.Bell = bell
+		cfg.Bell = ringer
 		service := provision.NewService(cfg)
 		jobs := make([]provision.JobID, 20)
 		for i := range jobs {
@@ -106,7 +107,7 @@ func TestManyWait(t *testing.T) {
 			w.Errorf("%d looks and %d reads in 10 s", looks, reads)
 		}
 		w.spin(jobs[0])
-		bell.Ring(provision.Ring{Kind: provision.RingEnded, ID: string(jobs[0])})
+		ringer.Ring(bell.Ring{Kind: provision.RingEnded, ID: string(jobs[0])})
 		w.pass(time.Millisecond)
 		if n, reads := over.Load(), counted.reads.Load(); n != 10 || reads != 10 {
 			w.Errorf("%d have ended, after %d reads", n, reads)
@@ -126,12 +127,12 @@ func TestManyWait(t *testing.T) {
 // Every commit that somebody may wait for is rung, and no other.
 func TestRingingStore(t *testing.T) {
 	inWorld(t, func(w *world) {
-		bell := &provision.LocalBell{}
-		var heard []provision.Ring
-		for _, kind := range []provision.RingKind{provision.RingEnded, provision.RingWritten, provision.RingNumbered, provision.RingTask} {
-			defer bell.Listen(kind, func(id string) { heard = append(heard, provision.Ring{Kind: kind, ID: id}) })()
+		ringer := &bell.Local{}
+		var heard []bell.Ring
+		for _, kind := range []bell.Kind{provision.RingEnded, provision.RingWritten, provision.RingNumbered, provision.RingTask} {
+			defer ringer.Listen(kind, func(id string) { heard = append(heard, bell.Ring{Kind: kind, ID: id}) })()
 		}
-		rang := func(what string, want ...provision.Ring) {
+		rang := func(what string, want ...bell.Ring) {
 			w.Helper()
 			for _, ring := range want {
 				if len(heard) == 0 || heard[0] != ring {
@@ -144,15 +145,15 @@ func TestRingingStore(t *testing.T) {
 			}
 			heard = nil
 		}
-		written, numbered := provision.Ring{Kind: provision.RingWritten}, provision.Ring{Kind: provision.RingNumbered}
-		rows := provision.RingingStore(w.store, bell)
+		written, numbered := bell.Ring{Kind: provision.RingWritten}, bell.Ring{Kind: provision.RingNumbered}
+		rows := provision.RingingStore(w.store, ringer)
 		cfg := w.serviceConfig(rows)
-		cfg.Queue = provision.RingingQueue(w.queue, bell)
+		cfg.Queue = provision.RingingQueue(w.queue, ringer)
 		a, err := provision.NewService(cfg).Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: "fake"})
 		w.must(err)
-		rang("create", written, provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)})
+		rang("create", bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}, written)
 		w.must(w.runnerOn(rows, w.runtimes, "w1", provision.SystemClock).Run(w.ctx, a.Job.ID))
-		rang("run", written, provision.Ring{Kind: provision.RingEnded, ID: string(a.Job.ID)}, written)
+		rang("run", written, bell.Ring{Kind: provision.RingEnded, ID: string(a.Job.ID)}, written)
 		sequencer := provision.Sequencer{Store: rows, Now: provision.SystemClock, Owner: "q"}
 		_, err = sequencer.RunOnce(w.ctx)
 		w.must(err)
@@ -171,7 +172,7 @@ func TestRingingStore(t *testing.T) {
 		rang("rolled back")
 		w.queue.SetDown(true)
 		w.must(ignore(cfg.Queue.Enqueue(w.ctx, provision.Task{Kind: provision.TaskUpkeep, ID: "x"})))
-		rang("the queue may have it", provision.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)})
+		rang("the queue may have it", bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)})
 	})
 }
 

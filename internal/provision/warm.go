@@ -88,40 +88,34 @@ func putAccepted(tx Tx, inst Instance) error {
 
 // retire has a warm instance deleted, or one that was to become warm and has failed.
 // Nothing happens where it is no such instance any more.
-func retire(tx Tx, newID NewID, id InstanceID, now time.Time) (job Job, err error) {
+func retire(tx Tx, newID NewID, id InstanceID, now time.Time) error {
 	inst, err := tx.Instance(id)
 	if err != nil {
-		return Job{}, err
+		return err
 	}
 	if inst.Tenant != TenantNobody || (inst.State != StateWarm && inst.State != StateFailed) {
-		return Job{}, ErrConflict
+		return ErrConflict
 	}
 	if err := idle(tx, id); err != nil {
-		return Job{}, err
+		return err
 	}
 	if err := inst.Move(StateDeleting, "", now); err != nil {
-		return Job{}, err
+		return err
 	}
 	if err := tx.UpdateInstance(inst); err != nil {
-		return Job{}, err
+		return err
 	}
-	job = newJob(newID, JobDelete, inst, DefaultDeleteDeadline, "", now)
-	return job, tx.InsertJob(job)
+	return tx.InsertJob(newJob(newID, JobDelete, inst, DefaultDeleteDeadline, "", now))
 }
 
 // replace has a warm instance deleted that does not run any more; the pool makes
 // another one.
 func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bool, error) {
-	var job Job
-	err := r.Store.Tx(ctx, func(tx Tx) (err error) {
-		job, err = retire(tx, r.NewID, inst.ID, r.Now())
-		return err
-	})
+	err := r.Store.Tx(ctx, func(tx Tx) error { return retire(tx, r.NewID, inst.ID, r.Now()) })
 	if err != nil {
 		return false, overtaken(err)
 	}
 	r.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
-	wake(ctx, r.Queue, r.Log, job.task())
 	return true, nil
 }
 
@@ -135,14 +129,9 @@ func (w *work) makeRoom(ctx context.Context) (bool, error) {
 	if err != nil || len(warm) == 0 {
 		return false, err
 	}
-	var job Job
-	err = w.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
-		job, err = retire(tx, w.cfg.NewID, warm[0].ID, w.cfg.Now())
-		return err
-	})
+	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(tx, w.cfg.NewID, warm[0].ID, w.cfg.Now()) })
 	if err == nil {
 		w.cfg.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
-		wake(ctx, w.cfg.Queue, w.cfg.Log, job.task())
 	}
 	return true, overtaken(err) // or it gives way to somebody else
 }

@@ -15,7 +15,7 @@ var fakeKind = provision.Kind{Engine: provisiontest.EngineName, Version: "1", Pl
 
 func (w *world) warmPool(count int) *provision.Pool {
 	return &provision.Pool{
-		Store: w.store, Queue: w.queue, Vault: w.vault, Secrets: secret.Generator{}, Catalog: w.catalog, NewID: w.newID,
+		Store: provision.WakingStore(w.store, w.queue, w.log), Vault: w.vault, Secrets: secret.Generator{}, Catalog: w.catalog, NewID: w.newID,
 		Now: provision.SystemClock, Log: w.log, Owner: "w1", Want: []provision.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
 	}
 }

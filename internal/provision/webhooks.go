@@ -245,7 +245,6 @@ func (s *Service) pingWebhook(ctx context.Context, tenant TenantID, id WebhookID
 	if err != nil {
 		return Delivery{}, err
 	}
-	wakeAll(ctx, s.cfg.Queue, s.cfg.Log, []Task{d.task()})
 	return d, nil
 }
 

@@ -118,6 +118,14 @@ func (w *work) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 	}
 }
 
+// held fails once the lease is over by this worker's own clock.
+func (w *work) held() error {
+	if w.leaseOver() {
+		return Errorf(CodeFenced, nil, "the lease of %s is over", w.claim.Job)
+	}
+	return nil
+}
+
 func (w *work) leaseOver() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -200,6 +208,6 @@ func (w *work) useHost(ctx context.Context, id HostID) error {
 	if err != nil {
 		return err
 	}
-	w.run.host, w.run.anytime, w.run.runtime = host, runtime, leasedRuntime{runtime, w}
+	w.run.host, w.run.anytime, w.run.runtime = host, runtime, leasedRuntime{runtime, w.held}
 	return nil
 }

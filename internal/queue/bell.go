@@ -12,25 +12,25 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/bell"
 )
 
-// Bell implements provision.Bell by Redis's publish and subscribe. Who listens in
+// Bell implements bell.Bell by Redis's publish and subscribe. Who listens in
 // this process hears a ring at once; the others hear it by way of Redis, which keeps
 // nothing for those who are away.
 type Bell struct {
-	local   provision.LocalBell
+	local   bell.Local
 	rdb     redis.UniversalClient
 	channel string
 	self    string // tells our own rings from those of others
 	heard   atomic.Bool
 
 	mu   sync.Mutex
-	out  map[provision.Ring]struct{} // what is to be published
-	more chan struct{}               // holds a signal when there is something
+	out  map[bell.Ring]struct{} // what is to be published
+	more chan struct{}          // holds a signal when there is something
 }
 
-var _ provision.Bell = (*Bell)(nil)
+var _ bell.Bell = (*Bell)(nil)
 
 const (
 	// bellGap is the least pause between two messages: what is rung meanwhile goes with
@@ -50,20 +50,20 @@ const (
 func NewBell(rdb redis.UniversalClient, deployment string) *Bell {
 	return &Bell{
 		rdb: rdb, channel: "berth:bell:" + deployment, self: rand.Text(),
-		out: map[provision.Ring]struct{}{}, more: make(chan struct{}, 1),
+		out: map[bell.Ring]struct{}{}, more: make(chan struct{}, 1),
 	}
 }
 
-// Listen implements provision.Bell.
-func (b *Bell) Listen(kind provision.RingKind, hear func(id string)) (stop func()) {
+// Listen implements bell.Bell.
+func (b *Bell) Listen(kind bell.Kind, hear func(id string)) (stop func()) {
 	return b.local.Listen(kind, hear)
 }
 
-// Connected implements provision.Bell.
+// Connected implements bell.Bell.
 func (b *Bell) Connected() bool { return b.heard.Load() }
 
-// Ring implements provision.Bell.
-func (b *Bell) Ring(r provision.Ring) {
+// Ring implements bell.Bell.
+func (b *Bell) Ring(r bell.Ring) {
 	b.local.Ring(r)
 	b.keep(r)
 	select {
@@ -73,7 +73,7 @@ func (b *Bell) Ring(r provision.Ring) {
 }
 
 // keep keeps rings for the next message.
-func (b *Bell) keep(rings ...provision.Ring) {
+func (b *Bell) keep(rings ...bell.Ring) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, r := range rings {
@@ -85,11 +85,11 @@ func (b *Bell) keep(rings ...provision.Ring) {
 }
 
 // take gives what is to be published.
-func (b *Bell) take() map[provision.Ring]struct{} {
+func (b *Bell) take() map[bell.Ring]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	out := b.out
-	b.out = map[provision.Ring]struct{}{}
+	b.out = map[bell.Ring]struct{}{}
 	return out
 }
 
@@ -166,7 +166,7 @@ func (b *Bell) send(ctx context.Context) error {
 		return nil
 	}
 	for r := range rings {
-		b.keep(provision.Ring{Kind: r.Kind})
+		b.keep(bell.Ring{Kind: r.Kind})
 	}
 	select {
 	case b.more <- struct{}{}:
@@ -217,7 +217,7 @@ func (b *Bell) hear(message string) {
 	}
 	for _, word := range words[1:] {
 		if kind, id, ok := strings.Cut(word, "="); ok {
-			b.local.Ring(provision.Ring{Kind: provision.RingKind(kind), ID: id})
+			b.local.Ring(bell.Ring{Kind: bell.Kind(kind), ID: id})
 		}
 	}
 }

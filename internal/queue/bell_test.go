@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -30,7 +31,7 @@ func hang(t *testing.T, redisURL, deployment string) *Bell {
 }
 
 // ears gives the ids of what is rung.
-func ears(t *testing.T, bell *Bell, kind provision.RingKind) <-chan string {
+func ears(t *testing.T, bell *Bell, kind bell.Kind) <-chan string {
 	t.Helper()
 	heard := make(chan string, 10_000)
 	t.Cleanup(bell.Listen(kind, func(id string) { heard <- id }))
@@ -76,13 +77,13 @@ func TestBellIsHeardEverywhere(t *testing.T) {
 			other, elsewhere := ears(t, two, provision.RingTask), ears(t, stranger, provision.RingEnded)
 			for n := range 50 {
 				id := fmt.Sprintf("job_%d", n)
-				one.Ring(provision.Ring{Kind: provision.RingEnded, ID: id})
+				one.Ring(bell.Ring{Kind: provision.RingEnded, ID: id})
 				if got := <-here; got != id { // before Ring has returned
 					t.Errorf("heard %q here", got)
 				}
 				hear(t, there, id)
 			}
-			stranger.Ring(provision.Ring{Kind: provision.RingEnded, ID: "last"})
+			stranger.Ring(bell.Ring{Kind: provision.RingEnded, ID: "last"})
 			if got := <-elsewhere; got != "last" {
 				t.Errorf("another deployment heard %q", got)
 			}
@@ -103,7 +104,7 @@ func TestBellStorm(t *testing.T) {
 	began := time.Now()
 	const rings = 900 // below the backlog
 	for n := range rings {
-		one.Ring(provision.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
+		one.Ring(bell.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("ringing took %s", took)
@@ -134,7 +135,7 @@ func TestBellWhileRedisIsAway(t *testing.T) {
 			return nil
 		})
 		for n := range 5000 {
-			one.Ring(provision.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
+			one.Ring(bell.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
 			if got := <-here; got == "" {
 				t.Fatal("rings of this process need no Redis")
 			}
@@ -149,7 +150,7 @@ func TestBellWhileRedisIsAway(t *testing.T) {
 		hear(t, there, "") // whatever it may have missed
 		hear(t, here, "")
 	}
-	two.Ring(provision.Ring{Kind: provision.RingEnded, ID: "job_after"})
+	two.Ring(bell.Ring{Kind: provision.RingEnded, ID: "job_after"})
 	hear(t, here, "job_after")
 }
 
@@ -163,7 +164,7 @@ func TestBellRingsLast(t *testing.T) {
 	ending := NewBell(connect(t, url), "dep_last")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	ending.Ring(provision.Ring{Kind: provision.RingEnded, ID: "job_last"})
+	ending.Ring(bell.Ring{Kind: provision.RingEnded, ID: "job_last"})
 	ending.Run(ctx)
 	hear(t, heard, "job_last")
 }

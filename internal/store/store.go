@@ -203,28 +203,57 @@ func (s *Store) Ping(ctx context.Context) error {
 // How often a transaction that lost to another one is tried again.
 const maxTxTries = 6
 
+// afterCommit limits how long the functions that follow a commit may take together.
+const afterCommit = 500 * time.Millisecond
+
 // Tx implements provision.Store.
 func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
+	after, err := s.commit(ctx, fn)
+	if len(after) == 0 {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterCommit)
+	defer cancel()
+	for _, do := range after {
+		do(ctx)
+	}
+	return err
+}
+
+// commit gives what is to follow: nothing where the transaction was rolled back.
+func (s *Store) commit(ctx context.Context, fn func(provision.Tx) error) (after []func(context.Context), err error) {
 	if s.dialect == dialectSQLite {
 		select {
 		case s.writer <- struct{}{}:
 			defer func() { <-s.writer }()
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 	for try := 1; ; try++ {
-		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error { return fn(&tx{reader{db}, ctx}) })
+		after = nil
+		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+			t := &tx{reader: reader{db}, ctx: ctx}
+			err := fn(t)
+			if err == nil {
+				after = t.after
+			}
+			return err
+		})
 		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-			return ctx.Err() // the pool has rolled it back a moment before we could commit
+			return nil, ctx.Err() // the pool has rolled it back a moment before we could commit
 		}
 		if err == nil || !lostToAnother(err) || try == maxTxTries {
 			err = translate(err)
 			s.disk.note(err)
-			return err
+			// An answer that was lost on the way may be that of a commit.
+			if err != nil && provision.CodeOf(err) != provision.CodeUnavailable && ctx.Err() == nil {
+				after = nil
+			}
+			return after, err
 		}
 		if err := wait(ctx, time.Duration(try)*2*time.Millisecond+rand.N(5*time.Millisecond)); err != nil { //nolint:gosec // jitter, not a secret
-			return err
+			return nil, err
 		}
 	}
 }

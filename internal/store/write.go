@@ -15,8 +15,12 @@ import (
 // with, so it lives no longer than that call.
 type tx struct {
 	reader
-	ctx context.Context //nolint:containedctx // bound to the transaction, see above
+	ctx   context.Context //nolint:containedctx // bound to the transaction, see above
+	after []func(context.Context)
 }
+
+// OnCommit implements provision.Tx.
+func (t *tx) OnCommit(do func(context.Context)) { t.after = append(t.after, do) }
 
 // changed gives the error where a conditional write met no row.
 func changed(done *gorm.DB, otherwise *provision.Error) error {

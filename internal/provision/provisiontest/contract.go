@@ -3,6 +3,7 @@ package provisiontest
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -213,7 +214,7 @@ func (b bench) ended(id provision.InstanceID) provision.Unit {
 func unreachable(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.Workload(t)
-	for name, err := range everyCall(b.ctx, s.Unreachable, w) {
+	for name, err := range EveryCall(b.ctx, t, s.Unreachable, w) {
 		b.code(err, provision.CodeHostUnavailable, string(name))
 	}
 }
@@ -223,20 +224,23 @@ func contextEnded(t *testing.T, s Subject) {
 	w := b.Workload(t)
 	ctx, cancel := context.WithCancel(b.ctx)
 	cancel()
-	for name, err := range everyCall(ctx, s.Runtime, w) {
+	for name, err := range EveryCall(ctx, t, s.Runtime, w) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v, want the context's error", name, err)
 		}
 	}
 }
 
-// everyCall makes every call once.
-func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) map[Method]error {
+// EveryCall calls every method once, with the workload or its instance, and gives what each
+// has answered. It fails where provision.Runtime has a method that is not called here.
+func EveryCall(ctx context.Context, t *testing.T, r provision.Runtime, w provision.Workload) map[Method]error {
+	t.Helper()
 	id, fence := w.Instance, w.Fence
 	answers := map[Method]error{
 		MethodPing:         r.Ping(ctx),
 		MethodCreateVolume: r.CreateVolume(ctx, w),
 		MethodCreate:       r.Create(ctx, w),
+		MethodAdopt:        r.Adopt(ctx, w),
 		MethodSettle:       r.Settle(ctx, id, fence),
 		MethodStop:         r.Stop(ctx, id, fence, shortGrace),
 		MethodRemove:       r.Remove(ctx, id, fence, true),
@@ -249,5 +253,10 @@ func everyCall(ctx context.Context, r provision.Runtime, w provision.Workload) m
 	_, answers[MethodList] = r.List(ctx)
 	answers[MethodWatch] = r.Watch(ctx, func(provision.InstanceID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
+	for m := range reflect.TypeFor[provision.Runtime]().Methods() {
+		if _, called := answers[Method(m.Name)]; !called {
+			t.Fatalf("%s is a method of provision.Runtime that EveryCall does not call", m.Name)
+		}
+	}
 	return answers
 }

@@ -21,6 +21,7 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"a panic leaves nothing", panicLeavesNothing},
 		{"an ended context leaves nothing", contextLeavesNothing},
 		{"writes are seen when committed", seenWhenCommitted},
+		{"effects follow the commit", effectsFollow},
 		{"writers wait for one another", writersWait},
 		{"deadlocks are tried again", deadlocksPass},
 		{"what nobody has is not found", unknownNotFound},

@@ -66,6 +66,71 @@ func errorLeavesNothing(s shelf) {
 	nothing()
 }
 
+func effectsFollow(s shelf) {
+	i := s.newInstance("effects")
+	var seen []string
+	note := func(what string) func(context.Context) {
+		return func(ctx context.Context) {
+			if _, err := s.store.Instance(ctx, i.ID); err != nil {
+				s.Errorf("%s: %v", what, err)
+			}
+			if _, limited := ctx.Deadline(); !limited {
+				s.Errorf("%s: nothing limits how long it may take", what)
+			}
+			seen = append(seen, what)
+		}
+	}
+	s.commit("write", func(tx provision.Tx) error {
+		tx.OnCommit(note("first"))
+		err := tx.InsertInstance(i)
+		tx.OnCommit(note("second"))
+		if len(seen) > 0 {
+			s.Error("an effect came before the commit")
+		}
+		return err
+	})
+	if strings.Join(seen, " ") != "first second" {
+		s.Fatalf("seen %v", seen)
+	}
+	for _, fail := range []func(tx provision.Tx) error{
+		func(provision.Tx) error { return errOnPurpose },
+		func(tx provision.Tx) error { return tx.InsertInstance(i) },
+	} {
+		err := s.tx(func(tx provision.Tx) error {
+			tx.OnCommit(note("of what was rolled back"))
+			return fail(tx)
+		})
+		if err == nil || len(seen) != 2 {
+			s.Errorf("%v, seen %v", err, seen)
+		}
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = s.tx(func(tx provision.Tx) error {
+			tx.OnCommit(note("of what panicked"))
+			panic(errOnPurpose)
+		})
+	}()
+	ctx, cancel := context.WithCancel(s.ctx)
+	err := s.store.Tx(ctx, func(tx provision.Tx) error {
+		tx.OnCommit(note("after the end of the context"))
+		cancel()
+		return ctx.Err()
+	})
+	if err == nil || len(seen) != 2 {
+		s.Errorf("%v, seen %v", err, seen)
+	}
+	ctx, cancel = context.WithCancel(s.ctx)
+	s.ok(s.store.Tx(ctx, func(tx provision.Tx) error {
+		tx.OnCommit(func(context.Context) { cancel() })
+		tx.OnCommit(note("third")) // whoever asked may be gone by now
+		return nil
+	}), "Tx")
+	if strings.Join(seen, " ") != "first second third" {
+		s.Errorf("seen %v", seen)
+	}
+}
+
 func panicLeavesNothing(s shelf) {
 	write, nothing := s.everyWrite()
 	func() {

@@ -1,4 +1,7 @@
-package provision
+// Package bell wakes whoever waits, in this process and in others, so that nobody has to
+// look again and again. It owns the Bell, its rings and the bell of one process. It knows
+// nothing of what the rings are about: who rings owns the kinds.
+package bell
 
 import (
 	"sync"
@@ -15,68 +18,60 @@ type Bell interface {
 	Ring(Ring)
 	// Listen has hear called for every ring of the kind, until stop has returned; with
 	// an empty ID where rings may have been missed. hear must not wait.
-	Listen(kind RingKind, hear func(id string)) (stop func())
+	Listen(kind Kind, hear func(id string)) (stop func())
 	// Connected reports whether rings of other processes are heard now.
 	Connected() bool
 }
 
 // Ring says what there is to look at. It carries ids only.
 type Ring struct {
-	Kind RingKind
+	Kind Kind
 	ID   string
 }
 
-// RingKind says what has happened.
-type RingKind string
+// Kind says what has happened.
+type Kind string
 
-// The kinds of rings.
-const (
-	RingTask     RingKind = "task"     // a task waits; the ID is its TaskKind
-	RingEnded    RingKind = "ended"    // the job with the ID has ended
-	RingWritten  RingKind = "written"  // events were written that have no number yet
-	RingNumbered RingKind = "numbered" // events can be read
-)
-
-// Rung gives a channel that holds one signal after any number of rings, of the ID
+// Signals gives a channel that holds one signal after any number of rings, of the ID
 // only where one is given. A ring that comes between a look and the wait for the
 // channel is in the channel.
-func Rung(bell Bell, kind RingKind, id string) (rung <-chan struct{}, stop func()) {
+func Signals(bell Bell, kind Kind, id string) (rung <-chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	stop = bell.Listen(kind, func(of string) {
 		if id == "" || of == "" || of == id {
-			signal(c)
+			Signal(c)
 		}
 	})
 	return c, stop
 }
 
-// signal leaves a signal, unless there is one already.
-func signal(c chan<- struct{}) {
+// Signal leaves a signal, unless there is one already.
+func Signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
 	}
 }
 
-// Either gives how long to wait for a ring before looking unasked: less while rings
-// of other processes are not heard.
-func Either(bell Bell, connected, deaf time.Duration) time.Duration {
+// Interval gives how long to wait for a ring before looking unasked: connected, or less
+// (deaf) while rings of other processes are not heard.
+func Interval(bell Bell, connected, deaf time.Duration) time.Duration {
 	if bell.Connected() {
 		return connected
 	}
 	return deaf
 }
 
-// LocalBell is a Bell for one process, and what others are made of.
-type LocalBell struct {
+// Local is a Bell for one process, and what others are made of.
+type Local struct {
 	mu  sync.RWMutex
-	all map[RingKind]map[*func(string)]struct{}
+	all map[Kind]map[*func(string)]struct{}
 }
 
-var _ Bell = (*LocalBell)(nil)
+var _ Bell = (*Local)(nil)
 
 // Ring implements Bell.
-func (b *LocalBell) Ring(r Ring) {
+func (b *Local) Ring(r Ring) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for hear := range b.all[r.Kind] {
@@ -85,7 +80,7 @@ func (b *LocalBell) Ring(r Ring) {
 }
 
 // Missed tells everybody that rings may have been missed.
-func (b *LocalBell) Missed() {
+func (b *Local) Missed() {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	for _, kind := range b.all {
@@ -96,11 +91,11 @@ func (b *LocalBell) Missed() {
 }
 
 // Listen implements Bell.
-func (b *LocalBell) Listen(kind RingKind, hear func(id string)) (stop func()) {
+func (b *Local) Listen(kind Kind, hear func(id string)) (stop func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.all == nil {
-		b.all = map[RingKind]map[*func(string)]struct{}{}
+		b.all = map[Kind]map[*func(string)]struct{}{}
 	}
 	if b.all[kind] == nil {
 		b.all[kind] = map[*func(string)]struct{}{}
@@ -114,4 +109,4 @@ func (b *LocalBell) Listen(kind RingKind, hear func(id string)) (stop func()) {
 }
 
 // Connected implements Bell: it knows of no other processes.
-func (b *LocalBell) Connected() bool { return false }
+func (b *Local) Connected() bool { return false }

@@ -1,0 +1,78 @@
+package provision_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/provision/provisiontest"
+)
+
+// leaseless are the methods that a worker may call when its lease is over: they read, or make
+// what belongs to the host. A method that is added to Runtime must be refused, or be put here.
+var leaseless = []provisiontest.Method{
+	provisiontest.MethodPing, provisiontest.MethodIdentity, provisiontest.MethodInspect, provisiontest.MethodList, provisiontest.MethodWatch, provisiontest.MethodOutput,
+	provisiontest.MethodEnsureImage, provisiontest.MethodEnsureGolden,
+}
+
+// No call that changes something reaches the host once the lease is over, and every call
+// reaches it before.
+func TestLeasedRuntime(t *testing.T) {
+	for _, over := range []bool{false, true} {
+		next := provisiontest.NewRuntime("test")
+		leased := provision.Leased(next, func() error {
+			if over {
+				return provision.Errorf(provision.CodeFenced, nil, "the lease is over")
+			}
+			return nil
+		})
+		for name, err := range everyCall(t, leased, next) {
+			calls, refused := next.Calls(name), provision.CodeOf(err) == provision.CodeFenced
+			switch {
+			case over && !slices.Contains(leaseless, name):
+				if calls != 0 || !refused {
+					t.Errorf("without its lease %s was called %d times, and answered %v", name, calls, err)
+				}
+			case calls != 1 || refused:
+				t.Errorf("%s was called %d times, and answered %v (lease over: %t)", name, calls, err, over)
+			}
+		}
+	}
+}
+
+// No call but those that tell who answers reaches an engine that is not the host's.
+func TestKnownRuntime(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.created()
+		known, err := w.known().Runtime(w.host)
+		w.must(err)
+		_, err = known.List(w.ctx)
+		w.must(err)
+		w.runtime.SetIdentity("another")
+		w.pass(provision.KnownFor)
+		before := map[provisiontest.Method]int{}
+		for _, m := range provisiontest.Methods() {
+			before[m] = w.runtime.Calls(m)
+		}
+		for name, err := range everyCall(w.T, known, w.runtime) {
+			switch calls := w.runtime.Calls(name) - before[name]; name {
+			case provisiontest.MethodPing, provisiontest.MethodIdentity:
+				if calls == 0 || err != nil {
+					w.Errorf("%s was called %d times, and answered %v", name, calls, err)
+				}
+			default:
+				if calls != 0 || provision.CodeOf(err) != provision.CodeHostUnavailable {
+					w.Errorf("%s was called %d times on another engine, and answered %v", name, calls, err)
+				}
+			}
+		}
+	})
+}
+
+// everyCall calls every method of the decorator; Watch ends at once.
+func everyCall(t *testing.T, decorator provision.Runtime, next *provisiontest.Runtime) map[provisiontest.Method]error {
+	t.Helper()
+	next.Fail(provisiontest.MethodWatch, provisiontest.Fault{Before: true})
+	w := provision.Workload{Instance: "ins_decorated", Tenant: provision.DefaultTenant, Engine: "redis", Fence: 1, Image: "redis:8"}
+	return provisiontest.EveryCall(t.Context(), t, decorator, w)
+}
