@@ -63,7 +63,7 @@ func TestWaitAcrossProcesses(t *testing.T) {
 					over <- time.Now()
 				}()
 				w.pass(7 * time.Second)
-				w.spin(job.ID) // by a Berth without this ringer
+				w.spin(job.ID) // by a Berth without this bell
 				ended := time.Now()
 				if test.rings && test.connected {
 					ringer.Ring(bell.Ring{Kind: provision.RingEnded, ID: string(job.ID)})
