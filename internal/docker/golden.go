@@ -143,13 +143,9 @@ func (m *goldenMaking) goOn(ctx context.Context) error {
 	switch {
 	case running(c) && still > m.engine.golden.total:
 		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s", m.engine.golden.total))
-	case running(c):
-		idle, err := m.idle(ctx, c.ID)
-		if err != nil || idle <= m.engine.golden.limit {
-			return forgive(err, provision.ErrNotFound)
-		}
+	case running(c) && m.idle(ctx, c.ID) > m.engine.golden.limit:
 		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s, and did nothing all that time", m.engine.golden.limit))
-	case c.ID != m.mine && still < goldenAbandoned:
+	case running(c), c.ID != m.mine && still < goldenAbandoned:
 		return nil
 	case c.State.Status == container.StateExited && c.State.ExitCode == 0:
 		return m.keep(ctx, c.ID)
@@ -170,14 +166,17 @@ func (m *goldenMaking) still(c container.InspectResponse) time.Duration {
 }
 
 // idle gives how long the running container has done nothing. On a busy machine one that
-// gets on may take many times as long as usual.
-func (m *goldenMaking) idle(ctx context.Context, id string) (time.Duration, error) {
+// gets on may take many times as long as usual. What it has done is a hint: an engine
+// that cannot say so, as of a container that has ended under the question, is believed
+// at the next look at the container itself.
+func (m *goldenMaking) idle(ctx context.Context, id string) time.Duration {
 	if time.Since(m.asked) < m.engine.golden.limit/8 {
-		return time.Since(m.stands), nil
+		return time.Since(m.stands)
 	}
 	done, err := m.engine.work(ctx, id)
 	if err != nil {
-		return 0, err
+		m.log.DebugContext(ctx, "how much golden data's container has done is not known", "container", id, "error", err)
+		return time.Since(m.stands)
 	}
 	// Even one that sleeps has a little: a look at it costs it some time.
 	now := time.Now()
@@ -185,7 +184,7 @@ func (m *goldenMaking) idle(ctx context.Context, id string) (time.Duration, erro
 		m.stands = now
 	}
 	m.done, m.asked = done, now
-	return time.Since(m.stands), nil
+	return time.Since(m.stands)
 }
 
 // begin makes, fills and starts the container. When somebody was faster, or has taken

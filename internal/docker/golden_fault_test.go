@@ -14,9 +14,8 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 )
 
-// faulty stands before the engine and spoils one call: before it has an effect, or
-// after it, when its answer is lost.
-func (r *realEngine) faulty(t *testing.T, method, part string, after bool) *Runtime {
+// behind gives a runtime whose calls pass a handler on their way to the engine.
+func (r *realEngine) behind(t *testing.T, handle func(w http.ResponseWriter, q *http.Request, engine http.Handler)) *Runtime {
 	t.Helper()
 	socket := strings.TrimPrefix(r.host.Endpoint, "unix://")
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -25,17 +24,25 @@ func (r *realEngine) faulty(t *testing.T, method, part string, after bool) *Runt
 	t.Cleanup(transport.CloseIdleConnections)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "docker"})
 	proxy.Transport = transport
-	var spoiled atomic.Bool
 	return runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		handle(w, q, proxy)
+	}), Config{Deployment: r.deployment})
+}
+
+// faulty spoils one call: before it has an effect, or after it, when its answer is lost.
+func (r *realEngine) faulty(t *testing.T, method, part string, after bool) *Runtime {
+	t.Helper()
+	var spoiled atomic.Bool
+	return r.behind(t, func(w http.ResponseWriter, q *http.Request, engine http.Handler) {
 		if q.Method != method || !strings.Contains(q.URL.Path, part) || !spoiled.CompareAndSwap(false, true) {
-			proxy.ServeHTTP(w, q)
+			engine.ServeHTTP(w, q)
 			return
 		}
 		if after {
-			proxy.ServeHTTP(discard{http.Header{}}, q)
+			engine.ServeHTTP(discard{http.Header{}}, q)
 		}
 		panic(http.ErrAbortHandler) // the connection ends without an answer
-	}), Config{Deployment: r.deployment})
+	})
 }
 
 // discard is an answer that nobody gets.
@@ -77,5 +84,42 @@ func TestGoldenOutlivesFaults(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestGoldenWithoutFigures has an engine that cannot say how much the container has done,
+// as engines do when it ends under the question. That is no reason to give up.
+func TestGoldenWithoutFigures(t *testing.T) {
+	local := newRealEngine(t)
+	for name, answer := range map[string]http.HandlerFunc{
+		"cut off": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"nothing": func(http.ResponseWriter, *http.Request) {},
+		"an error": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"cgroups: cgroup deleted: unknown"}`, http.StatusInternalServerError)
+		},
+		"gone": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"message":"No such container"}`, http.StatusNotFound)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var asked atomic.Bool
+			g := local.goldenData(t)
+			g.Command = []string{"/bin/sh", "-c", "sleep 1; echo made > /golden/data"}
+			runtime := local.behind(t, func(w http.ResponseWriter, q *http.Request, engine http.Handler) {
+				if strings.HasSuffix(q.URL.Path, "/stats") {
+					asked.Store(true)
+					answer(w, q)
+					return
+				}
+				engine.ServeHTTP(w, q)
+			})
+			if got := local.content(t, local.ensured(t, runtime, g)); got != "made\n" {
+				t.Errorf("an instance sees %q", got)
+			}
+			if !asked.Load() {
+				t.Error("it was not asked")
+			}
+		})
 	}
 }
