@@ -169,8 +169,43 @@ func TestAllThatIsWrong(t *testing.T) {
 	}
 }
 
-// Whoever finds a setting in the README expects it to do something in the production
-// shape, too.
+// documentation is where the settings are described.
+const documentation = "../../docs/configuration.md"
+
+// Every setting has a row in the documentation, with its default; and every row is of a
+// setting that exists.
+func TestDocumentationHasEverySetting(t *testing.T) {
+	text, err := os.ReadFile(documentation)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		for word := range strings.SplitSeq(cell, "`") {
+			if strings.HasPrefix(line, "| `") && strings.HasPrefix(word, "BERTH_") {
+				rows[word] = line
+			}
+		}
+	}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		name := "BERTH_" + field.Tag.Get("env")
+		if name == "BERTH_-" {
+			continue
+		}
+		if fallback := field.Tag.Get("envDefault"); rows[name] == "" || !strings.Contains(rows[name], fallback) {
+			t.Errorf("%s has no row for %s that names its default %q", documentation, name, fallback)
+		}
+		delete(rows, name)
+	}
+	delete(rows, "BERTH_URL") // of the client verbs
+	delete(rows, "BERTH_API_KEY")
+	for name := range rows {
+		t.Errorf("%s has a row for %s, which is no setting", documentation, name)
+	}
+}
+
+// A setting that is documented does something in the production shape, too.
 func TestComposePassesEverySetting(t *testing.T) {
 	compose, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {

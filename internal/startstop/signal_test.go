@@ -18,7 +18,7 @@ import (
 	"github.com/berth-project/berth/internal/testenv"
 )
 
-// graceLimit is what docker-compose.yml and the README tell orchestrators to grant.
+// graceLimit is what docker-compose.yml and docs/operations.md tell orchestrators to grant.
 const graceLimit = 40 * time.Second
 
 func send(t testing.TB, p *testenv.Process, s syscall.Signal) {

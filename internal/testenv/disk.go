@@ -19,6 +19,7 @@ type Disk struct {
 // NewDisk gives an empty disk of so many MiB. It takes root.
 func NewDisk(t testing.TB, megabytes int) *Disk {
 	t.Helper()
+	Needs(t, Root)
 	d := &Disk{Path: t.TempDir(), t: t}
 	if err := syscall.Mount("tmpfs", d.Path, "tmpfs", 0, fmt.Sprintf("size=%dm,mode=0755", megabytes)); err != nil {
 		t.Fatalf("mount a small disk: %v; run these tests as root, as `make test` on a bare machine does", err)

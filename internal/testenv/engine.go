@@ -37,6 +37,7 @@ type Engine struct {
 // and fails if that is none. It goes with the test, and all that is on it.
 func NewEngine(t testing.TB, images ...string) *Engine {
 	t.Helper()
+	Needs(t, OwnEngine)
 	if err := canHaveEngine(); err != nil {
 		t.Fatalf("%v; %s", err, howToGetEngine)
 	}

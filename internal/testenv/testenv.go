@@ -92,6 +92,7 @@ type server struct {
 // start starts the server once, waits until it is ready, and gives its address.
 func (s *server) start(t testing.TB, options, command []string, ready func(ctx context.Context, addr string) error) string {
 	t.Helper()
+	Needs(t, Databases)
 	s.once.Do(func() { s.err = s.launch(options, command, ready) })
 	if s.err != nil {
 		t.Fatalf("no %s to test with: %v", s.name, s.err)
