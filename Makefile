@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test engines smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run test test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -34,6 +34,9 @@ test: setup build ## all tests, with the race detector, against real Docker, MyS
 	@scripts/engine.sh
 	@scripts/test.sh
 
+test-fast: ## what needs no Docker, MySQL, Redis, browser or root, in under two minutes
+	@scripts/test.sh fast
+
 engines: setup build ## what Berth needs of a Docker engine, on this machine's and on newer ones (ENGINES: trixie sid)
 	@failed=0; scripts/engine-checks.sh whole || failed=1; \
 	for suite in $(or $(ENGINES),trixie sid); do scripts/second-engine.sh $$suite scripts/engine-checks.sh whole || failed=1; done; exit $$failed
@@ -45,7 +48,7 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 	@scripts/engine.sh
 	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 32 ./internal/chaos
 
-bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see the README)
+bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see docs/performance.md)
 	go build -o bin/bench ./internal/bench
 	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers "$(BENCH_WORKERS)" -json $(or $(BENCH_JSON),bench.json)
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # test.sh: run all tests. `make test` does so, after it has set up what they need.
 #
-# Usage: make setup build && scripts/test.sh [PART …]     (default: all parts, in this order)
+# Usage: make setup build && scripts/test.sh [PART …]     (default: all parts but fast, in this order)
 #
+#   fast      what needs no Docker engine, MySQL, Redis, browser or root; `make test-fast` runs it
 #   quick     every package that leaves the machine room for others, side by side, with the race detector
 #   NAME      internal/NAME, one of those that keep the Docker engine or all cores busy, with the race detector
 #   newer     what Berth needs of a Docker engine, in short, on a newer one than most machines have
@@ -20,6 +21,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
 
 busy=(docker engine smoke clients)
+# Packages whose tests all work on real servers or processes. In the others testenv.Needs leaves out, with
+# -short, the tests that do.
+real=(smoke clients chaos startstop testenv)
 default_parts=(quick "${busy[@]}" newer chaos image compose)
 export BERTH_BIN=${BERTH_BIN:-$PWD/bin/berth}
 
@@ -27,16 +31,24 @@ export BERTH_BIN=${BERTH_BIN:-$PWD/bin/berth}
 # long with the detector and its checks of pointers.
 with_race() { CGO_ENABLED=1 go test -race '-gcflags=modernc.org/...=-race=false -d=checkptr=0' -count=1 -parallel 4 -timeout 30m "$@"; }
 
-quick() {
+packages_without() {
   local pattern
-  pattern=$(IFS='|'; printf '%s' "${busy[*]}")
+  pattern=$(IFS='|'; printf '%s' "$*")
+  go list ./... | grep -vE "/internal/($pattern)\$"
+}
+
+# shellcheck disable=SC2046
+fast() { CGO_ENABLED=0 go test -short -timeout 5m $(packages_without "${real[@]}"); }
+
+quick() {
   # Many of them wait most of the time, for servers that start and stop or for a disk.
   # shellcheck disable=SC2046
-  with_race -p 3 $(go list ./... | grep -vE "/internal/($pattern|chaos)\$")
+  with_race -p 3 $(packages_without "${busy[@]}" chaos)
 }
 
 run_part() {
   case $1 in
+    fast) fast ;;
     quick) quick ;;
     chaos) CGO_ENABLED=0 go test -count=1 -parallel 6 -timeout 30m ./internal/chaos ;;
     newer) scripts/second-engine.sh sid scripts/engine-checks.sh short ;;
@@ -49,6 +61,7 @@ run_part() {
 main() {
   local parts=("$@") part started failed=0 table='' result
   [ $# -gt 0 ] || parts=("${default_parts[@]}")
+  [ "${parts[*]}" != fast ] || export BERTH_TEST_PACE=${BERTH_TEST_PACE:-4} # measuring takes a Docker engine
   if [ -z "${BERTH_TEST_PACE:-}" ]; then
     BERTH_TEST_PACE=$(go run ./internal/testenv/pace)
     export BERTH_TEST_PACE

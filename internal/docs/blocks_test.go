@@ -41,7 +41,9 @@ func TestBlocks(t *testing.T) {
 }
 
 func TestScriptEndsWithTheFirstFailure(t *testing.T) {
-	block := func(commands string) string { return testMarker + "\n" + testedFence + "\n" + commands + "\n" + fence + "\n" }
+	block := func(commands string) string {
+		return testMarker + "\n" + testedFence + "\n" + commands + "\n" + fence + "\n"
+	}
 	out, err := run(t, Document{Name: "A", Text: block("false | true") + block("echo still here")})
 	if err == nil || strings.Contains(out, "still here") {
 		t.Errorf("a command that fails goes unnoticed: %v\n%s", err, out)
