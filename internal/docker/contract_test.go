@@ -23,7 +23,6 @@ import (
 
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
-	"github.com/berth-project/berth/internal/testenv"
 )
 
 const howToGet = "run scripts/docker.sh and scripts/images.sh"
@@ -40,7 +39,7 @@ type realEngine struct {
 
 func newRealEngine(t *testing.T) *realEngine {
 	t.Helper()
-	testenv.Needs(t, testenv.Docker)
+	needsDocker(t)
 	endpoint := os.Getenv("BERTH_DOCKER_HOST")
 	if endpoint == "" {
 		endpoint = client.DefaultDockerHost

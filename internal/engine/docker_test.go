@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/testenv"
 )
 
 // unit runs a workload by plain Docker commands, under the restrictions that the real
@@ -44,7 +43,7 @@ func (cryptoGenerator) SigningSecret() provision.Secret { return provision.Secre
 // docker runs a command and fails the test where it fails.
 func docker(t *testing.T, args ...string) string {
 	t.Helper()
-	testenv.Needs(t, testenv.Docker)
+	needsDocker(t)
 	out, err := tryDocker(nil, args...)
 	if err != nil {
 		t.Fatalf("docker %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -62,7 +61,7 @@ func tryDocker(stdin []byte, args ...string) (string, error) {
 // runDocker runs a command whose outputs are told apart.
 func runDocker(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	testenv.Needs(t, testenv.Docker)
+	needsDocker(t)
 	cmd := exec.CommandContext(t.Context(), "docker", args...) //nolint:gosec // a test with its own arguments
 	var out, said bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &said
@@ -73,7 +72,7 @@ func runDocker(t *testing.T, stdin string, args ...string) (stdout, stderr strin
 // localImage gives the first image that is here.
 func localImage(t *testing.T, images []string) string {
 	t.Helper()
-	testenv.Needs(t, testenv.Docker)
+	needsDocker(t)
 	if out, err := tryDocker(nil, "version", "--format", "{{.Server.Version}}"); err != nil {
 		t.Fatalf("no Docker engine answers (%s); %s", out, howToGet)
 	}
