@@ -9,21 +9,19 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
-type tenantKey struct{}
+type principalKey struct{}
 
-// tenantOf gives whose request it is.
-func tenantOf(ctx context.Context) provision.TenantID {
-	tenant, _ := ctx.Value(tenantKey{}).(provision.TenantID)
-	return tenant
+// principalOf returns who makes the request.
+func principalOf(ctx context.Context) tenant.Principal {
+	p, _ := ctx.Value(principalKey{}).(tenant.Principal)
+	return p
 }
 
-// identityOf names who makes a request, for the record.
-func identityOf(ctx context.Context) string {
-	return "the admin key, tenant " + string(tenantOf(ctx)) // the only key that there is
-}
+// tenantOf returns whose things the request is about.
+func tenantOf(ctx context.Context) tenant.ID { return principalOf(ctx).Tenant }
 
 // rightKey compares in constant time; hashing first makes the lengths equal.
 func (s *server) rightKey(given string) bool {
@@ -67,7 +65,8 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return unauthorized()
 		}
 		// One admin key for now, and so one tenant.
-		ctx := context.WithValue(c.Request().Context(), tenantKey{}, provision.DefaultTenant)
+		caller := tenant.Principal{Tenant: tenant.Default, Name: "the admin key"}
+		ctx := context.WithValue(c.Request().Context(), principalKey{}, caller)
 		c.SetRequest(c.Request().WithContext(ctx))
 		return next(c)
 	}

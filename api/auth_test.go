@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/api"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // operations gives every operation of the OpenAPI document, with ids filled in.
@@ -166,7 +166,7 @@ func TestReady(t *testing.T) {
 	}
 	b = newBench(t, func(c *api.Config) {
 		c.Checks["docker"] = func(context.Context) error {
-			return provision.Errorf(provision.CodeHostUnavailable, errors.New("secret address"), "permission denied at the socket")
+			return fault.Errorf(fault.CodeHostUnavailable, errors.New("secret address"), "permission denied at the socket")
 		}
 	})
 	if a := b.send("GET", "/readyz", nil).is(503, ""); a.text("reasons.docker") != "permission denied at the socket" || strings.Contains(a.body, "secret") {

@@ -16,13 +16,17 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -43,7 +47,7 @@ type behind struct {
 	queue   *provisiontest.Queue
 	runtime *provisiontest.Runtime
 	runner  *provision.Runner
-	vault   *secret.Vault
+	vault   *secret.Keyring
 	host    provision.Host
 	handler http.Handler
 	events  atomic.Int64 // made up by say
@@ -55,7 +59,7 @@ type behind struct {
 
 func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Helper()
-	vault, err := secret.NewVault(secret.MasterKey())
+	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,15 +70,15 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	newID := id.NewSource().New
 	catalog := provisiontest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
-	sender := webhook.New(false, provision.SystemClock)
+	sender := webhook.New(false, clock.System)
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
 		Service: provision.NewService(provision.ServiceConfig{
-			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: seenStore, Now: provision.SystemClock}, Vault: vault,
-			Secrets: secret.Generator{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
+			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: seenStore, Now: clock.System}, Vault: vault,
+			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
-		AdminKey: provision.NewSecret(adminKey), Log: log, Version: "test", Stopping: t.Context(),
+		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
 		Checks: map[string]func(context.Context) error{"database": func(ctx context.Context) error {
 			if b.down.Load() {
 				return errors.New("down")
@@ -87,7 +91,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	}
 	b.handler = api.New(cfg)
 	b.runner = provision.NewRunner(provision.RunnerConfig{
-		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: b.store, Now: provision.SystemClock}, Runtimes: provisiontest.NewRuntimes(b.runtime),
+		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: b.store, Now: clock.System}, Runtimes: provisiontest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)
@@ -117,7 +121,7 @@ func (b *bench) work() {
 		if task.Kind == provision.TaskDeliver {
 			continue
 		}
-		if err := b.runner.Run(b.Context(), provision.JobID(task.ID)); err != nil {
+		if err := b.runner.Run(b.Context(), id.Job(task.ID)); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -129,7 +133,7 @@ type benchStore struct {
 	b *bench
 }
 
-var errDown = provision.Errorf(provision.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
+var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
 
 func (s *benchStore) Tx(ctx context.Context, do func(provision.Tx) error) error {
 	if s.b.down.Load() {
@@ -149,21 +153,21 @@ func (s *benchStore) Instance(ctx context.Context, id provision.InstanceID) (pro
 	return s.Store.Instance(ctx, id)
 }
 
-func (s *benchStore) Instances(ctx context.Context, f provision.InstanceFilter, p provision.Page) ([]provision.Instance, error) {
+func (s *benchStore) Instances(ctx context.Context, f provision.InstanceFilter, p page.Page) ([]provision.Instance, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
 	return s.Store.Instances(ctx, f, p)
 }
 
-func (s *benchStore) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
+func (s *benchStore) Job(ctx context.Context, id id.Job) (provision.Job, error) {
 	if s.b.down.Load() {
 		return provision.Job{}, errDown
 	}
 	return s.Store.Job(ctx, id)
 }
 
-func (s *benchStore) Jobs(ctx context.Context, f provision.JobFilter, p provision.Page) ([]provision.Job, error) {
+func (s *benchStore) Jobs(ctx context.Context, f provision.JobFilter, p page.Page) ([]provision.Job, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
@@ -305,8 +309,8 @@ func (b *bench) made(engine, body string) (instance, job string) {
 func (b *bench) rows() [2]int {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	instances, err1 := b.store.Instances(ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant, Deleted: true}, provision.Page{Limit: 1000})
-	jobs, err2 := b.store.Jobs(ctx, provision.JobFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 1000})
+	instances, err1 := b.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 1000})
+	jobs, err2 := b.store.Jobs(ctx, provision.JobFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 	if err := errors.Join(err1, err2); err != nil {
 		b.Fatal(err)
 	}
@@ -316,7 +320,7 @@ func (b *bench) rows() [2]int {
 // noSecrets checks every answer and the whole log for every secret there is.
 func (b *bench) noSecrets() {
 	ctx := context.WithoutCancel(b.Context())
-	instances, err := b.store.Instances(ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 1000})
+	instances, err := b.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 	if err != nil {
 		b.Error(err)
 	}
@@ -331,7 +335,7 @@ func (b *bench) noSecrets() {
 		if err != nil {
 			b.Error(err)
 		}
-		for _, s := range []provision.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
+		for _, s := range []secret.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
 			if !s.Empty() {
 				secrets = append(secrets, s.Reveal())
 			}

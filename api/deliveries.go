@@ -6,6 +6,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -58,7 +60,7 @@ func (s *server) deliveryRoutes(h huma.API) {
 func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (provision.Delivery, error) {
 	d, err := s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.DeliveryID))
 	if err == nil && d.Webhook != in.id() {
-		err = provision.Errorf(provision.CodeNotFound, nil, "there is no delivery %s to that webhook", d.ID)
+		err = fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s to that webhook", d.ID)
 	}
 	return d, err
 }
@@ -72,7 +74,7 @@ func (s *server) listDeliveries(ctx context.Context, in *struct {
 },
 ) (*body[pageView[deliveryView]], error) {
 	return s.deliveryPage(ctx, provision.DeliveryFilter{
-		Webhook: provision.WebhookID(in.WebhookID), Instance: provision.InstanceID(in.InstanceID), Job: provision.JobID(in.JobID), Event: provision.EventID(in.EventID),
+		Webhook: provision.WebhookID(in.WebhookID), Instance: provision.InstanceID(in.InstanceID), Job: id.Job(in.JobID), Event: provision.EventID(in.EventID),
 	}, in.DeliveryListInput)
 }
 

@@ -13,7 +13,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const (
@@ -28,7 +32,7 @@ type eventView struct {
 	ID         provision.EventID    `json:"id"`
 	Type       string               `json:"type" example:"instance.running"`
 	InstanceID provision.InstanceID `json:"instance_id"`
-	JobID      provision.JobID      `json:"job_id,omitempty"`
+	JobID      id.Job               `json:"job_id,omitempty"`
 	Message    string               `json:"message"`
 	CreatedAt  stamp                `json:"created_at"`
 }
@@ -51,7 +55,7 @@ type EventsInput struct {
 	InstanceID string   `query:"instance_id" doc:"only events about this instance"`
 }
 
-func (in EventsInput) filter(tenant provision.TenantID) provision.EventFilter {
+func (in EventsInput) filter(tenant tenant.ID) provision.EventFilter {
 	return provision.EventFilter{Tenant: tenant, Types: in.Type, Instance: provision.InstanceID(in.InstanceID)}
 }
 
@@ -138,7 +142,7 @@ const eventBeyondEnd = "feed.beyond_end"
 
 // beyondEnd gives the notice for a reader who is beyond the end of the feed; nil: they
 // are not, or nobody knows now, and following will tell.
-func (s *server) beyondEnd(ctx context.Context, tenant provision.TenantID, after int64) *eventView {
+func (s *server) beyondEnd(ctx context.Context, tenant tenant.ID, after int64) *eventView {
 	if after == 0 {
 		return nil
 	}
@@ -147,13 +151,13 @@ func (s *server) beyondEnd(ctx context.Context, tenant provision.TenantID, after
 		return nil
 	}
 	return &eventView{
-		Number: last, Type: eventBeyondEnd, CreatedAt: at(provision.SystemClock()),
+		Number: last, Type: eventBeyondEnd, CreatedAt: at(clock.System()),
 		Message: fmt.Sprintf("the feed ends at %d, and %d was asked for: it was restored from a backup, or is another one; going on after %d", last, after, last),
 	}
 }
 
 func wrongField(field, message string) error {
-	return &provision.Error{Code: provision.CodeInvalid, Message: refused, Fields: []provision.FieldError{{Field: field, Message: message}}}
+	return &fault.Error{Code: fault.CodeInvalid, Message: refused, Fields: []fault.FieldError{{Field: field, Message: message}}}
 }
 
 // wantsStream reports whether the client asks for server-sent events.

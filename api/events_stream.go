@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/labstack/echo/v4"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -115,7 +116,7 @@ func eventLines(e eventView) ([]byte, error) {
 // ended logs why a stream ended, where it was neither the client nor the server who
 // wished it.
 func (s *server) ended(ctx context.Context, err error) {
-	if ctx.Err() == nil && provision.CodeOf(err) != provision.CodeInternal {
+	if ctx.Err() == nil && fault.CodeOf(err) != fault.CodeInternal {
 		s.Log.WarnContext(ctx, "event stream ended", "error", err)
 		return
 	}

@@ -16,18 +16,20 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const eventsPath = "/api/v1/events"
 
 // say writes events and gives them their numbers.
-func (b *bench) say(owner provision.TenantID, messages ...string) {
+func (b *bench) say(owner tenant.ID, messages ...string) {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
 	err := b.store.Tx(ctx, func(tx provision.Tx) error {
 		for _, m := range messages {
-			e := provision.Event{ID: provision.EventID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Instance: "ins_1", Job: "job_1", Message: m, At: provision.SystemClock()}
+			e := provision.Event{ID: provision.EventID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Instance: "ins_1", Job: "job_1", Message: m, At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
 				return err
 			}
@@ -37,7 +39,7 @@ func (b *bench) say(owner provision.TenantID, messages ...string) {
 	if err != nil {
 		b.Error(err)
 	}
-	sequencer := provision.Sequencer{Store: b.store, Now: provision.SystemClock, Owner: "test"}
+	sequencer := provision.Sequencer{Store: b.store, Now: clock.System, Owner: "test"}
 	if _, err := sequencer.RunOnce(ctx); err != nil {
 		b.Error(err)
 	}
@@ -148,7 +150,7 @@ func TestEventPages(t *testing.T) {
 	}
 	b.made("redis", "{}")
 	b.say("other", "not ours", "nor this")
-	b.say(provision.DefaultTenant, "a1", "b2")
+	b.say(tenant.Default, "a1", "b2")
 	page := func(query string, next float64, want ...string) {
 		t.Helper()
 		got := b.call("GET", eventsPath+query, "").is(200, "")
@@ -191,7 +193,7 @@ func TestEventPages(t *testing.T) {
 func TestEventStream(t *testing.T) {
 	const beatEvery = 100 * time.Millisecond
 	b := newBench(t, func(c *api.Config) { c.Heartbeat, c.Gzip = beatEvery, true })
-	b.say(provision.DefaultTenant, "one", "two")
+	b.say(tenant.Default, "one", "two")
 	s, _ := b.stream(b.serve()+eventsPath+"?after=1", "Accept-Encoding", "gzip")
 	s.must(2, "two")
 	b.say("other", "not ours")
@@ -202,7 +204,7 @@ func TestEventStream(t *testing.T) {
 		for range beyond {
 			<-beat
 		}
-		b.say(provision.DefaultTenant, "three")
+		b.say(tenant.Default, "three")
 	}()
 	e, ok := s.next(func(string) { beats++; beat <- struct{}{} })
 	if !ok || e.Number != 3 || e.Message != "three" || beats < beyond {
@@ -220,7 +222,7 @@ func TestEventStreamResumes(t *testing.T) {
 	go func() {
 		defer close(done)
 		for n := range count {
-			b.say(provision.DefaultTenant, fmt.Sprint("e", n+1))
+			b.say(tenant.Default, fmt.Sprint("e", n+1))
 		}
 	}()
 	for after := int64(0); after < count; {
@@ -243,7 +245,7 @@ func TestEventStreamResumes(t *testing.T) {
 func TestEventStreamsEndWithTheServer(t *testing.T) {
 	stopping, stop := context.WithCancel(context.Background())
 	b := newBench(t, func(c *api.Config) { c.Stopping = stopping })
-	b.say(provision.DefaultTenant, "one")
+	b.say(tenant.Default, "one")
 	url := b.serve()
 	s, _ := b.stream(url + eventsPath)
 	s.must(1, "one")
@@ -265,14 +267,14 @@ func TestSlowReader(t *testing.T) {
 	long := strings.Repeat("x", 8<<10)
 	slow, _ := b.open(url + eventsPath) // is never read
 	for range 10 {
-		b.say(provision.DefaultTenant, long, long, long, long, long, long, long, long, long, long)
+		b.say(tenant.Default, long, long, long, long, long, long, long, long, long, long)
 	}
 	s, _ := b.stream(url + eventsPath)
 	s.lines.Buffer(nil, 1<<20)
 	for n := range int64(100) {
 		s.must(n+1, long)
 	}
-	b.say(provision.DefaultTenant, "last")
+	b.say(tenant.Default, "last")
 	s.must(101, "last")
 	_ = slow.Body.Close()
 }
@@ -311,13 +313,13 @@ func TestEventSocket(t *testing.T) {
 	b := newBench(t, func(c *api.Config) {
 		c.Heartbeat, c.Gzip, c.CORSOrigins = 50*time.Millisecond, true, []string{"https://app.example"}
 	})
-	b.say(provision.DefaultTenant, "a1", "b2", "c3")
+	b.say(tenant.Default, "a1", "b2", "c3")
 	url := b.serve()
 	conn := b.dial(url, "?after=1&type=test.a,test.c,test.d", "Origin", "https://app.example")
 	b.mustRead(conn, 3, "c3")
 	go func() {
 		b.say("other", "d1")
-		b.say(provision.DefaultTenant, "b4", "d5")
+		b.say(tenant.Default, "b4", "d5")
 	}()
 	b.mustRead(conn, 5, "d5")
 	// It answers pings, sees that it may close, and says nothing else.
@@ -343,7 +345,7 @@ func TestEventSocket(t *testing.T) {
 // Who knows a number that the feed has not reached is told so: the database was restored.
 func TestBeyondTheEnd(t *testing.T) {
 	b := newBench(t)
-	b.say(provision.DefaultTenant, "a1", "b2", "c3")
+	b.say(tenant.Default, "a1", "b2", "c3")
 	a := b.call("GET", eventsPath+"?after=9", "").is(200, "")
 	if a.json["beyond_end"] != true || a.json["last"] != 3.0 || a.header.Get("Berth-Last-Event") != "3" {
 		t.Errorf("%v %s", a.header, a.body)
@@ -368,7 +370,7 @@ func TestBeyondTheEnd(t *testing.T) {
 	if _, data, err := conn.Read(t.Context()); err != nil || json.Unmarshal(data, &notice) != nil || notice.Number != 3 || notice.Type != "feed.beyond_end" {
 		t.Errorf("%v %s", err, data)
 	}
-	b.say(provision.DefaultTenant, "d4")
+	b.say(tenant.Default, "d4")
 	if _, data, err := conn.Read(t.Context()); err != nil || json.Unmarshal(data, &notice) != nil || notice.Number != 4 || notice.Message != "d4" {
 		t.Errorf("%v %s", err, data)
 	}

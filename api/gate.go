@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // gateHold is how long a request waits at the gate before it is sent away.
@@ -60,7 +60,7 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAtGate(w, "application/json", map[string]string{"status": status})
 		return
 	}
-	answerAtGate(w, problemType, newProblem(http.StatusServiceUnavailable, provision.CodeUnavailable, "Berth is starting; try again in a moment"))
+	answerAtGate(w, problemType, newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "Berth is starting; try again in a moment"))
 }
 
 // await reports whether the gate is open, or opens soon enough.

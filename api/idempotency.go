@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -67,8 +68,8 @@ func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (
 	}
 	mine := string(tenantOf(ctx)) + "/" + key
 	if _, running := s.inFlight.LoadOrStore(mine, true); running {
-		return nil, nil, s.fail(&provision.Error{
-			Code:       provision.CodeIdempotencyInFlight,
+		return nil, nil, s.fail(&fault.Error{
+			Code:       fault.CodeIdempotencyInFlight,
 			Message:    "the first request with this Idempotency-Key is still being answered; try again in a moment",
 			RetryAfter: time.Second,
 		})

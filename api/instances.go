@@ -10,7 +10,10 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (s *server) instanceRoutes(h huma.API) {
@@ -76,7 +79,7 @@ type PageInput struct {
 	Cursor string `query:"cursor" maxLength:"40" doc:"next_cursor of the page before"`
 }
 
-func (p PageInput) page() provision.Page { return provision.Page{Before: p.Cursor, Limit: p.Limit} }
+func (p PageInput) page() page.Page { return page.Page{Before: p.Cursor, Limit: p.Limit} }
 
 // ListInput narrows a list of instances.
 type ListInput struct {
@@ -145,7 +148,7 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 	switch {
 	case err == nil:
 		v.Instance = viewInstance(inst)
-	case errors.Is(err, provision.ErrNotFound): // deleted, and not kept any more
+	case errors.Is(err, fault.ErrNotFound): // deleted, and not kept any more
 		v.Instance.State = provision.StateDeleted
 	default:
 		return nil, s.fail(err)
@@ -153,7 +156,7 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 	job, err := s.Service.Job(ctx, tenant, v.Job.ID)
 	if err == nil {
 		v.Job = viewJob(job)
-	} else if !errors.Is(err, provision.ErrNotFound) {
+	} else if !errors.Is(err, fault.ErrNotFound) {
 		return nil, s.fail(err)
 	}
 	secret, err := s.Service.CallbackSecret(ctx, tenant, v.Instance.ID)
@@ -172,8 +175,8 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 ) (*acceptedOutput, error) {
 	remove := s.Service.Delete
 	if in.Force {
-		remove = func(ctx context.Context, tenant provision.TenantID, engine string, id provision.InstanceID, callbackURL string) (provision.Accepted, error) {
-			return s.Service.ForceDelete(ctx, tenant, engine, id, callbackURL, identityOf(ctx))
+		remove = func(ctx context.Context, tenant tenant.ID, engine string, id provision.InstanceID, callbackURL string) (provision.Accepted, error) {
+			return s.Service.ForceDelete(ctx, tenant, engine, id, callbackURL, principalOf(ctx).String())
 		}
 	}
 	a, err := remove(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID), in.CallbackURL)
@@ -190,9 +193,9 @@ func (s *server) listInstances(ctx context.Context, engine string, in *ListInput
 	for _, label := range in.Label {
 		name, value, ok := strings.Cut(label, "=")
 		if !ok || name == "" {
-			return nil, s.fail(&provision.Error{
-				Code: provision.CodeInvalid, Message: refused,
-				Fields: []provision.FieldError{{Field: "label", Message: "must be name=value"}},
+			return nil, s.fail(&fault.Error{
+				Code: fault.CodeInvalid, Message: refused,
+				Fields: []fault.FieldError{{Field: "label", Message: "must be name=value"}},
 			})
 		}
 		filter.Labels[name] = value

@@ -13,7 +13,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 	"github.com/labstack/echo/v4"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // intake looks at a request before huma does, and refuses what huma passes over in
@@ -99,7 +99,7 @@ func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 func isRead(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 func refusal(wrong []problemField) *problem {
-	p := newProblem(http.StatusUnprocessableEntity, provision.CodeInvalid, refused)
+	p := newProblem(http.StatusUnprocessableEntity, fault.CodeInvalid, refused)
 	p.Errors = wrong
 	return p
 }

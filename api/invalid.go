@@ -8,7 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // refused is what every answer to a request with wrong fields says in general.
@@ -32,9 +32,9 @@ func humaErrorOf(in huma.Context, status int, message string, errs ...error) hum
 	case status == http.StatusUnprocessableEntity && anyOf(details, notAnObject):
 		return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the body must be a JSON object")
 	case status == http.StatusUnprocessableEntity && anyOf(details, emptyInPath):
-		return newProblem(http.StatusNotFound, provision.CodeNotFound, "a part of the path is empty; /docs lists what there is")
+		return newProblem(http.StatusNotFound, fault.CodeNotFound, "a part of the path is empty; /docs lists what there is")
 	case status == http.StatusUnprocessableEntity:
-		p := newProblem(status, provision.CodeInvalid, refused)
+		p := newProblem(status, fault.CodeInvalid, refused)
 		for _, d := range details {
 			if name, ok := missing(d); ok {
 				p.Errors = append(p.Errors, problemField{Field: name, Message: "is required"})
@@ -50,7 +50,7 @@ func humaErrorOf(in huma.Context, status int, message string, errs ...error) hum
 	}
 	code, ok := httpCodes[status]
 	if !ok {
-		code = provision.CodeInternal
+		code = fault.CodeInternal
 	}
 	return newProblem(status, code, message)
 }

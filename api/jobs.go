@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -54,18 +56,18 @@ func (s *server) getJob(ctx context.Context, in *struct {
 	if in.Wait != "" {
 		var err error
 		if wait, err = time.ParseDuration(in.Wait); err != nil || wait < 0 {
-			return nil, s.fail(&provision.Error{
-				Code: provision.CodeInvalid, Message: refused,
-				Fields: []provision.FieldError{{Field: "wait", Message: `must be a duration such as "30s" or "500ms"`}},
+			return nil, s.fail(&fault.Error{
+				Code: fault.CodeInvalid, Message: refused,
+				Fields: []fault.FieldError{{Field: "wait", Message: `must be a duration such as "30s" or "500ms"`}},
 			})
 		}
 	}
 	waitCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.Stopping, cancel)() //nolint:contextcheck // the request's context ends early when the server stops
-	job, err := s.Service.WaitJob(waitCtx, tenantOf(ctx), provision.JobID(in.ID), min(wait, maxWait))
+	job, err := s.Service.WaitJob(waitCtx, tenantOf(ctx), id.Job(in.ID), min(wait, maxWait))
 	if err != nil && waitCtx.Err() != nil { // it was told to stop in the middle of a look
-		job, err = s.Service.Job(ctx, tenantOf(ctx), provision.JobID(in.ID))
+		job, err = s.Service.Job(ctx, tenantOf(ctx), id.Job(in.ID))
 	}
 	if err != nil {
 		return nil, s.fail(err)
@@ -80,7 +82,7 @@ type jobAcceptedOutput struct {
 }
 
 func (s *server) cancelJob(ctx context.Context, in *JobPathInput) (*jobAcceptedOutput, error) {
-	job, err := s.Service.CancelJob(ctx, tenantOf(ctx), provision.JobID(in.ID))
+	job, err := s.Service.CancelJob(ctx, tenantOf(ctx), id.Job(in.ID))
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -13,7 +14,7 @@ import (
 // until when.
 func TestTimeoutAndPolicy(t *testing.T) {
 	b := newBench(t)
-	b.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: provision.Errorf(provision.CodeGone, nil, "no luck for good")})
+	b.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeGone, nil, "no luck for good")})
 	a := b.call("POST", redisPath, `{"timeout":"10s","on_failure":"keep"}`).is(202, "")
 	created, err1 := time.Parse(time.RFC3339, a.text("job.created_at"))
 	deadline, err2 := time.Parse(time.RFC3339, a.text("job.deadline"))

@@ -11,38 +11,38 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // statuses is the error table: which status a code of the domain is answered with.
 // A code that is not in it is ours to explain, not the client's: 500.
-var statuses = map[provision.Code]int{
-	provision.CodeInvalid:             http.StatusUnprocessableEntity,
-	provision.CodeNotFound:            http.StatusNotFound,
-	provision.CodeGone:                http.StatusGone,
-	provision.CodeBusy:                http.StatusConflict,
-	provision.CodeNotReady:            http.StatusConflict,
-	provision.CodeNotCancelable:       http.StatusConflict,
-	provision.CodeIdempotencyInFlight: http.StatusConflict,
-	provision.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
-	provision.CodeConflict:            http.StatusConflict,
-	provision.CodeTooManyJobs:         http.StatusTooManyRequests,
-	provision.CodeCapacity:            http.StatusServiceUnavailable,
-	provision.CodeUnavailable:         http.StatusServiceUnavailable,
-	provision.CodeHostUnavailable:     http.StatusServiceUnavailable,
+var statuses = map[fault.Code]int{
+	fault.CodeInvalid:             http.StatusUnprocessableEntity,
+	fault.CodeNotFound:            http.StatusNotFound,
+	fault.CodeGone:                http.StatusGone,
+	fault.CodeBusy:                http.StatusConflict,
+	fault.CodeNotReady:            http.StatusConflict,
+	fault.CodeNotCancelable:       http.StatusConflict,
+	fault.CodeIdempotencyInFlight: http.StatusConflict,
+	fault.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
+	fault.CodeConflict:            http.StatusConflict,
+	fault.CodeTooManyJobs:         http.StatusTooManyRequests,
+	fault.CodeCapacity:            http.StatusServiceUnavailable,
+	fault.CodeUnavailable:         http.StatusServiceUnavailable,
+	fault.CodeHostUnavailable:     http.StatusServiceUnavailable,
 }
 
 // httpCodes are the codes of failures that never reach the domain.
-var httpCodes = map[int]provision.Code{
+var httpCodes = map[int]fault.Code{
 	http.StatusBadRequest:            "malformed",
 	http.StatusUnauthorized:          "unauthorized",
 	http.StatusForbidden:             "forbidden",
-	http.StatusNotFound:              provision.CodeNotFound,
+	http.StatusNotFound:              fault.CodeNotFound,
 	http.StatusMethodNotAllowed:      "method_not_allowed",
 	http.StatusRequestTimeout:        "request_timeout",
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_media_type",
-	http.StatusUnprocessableEntity:   provision.CodeInvalid,
+	http.StatusUnprocessableEntity:   fault.CodeInvalid,
 }
 
 // problem is an error as clients see it: RFC 9457, with a stable code.
@@ -51,7 +51,7 @@ type problem struct {
 	Title  string         `json:"title" doc:"the status in words"`
 	Status int            `json:"status"`
 	Detail string         `json:"detail" doc:"what happened, to what, and what to do next"`
-	Code   provision.Code `json:"code" doc:"stable, for programs"`
+	Code   fault.Code     `json:"code" doc:"stable, for programs"`
 	Errors []problemField `json:"errors,omitempty" doc:"each bad field"`
 	JobID  string         `json:"job_id,omitempty" doc:"the job that is in the way"`
 
@@ -87,7 +87,7 @@ func seconds(d time.Duration) string {
 	return strconv.Itoa(max(1, int(d.Round(time.Second).Seconds())))
 }
 
-func newProblem(status int, code provision.Code, detail string) *problem {
+func newProblem(status int, code fault.Code, detail string) *problem {
 	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
@@ -95,20 +95,20 @@ func newProblem(status int, code provision.Code, detail string) *problem {
 // is not the client's to know goes into the log only.
 func problemOf(err error, log *slog.Logger) *problem {
 	if errors.Is(err, context.Canceled) { // nobody is there to read the answer
-		return newProblem(http.StatusServiceUnavailable, provision.CodeUnavailable, "the request was given up")
+		return newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "the request was given up")
 	}
-	var known *provision.Error
+	var known *fault.Error
 	switch {
 	case errors.As(err, &known):
 	case errors.Is(err, context.DeadlineExceeded):
-		known = &provision.Error{Code: provision.CodeUnavailable, Message: "the answer took longer than it may; try again"}
+		known = &fault.Error{Code: fault.CodeUnavailable, Message: "the answer took longer than it may; try again"}
 	default:
-		known = &provision.Error{Code: provision.CodeInternal}
+		known = &fault.Error{Code: fault.CodeInternal}
 	}
 	status, ok := statuses[known.Code]
 	if !ok {
 		log.Error("request failed", "error", err)
-		return newProblem(http.StatusInternalServerError, provision.CodeInternal, "something went wrong on our side; the log has the details")
+		return newProblem(http.StatusInternalServerError, fault.CodeInternal, "something went wrong on our side; the log has the details")
 	}
 	if status == http.StatusServiceUnavailable {
 		log.Warn("request refused", "code", known.Code, "error", err)
@@ -149,7 +149,7 @@ func echoError(log *slog.Logger) echo.HTTPErrorHandler {
 		case errors.As(err, &h):
 			code, ok := httpCodes[h.Code]
 			if !ok {
-				code = provision.CodeInternal
+				code = fault.CodeInternal
 			}
 			p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists what there is")
 			if h.Code != http.StatusNotFound && h.Code != http.StatusMethodNotAllowed {

@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // What only took too long is worth another try, and no fault of ours.
@@ -16,14 +16,14 @@ func TestProblemOf(t *testing.T) {
 	for _, c := range []struct {
 		err    error
 		status int
-		code   provision.Code
+		code   fault.Code
 		retry  bool
 	}{
-		{fmt.Errorf("read: %w", context.Canceled), http.StatusServiceUnavailable, provision.CodeUnavailable, false},
-		{fmt.Errorf("read: %w", context.DeadlineExceeded), http.StatusServiceUnavailable, provision.CodeUnavailable, true},
-		{provision.Errorf(provision.CodeUnavailable, context.DeadlineExceeded, "the database does not answer"), http.StatusServiceUnavailable, provision.CodeUnavailable, true},
-		{provision.Errorf(provision.CodeNotFound, nil, "no such job"), http.StatusNotFound, provision.CodeNotFound, false},
-		{errors.New("anything else"), http.StatusInternalServerError, provision.CodeInternal, false},
+		{fmt.Errorf("read: %w", context.Canceled), http.StatusServiceUnavailable, fault.CodeUnavailable, false},
+		{fmt.Errorf("read: %w", context.DeadlineExceeded), http.StatusServiceUnavailable, fault.CodeUnavailable, true},
+		{fault.Errorf(fault.CodeUnavailable, context.DeadlineExceeded, "the database does not answer"), http.StatusServiceUnavailable, fault.CodeUnavailable, true},
+		{fault.Errorf(fault.CodeNotFound, nil, "no such job"), http.StatusNotFound, fault.CodeNotFound, false},
+		{errors.New("anything else"), http.StatusInternalServerError, fault.CodeInternal, false},
 	} {
 		p := problemOf(c.err, slog.New(slog.DiscardHandler))
 		if p.Status != c.status || p.Code != c.code || p.retryAfter > 0 != c.retry {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // checkTimeout bounds what /readyz waits for its parts.
@@ -58,7 +58,7 @@ func (s *server) ready(c echo.Context) error {
 // reasonOf gives the words of an error that anybody may read: those of the domain, which
 // hold no secret. Of any other it says no more than that there is one.
 func reasonOf(err error) string {
-	var known *provision.Error
+	var known *fault.Error
 	if errors.As(err, &known) && known.Message != "" {
 		return known.Message
 	}

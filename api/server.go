@@ -19,13 +19,15 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Config is what the API needs.
 type Config struct {
 	Service  *provision.Service
-	AdminKey provision.Secret
+	AdminKey secret.Secret
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -210,4 +212,4 @@ func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *server) fail(err error) error { return problemOf(err, s.Log) }
 
 // jobPath gives the address of a job.
-func jobPath(id provision.JobID) string { return fmt.Sprintf("%s/jobs/%s", basePath, id) }
+func jobPath(id id.Job) string { return fmt.Sprintf("%s/jobs/%s", basePath, id) }

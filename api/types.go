@@ -7,6 +7,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -87,14 +89,14 @@ type stepView struct {
 }
 
 type jobErrorView struct {
-	Code      provision.Code `json:"code"`
-	Step      string         `json:"step,omitempty"`
-	Message   string         `json:"message"`
-	Retryable bool           `json:"retryable" doc:"whether asking again, unchanged, can help"`
+	Code      fault.Code `json:"code"`
+	Step      string     `json:"step,omitempty"`
+	Message   string     `json:"message"`
+	Retryable bool       `json:"retryable" doc:"whether asking again, unchanged, can help"`
 }
 
 type jobView struct {
-	ID          provision.JobID      `json:"id"`
+	ID          id.Job               `json:"id"`
 	InstanceID  provision.InstanceID `json:"instance_id"`
 	Engine      string               `json:"engine"`
 	Kind        provision.JobKind    `json:"kind" enum:"instance.create,instance.delete,instance.repair"`

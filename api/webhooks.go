@@ -8,6 +8,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -149,9 +151,9 @@ func (s *server) rotateWebhook(ctx context.Context, in *struct {
 	if in.Body != nil && in.Body.Overlap != "" {
 		var err error
 		if overlap, err = time.ParseDuration(in.Body.Overlap); err != nil {
-			return nil, s.fail(&provision.Error{
-				Code: provision.CodeInvalid, Message: refused,
-				Fields: []provision.FieldError{{Field: "overlap", Message: `must be a duration such as "24h"`}},
+			return nil, s.fail(&fault.Error{
+				Code: fault.CodeInvalid, Message: refused,
+				Fields: []fault.FieldError{{Field: "overlap", Message: `must be a duration such as "24h"`}},
 			})
 		}
 	}
@@ -196,7 +198,7 @@ type deliveryView struct {
 	EventID       provision.EventID       `json:"event_id" doc:"sent as webhook-id"`
 	EventType     string                  `json:"event_type,omitempty"`
 	InstanceID    provision.InstanceID    `json:"instance_id,omitempty"`
-	JobID         provision.JobID         `json:"job_id,omitempty"`
+	JobID         id.Job                  `json:"job_id,omitempty"`
 	URL           string                  `json:"url"`
 	State         provision.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
 	Attempt       int                     `json:"attempt" doc:"how many were made"`

@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -76,7 +77,7 @@ func TestWaitInAnotherProcess(t *testing.T) {
 		a := b.create() // without Redis, the relay's when it is back
 		answered := make(chan provision.Job, 1)
 		go func() {
-			job, err := api.WaitJob(t.Context(), provision.DefaultTenant, a.Job.ID, long)
+			job, err := api.WaitJob(t.Context(), tenant.Default, a.Job.ID, long)
 			if err != nil {
 				t.Error(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -18,9 +19,12 @@ const releaseTimeout = time.Second
 func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer *provision.Sequencer) error {
 	rung, stop := bell.Signals(ringer, provision.RingWritten, "")
 	defer stop()
-	err := duty{name: "sequencer", runOnce: sequencer.RunOnce, rung: rung, gap: provision.SequencerGap, pause: func() time.Duration {
-		return bell.Interval(ringer, provision.SequencerEvery, provision.SequencerEveryDeaf)
-	}}.run(ctx, log)
+	err := duty.Loop{
+		Name: "sequencer", RunOnce: sequencer.RunOnce, Rung: rung, Gap: provision.SequencerGap,
+		Pause: func() time.Duration {
+			return bell.Interval(ringer, provision.SequencerEvery, provision.SequencerEveryDeaf)
+		},
+	}.Run(ctx, log)
 	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if released := sequencer.Release(releaseCtx); released != nil {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -21,13 +22,13 @@ type Upkeep struct {
 // start runs the parts until the context ends.
 func (u Upkeep) start(ctx context.Context, group *errgroup.Group, log *slog.Logger) {
 	if u.Reconciler != nil {
-		group.Go(func() error { return every(ctx, log, "reconciler", u.Reconciler.Every, u.Reconciler.RunOnce) })
+		group.Go(func() error { return duty.Every("reconciler", u.Reconciler.Every, u.Reconciler.RunOnce).Run(ctx, log) })
 	}
 	if u.Watcher != nil {
 		group.Go(func() error { return u.Watcher.Run(ctx) })
 	}
 	if u.Pool != nil {
-		group.Go(func() error { return every(ctx, log, "pool", u.Pool.Every(), u.Pool.RunOnce) })
+		group.Go(func() error { return duty.Every("pool", u.Pool.Every(), u.Pool.RunOnce).Run(ctx, log) })
 	}
 	if u.Health != nil {
 		group.Go(func() error { return u.Health.Run(ctx) })

@@ -10,26 +10,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
 // reallySend gives the bench a sender that really sends.
 func (b *bench) reallySend() {
 	b.Helper()
-	vault, err := secret.NewVault(secret.MasterKey())
+	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		b.Fatal(err)
 	}
-	sender, log, newID := webhook.New(true, provision.SystemClock), slog.New(slog.DiscardHandler), id.NewSource().New
+	sender, log, newID := webhook.New(true, clock.System), slog.New(slog.DiscardHandler), id.NewSource().New
 	b.Cleanup(sender.Close)
 	b.service = provision.NewService(provision.ServiceConfig{
-		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Generator{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
+		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Random{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
 	b.cfg.Courier = provision.NewCourier(provision.CourierConfig{
-		Store: b.rows, Queue: b.tasks, Vault: vault, Sender: sender, NewID: newID, Now: provision.SystemClock, Log: log,
+		Store: b.rows, Queue: b.tasks, Vault: vault, Sender: sender, NewID: newID, Now: clock.System, Log: log,
 	})
 }
 
@@ -82,14 +84,14 @@ func TestNaughtyReceivers(t *testing.T) {
 	listen := func(handler http.HandlerFunc) provision.WebhookID {
 		server := httptest.NewServer(handler)
 		t.Cleanup(server.Close)
-		h, _, err := b.service.CreateWebhook(t.Context(), provision.DefaultTenant, provision.WebhookRequest{URL: &server.URL, Events: &[]string{provision.EventWebhookPing}})
+		h, _, err := b.service.CreateWebhook(t.Context(), tenant.Default, provision.WebhookRequest{URL: &server.URL, Events: &[]string{provision.EventWebhookPing}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.ID
 	}
 	ping := func(id provision.WebhookID) provision.DeliveryID {
-		d, err := b.service.PingWebhook(t.Context(), provision.DefaultTenant, id)
+		d, err := b.service.PingWebhook(t.Context(), tenant.Default, id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/duty"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 )
@@ -61,10 +63,10 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	group, dutyCtx := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		return every(dutyCtx, cfg.Log, "relay", provision.RelayEvery, cfg.Relay.RunOnce)
+		return duty.Every("relay", provision.RelayEvery, cfg.Relay.RunOnce).Run(dutyCtx, cfg.Log)
 	})
 	group.Go(func() error {
-		return every(dutyCtx, cfg.Log, "janitor", provision.JanitorEvery, cfg.Janitor.RunOnce)
+		return duty.Every("janitor", provision.JanitorEvery, cfg.Janitor.RunOnce).Run(dutyCtx, cfg.Log)
 	})
 	cfg.Upkeep.start(dutyCtx, group, cfg.Log)
 	cfg.Log.InfoContext(ctx, "worker ready", "concurrency", cfg.Concurrency)
@@ -101,7 +103,7 @@ func (p pool) start() error {
 }
 
 func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}) (pools []pool, forget func()) {
-	runJob := func(ctx context.Context, id string) error { return cfg.Runner.Run(ctx, provision.JobID(id)) }
+	runJob := func(ctx context.Context, theID string) error { return cfg.Runner.Run(ctx, id.Job(theID)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
 	var stops []func()
 	addPool := func(name string, kind provision.TaskKind, concurrency int, do func(context.Context, string) error) {

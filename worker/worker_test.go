@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
@@ -22,6 +23,7 @@ import (
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/worker"
 )
 
@@ -54,19 +56,19 @@ type bench struct {
 func newBench(t testing.TB, redisURL string) *bench {
 	t.Helper()
 	rdb := dial(t, redisURL)
-	vault, err := secret.NewVault(secret.MasterKey())
+	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
 	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &sender{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
-	allocator, now := ports.New(s, rdb, provision.SystemClock, log), provision.SystemClock
+	allocator, now := ports.New(s, rdb, clock.System, log), clock.System
 	bell := hangBell(t, rdb)
 	b.rows, b.tasks = provision.RingingStore(s, bell), provision.RingingQueue(queue.New(rdb), bell)
 	tasks := b.tasks
 	b.service = provision.NewService(provision.ServiceConfig{
-		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Generator{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: bell,
+		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: bell,
 	})
 	b.cfg = worker.Config{
 		Redis: rdb, Bell: bell, Log: log, Concurrency: 4, ShutdownTimeout: long,
@@ -129,16 +131,16 @@ func (b *bench) start() (stop func()) {
 
 func (b *bench) create() provision.Accepted {
 	b.Helper()
-	a, err := b.service.Create(b.Context(), provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName})
+	a, err := b.service.Create(b.Context(), provision.CreateRequest{Tenant: tenant.Default, Engine: provisiontest.EngineName})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return a
 }
 
-func (b *bench) succeeded(id provision.JobID) provision.Job {
+func (b *bench) succeeded(id id.Job) provision.Job {
 	b.Helper()
-	job, err := b.service.WaitJob(b.Context(), provision.DefaultTenant, id, long)
+	job, err := b.service.WaitJob(b.Context(), tenant.Default, id, long)
 	if err != nil || job.State != provision.JobSucceeded {
 		b.Fatalf("job is %s: %+v, %v", job.State, job.Error, err)
 	}
@@ -237,7 +239,7 @@ func TestStormDoesNotDelayADelete(t *testing.T) {
 		await(t, "a slow create", reached)
 	}
 	begun := time.Now()
-	d, err := b.service.Delete(t.Context(), provision.DefaultTenant, "", old.Instance.ID, "https://example.com/deleted")
+	d, err := b.service.Delete(t.Context(), tenant.Default, "", old.Instance.ID, "https://example.com/deleted")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,7 +320,7 @@ func TestRedisGoesAndComesBack(t *testing.T) {
 	for _, forget := range []bool{false, true} {
 		t.Run(fmt.Sprintf("and forgets: %v", forget), func(t *testing.T) {
 			mini.Close()
-			var jobs []provision.JobID
+			var jobs []id.Job
 			for range 3 {
 				jobs = append(jobs, b.create().Job.ID) // accepted all the same
 			}
@@ -343,7 +345,7 @@ func TestFlushAllMeanwhile(t *testing.T) {
 	mini := miniredis.RunT(t)
 	b := newBench(t, "redis://"+mini.Addr()+"/0")
 	b.start()
-	var jobs []provision.JobID
+	var jobs []id.Job
 	for i := range 30 {
 		jobs = append(jobs, b.create().Job.ID)
 		if i%6 == 5 {

@@ -80,7 +80,7 @@ func (n *node) guardDev(ctx context.Context) (store.Schema, error) {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return schema, fmt.Errorf("master key: %w", err)
 	case strings.TrimSpace(string(text)) != "":
-		if n.vault, err = secret.NewVault(string(text)); err != nil {
+		if n.vault, err = secret.NewKeyring(string(text)); err != nil {
 			return schema, fmt.Errorf("%s: %w", n.keySource, err)
 		}
 		return schema, n.checkKey(samples)
@@ -120,7 +120,7 @@ func (n *node) readMasterKey() error {
 	if text != n.cfg.MasterKey {
 		n.keySource += " (" + n.cfg.MasterKey + ")"
 	}
-	if n.vault, err = secret.NewVault(text); err != nil {
+	if n.vault, err = secret.NewKeyring(text); err != nil {
 		return fmt.Errorf("%s: %w", n.keySource, err)
 	}
 	return nil
@@ -187,7 +187,7 @@ func (n *node) devSecrets() error {
 		if err != nil {
 			return err
 		}
-		if n.vault, err = secret.NewVault(text); err != nil {
+		if n.vault, err = secret.NewKeyring(text); err != nil {
 			return fmt.Errorf("%s: %w", n.keySource, err)
 		}
 	}
@@ -214,7 +214,7 @@ func (n *node) readAdminKey() error {
 	if len(key) < minAdminKey {
 		return fmt.Errorf("BERTH_ADMIN_KEY: too short; use at least %d characters, for example from `openssl rand -hex 20`", minAdminKey)
 	}
-	n.adminKey = provision.NewSecret(key)
+	n.adminKey = secret.New(key)
 	return nil
 }
 

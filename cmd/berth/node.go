@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/config"
 	"github.com/berth-project/berth/internal/docker"
 	"github.com/berth-project/berth/internal/engine"
@@ -43,9 +44,9 @@ type node struct {
 
 	store      *store.Store
 	deployment string
-	vault      *secret.Vault
+	vault      *secret.Keyring
 	keySource  string // where the master key is, in words
-	adminKey   provision.Secret
+	adminKey   secret.Secret
 	redis      redis.UniversalClient
 	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
@@ -59,7 +60,7 @@ type node struct {
 	roots      *x509.CertPool   // whom receivers may be vouched for by; nil: the system's
 	sender     *webhook.Sender
 	catalog    provision.Catalog
-	newID      provision.NewID
+	newID      id.Maker
 
 	closers []func() error
 }
@@ -76,7 +77,7 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	tail := make([]byte, 3)
 	_, _ = rand.Read(tail) // never fails: it ends the program first
 	n := &node{cfg: cfg, out: out, owner: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), hex.EncodeToString(tail)), newID: id.NewSource().New}
-	n.contact = provision.NewContact(provision.SystemClock, cfg.LeaseTTL)
+	n.contact = provision.NewContact(clock.System, cfg.LeaseTTL)
 	n.log = slog.New(handler)
 	return n, nil
 }
@@ -142,8 +143,8 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openRedis(ctx); err != nil {
 		return err
 	}
-	n.ports = ports.New(n.store, n.redis, provision.SystemClock, n.log)
-	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, provision.SystemClock)
+	n.ports = ports.New(n.store, n.redis, clock.System, n.log)
+	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, clock.System)
 	if n.roots != nil {
 		n.sender.Trust(n.roots)
 	}
@@ -152,7 +153,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openHosts(); err != nil {
 		return err
 	}
-	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: n.rows, Now: provision.SystemClock, Log: n.log, Accept: n.cfg.AcceptEngine}
+	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: n.rows, Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}
@@ -244,7 +245,7 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 // service makes the use cases.
 func (n *node) service() *provision.Service {
 	return provision.NewService(provision.ServiceConfig{
-		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Sender: n.sender,
+		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
 }
@@ -358,11 +359,11 @@ func (n *node) work(ctx context.Context) error {
 			Contact: n.contact,
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
-			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: clock.System, Log: n.log,
 		}),
-		Relay: &provision.Relay{Store: n.rows, Queue: n.queue, Now: provision.SystemClock, Log: n.log, Owner: n.owner},
+		Relay: &provision.Relay{Store: n.rows, Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		Janitor: &provision.Janitor{
-			Store: n.rows, Now: provision.SystemClock, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
+			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
 		},
 		Upkeep: n.upkeep(),
 	})
@@ -370,5 +371,5 @@ func (n *node) work(ctx context.Context) error {
 
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
-	return worker.Sequence(ctx, n.log, n.bell, &provision.Sequencer{Store: n.rows, Now: provision.SystemClock, Owner: n.owner})
+	return worker.Sequence(ctx, n.log, n.bell, &provision.Sequencer{Store: n.rows, Now: clock.System, Owner: n.owner})
 }

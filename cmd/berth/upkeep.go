@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
@@ -10,19 +11,19 @@ import (
 func (n *node) upkeep() worker.Upkeep {
 	rows := provision.WakingStore(n.rows, n.queue, n.log)
 	reconciler := &provision.Reconciler{
-		Store: rows, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log, Owner: n.owner,
+		Store: rows, Runtimes: n.hosts, NewID: n.newID, Now: clock.System, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
-			Store: rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: provision.SystemClock, Log: n.log,
+			Store: rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &provision.Pool{
-			Store: rows, Ports: n.ports, Vault: n.vault, Secrets: secret.Generator{}, Catalog: n.catalog, NewID: n.newID,
-			Now: provision.SystemClock, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
+			Store: rows, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
+			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // bare makes the server that Berth would make, by bare calls and without Berth's queue,
@@ -37,7 +38,7 @@ func (r *bare) instance(ctx context.Context) (provision.Instance, error) {
 	version, _ := info.Version("")
 	port, err := freePort(ctx)
 	return provision.Instance{
-		ID: "ins_BENCH", Tenant: provision.DefaultTenant, Engine: info.Name, Version: version.Name, Name: "bench", Plan: plan.Name,
+		ID: "ins_BENCH", Tenant: tenant.Default, Engine: info.Name, Version: version.Name, Name: "bench", Plan: plan.Name,
 		Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources), Address: "127.0.0.1", Port: port,
 	}, err
 }
@@ -83,7 +84,7 @@ func (r *bare) proven(ctx context.Context, inst provision.Instance, creds provis
 }
 
 func (r *bare) credentials() provision.Credentials {
-	return r.engine.NewCredentials(provision.Instance{Name: "bench", Tenant: provision.DefaultTenant}, secret.Generator{})
+	return r.engine.NewCredentials(provision.Instance{Name: "bench", Tenant: tenant.Default}, secret.Random{})
 }
 
 // onEmpty starts it on a fresh volume.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const (
@@ -95,7 +95,7 @@ func (f *filled) grow(ctx context.Context, rows int) error {
 			SELECT %s, '%s', CASE WHEN i %% 10 = 0 THEN 'mysql' ELSE 'redis' END, '8', %s, CASE WHEN i %% 20 = 7 THEN NULL ELSE %s END, 'small', 500, 134217728, 1073741824,
 			'{"appendfsync":"everysec","maxclients":50,"maxmemory":100663296,"maxmemory_policy":"noeviction"}', '{}',
 			CASE WHEN i %% 20 = 7 THEN 'deleted' WHEN i %% 50 = 0 THEN 'failed' ELSE 'running' END, '', 'hst_1', '10.0.0.1', 20000 + i %% 10000, 1, 1, %d, %d,
-			CASE WHEN i %% 20 = 7 THEN %d ELSE 0 END FROM n`, f.rows+1, to, id, provision.DefaultTenant, id, id, now, now, now))
+			CASE WHEN i %% 20 = 7 THEN %d ELSE 0 END FROM n`, f.rows+1, to, id, tenant.Default, id, id, now, now, now))
 		if err != nil {
 			return err
 		}

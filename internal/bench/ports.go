@@ -12,10 +12,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const (
@@ -59,7 +61,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 	if err := s.Migrate(ctx, log); err != nil {
 		return err
 	}
-	allocator := ports.New(s, rdb, provision.SystemClock, log)
+	allocator := ports.New(s, rdb, clock.System, log)
 	for _, workers := range []int{1, 4, 16} {
 		var least row
 		for _, full := range []int{10, 90, 99} {
@@ -151,13 +153,13 @@ var newID = id.NewSource().New
 
 // claimed makes a job that somebody has.
 func claimed(ctx context.Context, s *store.Store) (provision.Claim, error) {
-	now := provision.SystemClock()
+	now := clock.System()
 	inst := provision.Instance{
-		ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: provision.DefaultTenant, Engine: "redis", State: provision.StateProvisioning, CreatedAt: now, UpdatedAt: now,
+		ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", State: provision.StateProvisioning, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = string(inst.ID)
 	job := provision.Job{
-		ID: provision.JobID(newID(provision.PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: provision.JobCreate, State: provision.JobRunning,
+		ID: id.Job(newID(provision.PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: provision.JobCreate, State: provision.JobRunning,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
 	err := s.Tx(ctx, func(tx provision.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(job)) })

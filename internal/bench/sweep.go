@@ -9,9 +9,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const sweptInstances = 10_000
@@ -73,7 +75,7 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 	}
 	runtimes := &counted{Runtimes: hosts}
 	r := provision.Reconciler{
-		Store: s, Runtimes: runtimes, NewID: newID, Now: provision.SystemClock, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
+		Store: s, Runtimes: runtimes, NewID: newID, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	took := make([]time.Duration, b.runs+1)
 	for i := range took {
@@ -94,14 +96,14 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, host pr
 	if err != nil {
 		return err
 	}
-	old := provision.SystemClock().Add(-time.Hour)
+	old := clock.System().Add(-time.Hour)
 	return s.Tx(ctx, func(tx provision.Tx) error {
 		if host, err = tx.PutHost(host); err != nil {
 			return err
 		}
 		for i := range sweptInstances {
 			inst := provision.Instance{
-				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: provision.DefaultTenant, Engine: "redis", Name: fmt.Sprint("i", i),
+				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", Name: fmt.Sprint("i", i),
 				Host: host.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {

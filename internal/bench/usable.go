@@ -9,8 +9,10 @@ import (
 
 	"github.com/berth-project/berth/internal/client"
 	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // way is one way to get a usable server and to be rid of it again.
@@ -241,8 +243,8 @@ func waitFor(ctx context.Context, c *client.Client, id string) error {
 // waitWarm waits until so many instances wait for their tenants.
 func (d *dev) waitWarm(ctx context.Context, engineName string, count int) error {
 	return until(ctx, 5*time.Minute, 20*time.Millisecond, func() error {
-		filter := provision.InstanceFilter{Tenant: provision.TenantNobody, State: provision.StateWarm, Engine: engineName}
-		list, err := d.store.Instances(ctx, filter, provision.Page{Limit: count})
+		filter := provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm, Engine: engineName}
+		list, err := d.store.Instances(ctx, filter, page.Page{Limit: count})
 		if err == nil && len(list) < count {
 			err = fmt.Errorf("%d of %d %s are warm", len(list), count, engineName)
 		}

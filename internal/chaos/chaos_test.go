@@ -129,11 +129,11 @@ func (w *world) rage(p plan, r *rand.Rand, result *table) {
 	w.Helper()
 	list := faults(w.shape)
 	if p.length == 0 {
-		list = slices.DeleteFunc(list, func(f fault) bool { return !slices.Contains(f.short, w.shape) })
+		list = slices.DeleteFunc(list, func(f breakage) bool { return !slices.Contains(f.short, w.shape) })
 	}
 	end := time.Now().Add(p.length)
 	for round := 0; !w.Failed(); round++ {
-		var now []fault
+		var now []breakage
 		switch {
 		case p.length == 0 && round < len(list):
 			now = list[round : round+1]
@@ -154,7 +154,7 @@ func (w *world) rage(p plan, r *rand.Rand, result *table) {
 
 // round puts load on, breaks things in the middle of it, and waits until all is as it
 // should be.
-func (w *world) round(number int, broken []fault, r *rand.Rand, result *table) {
+func (w *world) round(number int, broken []breakage, r *rand.Rand, result *table) {
 	w.Helper()
 	var load sync.WaitGroup
 	for range 3 + r.IntN(4) {

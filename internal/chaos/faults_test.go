@@ -16,13 +16,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
 // fault is one thing that can go wrong. It comes back when the fault is over.
-type fault struct {
+type breakage struct {
 	name  string
 	in    []shape
 	short []shape // where it is part of the short form
@@ -44,8 +45,8 @@ var (
 	onItsOwn     = []shape{ashore}
 )
 
-func faults(in shape) []fault {
-	all := []fault{
+func faults(in shape) []breakage {
+	all := []breakage{
 		{"SIGKILL of a worker", separate, separate, false, killWorker},
 		{"SIGKILL of the API", everywhere, everywhere, false, killAPI},
 		{"SIGKILL of every process at once", separate, separate, false, powerCut},
@@ -74,7 +75,7 @@ func faults(in shape) []fault {
 		{"dockerd restarted", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
 		{"dockerd killed", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
 	}
-	return slices.DeleteFunc(all, func(f fault) bool { return !slices.Contains(f.in, in) })
+	return slices.DeleteFunc(all, func(f breakage) bool { return !slices.Contains(f.in, in) })
 }
 
 // upTo draws a time below the limit.
@@ -230,7 +231,7 @@ func doubleTasks(w *world, r *rand.Rand) {
 			}
 			for range 3 {
 				task := provision.Task{Kind: kind, ID: job.id, Generation: r.Int64()}
-				if err := q.Enqueue(w.Context(), task); err != nil && !errors.Is(err, provision.ErrConflict) {
+				if err := q.Enqueue(w.Context(), task); err != nil && !errors.Is(err, fault.ErrConflict) {
 					w.Errorf("double a task: %v", err)
 				}
 			}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // TestBusyEngine has an engine that takes long for a call and answers pings meanwhile: the
@@ -62,7 +62,7 @@ func TestTooBusyEngine(t *testing.T) {
 	}), Config{CallLimit: 20 * time.Millisecond})
 	t.Cleanup(func() { close(ended) })
 	err := r.engine.removeContainer(t.Context(), "x")
-	if provision.CodeOf(err) != provision.CodeHostUnavailable || !strings.Contains(err.Error(), "overloaded") {
+	if fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "overloaded") {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -87,7 +87,7 @@ func TestSilentEngine(t *testing.T) {
 	}), Config{CallLimit: 50 * time.Millisecond})
 	t.Cleanup(func() { close(ended) })
 	err := r.engine.removeContainer(t.Context(), "x")
-	if provision.CodeOf(err) != provision.CodeHostUnavailable || !strings.Contains(err.Error(), "does not answer") {
+	if fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -23,6 +23,8 @@ import (
 
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const howToGet = "run scripts/docker.sh and scripts/images.sh"
@@ -105,7 +107,7 @@ func (r *realEngine) removeAll(t *testing.T) {
 func (r *realEngine) workload(t *testing.T) provision.Workload {
 	return provision.Workload{
 		Instance: provision.InstanceID("ins_" + rand.Text()),
-		Tenant:   provision.DefaultTenant,
+		Tenant:   tenant.Default,
 		Engine:   "redis",
 		Fence:    1,
 		Image:    redisImages[1],
@@ -121,7 +123,7 @@ func (r *realEngine) workload(t *testing.T) provision.Workload {
 		Scratch:   map[string]int64{"/tmp": 1 << 20},
 		Files: []provision.File{{
 			Path: "/data/redis.conf", Mode: 0o400,
-			Content: provision.NewSecret("requirepass " + testPassword + "\ndir /data\nprotected-mode no\n"),
+			Content: secret.New("requirepass " + testPassword + "\ndir /data\nprotected-mode no\n"),
 		}},
 		StopGrace: 2 * time.Second,
 	}
@@ -278,7 +280,7 @@ func (r *realEngine) fileNow(t *testing.T, id provision.InstanceID, name string)
 		return provision.File{}, "", err
 	}
 	f := provision.File{
-		Path: name, Content: provision.NewSecret(string(content)),
+		Path: name, Content: secret.New(string(content)),
 		Mode: uint32(header.Mode & 0o7777), //nolint:gosec // twelve bits
 	}
 	return f, fmt.Sprintf("%d:%d", header.Uid, header.Gid), nil

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -91,7 +92,7 @@ func (h *Hosts) Runtime(host provision.Host) (provision.Runtime, error) {
 	defer h.mu.Unlock()
 	name := cmp.Or(host.Name, host.Endpoint)
 	if h.closed {
-		return nil, provision.Errorf(provision.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
 	}
 	e, ok := h.engines[host.Endpoint]
 	if !ok {

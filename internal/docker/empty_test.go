@@ -5,7 +5,7 @@ import (
 
 	cerrdefs "github.com/containerd/errdefs"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // TestVanishedVolumeIsNotMadeAnew has the volume with the data vanish between the look
@@ -18,7 +18,7 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.create(t.Context(), w, s); provision.CodeOf(err) != provision.CodeDataLost {
+	if err := r.create(t.Context(), w, s); fault.CodeOf(err) != fault.CodeDataLost {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
@@ -32,7 +32,7 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if _, err := r.createContainer(t.Context(), w, s); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.CreateVolume(t.Context(), w); provision.CodeOf(err) != provision.CodeDataLost {
+	if err := r.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeDataLost {
 		t.Errorf("an empty volume: %v", err)
 	}
 	if err := r.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/docker/docker/client"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 const (
@@ -35,7 +35,7 @@ type engine struct {
 
 	negotiated  atomic.Bool
 	docker      atomic.Bool // it has said that it is no Podman
-	refused     atomic.Pointer[provision.Error]
+	refused     atomic.Pointer[fault.Error]
 	negotiating chan struct{} // holds one token while somebody negotiates
 }
 
@@ -49,10 +49,10 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 	}
 	api, err := client.NewClientWithOpts(options...)
 	if _, bad := client.ParseHostURL(endpoint); err != nil && bad == nil {
-		return nil, provision.Errorf(provision.CodeHostUnavailable, err, "host %s: see DOCKER_CERT_PATH: %v", name, err)
+		return nil, fault.Errorf(fault.CodeHostUnavailable, err, "host %s: see DOCKER_CERT_PATH: %v", name, err)
 	}
 	if err != nil {
-		return nil, provision.Errorf(provision.CodeHostUnavailable, err,
+		return nil, fault.Errorf(fault.CodeHostUnavailable, err,
 			"host %s: %q is not the address of a Docker engine (unix:///path or tcp://host:port)", name, endpoint)
 	}
 	e := &engine{
@@ -135,14 +135,14 @@ func (e *engine) within(ctx context.Context, limit time.Duration, doing string, 
 	ended := context.Cause(inner)
 	cancel(nil)
 	<-watched
-	var ours *provision.Error
+	var ours *fault.Error
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(ended, errTooBusy):
-		return provision.Errorf(provision.CodeHostUnavailable, err,
+		return fault.Errorf(fault.CodeHostUnavailable, err,
 			"host %s: the Docker engine is there, but did not %s within %s; it is overloaded, or stuck", e.name, doing, busyTimes*limit)
 	case errors.As(err, &ours):
 		return err
@@ -253,7 +253,7 @@ func (e *engine) isDocker(ctx context.Context) error {
 		return nil //nolint:nilerr // the call that this goes with tells of that
 	}
 	if len(version.Components) > 0 && version.Components[0].Name == podman {
-		e.refused.Store(provision.Errorf(provision.CodeHostRefused, nil,
+		e.refused.Store(fault.Errorf(fault.CodeHostRefused, nil,
 			"host %s: Podman %s answers at %s, which Berth cannot use; have BERTH_DOCKER_HOST name a Docker Engine, 20.10 or later",
 			e.name, version.Components[0].Version, e.api.DaemonHost()))
 		return e.refused.Load()

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -36,11 +37,11 @@ func TestHungEngine(t *testing.T) {
 		go func() { answers <- r.Ping(t.Context()) }()
 	}
 	for range cap(answers) {
-		if err := <-answers; provision.CodeOf(err) != provision.CodeHostUnavailable {
+		if err := <-answers; fault.CodeOf(err) != fault.CodeHostUnavailable {
 			t.Errorf("got %v", err)
 		}
 	}
-	if _, err := r.EnsureImage(t.Context(), []string{"redis:8"}, nil); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if _, err := r.EnsureImage(t.Context(), []string{"redis:8"}, nil); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("EnsureImage: %v", err)
 	}
 	if took := time.Since(began); took > 8*time.Second { // one after the other it would be 11
@@ -74,7 +75,7 @@ func TestNoConnectionIsKept(t *testing.T) {
 	}
 	before := asked.Load()
 	_ = server.Listener.Close()
-	if err := r.Ping(t.Context()); provision.CodeOf(err) != provision.CodeHostUnavailable || asked.Load() != before {
+	if err := r.Ping(t.Context()); fault.CodeOf(err) != fault.CodeHostUnavailable || asked.Load() != before {
 		t.Errorf("got %v, and it was asked %d times more", err, asked.Load()-before)
 	}
 }
@@ -105,7 +106,7 @@ func TestCallsAreBounded(t *testing.T) {
 	for name, call := range map[string]func(context.Context, *engine) error{
 		"changes": func(ctx context.Context, e *engine) error { return e.removeContainer(ctx, "x") },
 		"reads": func(ctx context.Context, e *engine) error {
-			if _, err := e.inspectContainer(ctx, "x"); !errors.Is(err, provision.ErrNotFound) {
+			if _, err := e.inspectContainer(ctx, "x"); !errors.Is(err, fault.ErrNotFound) {
 				return fmt.Errorf("inspect: %w", err)
 			}
 			return nil
@@ -145,7 +146,7 @@ func TestReadsAndChangesDoNotWaitForEachOther(t *testing.T) {
 	change := func() error { return r.engine.removeContainer(t.Context(), "x") }
 	look := func() error {
 		_, err := r.engine.inspectContainer(t.Context(), "x")
-		if errors.Is(err, provision.ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}
 		return err
@@ -174,20 +175,20 @@ func TestReadsAndChangesDoNotWaitForEachOther(t *testing.T) {
 func TestNoCertificates(t *testing.T) {
 	hosts := New(Config{CertPath: t.TempDir()})
 	_, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "tcp://127.0.0.1:2376"})
-	if provision.CodeOf(err) != provision.CodeHostUnavailable || !strings.Contains(err.Error(), "DOCKER_CERT_PATH") {
+	if fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "DOCKER_CERT_PATH") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestBadEndpoint(t *testing.T) {
 	hosts := New(Config{})
-	if _, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "nonsense"}); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if _, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "nonsense"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("got %v", err)
 	}
 	if err := hosts.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := hosts.Runtime(provision.Host{Endpoint: "unix:///x"}); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if _, err := hosts.Runtime(provision.Host{Endpoint: "unix:///x"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -15,28 +15,28 @@ import (
 	"github.com/containerd/errdefs/pkg/errhttp"
 	"github.com/docker/docker/client"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // translate turns an error of the Docker SDK into one of the domain. It is the
 // only place that does.
-func translate(host, doing string, err error) *provision.Error {
+func translate(host, doing string, err error) *fault.Error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return provision.Errorf(provision.CodeHostUnavailable, err, "host %s: %s (%s)", host, notPermitted(err), doing)
+		return fault.Errorf(fault.CodeHostUnavailable, err, "host %s: %s (%s)", host, notPermitted(err), doing)
 	case unanswered(err):
-		return provision.Errorf(provision.CodeHostUnavailable, err,
+		return fault.Errorf(fault.CodeHostUnavailable, err,
 			"host %s: the Docker engine does not answer (%s); see that it runs and can be reached", host, doing)
 	case portRefused(err):
-		return provision.Errorf(provision.CodePortRefused, err, "host %s would not give the port", host)
+		return fault.Errorf(fault.CodePortRefused, err, "host %s would not give the port", host)
 	case cerrdefs.IsNotFound(err):
-		return provision.Errorf(provision.CodeNotFound, err, "host %s has no such thing (%s)", host, doing)
+		return fault.Errorf(fault.CodeNotFound, err, "host %s has no such thing (%s)", host, doing)
 	case cerrdefs.IsConflict(err):
-		return provision.Errorf(provision.CodeConflict, err, "host %s: something is in the way (%s)", host, doing)
+		return fault.Errorf(fault.CodeConflict, err, "host %s: something is in the way (%s)", host, doing)
 	case refused(err):
-		return provision.Errorf(provision.CodeHostRefused, err, "host %s: the Docker engine refuses to %s: %s", host, doing, words(err))
+		return fault.Errorf(fault.CodeHostRefused, err, "host %s: the Docker engine refuses to %s: %s", host, doing, words(err))
 	default:
-		return provision.Errorf(provision.CodeInternal, err, "host %s: the Docker engine could not %s: %s", host, doing, words(err))
+		return fault.Errorf(fault.CodeInternal, err, "host %s: the Docker engine could not %s: %s", host, doing, words(err))
 	}
 }
 
@@ -89,7 +89,7 @@ func words(err error) string {
 // cause gives what a translated error was made from. An error that is given another
 // code keeps only that: with the old code in its chain errors.Is would match both.
 func cause(err error) error {
-	var e *provision.Error
+	var e *fault.Error
 	if errors.As(err, &e) && e.Err != nil {
 		return e.Err
 	}

@@ -18,31 +18,32 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 func TestTranslate(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error
-		want provision.Code
+		want fault.Code
 	}{
-		"nothing there":   {fmt.Errorf("error during connect: %w", &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), provision.CodeHostUnavailable},
-		"reset":           {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, provision.CodeHostUnavailable},
-		"hangs":           {context.DeadlineExceeded, provision.CodeHostUnavailable},
-		"ends midway":     {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), provision.CodeHostUnavailable},
-		"going down":      {fmt.Errorf("%w: shutting down", cerrdefs.ErrUnavailable), provision.CodeHostUnavailable},
-		"not found":       {fmt.Errorf("%w: no such container", cerrdefs.ErrNotFound), provision.CodeNotFound},
-		"conflict":        {fmt.Errorf("%w: name in use", cerrdefs.ErrConflict), provision.CodeConflict},
-		"refused for why": {fmt.Errorf("%w: no space left on device", cerrdefs.ErrInternal), provision.CodeInternal},
-		"too much asked":  {fmt.Errorf("%w: slow down", cerrdefs.ErrResourceExhausted), provision.CodeInternal},
-		"bad spec":        {fmt.Errorf("%w: invalid mount", cerrdefs.ErrInvalidArgument), provision.CodeHostRefused},
-		"not offered":     {fmt.Errorf("%w: no such feature", cerrdefs.ErrNotImplemented), provision.CodeHostRefused},
-		"forbidden":       {fmt.Errorf("%w: by a plugin", cerrdefs.ErrPermissionDenied), provision.CodeHostRefused},
-		"unknown caller":  {fmt.Errorf("%w: log in", cerrdefs.ErrUnauthenticated), provision.CodeHostRefused},
-		"another 4xx":     {statusError(http.StatusMethodNotAllowed, "not so"), provision.CodeHostRefused},
-		"another 5xx":     {statusError(http.StatusBadGateway, "no answer from behind"), provision.CodeInternal},
-		"refused as 500":  {statusError(http.StatusInternalServerError, `invalid entry name "../data/"`), provision.CodeHostRefused},
-		"cut off":         {fmt.Errorf("invalid character '<' looking for beginning of value"), provision.CodeInternal},
+		"nothing there":   {fmt.Errorf("error during connect: %w", &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}), fault.CodeHostUnavailable},
+		"reset":           {&net.OpError{Op: "read", Err: syscall.ECONNRESET}, fault.CodeHostUnavailable},
+		"hangs":           {context.DeadlineExceeded, fault.CodeHostUnavailable},
+		"ends midway":     {fmt.Errorf("read: %w", io.ErrUnexpectedEOF), fault.CodeHostUnavailable},
+		"going down":      {fmt.Errorf("%w: shutting down", cerrdefs.ErrUnavailable), fault.CodeHostUnavailable},
+		"not found":       {fmt.Errorf("%w: no such container", cerrdefs.ErrNotFound), fault.CodeNotFound},
+		"conflict":        {fmt.Errorf("%w: name in use", cerrdefs.ErrConflict), fault.CodeConflict},
+		"refused for why": {fmt.Errorf("%w: no space left on device", cerrdefs.ErrInternal), fault.CodeInternal},
+		"too much asked":  {fmt.Errorf("%w: slow down", cerrdefs.ErrResourceExhausted), fault.CodeInternal},
+		"bad spec":        {fmt.Errorf("%w: invalid mount", cerrdefs.ErrInvalidArgument), fault.CodeHostRefused},
+		"not offered":     {fmt.Errorf("%w: no such feature", cerrdefs.ErrNotImplemented), fault.CodeHostRefused},
+		"forbidden":       {fmt.Errorf("%w: by a plugin", cerrdefs.ErrPermissionDenied), fault.CodeHostRefused},
+		"unknown caller":  {fmt.Errorf("%w: log in", cerrdefs.ErrUnauthenticated), fault.CodeHostRefused},
+		"another 4xx":     {statusError(http.StatusMethodNotAllowed, "not so"), fault.CodeHostRefused},
+		"another 5xx":     {statusError(http.StatusBadGateway, "no answer from behind"), fault.CodeInternal},
+		"refused as 500":  {statusError(http.StatusInternalServerError, `invalid entry name "../data/"`), fault.CodeHostRefused},
+		"cut off":         {fmt.Errorf("invalid character '<' looking for beginning of value"), fault.CodeInternal},
 	} {
 		err := translate("local", "do it", test.err)
 		if err.Code != test.want || !errors.Is(err, test.err) {
@@ -81,10 +82,10 @@ func TestSocketForbidden(t *testing.T) {
 	r.engine.api = forbidden(t, dial)
 	_, inspect := r.Inspect(t.Context(), "ins_1")
 	for name, err := range map[string]error{"ping": r.Ping(t.Context()), "inspect": inspect} {
-		if provision.CodeOf(err) != provision.CodeHostUnavailable {
+		if fault.CodeOf(err) != fault.CodeHostUnavailable {
 			t.Errorf("%s: got %v", name, err)
 		}
-		var problem *provision.Error
+		var problem *fault.Error
 		if !errors.As(err, &problem) {
 			continue
 		}
@@ -120,7 +121,7 @@ func TestPortRefusedTexts(t *testing.T) {
 		"OCI runtime create failed: exec: \"x\": executable file not found in $PATH":                                            false,
 	} {
 		err := translate("local", "start", fmt.Errorf("%w: %s", cerrdefs.ErrInternal, text))
-		if got := err.Code == provision.CodePortRefused; got != want {
+		if got := err.Code == fault.CodePortRefused; got != want {
 			t.Errorf("%q: %s", text, err.Code)
 		}
 	}
@@ -129,8 +130,8 @@ func TestPortRefusedTexts(t *testing.T) {
 // An error that is given another code must not match its old one.
 func TestCause(t *testing.T) {
 	old := translate("local", "create", fmt.Errorf("%w: no such image", cerrdefs.ErrNotFound))
-	err := provision.Errorf(provision.CodeImageUnavailable, cause(old), "no image")
-	if errors.Is(err, provision.ErrNotFound) || !errors.Is(err, cerrdefs.ErrNotFound) {
+	err := fault.Errorf(fault.CodeImageUnavailable, cause(old), "no image")
+	if errors.Is(err, fault.ErrNotFound) || !errors.Is(err, cerrdefs.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 }

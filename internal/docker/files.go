@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -83,7 +84,7 @@ func relativePaths(files []provision.File, root string) ([]string, error) {
 	for _, f := range files {
 		name, below := strings.CutPrefix(path.Clean(f.Path), root+"/")
 		if !below {
-			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s is not below %s", f.Path, root)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s is not below %s", f.Path, root)
 		}
 		names = append(names, name)
 	}
@@ -108,7 +109,7 @@ func userOf(user string) (uid, gid int, err error) {
 	uid, err1 := strconv.Atoi(left)
 	gid, err2 := strconv.Atoi(right)
 	if !ok || err1 != nil || err2 != nil || uid < 0 || gid < 0 {
-		return 0, 0, provision.Errorf(provision.CodeInternal, nil, `user %q is not "uid:gid" in numbers`, user)
+		return 0, 0, fault.Errorf(fault.CodeInternal, nil, `user %q is not "uid:gid" in numbers`, user)
 	}
 	return uid, gid, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -56,7 +57,7 @@ func (r *Runtime) createFiller(ctx context.Context, w provision.Workload) (id st
 	defer cancel()
 	for {
 		id, err = r.engine.createContainer(ctx, s)
-		if !errors.Is(err, provision.ErrConflict) {
+		if !errors.Is(err, fault.ErrConflict) {
 			return id, err
 		}
 		if err := r.removeFiller(ctx, w.Instance, w.Fence); err != nil {
@@ -73,7 +74,7 @@ func (r *Runtime) removeFiller(ctx context.Context, id provision.InstanceID, fen
 	name := nameOf(id) + fillerSuffix
 	c, err := r.engine.inspectContainer(ctx, name)
 	if err != nil {
-		return forgive(err, provision.ErrNotFound)
+		return forgive(err, fault.ErrNotFound)
 	}
 	made, err := strconv.ParseInt(c.Config.Labels[labelFence], 10, 64)
 	switch {

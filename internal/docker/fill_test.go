@@ -11,7 +11,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // imageWith gives an image in which the script has run.
@@ -62,7 +64,7 @@ func TestDataFolderOfAnyImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := local.workload(t)
 			w.Image, w.DataPath = local.imageWith(t, script), "/srv/d"
-			w.Files = []provision.File{{Path: "/srv/d/conf/a", Mode: 0o600, Content: provision.NewSecret("new\n")}}
+			w.Files = []provision.File{{Path: "/srv/d/conf/a", Mode: 0o600, Content: secret.New("new\n")}}
 			w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/d/ /srv/d/conf /srv/d/conf/a; cat /srv/d/conf/a; echo x >/srv/d/written && echo written"}
 			start(t, r, w)
 			want := "/srv/d/ 700 4711:4712\n/srv/d/conf 700 4711:4712\n/srv/d/conf/a 600 4711:4712\nnew\nwritten\n"
@@ -127,11 +129,11 @@ func TestFillerLeft(t *testing.T) {
 		}
 		next := w
 		next.Fence++
-		next.Files = []provision.File{{Path: w.Files[0].Path, Mode: 0o400, Content: provision.NewSecret("save \"\"\n")}}
+		next.Files = []provision.File{{Path: w.Files[0].Path, Mode: 0o400, Content: secret.New("save \"\"\n")}}
 		if err := r.Create(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.fill(t.Context(), w, c.ID); !errors.Is(err, provision.ErrNotFound) {
+		if err := r.fill(t.Context(), w, c.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("the old one: %v", err)
 		}
 		if f, _, err := local.fileNow(t, w.Instance, w.Files[0].Path); err != nil || f.Content.Reveal() != "save \"\"\n" {

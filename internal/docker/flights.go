@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // flights are the long things under way on one engine, such as pulls: each once,
@@ -70,7 +70,7 @@ func (p *flights) board(ctx context.Context, doing string, limit time.Duration, 
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, provision.Errorf(provision.CodeHostUnavailable, nil, "host %s: Berth is shutting down", p.host)
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: Berth is shutting down", p.host)
 	}
 	f, ok := p.flying[doing]
 	if !ok {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -47,8 +48,8 @@ func (g *goldens) markDue(reference string, now time.Time) bool {
 // EnsureGolden finds the golden image, or makes it.
 func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (string, error) {
 	base, err := r.engine.inspectImage(ctx, g.Image)
-	if errors.Is(err, provision.ErrNotFound) {
-		return "", provision.Errorf(provision.CodeImageUnavailable, cause(err), "image %s is not on host %s", g.Image, r.engine.name)
+	if errors.Is(err, fault.ErrNotFound) {
+		return "", fault.Errorf(fault.CodeImageUnavailable, cause(err), "image %s is not on host %s", g.Image, r.engine.name)
 	}
 	if err != nil {
 		return "", err
@@ -60,7 +61,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress
 	there, err := r.goldenThere(ctx, s)
 	if err == nil && !there {
 		limit := r.engine.golden.total + goldenSlack
-		slow := provision.Errorf(provision.CodeImageUnavailable, nil, "golden data of %s: not made in %s", g.Name, limit)
+		slow := fault.Errorf(fault.CodeImageUnavailable, nil, "golden data of %s: not made in %s", g.Name, limit)
 		err = r.engine.flights.join(ctx, "make "+s.Image, progress, limit, slow, func(ctx context.Context, tell func(string)) error {
 			tell("making golden data of " + g.Name + ", once for this host")
 			return (&goldenMaking{Runtime: r, spec: s}).run(ctx)
@@ -80,12 +81,12 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress
 func (r *Runtime) goldenThere(ctx context.Context, s goldenSpec) (bool, error) {
 	image, err := r.engine.inspectImage(ctx, s.Image)
 	switch {
-	case errors.Is(err, provision.ErrNotFound):
+	case errors.Is(err, fault.ErrNotFound):
 		return false, nil
 	case err != nil:
 		return false, err
 	case image.Config == nil || image.Config.Labels[labelGolden] != s.Key:
-		return false, provision.Errorf(provision.CodeInternal, nil, "image %s on host %s is not Berth's; it was left alone: rename it", s.Image, r.engine.name)
+		return false, fault.Errorf(fault.CodeInternal, nil, "image %s on host %s is not Berth's; it was left alone: rename it", s.Image, r.engine.name)
 	}
 	return true, nil
 }
@@ -126,7 +127,7 @@ func (m *goldenMaking) run(ctx context.Context) error {
 // goOn does the next part of the making, if it is this one's to do.
 func (m *goldenMaking) goOn(ctx context.Context) error {
 	c, err := m.engine.inspectContainer(ctx, m.spec.Make.Name)
-	if errors.Is(err, provision.ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		// It may have been made, and its container cleared away, between the two looks.
 		if there, err := m.goldenThere(ctx, m.spec); there || err != nil {
 			return err
@@ -192,13 +193,13 @@ func (m *goldenMaking) idle(ctx context.Context, id string) time.Duration {
 func (m *goldenMaking) begin(ctx context.Context) error {
 	id, err := m.engine.createContainer(ctx, m.spec.Make)
 	if err != nil {
-		return forgive(err, provision.ErrConflict)
+		return forgive(err, fault.ErrConflict)
 	}
 	m.mine = id
 	if err = m.engine.copyFiles(ctx, id, "/", m.spec.Archive); err == nil {
 		err = m.engine.startContainer(ctx, id)
 	}
-	if err = forgive(err, provision.ErrNotFound); err != nil {
+	if err = forgive(err, fault.ErrNotFound); err != nil {
 		m.leave(ctx, id)
 	}
 	return err
@@ -218,7 +219,7 @@ func (m *goldenMaking) leave(ctx context.Context, id string) {
 // which the later has the name, and the other is tidied away.
 func (m *goldenMaking) keep(ctx context.Context, id string) error {
 	if err := m.engine.commit(ctx, id, m.spec.Image, map[string]string{labelGolden: m.spec.Key}); err != nil {
-		return forgive(err, provision.ErrNotFound)
+		return forgive(err, fault.ErrNotFound)
 	}
 	m.log.InfoContext(ctx, "golden data made", "image", m.spec.Image, "of", m.spec.Make.Config.Image)
 	if err := m.removeContainer(ctx, id); err != nil {
@@ -229,7 +230,7 @@ func (m *goldenMaking) keep(ctx context.Context, id string) error {
 
 func (m *goldenMaking) giveUp(ctx context.Context, id, why string) error {
 	err := m.removeContainer(ctx, id)
-	return provision.Errorf(provision.CodeImageUnavailable, err, "golden data could not be made on host %s: %s", m.engine.name, why)
+	return fault.Errorf(fault.CodeImageUnavailable, err, "golden data could not be made on host %s: %s", m.engine.name, why)
 }
 
 func (m *goldenMaking) lastWords(ctx context.Context, id string) string {

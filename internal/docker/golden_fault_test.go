@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // behind gives a runtime whose calls pass a handler on their way to the engine.
@@ -68,7 +68,7 @@ func TestGoldenOutlivesFaults(t *testing.T) {
 				t.Parallel()
 				g := local.goldenData(t)
 				_, err := local.faulty(t, call[0], call[1], after).EnsureGolden(t.Context(), g, nil)
-				if name != "remove" && provision.CodeOf(err) != provision.CodeHostUnavailable {
+				if name != "remove" && fault.CodeOf(err) != fault.CodeHostUnavailable {
 					t.Errorf("got %v", err)
 				}
 				began := time.Now()

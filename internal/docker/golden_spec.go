@@ -9,6 +9,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -33,7 +34,7 @@ type goldenSpec struct {
 func goldenOf(g provision.Golden, imageID string) (goldenSpec, error) {
 	root := path.Clean(g.Path)
 	if len(g.Command) == 0 || path.Dir(root) != "/" || root == "/" {
-		return goldenSpec{}, provision.Errorf(provision.CodeInternal, nil, "golden data of %s: no command, or %q is not below the root", g.Name, g.Path)
+		return goldenSpec{}, fault.Errorf(fault.CodeInternal, nil, "golden data of %s: no command, or %q is not below the root", g.Name, g.Path)
 	}
 	archive, err := archive(g.User, root, strings.TrimPrefix(root, "/")+"/", g.Files)
 	if err != nil {

@@ -15,7 +15,9 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // goldenData gives one that nobody has made yet.
@@ -24,7 +26,7 @@ func (r *realEngine) goldenData(t *testing.T) provision.Golden {
 	g := provision.Golden{
 		Name: "test", Image: redisImages[1], User: "4711:4712", Path: "/golden",
 		Command:   []string{"/bin/sh", "/golden/make.sh"},
-		Files:     []provision.File{{Path: "/golden/make.sh", Mode: 0o400, Content: provision.NewSecret("echo made > /golden/data # " + rand.Text() + "\n")}},
+		Files:     []provision.File{{Path: "/golden/make.sh", Mode: 0o400, Content: secret.New("echo made > /golden/data # " + rand.Text() + "\n")}},
 		Scratch:   map[string]int64{"/tmp": 1 << 20},
 		Resources: provision.Resources{CPUMillis: 500, MemoryBytes: 64 << 20}, PidsLimit: 32,
 	}
@@ -223,7 +225,7 @@ func TestGoldenCutOff(t *testing.T) {
 	if err := local.api.ContainerKill(ctx, s.Make.Name, "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-answer; provision.CodeOf(err) != provision.CodeImageUnavailable || !strings.Contains(err.Error(), "137") {
+	if err := <-answer; fault.CodeOf(err) != fault.CodeImageUnavailable || !strings.Contains(err.Error(), "137") {
 		t.Errorf("got %v", err)
 	}
 	if _, err := local.api.ImageInspect(t.Context(), s.Image); err == nil {
@@ -246,7 +248,7 @@ func TestGoldenTooSlow(t *testing.T) {
 	g := local.goldenData(t)
 	g.Command = []string{"sleep", "600"}
 	_, err = runtime.EnsureGolden(t.Context(), g, nil)
-	if provision.CodeOf(err) != provision.CodeImageUnavailable || !strings.Contains(err.Error(), "did not end within 500ms") {
+	if fault.CodeOf(err) != fault.CodeImageUnavailable || !strings.Contains(err.Error(), "did not end within 500ms") {
 		t.Errorf("got %v", err)
 	}
 	if local.containerThere(t, local.goldenSpec(t, g).Make.Name) {
@@ -280,7 +282,7 @@ func TestGoldenOnABusyMachine(t *testing.T) {
 	})
 	t.Run("it never ends", func(t *testing.T) {
 		_, err := busy(t, 5*time.Second, "while :; do :; done")
-		if provision.CodeOf(err) != provision.CodeImageUnavailable || !strings.Contains(err.Error(), "did not end within 5s") {
+		if fault.CodeOf(err) != fault.CodeImageUnavailable || !strings.Contains(err.Error(), "did not end within 5s") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -400,7 +402,7 @@ func TestGoldenForeign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := runtime.EnsureGolden(t.Context(), g, nil); provision.CodeOf(err) != provision.CodeInternal {
+	if _, err := runtime.EnsureGolden(t.Context(), g, nil); fault.CodeOf(err) != fault.CodeInternal {
 		t.Errorf("got %v", err)
 	}
 	if !local.containerThere(t, c.ID) {
@@ -410,7 +412,7 @@ func TestGoldenForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { local.removeGolden(t, s.Image) })
-	if _, err := runtime.EnsureGolden(t.Context(), g, nil); provision.CodeOf(err) != provision.CodeInternal {
+	if _, err := runtime.EnsureGolden(t.Context(), g, nil); fault.CodeOf(err) != fault.CodeInternal {
 		t.Errorf("got %v", err)
 	}
 	if local.imageID(t, s.Image) != local.imageID(t, redisImages[1]) {
@@ -422,7 +424,7 @@ func TestGoldenForeign(t *testing.T) {
 func TestGoldenSpec(t *testing.T) {
 	g := provision.Golden{
 		Name: "x", Image: "x:1", Command: []string{"make"}, User: "1:2", Path: "/golden",
-		Files: []provision.File{{Path: "/golden/a", Mode: 0o400, Content: provision.NewSecret("a")}},
+		Files: []provision.File{{Path: "/golden/a", Mode: 0o400, Content: secret.New("a")}},
 	}
 	key := func(change func(*provision.Golden), image string) string {
 		other := g
@@ -458,7 +460,7 @@ func TestGoldenSpec(t *testing.T) {
 	for _, p := range []string{"", "/", "/a/b", "golden"} {
 		bad := g
 		bad.Path = p
-		if _, err := goldenOf(bad, "sha256:1"); !errors.Is(err, &provision.Error{Code: provision.CodeInternal}) {
+		if _, err := goldenOf(bad, "sha256:1"); !errors.Is(err, &fault.Error{Code: fault.CodeInternal}) {
 			t.Errorf("path %q: %v", p, err)
 		}
 	}

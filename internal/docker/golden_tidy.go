@@ -10,7 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // goldenLeftover is the age from which on what a making has left behind is removed: a
@@ -37,7 +37,7 @@ func (r *Runtime) tidyGoldens(ctx context.Context, s goldenSpec) {
 
 // mark has the engine remember that the image was asked for now.
 func (r *Runtime) mark(ctx context.Context, reference string) error {
-	if err := r.engine.removeImage(ctx, reference+askedSuffix); err != nil && !errors.Is(err, provision.ErrNotFound) && !errors.Is(err, provision.ErrConflict) {
+	if err := r.engine.removeImage(ctx, reference+askedSuffix); err != nil && !errors.Is(err, fault.ErrNotFound) && !errors.Is(err, fault.ErrConflict) {
 		return err
 	}
 	return r.engine.tag(ctx, reference, reference+askedSuffix)
@@ -66,7 +66,7 @@ func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current str
 	}
 	full, err := r.engine.inspectImage(ctx, i.ID)
 	if err != nil {
-		return forgive(err, provision.ErrNotFound)
+		return forgive(err, fault.ErrNotFound)
 	}
 	asked, limit := full.Metadata.LastTagTime, r.engine.golden.idle
 	if name == "" {
@@ -78,7 +78,7 @@ func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current str
 	// One that has several names is removed by each of them, its own last.
 	for _, reference := range append(without(i.RepoTags, name), cmp.Or(name, i.ID)) {
 		if err := r.engine.removeImage(ctx, reference); err != nil {
-			return forgive(forgive(err, provision.ErrConflict), provision.ErrNotFound)
+			return forgive(forgive(err, fault.ErrConflict), fault.ErrNotFound)
 		}
 	}
 	r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)

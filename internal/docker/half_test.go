@@ -6,6 +6,7 @@ import (
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -37,7 +38,7 @@ func TestVolumeMadeByHalf(t *testing.T) {
 		w := r.workload(t)
 		halves(t, w.Instance)
 		w.KeepData = true
-		if err := runtime.CreateVolume(t.Context(), w); provision.CodeOf(err) != provision.CodeDataLost {
+		if err := runtime.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeDataLost {
 			t.Fatalf("got %v, want data_lost", err)
 		}
 	})

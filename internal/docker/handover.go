@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -42,9 +43,9 @@ func inputOf(w provision.Workload) ([]byte, error) {
 		content := f.Content.Reveal()
 		switch {
 		case f.Mode&0o111 != 0:
-			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s would have to be executable", f.Path)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s would have to be executable", f.Path)
 		case content != "" && !strings.HasSuffix(content, "\n"), strings.Contains(content, "\x00"):
-			return nil, provision.Errorf(provision.CodeInternal, nil, "file %s is no text that ends with its last line", f.Path)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s is no text that ends with its last line", f.Path)
 		}
 		_, _ = fmt.Fprintf(&b, "%d %04o ./%s\n%s", strings.Count(content, "\n"), 0o777&^f.Mode, names[i], content) // it never fails
 	}

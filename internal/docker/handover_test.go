@@ -12,7 +12,9 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // TestHandover looks at a container that took its files, from inside and from outside,
@@ -27,7 +29,7 @@ func TestHandover(t *testing.T) {
 		}
 	}
 	strange += "\n"
-	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: provision.NewSecret(strange)})
+	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: secret.New(strange)})
 	w.Command = []string{"/bin/sh", "-c", `stat -c '%n %a %u:%g' /data /data/*b /data/*b/c; ls -A /data; umask; cat; sleep 600`}
 	start(t, r, w)
 	want := "/data 700 999:999\n/data/a b 700 999:999\n/data/a b/c 440 999:999\n.berth\na b\nredis.conf\n0022\n"
@@ -177,7 +179,7 @@ func TestHandoverToHungEngine(t *testing.T) {
 	}), Config{CallLimit: 200 * time.Millisecond})
 	t.Cleanup(func() { close(hang) })
 	begun := time.Now()
-	if err := r.engine.startWith(t.Context(), "x", []byte("end\n")); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if err := r.engine.startWith(t.Context(), "x", []byte("end\n")); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -202,7 +204,7 @@ func TestHandoverToNoEngine(t *testing.T) {
 			_ = conn.Close()
 		}
 	}), Config{})
-	if err := r.engine.startWith(t.Context(), "x", nil); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if err := r.engine.startWith(t.Context(), "x", nil); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("got %v", err)
 	}
 }
@@ -219,7 +221,7 @@ func TestHandoverRefused(t *testing.T) {
 			}
 		}), Config{})
 		with, without := r.engine.startWith(t.Context(), "x", []byte("end\n")), r.engine.startContainer(t.Context(), "x")
-		if provision.CodeOf(with) != provision.CodeOf(without) {
+		if fault.CodeOf(with) != fault.CodeOf(without) {
 			t.Errorf("%d: %v, but without files %v", status, with, without)
 		}
 	}
@@ -228,7 +230,7 @@ func TestHandoverRefused(t *testing.T) {
 // TestHandoverOfNoText has files that the shell could not write as they are.
 func TestHandoverOfNoText(t *testing.T) {
 	for _, content := range []string{"no end", "line\nno end", "line\x00\n"} {
-		w := provision.Workload{DataPath: "/data", Files: []provision.File{{Path: "/data/x", Mode: 0o400, Content: provision.NewSecret(content)}}}
+		w := provision.Workload{DataPath: "/data", Files: []provision.File{{Path: "/data/x", Mode: 0o400, Content: secret.New(content)}}}
 		if input, err := inputOf(w); err == nil {
 			t.Errorf("%q became %q", content, input)
 		}

@@ -16,7 +16,9 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func start(t *testing.T, r *Runtime, w provision.Workload) {
@@ -113,7 +115,7 @@ func TestRootOfDataPath(t *testing.T) {
 	local := newRealEngine(t)
 	r, w := local.runtime(t), local.workload(t)
 	w.DataPath = "/srv/some/where"
-	w.Files = []provision.File{{Path: "/srv/some/where/conf/a", Mode: 0o600, Content: provision.NewSecret("a")}}
+	w.Files = []provision.File{{Path: "/srv/some/where/conf/a", Mode: 0o600, Content: secret.New("a")}}
 	w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/some/where /srv/some/where/conf /srv/some/where/conf/a"}
 	start(t, r, w)
 	want := "/srv/some/where 700 4711:4712\n/srv/some/where/conf 700 4711:4712\n/srv/some/where/conf/a 600 4711:4712\n"
@@ -150,10 +152,10 @@ func TestPortOfAnotherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = r.Start(t.Context(), w)
-	if provision.CodeOf(err) != provision.CodePortRefused {
+	if fault.CodeOf(err) != fault.CodePortRefused {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, provision.ErrNotFound) {
+	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, fault.ErrNotFound) {
 		t.Errorf("the container without its port is left: %v", err)
 	}
 	w.Ports[0].Host = freePort(t)
@@ -192,7 +194,7 @@ func TestCannotStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := r.Start(t.Context(), w); err != nil {
-		if provision.CodeOf(err) != provision.CodeStartFailed {
+		if fault.CodeOf(err) != fault.CodeStartFailed {
 			t.Fatalf("got %v", err)
 		}
 		return

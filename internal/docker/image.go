@@ -9,20 +9,20 @@ import (
 
 	"github.com/docker/docker/api/types/image"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // EnsureImage makes one of the references present on the host and says which.
 func (r *Runtime) EnsureImage(ctx context.Context, references []string, progress func(string)) (string, error) {
 	if len(references) == 0 {
-		return "", provision.Errorf(provision.CodeInternal, nil, "no image is named")
+		return "", fault.Errorf(fault.CodeInternal, nil, "no image is named")
 	}
 	for _, reference := range references {
 		err := r.engine.imageThere(ctx, reference)
 		if err == nil {
 			return reference, nil
 		}
-		if !errors.Is(err, provision.ErrNotFound) {
+		if !errors.Is(err, fault.ErrNotFound) {
 			return "", err
 		}
 	}
@@ -34,10 +34,10 @@ func (r *Runtime) EnsureImage(ctx context.Context, references []string, progress
 	switch {
 	case err == nil:
 		return references[0], nil
-	case ctx.Err() != nil, provision.CodeOf(err) == provision.CodeHostUnavailable:
+	case ctx.Err() != nil, fault.CodeOf(err) == fault.CodeHostUnavailable:
 		return "", err
 	default:
-		return "", provision.Errorf(provision.CodeImageUnavailable, cause(err),
+		return "", fault.Errorf(fault.CodeImageUnavailable, cause(err),
 			"image %s is not on host %s and could not be pulled; run scripts/images.sh on the host, or set %s to an image that it has",
 			strings.Join(references, " or "), r.engine.name, settingFor(references))
 	}
@@ -57,7 +57,7 @@ func settingFor(references []string) string {
 
 // pull waits until the reference is pulled, once however many ask.
 func (e *engine) pull(ctx context.Context, reference string, progress func(string)) error {
-	slow := provision.Errorf(provision.CodeImageUnavailable, nil, "pull image %s: not done in %s", reference, e.pullLimit)
+	slow := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: not done in %s", reference, e.pullLimit)
 	return e.flights.join(ctx, "pull image "+reference, progress, e.pullLimit, slow, func(ctx context.Context, tell func(string)) error {
 		tell("pulling " + reference)
 		return e.pullOnce(ctx, reference, tell)
@@ -71,7 +71,7 @@ func (e *engine) pullOnce(ctx context.Context, reference string, tell func(strin
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silent := provision.Errorf(provision.CodeImageUnavailable, nil, "pull image %s: no progress in %s", reference, e.pullStall)
+	silent := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: no progress in %s", reference, e.pullStall)
 	watch := time.AfterFunc(e.pullStall, func() { cancel(silent) })
 	defer watch.Stop()
 
@@ -83,7 +83,7 @@ func (e *engine) pullOnce(ctx context.Context, reference string, tell func(strin
 			tell(text)
 		})
 	}
-	var ours *provision.Error
+	var ours *fault.Error
 	var refused *pullError
 	switch {
 	case err == nil:

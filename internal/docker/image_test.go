@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -176,8 +177,8 @@ func TestPullFails(t *testing.T) {
 		e := &imageEngine{there: map[string]bool{}, stream: stream}
 		r := runtimeOn(t, e, Config{PullStall: 100 * time.Millisecond})
 		_, err := r.EnsureImage(t.Context(), []string{"mysql:9.7", "berth/mysql:9.7"}, nil)
-		var problem *provision.Error
-		if !errors.As(err, &problem) || problem.Code != provision.CodeImageUnavailable {
+		var problem *fault.Error
+		if !errors.As(err, &problem) || problem.Code != fault.CodeImageUnavailable {
 			t.Errorf("%s: got %v", name, err)
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -46,14 +47,14 @@ func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volu
 			return v, err
 		}
 		r.log.InfoContext(ctx, "making a volume anew that the engine had made by half", "instance", w.Instance, "volume", v.Name)
-		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, provision.ErrNotFound) {
+		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return v, err
 		}
 		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(w.Instance))
-	if errors.Is(err, provision.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Instance, w.Fence) == foreign) {
-		return v, provision.Errorf(provision.CodeDataLost, cause(err), "the volume %s with the instance's data is gone from host %s",
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Instance, w.Fence) == foreign) {
+		return v, fault.Errorf(fault.CodeDataLost, cause(err), "the volume %s with the instance's data is gone from host %s",
 			nameOf(w.Instance), r.engine.name)
 	}
 	return v, err
@@ -92,7 +93,7 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) erro
 	if w.KeepData {
 		// From here on the container holds the volume. Is it still the one with the data?
 		if _, err := r.volume(ctx, w); err != nil {
-			if provision.CodeOf(err) == provision.CodeDataLost {
+			if fault.CodeOf(err) == fault.CodeDataLost {
 				r.removeEmpty(ctx, w.Instance, id)
 			}
 			return err
@@ -117,9 +118,9 @@ func (r *Runtime) createContainer(ctx context.Context, w provision.Workload, s s
 		switch {
 		case err == nil:
 			return id, nil
-		case errors.Is(err, provision.ErrNotFound):
-			return "", provision.Errorf(provision.CodeImageUnavailable, cause(err), "image %s is not on host %s", w.Image, r.engine.name)
-		case !errors.Is(err, provision.ErrConflict):
+		case errors.Is(err, fault.ErrNotFound):
+			return "", fault.Errorf(fault.CodeImageUnavailable, cause(err), "image %s is not on host %s", w.Image, r.engine.name)
+		case !errors.Is(err, fault.ErrConflict):
 			return "", err
 		}
 		// Somebody was faster, or Docker has not let go of the name yet: look again.
@@ -132,7 +133,7 @@ func (r *Runtime) createContainer(ctx context.Context, w provision.Workload, s s
 // makeWay removes what an earlier claim, or an earlier try, has left under the name.
 func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (adopted bool, err error) {
 	c, err := r.engine.inspectContainer(ctx, s.Name)
-	if errors.Is(err, provision.ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
@@ -176,7 +177,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 	ports, missing := published(c)
 	if len(missing) > 0 {
 		// Engine 29.1 may start a container without its ports (moby 51758).
-		err := provision.Errorf(provision.CodePortRefused, nil, "host %s did not publish %v", r.engine.name, missing)
+		err := fault.Errorf(fault.CodePortRefused, nil, "host %s did not publish %v", r.engine.name, missing)
 		return nil, r.startFailed(ctx, w.Instance, c.ID, err)
 	}
 	return ports, nil
@@ -197,21 +198,21 @@ func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w prov
 // startFailed clears away a container that did not get its ports: its ports cannot
 // be changed any more.
 func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID, id string, err error) error {
-	switch provision.CodeOf(err) {
-	case provision.CodePortRefused:
+	switch fault.CodeOf(err) {
+	case fault.CodePortRefused:
 		if err := r.removeContainer(ctx, id); err != nil {
 			// Create replaces it anyway.
 			r.log.WarnContext(ctx, "a container without its ports is left", "instance", instance, "container", id, "error", err)
 		}
 		return err
-	case provision.CodeHostRefused:
-		return provision.Errorf(provision.CodeHostRefused, cause(err), "host %s refuses to start instance %s: %s",
+	case fault.CodeHostRefused:
+		return fault.Errorf(fault.CodeHostRefused, cause(err), "host %s refuses to start instance %s: %s",
 			r.engine.name, instance, words(cause(err)))
-	case provision.CodeInternal:
+	case fault.CodeInternal:
 		if ctx.Err() != nil {
 			return err
 		}
-		return provision.Errorf(provision.CodeStartFailed, cause(err), "host %s could not start instance %s: %s",
+		return fault.Errorf(fault.CodeStartFailed, cause(err), "host %s could not start instance %s: %s",
 			r.engine.name, instance, words(cause(err)))
 	default:
 		return err
@@ -230,7 +231,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 		return err
 	}
 	if !running(c) {
-		return provision.Errorf(provision.CodeNotFound, nil, "instance %s does not run on host %s", w.Instance, r.engine.name)
+		return fault.Errorf(fault.CodeNotFound, nil, "instance %s does not run on host %s", w.Instance, r.engine.name)
 	}
 	if limit := c.HostConfig.PidsLimit; w.PidsLimit > 0 && (limit == nil || *limit != w.PidsLimit) {
 		if err := r.engine.setPidsLimit(ctx, c.ID, w.PidsLimit); err != nil {
@@ -259,7 +260,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 	if err == nil && c.State.Running { // also while it is between two restarts
 		err = r.engine.stopContainer(ctx, c.ID, grace)
 	}
-	if errors.Is(err, provision.ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
 	return err
@@ -273,7 +274,7 @@ func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int
 	if err == nil {
 		err = r.removeContainer(ctx, c.ID)
 	}
-	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return err
 	}
 	if !data {
@@ -287,11 +288,11 @@ func (r *Runtime) removeContainer(ctx context.Context, id string) error {
 	for {
 		err := r.engine.removeContainer(ctx, id)
 		// A conflict: somebody else's removal is under way.
-		if err != nil && !errors.Is(err, provision.ErrNotFound) && !errors.Is(err, provision.ErrConflict) {
+		if err != nil && !errors.Is(err, fault.ErrNotFound) && !errors.Is(err, fault.ErrConflict) {
 			return err
 		}
 		_, err = r.engine.inspectContainer(ctx, id)
-		if errors.Is(err, provision.ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -308,7 +309,7 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 	defer cancel()
 	for {
 		v, err := r.engine.inspectVolume(ctx, nameOf(id))
-		if errors.Is(err, provision.ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -324,18 +325,18 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 		}
 		err = r.engine.removeVolume(ctx, v.Name)
 		switch {
-		case err == nil, errors.Is(err, provision.ErrNotFound):
+		case err == nil, errors.Is(err, fault.ErrNotFound):
 			continue // and have it confirmed
-		case !errors.Is(err, provision.ErrConflict):
+		case !errors.Is(err, fault.ErrConflict):
 			return err
 		}
 		// In use: by what its files came through, by a container that is on its way out, or
 		// by one that somebody has attached.
-		if err := r.removeFiller(ctx, id, fence); err != nil && provision.CodeOf(err) != provision.CodeInternal {
+		if err := r.removeFiller(ctx, id, fence); err != nil && fault.CodeOf(err) != fault.CodeInternal {
 			return err
 		}
 		if pause(patience, pollEvery) != nil {
-			return provision.Errorf(provision.CodeInternal, cause(err),
+			return fault.Errorf(fault.CodeInternal, cause(err),
 				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)
 		}
 	}
@@ -356,7 +357,7 @@ func (r *Runtime) removeEmpty(ctx context.Context, instance provision.InstanceID
 			err = r.engine.removeVolume(ctx, v.Name)
 		}
 	}
-	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		r.log.WarnContext(ctx, "an empty volume is left", "instance", instance, "error", err)
 	}
 }
@@ -371,7 +372,7 @@ func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64)
 	}
 	switch r.stands(c.Config.Labels, id, fence) {
 	case foreign:
-		return c, provision.Errorf(provision.CodeNotFound, nil,
+		return c, fault.Errorf(fault.CodeNotFound, nil,
 			"host %s has no container of instance %s (%s is not Berth's)", r.engine.name, id, nameOf(id))
 	case newer:
 		return c, fenced(id, "container")
@@ -381,7 +382,7 @@ func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64)
 }
 
 func (r *Runtime) inTheWay(kind, name string) error {
-	return provision.Errorf(provision.CodeInternal, nil,
+	return fault.Errorf(fault.CodeInternal, nil,
 		"host %s has a %s named %s that is not of this deployment (label %s=%s); it was left alone: remove or rename it",
 		r.engine.name, kind, name, labelDeployment, r.deployment)
 }

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -89,6 +90,6 @@ func portsOf(labels map[string]string) map[string]boundPort {
 	return ports
 }
 
-func fenced(id provision.InstanceID, what string) *provision.Error {
-	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+func fenced(id provision.InstanceID, what string) *fault.Error {
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // TestPodmanIsRefused has Podman answer, which it does as a Docker engine would.
@@ -25,8 +25,8 @@ func TestPodmanIsRefused(t *testing.T) {
 	}), Config{})
 	_, identity := r.Identity(t.Context())
 	for name, err := range map[string]error{"identity": identity, "ping after that": r.Ping(t.Context())} {
-		var problem *provision.Error
-		if !errors.As(err, &problem) || problem.Code != provision.CodeHostRefused || problem.Code.Passing() {
+		var problem *fault.Error
+		if !errors.As(err, &problem) || problem.Code != fault.CodeHostRefused || problem.Code.Retryable() {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}

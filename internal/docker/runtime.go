@@ -13,7 +13,9 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // outputLimit bounds what Output gives, in bytes.
@@ -44,7 +46,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 		return provision.Unit{}, err
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(id))
-	if err != nil && !errors.Is(err, provision.ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return provision.Unit{}, err
 	}
 	ports, _ := published(c)
@@ -123,8 +125,8 @@ func instanceOf(labels map[string]string) provision.InstanceID {
 	return provision.InstanceID(labels[labelInstance])
 }
 
-func tenantOf(labels map[string]string) provision.TenantID {
-	return provision.TenantID(labels[labelTenant])
+func tenantOf(labels map[string]string) tenant.ID {
+	return tenant.ID(labels[labelTenant])
 }
 
 // moment reads a time as Docker writes it. One that cannot be read is no time.

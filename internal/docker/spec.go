@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/go-connections/nat"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -35,7 +36,7 @@ func volumeOf(w provision.Workload, deployment string) volume.CreateOptions {
 // specOf maps a workload to its container.
 func specOf(w provision.Workload, deployment string) (spec, error) {
 	if len(w.Command) == 0 || w.DataPath == "" {
-		return spec{}, provision.Errorf(provision.CodeInternal, nil, "the workload of %s has no command or no data path", w.Instance)
+		return spec{}, fault.Errorf(fault.CodeInternal, nil, "the workload of %s has no command or no data path", w.Instance)
 	}
 	exposed, bindings := portsFor(w)
 	stopTimeout := wholeSeconds(w.StopGrace)

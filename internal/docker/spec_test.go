@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -30,8 +31,8 @@ func sample() provision.Workload {
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: 20017}}, Bind: "0.0.0.0",
 		DataPath: "/data", Scratch: map[string]int64{"/tmp": 16 << 20, "/run": 1 << 20},
 		Files: []provision.File{
-			{Path: "/data/conf/deep/users.acl", Mode: 0o400, Content: provision.NewSecret(testPassword)},
-			{Path: "/data/redis.conf", Mode: 0o440, Content: provision.NewSecret("dir /data\n")},
+			{Path: "/data/conf/deep/users.acl", Mode: 0o400, Content: secret.New(testPassword)},
+			{Path: "/data/redis.conf", Mode: 0o440, Content: secret.New("dir /data\n")},
 		},
 		StopGrace: 10500 * time.Millisecond,
 	}
@@ -102,7 +103,7 @@ func TestSpecDigest(t *testing.T) {
 			t.Errorf("another %s has the same digest", name)
 		}
 	}
-	if digest(func(w *provision.Workload) { w.Files[0].Content = provision.NewSecret("x") }) != first {
+	if digest(func(w *provision.Workload) { w.Files[0].Content = secret.New("x") }) != first {
 		t.Error("the digest, which everybody can read, tells of a secret")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Berth looks after a server by an account of its own beside the tenant's: it gets in when
@@ -16,13 +17,13 @@ import (
 // berthPassword derives the password of Berth's own account (HKDF, RFC 5869) from the
 // administrator's, which is random and the instance's own and no tenant ever sees. It is
 // empty for an instance that has no administrator's password: that one has no such account.
-func berthPassword(inst provision.Instance, cred provision.Credentials) (provision.Secret, error) {
+func berthPassword(inst provision.Instance, cred provision.Credentials) (secret.Secret, error) {
 	if cred.AdminPassword.Empty() {
-		return provision.Secret{}, nil
+		return secret.Secret{}, nil
 	}
 	key, err := hkdf.Key(sha256.New, []byte(cred.AdminPassword.Reveal()), []byte(inst.ID), "berth own account", 20)
 	if err != nil {
-		return provision.Secret{}, fmt.Errorf("derive the password of Berth's account: %w", err)
+		return secret.Secret{}, fmt.Errorf("derive the password of Berth's account: %w", err)
 	}
-	return provision.NewSecret(hex.EncodeToString(key)), nil
+	return secret.New(hex.EncodeToString(key)), nil
 }

@@ -16,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // unit runs a workload by plain Docker commands, under the restrictions that the real
@@ -35,10 +38,10 @@ const howToGet = "run scripts/docker.sh and scripts/images.sh"
 // cryptoGenerator makes real passwords.
 type cryptoGenerator struct{}
 
-func (cryptoGenerator) Password(n int) provision.Secret {
-	return provision.NewSecret((rand.Text() + rand.Text())[:n])
+func (cryptoGenerator) Password(n int) secret.Secret {
+	return secret.New((rand.Text() + rand.Text())[:n])
 }
-func (cryptoGenerator) SigningSecret() provision.Secret { return provision.Secret{} }
+func (cryptoGenerator) SigningSecret() secret.Secret { return secret.Secret{} }
 
 // docker runs a command and fails the test where it fails.
 func docker(t *testing.T, args ...string) string {
@@ -204,7 +207,7 @@ var makers = map[string]maker{"deployed": deploy, "adopted": adopted}
 func adopted(t *testing.T, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
 	inst := instance(t, find(t, name), version, plan, nil)
-	inst.Tenant, inst.Name = provision.TenantNobody, "ins-01test"
+	inst.Tenant, inst.Name = tenant.Nobody, "ins-01test"
 	u := createFor(t, inst, "")
 	u.start()
 	u.ready()
@@ -314,9 +317,9 @@ func (u *unit) answers(db *sql.DB) {
 func (u *unit) refusesWrongPassword() {
 	u.t.Helper()
 	wrong := u.cred
-	wrong.Password = provision.NewSecret("WrongSecret0123456789")
+	wrong.Password = secret.New("WrongSecret0123456789")
 	err := u.engine.Probe(u.t.Context(), u.inst, wrong)
-	if provision.CodeOf(err) != provision.CodeProbeFailed {
+	if fault.CodeOf(err) != fault.CodeProbeFailed {
 		u.t.Errorf("a wrong password gave %v", err)
 		return
 	}
@@ -329,7 +332,7 @@ func (u *unit) refusesWrongPassword() {
 func (u *unit) hidesSecrets() {
 	u.t.Helper()
 	seen := docker(u.t, "inspect", u.container) + u.logs()
-	for _, s := range []provision.Secret{u.cred.Password, u.cred.AdminPassword} {
+	for _, s := range []secret.Secret{u.cred.Password, u.cred.AdminPassword} {
 		if !s.Empty() && strings.Contains(seen, s.Reveal()) {
 			u.t.Error("docker inspect or docker logs shows a password")
 		}

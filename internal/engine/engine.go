@@ -16,7 +16,9 @@ import (
 	"strings"
 	"text/template"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Config says where the images come from. A template may hold "{version}"
@@ -72,7 +74,7 @@ func public(engine, version string) []string {
 func workload(info provision.EngineInfo, inst provision.Instance) (provision.Workload, error) {
 	version, ok := info.Version(inst.Version)
 	if !ok {
-		return provision.Workload{}, provision.Errorf(provision.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
+		return provision.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
 	}
 	return provision.Workload{
 		Instance: inst.ID, Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
@@ -116,7 +118,7 @@ var plain = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 
 func checkPlain(what, value string) error {
 	if !plain.MatchString(value) {
-		return provision.Errorf(provision.CodeInternal, nil, "the %s has characters other than A-Z, a-z, 0-9 and _", what)
+		return fault.Errorf(fault.CodeInternal, nil, "the %s has characters other than A-Z, a-z, 0-9 and _", what)
 	}
 	return nil
 }
@@ -159,6 +161,6 @@ func size(n int64) string {
 // warmName is the user, and the database, of a server that was started for nobody.
 const warmName = "berth_warm"
 
-func warm(inst provision.Instance) bool { return inst.Tenant == provision.TenantNobody }
+func warm(inst provision.Instance) bool { return inst.Tenant == tenant.Nobody }
 
 func clamp(n, low, high int64) int64 { return max(low, min(n, high)) }

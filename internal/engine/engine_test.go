@@ -10,7 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -18,13 +21,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // fakeGenerator gives the same secrets every time: "aaa…", "bbb…".
 type fakeGenerator struct{ calls int }
 
-func (g *fakeGenerator) Password(n int) provision.Secret {
+func (g *fakeGenerator) Password(n int) secret.Secret {
 	letter := "abcdefgh"[g.calls : g.calls+1]
 	g.calls++
-	return provision.NewSecret(strings.Repeat(letter, n))
+	return secret.New(strings.Repeat(letter, n))
 }
 
-func (g *fakeGenerator) SigningSecret() provision.Secret { return provision.NewSecret("whsec_fake") }
+func (g *fakeGenerator) SigningSecret() secret.Secret { return secret.New("whsec_fake") }
 
 // instance gives one of the plan and parameters, as the domain would have it.
 func instance(t *testing.T, e provision.Engine, version, plan string, given map[string]any) provision.Instance {
@@ -45,7 +48,7 @@ func instance(t *testing.T, e provision.Engine, version, plan string, given map[
 		t.Fatalf("parameters: %v", wrong)
 	}
 	return provision.Instance{
-		ID: "ins_01TEST", Tenant: provision.DefaultTenant, Engine: info.Name, Version: v.Name, Name: "shop-a",
+		ID: "ins_01TEST", Tenant: tenant.Default, Engine: info.Name, Version: v.Name, Name: "shop-a",
 		Plan: p.Name, Resources: p.Resources, Parameters: params, Fence: 7, Address: "127.0.0.1", Port: 20001, CreatedAt: time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC),
 	}
 }
@@ -211,12 +214,12 @@ func TestWorkloadRefuses(t *testing.T) {
 		cred := e.NewCredentials(inst, &fakeGenerator{})
 		bad := inst
 		bad.Version = "1.0"
-		if _, err := e.Workload(bad, cred); provision.CodeOf(err) != provision.CodeInvalid {
+		if _, err := e.Workload(bad, cred); fault.CodeOf(err) != fault.CodeInvalid {
 			t.Errorf("%s: unknown version: %v", inst.Engine, err)
 		}
-		cred.Password = provision.NewSecret("x' OR #")
+		cred.Password = secret.New("x' OR #")
 		_, err := e.Workload(inst, cred)
-		if provision.CodeOf(err) != provision.CodeInternal || strings.Contains(err.Error(), "OR #") {
+		if fault.CodeOf(err) != fault.CodeInternal || strings.Contains(err.Error(), "OR #") {
 			t.Errorf("%s: a password that ends a quotation: %v", inst.Engine, err)
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"net"
 	"syscall"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // notUsable is the answer of a probe that did not succeed. It says why, where the server's
@@ -16,7 +16,7 @@ func notUsable(title, what string, err error) error {
 	if why := reason(err); why != "" {
 		message += ": " + why
 	}
-	return provision.Errorf(provision.CodeProbeFailed, err, "%s", message)
+	return fault.Errorf(fault.CodeProbeFailed, err, "%s", message)
 }
 
 // reason tells the faults apart that a user can do something about; "" where the error is

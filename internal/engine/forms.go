@@ -10,6 +10,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // mysqlForms writes the connection as programs take it.
@@ -27,14 +28,14 @@ func mysqlForms(inst provision.Instance, cred provision.Credentials, uri url.URL
 	return provision.ConnectionForms{
 		Env: envLines("MYSQL_HOST", inst.Address, "MYSQL_PORT", strconv.Itoa(inst.Port), "MYSQL_USER", cred.Username,
 			"MYSQL_PASSWORD", password, "MYSQL_DATABASE", cred.Database, "DATABASE_URL", uri.String()),
-		JDBC: provision.NewSecret("jdbc:" + jdbc.String()), DSN: provision.NewSecret(dsn.FormatDSN()), MariaDB: provision.NewSecret(mariadb.String()),
+		JDBC: secret.New("jdbc:" + jdbc.String()), DSN: secret.New(dsn.FormatDSN()), MariaDB: secret.New(mariadb.String()),
 	}
 }
 
 // mysqlCLI gives the call of the client. Terminals are UTF-8, whatever the database is and
 // whatever the client would make of LANG; the server turns that into what a column has.
-func mysqlCLI(inst provision.Instance, cred provision.Credentials) provision.Secret {
-	return provision.NewSecret(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s --default-character-set=utf8mb4 %s",
+func mysqlCLI(inst provision.Instance, cred provision.Credentials) secret.Secret {
+	return secret.New(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s --default-character-set=utf8mb4 %s",
 		shellWord(inst.Address), inst.Port, shellWord(cred.Username), shellWord(cred.Password.Reveal()), shellWord(cred.Database)))
 }
 
@@ -48,12 +49,12 @@ func redisForms(inst provision.Instance, cred provision.Credentials, uri url.URL
 
 // envLines gives lines of NAME=value, given as name, value, name, value, that a shell and
 // a file of settings read alike.
-func envLines(pairs ...string) provision.Secret {
+func envLines(pairs ...string) secret.Secret {
 	var lines strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
 		fmt.Fprintf(&lines, "%s=%s\n", pairs[i], shellWord(pairs[i+1]))
 	}
-	return provision.NewSecret(lines.String())
+	return secret.New(lines.String())
 }
 
 // harmless is what no shell takes for anything but itself.

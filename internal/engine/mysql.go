@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 const (
@@ -93,7 +94,7 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 func (e mysqlEngine) Describe() provision.EngineInfo { return e.info }
 
 // NewCredentials names the user and the database as was asked for, or after the instance.
-func (mysqlEngine) NewCredentials(inst provision.Instance, gen provision.Generator) provision.Credentials {
+func (mysqlEngine) NewCredentials(inst provision.Instance, gen secret.Generator) provision.Credentials {
 	user, database := identifier(inst.Name), identifier(inst.Name)
 	if warm(inst) {
 		user, database = warmName, warmName
@@ -135,12 +136,12 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 	w.DataPath = mysqlHome
 	w.Scratch = map[string]int64{"/tmp": 16 * miB} // the socket
 	w.Files = []provision.File{
-		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: provision.NewSecret(config)},
-		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: provision.NewSecret(accounts)},
-		{Path: mysqlHome + "/conf/server-cert.pem", Mode: 0o440, Content: provision.NewSecret(certificate)},
-		{Path: mysqlHome + "/conf/server-key.pem", Mode: 0o400, Content: provision.NewSecret(key)},
-		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)},
-		{Path: mysqlStart, Mode: 0o440, Content: provision.NewSecret(mysqlStartScript)},
+		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: secret.New(config)},
+		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: secret.New(accounts)},
+		{Path: mysqlHome + "/conf/server-cert.pem", Mode: 0o440, Content: secret.New(certificate)},
+		{Path: mysqlHome + "/conf/server-key.pem", Mode: 0o400, Content: secret.New(key)},
+		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
+		{Path: mysqlStart, Mode: 0o440, Content: secret.New(mysqlStartScript)},
 	}
 	w.StopGrace = time.Minute
 	return w, nil
@@ -154,9 +155,9 @@ func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
 		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
 		Command: []string{"/bin/sh", script, mysqlGolden + "/data"},
 		Files: []provision.File{
-			{Path: script, Mode: 0o440, Content: provision.NewSecret(mysqlGoldenScript)},
-			{Path: mysqlGolden + "/initialize.sh", Mode: 0o440, Content: provision.NewSecret(mysqlInitializeScript)},
-			{Path: mysqlGolden + "/seed.sql", Mode: 0o440, Content: provision.NewSecret(mysqlTimeZones + mysqlOwn)},
+			{Path: script, Mode: 0o440, Content: secret.New(mysqlGoldenScript)},
+			{Path: mysqlGolden + "/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
+			{Path: mysqlGolden + "/seed.sql", Mode: 0o440, Content: secret.New(mysqlTimeZones + mysqlOwn)},
 		},
 		Scratch:   map[string]int64{"/tmp": 16 * miB},
 		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
@@ -166,7 +167,7 @@ func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
 // Seeds are what golden data holds beside what mysqld makes by itself.
 func (mysqlEngine) Seeds() []provision.File {
 	return []provision.File{
-		{Path: mysqlHome + "/conf/seed.sql", Mode: 0o440, Content: provision.NewSecret(mysqlTimeZones + mysqlOwn)},
+		{Path: mysqlHome + "/conf/seed.sql", Mode: 0o440, Content: secret.New(mysqlTimeZones + mysqlOwn)},
 	}
 }
 
@@ -181,7 +182,7 @@ func (mysqlEngine) Connection(inst provision.Instance, cred provision.Credential
 	return provision.Connection{
 		Host: inst.Address, Port: inst.Port,
 		Username: cred.Username, Password: cred.Password, Database: cred.Database,
-		URI: provision.NewSecret(uri.String()),
+		URI: secret.New(uri.String()),
 		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri),
 		File: provision.ConfigFile{Name: "my.cnf", Content: config},
 	}

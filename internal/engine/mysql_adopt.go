@@ -9,6 +9,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Adopt says to the running server what its configuration and its init file will say to
@@ -74,7 +75,7 @@ func mysqlGlobals(inst provision.Instance) []string {
 }
 
 // mysqlDatabase gives one connection at a time to the server.
-func mysqlDatabase(inst provision.Instance, user string, password provision.Secret, database string) (*sql.DB, error) {
+func mysqlDatabase(inst provision.Instance, user string, password secret.Secret, database string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", hostPort(inst)
 	cfg.User, cfg.Passwd, cfg.DBName = user, password.Reveal(), database

@@ -12,17 +12,17 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // database connects to the server as the given user.
-func (u *unit) database(user string, password provision.Secret, name string) *sql.DB {
+func (u *unit) database(user string, password secret.Secret, name string) *sql.DB {
 	u.t.Helper()
 	return u.databaseBy("", user, password, name)
 }
 
 // databaseBy does so by a TLS configuration; "": without TLS.
-func (u *unit) databaseBy(config, user string, password provision.Secret, name string) *sql.DB {
+func (u *unit) databaseBy(config, user string, password secret.Secret, name string) *sql.DB {
 	u.t.Helper()
 	cfg := mysql.NewConfig()
 	cfg.TLSConfig = config
@@ -153,7 +153,7 @@ func testMySQLRights(t *testing.T, made maker) {
 	}
 
 	u.refusesWrongPassword()
-	for _, p := range []provision.Secret{u.cred.AdminPassword, {}} {
+	for _, p := range []secret.Secret{u.cred.AdminPassword, {}} {
 		if err := u.database("root", p, "").PingContext(t.Context()); err == nil {
 			t.Error("root may come over the network")
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // goldenImage makes MySQL's golden data by plain Docker commands, as a runtime would.
@@ -180,7 +181,7 @@ func TestMySQLAfterACrashOnDocker(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := createOn(t, image, "mysql", "9.7", "small", nil)
 			broken := provision.Workload{DataPath: mysqlHome, Files: []provision.File{
-				{Path: mysqlHome + "/unsafe", Mode: 0o600}, {Path: mysqlHome + "/data/ibdata1", Mode: 0o600, Content: provision.NewSecret("half")},
+				{Path: mysqlHome + "/unsafe", Mode: 0o600}, {Path: mysqlHome + "/data/ibdata1", Mode: 0o600, Content: secret.New("half")},
 			}}
 			if out, err := tryDocker(archive(t, broken), "cp", "-", u.container+":"+mysqlHome); err != nil {
 				t.Fatal(out)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // look looks after the unit as the health watch does.
@@ -252,21 +253,21 @@ func TestMySQLPasswordChangedInsideOnDocker(t *testing.T) {
 				if err != nil || found.Notice != provision.NoticePassword || found.Upkeep != nil {
 					t.Errorf("%s: a look found %q, upkeep %v, %v", when, found.Notice, found.Upkeep, err)
 				}
-				must(t, u.database(u.cred.Username, provision.NewSecret("Changed1"), u.cred.Database), "INSERT INTO t VALUES (1)")
+				must(t, u.database(u.cred.Username, secret.New("Changed1"), u.cred.Database), "INSERT INTO t VALUES (1)")
 			}
 			changed("at once")
 			docker(t, "kill", u.container)
 			u.start()
-			u.answers(u.database(u.cred.Username, provision.NewSecret("Changed1"), u.cred.Database))
+			u.answers(u.database(u.cred.Username, secret.New("Changed1"), u.cred.Database))
 			changed("after a kill")
 			// What a repair hands over is the same, and must not set it back either.
 			if out, err := tryDocker(archive(t, u.work), "cp", "-", u.container+":"+u.work.DataPath); err != nil {
 				t.Fatal(out)
 			}
 			docker(t, "restart", "--time", "60", u.container)
-			u.answers(u.database(u.cred.Username, provision.NewSecret("Changed1"), u.cred.Database))
+			u.answers(u.database(u.cred.Username, secret.New("Changed1"), u.cred.Database))
 			changed("after a repair")
-			must(t, u.database(u.cred.Username, provision.NewSecret("Changed1"), u.cred.Database), "SET PASSWORD = '"+u.cred.Password.Reveal()+"'")
+			must(t, u.database(u.cred.Username, secret.New("Changed1"), u.cred.Database), "SET PASSWORD = '"+u.cred.Password.Reveal()+"'")
 			u.well()
 		})
 	}

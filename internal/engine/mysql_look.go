@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -89,7 +90,7 @@ func databaseThere(ctx context.Context, conn *sql.Conn, name string) error {
 		return notUsable("MySQL", "a query", err)
 	}
 	if n == 0 {
-		return provision.Errorf(provision.CodeProbeFailed, nil, "MySQL cannot be used: the database %s is not there: it was dropped; "+
+		return fault.Errorf(fault.CodeProbeFailed, nil, "MySQL cannot be used: the database %s is not there: it was dropped; "+
 			"make it again with CREATE DATABASE %s", name, name)
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -139,18 +140,18 @@ func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources
 
 // Check finds a collation of another charset, and more connections than the memory is
 // good for.
-func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
-	var wrong []provision.FieldError
+func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
+	var wrong []fault.FieldError
 	for _, param := range []string{paramUsername, paramDatabase} {
 		if chosen := p.String(param); reserved(chosen) {
-			wrong = append(wrong, provision.FieldError{
+			wrong = append(wrong, fault.FieldError{
 				Field: "parameters." + param, Message: fmt.Sprintf("%s is a name of the server's or of Berth's own; choose another", chosen),
 			})
 		}
 	}
 	name, collation := p.String(paramCharset), p.String(paramCollation)
 	if charsetOf(collation) != name {
-		wrong = append(wrong, provision.FieldError{
+		wrong = append(wrong, fault.FieldError{
 			Field: "parameters." + paramCollation,
 			Message: fmt.Sprintf("%s does not belong to charset %s, whose collations begin with %s_; leave it out for the default",
 				collation, name, name),
@@ -158,7 +159,7 @@ func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []pro
 	}
 	most := clamp(size.MemoryBytes/memoryPerConnection, minConnections, maxConnections)
 	if size.MemoryBytes > 0 && p.Int(paramMaxConnections) > most {
-		wrong = append(wrong, provision.FieldError{
+		wrong = append(wrong, fault.FieldError{
 			Field:   "parameters." + paramMaxConnections,
 			Message: fmt.Sprintf("must be at most %d with %s of memory; choose fewer, or a bigger plan", most, memory(size.MemoryBytes)),
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 const (
@@ -77,7 +78,7 @@ func (e mysqlEngine) NewKeys() ([]provision.File, error) {
 	}
 	file := func(name, kind string, content []byte) provision.File {
 		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content})
-		return provision.File{Path: mysqlHome + "/conf/" + name, Mode: 0o600, Content: provision.NewSecret(string(text))}
+		return provision.File{Path: mysqlHome + "/conf/" + name, Mode: 0o600, Content: secret.New(string(text))}
 	}
 	return []provision.File{file("private_key.pem", "PRIVATE KEY", private), file("public_key.pem", "PUBLIC KEY", public)}, nil
 }

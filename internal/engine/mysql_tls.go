@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -54,7 +55,7 @@ func mysqlTLS(inst provision.Instance, cred provision.Credentials) (certificate,
 // tlsKey derives the key (HKDF, RFC 5869).
 func tlsKey(inst provision.Instance, cred provision.Credentials) (*ecdsa.PrivateKey, error) {
 	if cred.AdminPassword.Empty() {
-		return nil, provision.Errorf(provision.CodeInternal, nil, "instance %s has no administrator's password", inst.ID)
+		return nil, fault.Errorf(fault.CodeInternal, nil, "instance %s has no administrator's password", inst.ID)
 	}
 	for try := 0; ; try++ {
 		seed, err := hkdf.Key(sha256.New, []byte(cred.AdminPassword.Reveal()), []byte(inst.ID), fmt.Sprintf("berth mysql tls %d", try), 32)

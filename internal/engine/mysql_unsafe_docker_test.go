@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -15,7 +16,7 @@ func syncedBy(t *testing.T, golden, script string) string {
 	t.Helper()
 	id := docker(t, "create", golden)
 	t.Cleanup(func() { _, _ = tryDocker(nil, "rm", "--force", "--volumes", id) })
-	w := provision.Workload{DataPath: "/x", Files: []provision.File{{Path: "/x/sync", Mode: 0o755, Content: provision.NewSecret("#!/bin/sh\n" + script)}}}
+	w := provision.Workload{DataPath: "/x", Files: []provision.File{{Path: "/x/sync", Mode: 0o755, Content: secret.New("#!/bin/sh\n" + script)}}}
 	if out, err := tryDocker(archive(t, w), "cp", "-", id+":/usr/local/bin"); err != nil {
 		t.Fatal(out)
 	}
@@ -93,7 +94,7 @@ func TestMySQLOnABadDiskOnDocker(t *testing.T) {
 		docker(t, "kill", u.container)
 		put := func(script string) {
 			w := provision.Workload{DataPath: mysqlHome, Files: []provision.File{
-				{Path: mysqlStart, Mode: 0o440, Content: provision.NewSecret(script)}, {Path: mysqlHome + "/conf/fast", Mode: 0o440},
+				{Path: mysqlStart, Mode: 0o440, Content: secret.New(script)}, {Path: mysqlHome + "/conf/fast", Mode: 0o440},
 			}}
 			if out, err := tryDocker(archive(t, w), "cp", "-", u.container+":"+mysqlHome); err != nil {
 				t.Fatal(out)

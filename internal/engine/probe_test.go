@@ -9,7 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +40,7 @@ func TestProbeEndsInTime(t *testing.T) {
 				if took := time.Since(began); took > 5*time.Second {
 					t.Errorf("it took %s", took)
 				}
-				if provision.CodeOf(err) != provision.CodeProbeFailed || strings.Contains(err.Error(), cred.Password.Reveal()) {
+				if fault.CodeOf(err) != fault.CodeProbeFailed || strings.Contains(err.Error(), cred.Password.Reveal()) {
 					t.Errorf("the error is %v", err)
 				}
 			})

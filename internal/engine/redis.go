@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 const (
@@ -88,7 +89,7 @@ func (e redisEngine) Describe() provision.EngineInfo { return e.info }
 
 // NewCredentials makes up the password of the default user, and what Berth's own follows
 // from.
-func (redisEngine) NewCredentials(_ provision.Instance, gen provision.Generator) provision.Credentials {
+func (redisEngine) NewCredentials(_ provision.Instance, gen secret.Generator) provision.Credentials {
 	return provision.Credentials{
 		Username: redisUser, Password: gen.Password(passwordLength), AdminPassword: gen.Password(passwordLength),
 	}
@@ -113,8 +114,8 @@ func (e redisEngine) Workload(inst provision.Instance, cred provision.Credential
 	w.Ports = []provision.PortBinding{{Name: redisName, Container: redisPort}}
 	w.DataPath = redisHome
 	w.Files = []provision.File{
-		{Path: redisHome + "/conf/redis.conf", Mode: 0o440, Content: provision.NewSecret(config)},
-		{Path: redisHome + "/conf/users.acl", Mode: 0o400, Content: provision.NewSecret(users)},
+		{Path: redisHome + "/conf/redis.conf", Mode: 0o440, Content: secret.New(config)},
+		{Path: redisHome + "/conf/users.acl", Mode: 0o400, Content: secret.New(users)},
 	}
 	w.StopGrace = 30 * time.Second
 	return w, nil
@@ -130,8 +131,8 @@ func (redisEngine) Connection(inst provision.Instance, cred provision.Credential
 	config, _ := renderRedisConfig(inst)
 	return provision.Connection{
 		Host: inst.Address, Port: inst.Port, Username: cred.Username, Password: cred.Password,
-		URI: provision.NewSecret(uri.String()),
-		CLI: provision.NewSecret("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
+		URI: secret.New(uri.String()),
+		CLI: secret.New("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
 		File: provision.ConfigFile{Name: "redis.conf", Content: config},
 	}
 }
@@ -158,7 +159,7 @@ func renderRedisUsers(inst provision.Instance, cred provision.Credentials) (stri
 }
 
 // redisHash gives a password as an access list has it.
-func redisHash(password provision.Secret) string {
+func redisHash(password secret.Secret) string {
 	sum := sha256.Sum256([]byte(password.Reveal()))
 	return hex.EncodeToString(sum[:])
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // client connects by the URI that tenants get.
@@ -69,7 +70,7 @@ func testRedis(t *testing.T, version string, made maker) {
 	u.refusesWrongPassword()
 	u.hidesSecrets()
 	anonymous := u.cred
-	anonymous.Username, anonymous.Password = "", provision.Secret{}
+	anonymous.Username, anonymous.Password = "", secret.Secret{}
 	if err := u.engine.Probe(ctx, u.inst, anonymous); err == nil {
 		t.Error("it can be used without a password")
 	}
@@ -283,13 +284,13 @@ func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
 	t.Parallel()
 	u := deploy(t, "redis", "8", "small", nil)
 	without := u.cred
-	without.AdminPassword = provision.Secret{}
+	without.AdminPassword = secret.Secret{}
 	if found, err := u.engine.(provision.Caretaker).Look(t.Context(), u.inst, without); err != nil || found.Notice != "" {
 		t.Errorf("a look found %q, %v", found.Notice, err)
 	}
-	u.cred.AdminPassword = provision.NewSecret("another")
+	u.cred.AdminPassword = secret.New("another")
 	u.well() // as one is whose files an earlier version has written
-	u.cred.Password = provision.NewSecret("wrong")
+	u.cred.Password = secret.New("wrong")
 	if _, err := u.look(); err == nil {
 		t.Error("nobody gets in, and nothing is said")
 	}
@@ -299,7 +300,7 @@ func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
 func TestRedisPasswordChangedOnDocker(t *testing.T) {
 	t.Parallel()
 	u := deploy(t, "redis", "8", "small", nil)
-	u.cred.Password = provision.NewSecret("another")
+	u.cred.Password = secret.New("another")
 	if found, err := u.look(); err != nil || found.Notice != provision.NoticePassword {
 		t.Errorf("a look found %q, %v", found.Notice, err)
 	}

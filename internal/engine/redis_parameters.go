@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -67,20 +68,20 @@ func (redisEngine) Complete(given provision.Parameters, size provision.Resources
 }
 
 // Check finds what does not fit into the instance's memory.
-func (redisEngine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
+func (redisEngine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
 	if size.MemoryBytes <= 0 {
 		return nil
 	}
-	var wrong []provision.FieldError
+	var wrong []fault.FieldError
 	if most := mostData(size.MemoryBytes); p.Int(paramMaxMemory) > most {
-		wrong = append(wrong, provision.FieldError{
+		wrong = append(wrong, fault.FieldError{
 			Field: "parameters." + paramMaxMemory,
 			Message: fmt.Sprintf("must be at most %d bytes (nine tenths of the memory) with %s of memory; choose less, or a bigger plan",
 				most, memory(size.MemoryBytes)),
 		})
 	}
 	if most := clamp(size.MemoryBytes/memoryPerClient, minClients, maxClients); p.Int(paramMaxClients) > most {
-		wrong = append(wrong, provision.FieldError{
+		wrong = append(wrong, fault.FieldError{
 			Field:   "parameters." + paramMaxClients,
 			Message: fmt.Sprintf("must be at most %d with %s of memory; choose fewer, or a bigger plan", most, memory(size.MemoryBytes)),
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // probeKey begins the keys that belong to Berth; what is in them is of no value.
@@ -82,7 +83,7 @@ func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred pro
 }
 
 // withRedis does something in one connection.
-func withRedis(ctx context.Context, inst provision.Instance, user string, password provision.Secret, do func(context.Context, *redis.Client) error) error {
+func withRedis(ctx context.Context, inst provision.Instance, user string, password secret.Secret, do func(context.Context, *redis.Client) error) error {
 	client, hangUp, err := redisClient(ctx, inst, user, password)
 	if err != nil {
 		return err
@@ -125,7 +126,7 @@ func (a redisAnswer) Error() string { return string(a) }
 func (redisAnswer) RedisError() {}
 
 // redisClient gives a client of one connection, and what closes it.
-func redisClient(ctx context.Context, inst provision.Instance, user string, password provision.Secret) (client *redis.Client, hangUp func(), err error) {
+func redisClient(ctx context.Context, inst provision.Instance, user string, password secret.Secret) (client *redis.Client, hangUp func(), err error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
 	if err != nil {
 		return nil, nil, notUsable("Redis", "connecting", err)

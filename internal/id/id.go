@@ -1,4 +1,6 @@
-// Package id makes ids: a prefix and a ULID (https://github.com/ulid/spec).
+// Package id owns what the ids of things look like: a prefix that tells the kind of thing,
+// and a ULID (https://github.com/ulid/spec), so that they sort by the time they were made,
+// which keyset pages rely on. It must not know the things.
 package id
 
 import (

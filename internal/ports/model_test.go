@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -102,7 +103,7 @@ func (r *modelRun) allocate(t *rapid.T) {
 	}
 	allowed := r.model.choose(r.now)
 	if len(allowed) == 0 {
-		if provision.CodeOf(err) != provision.CodePortsExhausted {
+		if fault.CodeOf(err) != fault.CodePortsExhausted {
 			t.Fatalf("none is left, but it gives %d, %v", got, err)
 		}
 		return
@@ -152,7 +153,7 @@ func (r *modelRun) timePasses(t *rapid.T) {
 func (r *modelRun) fenced(t *rapid.T) {
 	stale := r.claims[r.instance(t)]
 	stale.Fence--
-	if port, err := r.Allocate(r.ctx, stale, r.host, "redis"); provision.CodeOf(err) != provision.CodeFenced {
+	if port, err := r.Allocate(r.ctx, stale, r.host, "redis"); fault.CodeOf(err) != fault.CodeFenced {
 		t.Fatalf("a lost lease gets %d, %v", port, err)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/bsm/redislock"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -30,12 +32,12 @@ const (
 type Allocator struct {
 	store provision.Store
 	lock  *redislock.Client
-	now   provision.Clock
+	now   clock.Clock
 	log   *slog.Logger
 }
 
 // New makes an Allocator.
-func New(store provision.Store, rdb redis.UniversalClient, now provision.Clock, log *slog.Logger) *Allocator {
+func New(store provision.Store, rdb redis.UniversalClient, now clock.Clock, log *slog.Logger) *Allocator {
 	return &Allocator{store: store, lock: redislock.New(rdb), now: now, log: log}
 }
 
@@ -51,12 +53,12 @@ func (a *Allocator) Allocate(ctx context.Context, claim provision.Claim, host pr
 				return err
 			}
 			port, err = tx.HeldPort(host.ID, claim.Instance, name)
-			if errors.Is(err, provision.ErrNotFound) {
+			if errors.Is(err, fault.ErrNotFound) {
 				port, err = tx.TakePort(host, claim.Instance, name, a.now())
 			}
 			return err
 		})
-		if !errors.Is(err, provision.ErrConflict) || try == maxTries {
+		if !errors.Is(err, fault.ErrConflict) || try == maxTries {
 			return port, err
 		}
 		pause := time.NewTimer(rand.N(time.Duration(try) * time.Millisecond)) //nolint:gosec // jitter, not a secret

@@ -17,6 +17,8 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/storetest"
@@ -81,11 +83,11 @@ func host(id string, count int) provision.Host {
 }
 
 // claim makes an instance with a running job and gives the claim to it.
-func (q *quay) claim(ctx context.Context, id string) (provision.Claim, error) {
-	c := provision.Claim{Job: provision.JobID("job_" + id), Instance: provision.InstanceID("ins_" + id), Fence: 1}
+func (q *quay) claim(ctx context.Context, theID string) (provision.Claim, error) {
+	c := provision.Claim{Job: id.Job("job_" + theID), Instance: provision.InstanceID("ins_" + theID), Fence: 1}
 	return c, q.store.Tx(ctx, func(tx provision.Tx) error {
 		return errors.Join(
-			tx.InsertInstance(provision.Instance{ID: c.Instance, Tenant: "t", Name: id, State: provision.StateProvisioning}),
+			tx.InsertInstance(provision.Instance{ID: c.Instance, Tenant: "t", Name: theID, State: provision.StateProvisioning}),
 			tx.InsertJob(provision.Job{ID: c.Job, Tenant: "t", Instance: c.Instance, State: provision.JobRunning, Fence: c.Fence}),
 		)
 	})
@@ -111,10 +113,10 @@ func wantPort(t *testing.T, got int, err error, want int) {
 	}
 }
 
-func wantCode(t *testing.T, err error, want provision.Code) {
+func wantCode(t *testing.T, err error, want fault.Code) {
 	t.Helper()
-	if err == nil || provision.CodeOf(err) != want {
-		t.Fatalf("got %v (code %s), want code %s", err, provision.CodeOf(err), want)
+	if err == nil || fault.CodeOf(err) != want {
+		t.Fatalf("got %v (code %s), want code %s", err, fault.CodeOf(err), want)
 	}
 }
 
@@ -130,15 +132,15 @@ func TestAllocate(t *testing.T) {
 	port, err = q.Allocate(t.Context(), b, h, "redis")
 	wantPort(t, port, err, 20002)
 	_, err = q.Allocate(t.Context(), b, h, "admin")
-	wantCode(t, err, provision.CodePortsExhausted)
+	wantCode(t, err, fault.CodePortsExhausted)
 	if left, err := q.Available(t.Context(), h); err != nil || left {
 		t.Errorf("Available: %v, %v", left, err)
 	}
 	stale := a
 	stale.Fence--
 	_, err = q.Allocate(t.Context(), stale, h, "redis")
-	wantCode(t, err, provision.CodeFenced)
-	wantCode(t, q.Refused(t.Context(), stale, h, 20000), provision.CodeFenced)
+	wantCode(t, err, fault.CodeFenced)
+	wantCode(t, q.Refused(t.Context(), stale, h, 20000), fault.CodeFenced)
 	testenv.Eventually(t, "a port is given under the lock", 20*time.Second, func(ctx context.Context) error {
 		before := len(q.log.String())
 		port, err := q.Allocate(ctx, a, h, "redis")
@@ -161,7 +163,7 @@ func TestRefused(t *testing.T) {
 	port, err = q.Allocate(t.Context(), a, h, "redis")
 	wantPort(t, port, err, 20001)
 	_, err = q.Allocate(t.Context(), b, h, "redis")
-	wantCode(t, err, provision.CodePortsExhausted)
+	wantCode(t, err, fault.CodePortsExhausted)
 	q.now = q.now.Add(time.Hour)
 	port, err = q.Allocate(t.Context(), b, h, "redis")
 	wantPort(t, port, err, 20000)
@@ -203,7 +205,7 @@ func TestManyAtOnce(t *testing.T) {
 	q, h := newQuay(t, testenv.Redis(t)), host("h", 16)
 	wantAll(t, q.allocateAll(t, h, 16), h)
 	_, err := q.Allocate(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
-	wantCode(t, err, provision.CodePortsExhausted)
+	wantCode(t, err, fault.CodePortsExhausted)
 }
 
 // TestRedisAway goes on by the database's guard alone, within the patience with

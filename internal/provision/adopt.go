@@ -3,6 +3,8 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // adoptStep is the first step of a create that was given a warm instance.
@@ -25,7 +27,7 @@ func adopt(ctx context.Context, w *work) error {
 		w.change(func(job *Job) { job.Steps = job.Steps[:1:1] }) // there is nothing more to do
 		return nil
 	}
-	if ctx.Err() != nil || CodeOf(err) == CodeFenced {
+	if ctx.Err() != nil || fault.CodeOf(err) == fault.CodeFenced {
 		return err
 	}
 	// The container carries the fence of its making, which tells no two owners of this job
@@ -45,12 +47,12 @@ func adopt(ctx context.Context, w *work) error {
 func (w *work) adopt(ctx context.Context) error {
 	engine, ok := w.run.engine.(Adopter)
 	if !ok {
-		return Errorf(CodeInternal, nil, "engine %s adopts nothing", w.inst.Engine)
+		return fault.Errorf(fault.CodeInternal, nil, "engine %s adopts nothing", w.inst.Engine)
 	}
 	if w.snapshot().Steps[0].Attempt > 1 {
 		// A worker vanished in the middle of it, or right behind its end, or is only slow:
 		// what it may still do must not be done to what becomes the tenant's.
-		return Errorf(CodeConflict, nil, "another worker was at it")
+		return fault.Errorf(fault.CodeConflict, nil, "another worker was at it")
 	}
 	load, err := engine.Workload(w.inst, w.run.creds)
 	if err != nil {

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // announce appends the event, and with it a delivery for every webhook that wants
 // it. Every event goes through here, after the writes that made it true: the bodies
 // show instance and job as they are now.
-func announce(tx Tx, newID NewID, event Event) error {
-	if event.Tenant == TenantNobody {
+func announce(tx Tx, newID id.Maker, event Event) error {
+	if event.Tenant == tenant.Nobody {
 		return nil // nobody is to be told
 	}
 	hooks, err := tx.Listeners(event.Tenant)
@@ -23,7 +27,7 @@ func announce(tx Tx, newID NewID, event Event) error {
 }
 
 // announceTo is announce where it is known who listens.
-func announceTo(tx Tx, newID NewID, event Event, hooks []Webhook) error {
+func announceTo(tx Tx, newID id.Maker, event Event, hooks []Webhook) error {
 	if err := tx.AppendEvent(event); err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func bodyOf(tx Tx, event Event) ([]byte, error) {
 	}
 	if event.Job != "" {
 		job, err := tx.Job(event.Job)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return nil, err
 		}
 		if err == nil {
@@ -62,7 +66,7 @@ func bodyOf(tx Tx, event Event) ([]byte, error) {
 	}
 	if event.Instance != "" {
 		inst, err := tx.Instance(event.Instance)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return nil, err
 		}
 		if err == nil {
@@ -78,7 +82,7 @@ func bodyOf(tx Tx, event Event) ([]byte, error) {
 
 // newDeliveryOf gives a delivery of the event that is due now; where it goes and
 // what signs it is the caller's to say.
-func newDeliveryOf(newID NewID, event Event, now time.Time) Delivery {
+func newDeliveryOf(newID id.Maker, event Event, now time.Time) Delivery {
 	return Delivery{
 		ID: DeliveryID(newID(PrefixDelivery)), Tenant: event.Tenant, Instance: event.Instance, Job: event.Job, Event: event.ID, EventType: event.Type,
 		State: DeliveryPending, DueAt: now, Generation: 1, WakeAt: now.Add(relayGrace), ExpiresAt: now.Add(deliveryAge), CreatedAt: now, UpdatedAt: now,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // slowQueue is one that takes its time, or forever.
@@ -38,7 +39,7 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 		service := provision.NewService(cfg)
 		ctx, cancel := context.WithCancel(w.ctx)
 		begun := time.Now()
-		a, err := service.Create(ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: "fake"})
+		a, err := service.Create(ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
 		w.must(err)
 		cancel()
 		if took := time.Since(begun); took > 0 {

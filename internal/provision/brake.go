@@ -3,6 +3,8 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // A host that has lost the data of many instances at once has more likely been started
@@ -52,7 +54,7 @@ func (s *sweep) markMissing(ctx context.Context, since time.Time) error {
 	}
 	after := s.host
 	after.MissingSince = since
-	return overtaken(s.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, s.host) }))
+	return fault.IgnoreLostRace(s.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, s.host) }))
 }
 
 // believable has a repair that found no data wait where that of many others is missing,
@@ -82,7 +84,7 @@ func (w *work) believable(ctx context.Context, lost error) error {
 	if err != nil || missingLong(host, w.cfg.Now()) {
 		return firstOf(err, lost)
 	}
-	return Errorf(CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; see that its engine has its disk", host.Name, missing, expected)
+	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; see that its engine has its disk", host.Name, missing, expected)
 }
 
 func firstOf(err, otherwise error) error {

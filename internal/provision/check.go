@@ -1,27 +1,31 @@
 package provision
 
-import "context"
+import (
+	"context"
+
+	"github.com/berth-project/berth/internal/fault"
+)
 
 // Check looks at one instance that is said to have ended, and reports whether a repair
 // was begun. It is for news of the host; a sweep never asks for single instances.
 func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
 	inst, err := r.Store.Instance(ctx, id)
 	if err != nil || !dead(inst, Unit{}) {
-		return false, overtaken(err)
+		return false, fault.IgnoreLostRace(err)
 	}
 	if _, err := r.Store.ActiveJob(ctx, id); err == nil {
 		return false, nil // whoever has it sees for himself
 	}
 	host, err := r.Store.Host(ctx, inst.Host)
 	if err != nil {
-		return false, overtaken(err)
+		return false, fault.IgnoreLostRace(err)
 	}
 	runtime, err := r.Runtimes.Runtime(host)
 	if err != nil {
 		return false, err
 	}
 	unit, err := runtime.Inspect(ctx, id)
-	if err = overtaken(err); err != nil {
+	if err = fault.IgnoreLostRace(err); err != nil {
 		return false, err
 	}
 	if dead(inst, unit) {
@@ -39,10 +43,10 @@ func (r *Reconciler) restarted(ctx context.Context, inst Instance, runtime Runti
 	if unit.Ended.IsZero() || r.DryRun {
 		return nil
 	}
-	if err := overtaken(runtime.Settle(ctx, inst.ID, inst.Fence)); err != nil {
+	if err := fault.IgnoreLostRace(runtime.Settle(ctx, inst.ID, inst.Fence)); err != nil {
 		return err
 	}
-	return overtaken(r.Store.Tx(ctx, func(tx Tx) error {
+	return fault.IgnoreLostRace(r.Store.Tx(ctx, func(tx Tx) error {
 		watch, err := tx.Watch(inst.ID)
 		if err != nil || !unit.Ended.After(watch.EndedAt) {
 			return err // another process has said so
@@ -58,7 +62,7 @@ func (r *Reconciler) restarted(ctx context.Context, inst Instance, runtime Runti
 
 // probeNow has the health watch look at the instance at once.
 func (r *Reconciler) probeNow(ctx context.Context, id InstanceID) error {
-	return overtaken(r.Store.Tx(ctx, func(tx Tx) error {
+	return fault.IgnoreLostRace(r.Store.Tx(ctx, func(tx Tx) error {
 		watch, err := tx.Watch(id)
 		if err != nil {
 			return err

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // Contact knows when this process could not reach the database of late. A worker that
@@ -14,7 +17,7 @@ import (
 // been started remembers no outage, so that a job that ends its worker again and again
 // is found out also where there is one worker.
 type Contact struct {
-	now   Clock
+	now   clock.Clock
 	least time.Duration // shorter outages cost nobody a lease
 
 	mu      sync.Mutex
@@ -26,7 +29,7 @@ type Contact struct {
 type outage struct{ from, until time.Time }
 
 // NewContact makes a Contact for leases of that length.
-func NewContact(now Clock, leaseTTL time.Duration) *Contact {
+func NewContact(now clock.Clock, leaseTTL time.Duration) *Contact {
 	return &Contact{now: now, least: leaseTTL / 2, calls: map[*time.Time]bool{}}
 }
 
@@ -61,7 +64,7 @@ func (c *Contact) end(begun *time.Time, err error) {
 	delete(c.calls, begun)
 	switch {
 	case errors.Is(err, context.Canceled): // the caller would not wait
-	case CodeOf(err) == CodeUnavailable || errors.Is(err, context.DeadlineExceeded):
+	case fault.CodeOf(err) == fault.CodeUnavailable || errors.Is(err, context.DeadlineExceeded):
 		c.failing = earliest(c.failing, *begun)
 	default: // any other answer is one
 		from := earliest(c.failing, *begun)

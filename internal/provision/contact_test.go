@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -20,10 +23,10 @@ type process struct {
 
 // process starts one. It looks until the test ends.
 func (w *world) process(owner string) *process {
-	p := &process{contact: provision.NewContact(provision.SystemClock, provision.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
+	p := &process{contact: provision.NewContact(clock.System, provision.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
 	rows := p.contact.Store(p.store)
 	w.contact = p.contact
-	p.Runner = w.runnerOn(rows, w.runtimes, owner, provision.SystemClock)
+	p.Runner = w.runnerOn(rows, w.runtimes, owner, clock.System)
 	w.contact = nil
 	ctx, stop := context.WithCancel(w.ctx)
 	done := make(chan struct{})
@@ -43,7 +46,7 @@ func (w *world) process(owner string) *process {
 
 // loses has the job's worker hang in a call to the host for longer than its lease, in
 // which the database is away for these processes, and then has the taker go on.
-func (w *world) loses(id provision.JobID, owner, taker *process, away ...*process) provision.Job {
+func (w *world) loses(id id.Job, owner, taker *process, away ...*process) provision.Job {
 	w.Helper()
 	w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
 	done := make(chan error, 1)
@@ -123,7 +126,7 @@ func TestCrashesAreStillCounted(t *testing.T) {
 				a := w.create()
 				for range 20 {
 					if w.contact = living.contact; name != "others live on" {
-						w.contact = provision.NewContact(provision.SystemClock, provision.DefaultLeaseTTL)
+						w.contact = provision.NewContact(clock.System, provision.DefaultLeaseTTL)
 					}
 					w.runMortal(a.Job.ID, 3, true)
 					if w.job(a.Job.ID).State.Ended() {
@@ -132,7 +135,7 @@ func TestCrashesAreStillCounted(t *testing.T) {
 					w.pass(provision.DefaultLeaseTTL)
 				}
 				w.spin(a.Job.ID)
-				if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeWorkerCrashed {
+				if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
 					t.Errorf("failed with %+v", why)
 				}
 			})
@@ -171,7 +174,7 @@ func TestContact(t *testing.T) {
 		"an answer that is an error": {func(w *world, rows provision.Store, hung *hungStore) {
 			close(hung.hold)
 			for range 10 {
-				if err := rows.Tx(w.ctx, func(provision.Tx) error { return provision.ErrConflict }); !errors.Is(err, provision.ErrConflict) {
+				if err := rows.Tx(w.ctx, func(provision.Tx) error { return fault.ErrConflict }); !errors.Is(err, fault.ErrConflict) {
 					w.Error(err)
 				}
 				w.pass(time.Second)
@@ -210,7 +213,7 @@ func TestContact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				contact := provision.NewContact(provision.SystemClock, ttl)
+				contact := provision.NewContact(clock.System, ttl)
 				hung := &hungStore{Store: w.store, hold: make(chan struct{})}
 				begun := time.Now()
 				test.meet(w, contact.Store(hung), hung)

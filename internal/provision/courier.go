@@ -6,6 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Courier makes deliveries: at least once each, with the same id at every attempt.
@@ -18,10 +23,10 @@ type Courier struct {
 type CourierConfig struct {
 	Store  Store
 	Queue  Queue
-	Vault  Vault
+	Vault  secret.Vault
 	Sender Sender
-	NewID  NewID
-	Now    Clock
+	NewID  id.Maker
+	Now    clock.Clock
 	Log    *slog.Logger
 }
 
@@ -48,7 +53,7 @@ const (
 // looks again.
 func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 	d, err := c.cfg.Store.Delivery(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -56,7 +61,7 @@ func (c *Courier) Deliver(ctx context.Context, id DeliveryID) error {
 	}
 	receiver, begun := d.Receiver(), c.cfg.Now()
 	if !d.due(begun) { // somebody was faster; there may be another one
-		if d, err = c.cfg.Store.NextDelivery(ctx, receiver, begun); errors.Is(err, ErrNotFound) {
+		if d, err = c.cfg.Store.NextDelivery(ctx, receiver, begun); errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}
 		if err != nil {
@@ -96,7 +101,7 @@ func (c *Courier) goOn(ctx context.Context, d Delivery, v *visit) (more bool, er
 			return true, nil
 		}
 		d, err = c.cfg.Store.NextDelivery(ctx, receiver, c.cfg.Now())
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return false, nil
 		}
 		if err != nil {
@@ -109,7 +114,7 @@ func (c *Courier) goOn(ctx context.Context, d Delivery, v *visit) (more bool, er
 // somebody does so already, or the relay will.
 func (c *Courier) leaveToNext(ctx context.Context, receiver string) error {
 	d, err := c.cfg.Store.NextDelivery(ctx, receiver, c.cfg.Now())
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -122,7 +127,7 @@ func (c *Courier) leaveToNext(ctx context.Context, receiver string) error {
 // attempt makes one attempt, and reports whether the delivery has arrived.
 func (c *Courier) attempt(ctx context.Context, id DeliveryID, v *visit) (delivered bool, err error) {
 	p, err := c.take(ctx, id, v.standing)
-	if errors.Is(err, errNotClaimable) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+	if errors.Is(err, errNotClaimable) || errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) {
 		return true, nil // somebody else has it, or it has ended: the next one, then
 	}
 	if err != nil {
@@ -145,7 +150,7 @@ func (c *Courier) attempt(ctx context.Context, id DeliveryID, v *visit) (deliver
 type parcel struct {
 	before  Delivery
 	hook    *Webhook // nil: a callback
-	secrets []Secret
+	secrets []secret.Secret
 }
 
 // take counts the attempt before it is made, so that a crash in the middle is
@@ -172,7 +177,7 @@ func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (p
 		taken.WakeAt = taken.DueAt
 		if p.hook, canceled = nil, false; d.Webhook != "" {
 			hook, err := tx.Webhook(d.Webhook)
-			if err != nil && !errors.Is(err, ErrNotFound) {
+			if err != nil && !errors.Is(err, fault.ErrNotFound) {
 				return err
 			}
 			// The event was announced in the moment in which the webhook went.
@@ -205,11 +210,11 @@ func (c *Courier) send(ctx context.Context, p *parcel) (Answer, error) {
 			return Answer{}, fmt.Errorf("open its secret: %w", err)
 		}
 	} else {
-		secret, err := c.cfg.Vault.Open(d.Secret, deliveryContext(d.ID))
+		sec, err := c.cfg.Vault.Open(d.Secret, deliveryContext(d.ID))
 		if err != nil {
 			return Answer{}, fmt.Errorf("open its secret: %w", err)
 		}
-		p.secrets = []Secret{NewSecret(string(secret))}
+		p.secrets = []secret.Secret{secret.New(string(sec))}
 	}
 	return c.cfg.Sender.Send(ctx, Message{URL: d.URL, ID: string(d.Event), Body: d.Body, Secrets: p.secrets})
 }

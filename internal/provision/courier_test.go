@@ -8,13 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // delivery gives the one delivery that is pending.
 func (w *world) delivery() provision.Delivery {
 	w.Helper()
-	due, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: provision.DefaultTenant, State: provision.DeliveryPending}, provision.Page{Limit: 10})
+	due, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, State: provision.DeliveryPending}, page.Page{Limit: 10})
 	w.must(err)
 	if len(due) != 1 {
 		w.Fatalf("%d deliveries", len(due))
@@ -217,7 +219,7 @@ func TestDeleteCallback(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, first := w.undelivered()
 		w.attempts(first.ID)
-		d, err := w.service.Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, "https://example.com/deleted")
+		d, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "https://example.com/deleted")
 		w.must(err)
 		w.runOnce(d.Job.ID)
 		w.attempts(w.delivery().ID)

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // dryRun gives the calls that a create and a delete make when all goes well. The
@@ -81,10 +84,10 @@ func TestCrashDuringDelete(t *testing.T) {
 
 // The same for the way back of a create that was canceled at the very end.
 func TestCrashDuringUndo(t *testing.T) {
-	undo := func(w *world) provision.JobID {
+	undo := func(w *world) id.Job {
 		a := w.create()
 		w.runtime.SetProbe(func(provision.InstanceID) error {
-			_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			if err != nil {
 				w.Error(err)
 			}
@@ -121,7 +124,7 @@ func TestWorkerCrashesAgainAndAgain(t *testing.T) {
 			w.pass(provision.DefaultLeaseTTL)
 		}
 		w.spin(a.Job.ID)
-		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeWorkerCrashed {
+		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
 			w.Errorf("failed with %+v", why)
 		}
 	})

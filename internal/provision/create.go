@@ -7,11 +7,16 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // CreateRequest asks for an instance. Empty fields get defaults.
 type CreateRequest struct {
-	Tenant      TenantID
+	Tenant      tenant.ID
 	Engine      string
 	Name        string
 	HasName     bool // an empty name that was given is an error, a missing one is not
@@ -127,7 +132,7 @@ func (s *Service) accept(ctx context.Context, o order) (Accepted, error) {
 }
 
 func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a Accepted, err error) {
-	var from Secret
+	var from secret.Secret
 	if warm != nil {
 		o.inst = o.inst.takenFrom(*warm)
 		if from, err = s.warmPassword(ctx, warm.ID); err != nil {
@@ -189,7 +194,7 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 
 // keptAccepted gives the record of an accepted create.
 func (s *Service) keptAccepted(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
-	a.CallbackSecret = Secret{} // it goes with the instance, and is put back at a replay
+	a.CallbackSecret = secret.Secret{} // it goes with the instance, and is put back at a replay
 	answer, err := idem.Encode(a)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
@@ -200,7 +205,7 @@ func (s *Service) keptAccepted(a Accepted, idem *Idempotency) (*IdempotencyRecor
 // readListeners reads the tenant's webhooks while other things are done: those that were
 // there when the request came. Nobody should wait for them within a transaction, which has
 // a connection already; who does not find them in time reads them there.
-func (s *Service) readListeners(ctx context.Context, tenant TenantID) <-chan []Webhook {
+func (s *Service) readListeners(ctx context.Context, tenant tenant.ID) <-chan []Webhook {
 	read := make(chan []Webhook, 1)
 	go func() {
 		if hooks, err := s.cfg.Store.Listeners(ctx, tenant); err == nil {
@@ -212,7 +217,7 @@ func (s *Service) readListeners(ctx context.Context, tenant TenantID) <-chan []W
 
 // newInstance checks every field and gives the pending instance, or CodeInvalid
 // with all that is wrong, together with what was found wrong already.
-func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []FieldError) (Instance, error) {
+func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
 		ID: InstanceID(s.cfg.NewID(PrefixInstance)), Tenant: req.Tenant, Engine: info.Name, Name: req.Name,
@@ -226,7 +231,7 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 	if version, ok := info.Version(req.Version); ok {
 		inst.Version = version.Name
 	} else {
-		wrong = append(wrong, FieldError{"version", "unknown version; " + info.Name + " has: " + names(info.Versions, func(v Version) string { return v.Name })})
+		wrong = append(wrong, fault.FieldError{Field: "version", Message: "unknown version; " + info.Name + " has: " + names(info.Versions, func(v Version) string { return v.Name })})
 	}
 	plan, size, problems := chooseSize(info, req)
 	sizeIsRight := len(problems) == 0
@@ -242,13 +247,9 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 	wrong = append(wrong, checkLabels(req.Labels)...)
 	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)
 	if len(wrong) > 0 {
-		return Instance{}, invalid(wrong)
+		return Instance{}, fault.Invalid(wrong)
 	}
 	return inst, nil
-}
-
-func invalid(wrong []FieldError) error {
-	return &Error{Code: CodeInvalid, Message: "the request was refused; nothing was changed", Fields: wrong}
 }
 
 func names[T any](list []T, name func(T) string) string {
@@ -259,67 +260,67 @@ func names[T any](list []T, name func(T) string) string {
 	return strings.Join(out, ", ")
 }
 
-func checkName(req CreateRequest) []FieldError {
+func checkName(req CreateRequest) []fault.FieldError {
 	switch {
 	case req.Name == "" && !req.HasName:
 		return nil
 	case req.Name == "":
-		return []FieldError{{"name", "must not be empty; leave it out and one is made up"}}
+		return []fault.FieldError{{Field: "name", Message: "must not be empty; leave it out and one is made up"}}
 	case len(req.Name) > maxNameLength:
-		return []FieldError{{"name", fmt.Sprintf("must be at most %d characters", maxNameLength)}}
+		return []fault.FieldError{{Field: "name", Message: fmt.Sprintf("must be at most %d characters", maxNameLength)}}
 	case !namePattern.MatchString(req.Name):
-		return []FieldError{{"name", "must be of a-z, 0-9 and -, and begin and end with a letter or digit"}}
+		return []fault.FieldError{{Field: "name", Message: "must be of a-z, 0-9 and -, and begin and end with a letter or digit"}}
 	}
 	return nil
 }
 
-func checkLabels(labels map[string]string) []FieldError {
-	var wrong []FieldError
+func checkLabels(labels map[string]string) []fault.FieldError {
+	var wrong []fault.FieldError
 	if len(labels) > maxLabels {
-		wrong = append(wrong, FieldError{"labels", fmt.Sprintf("must be at most %d", maxLabels)})
+		wrong = append(wrong, fault.FieldError{Field: "labels", Message: fmt.Sprintf("must be at most %d", maxLabels)})
 	}
 	for _, key := range sortedKeys(labels) {
 		if len(key) > maxLabelLength || !labelPattern.MatchString(key) {
-			wrong = append(wrong, FieldError{"labels." + key, fmt.Sprintf("a label's name must be 1 to %d of A-Z, a-z, 0-9, . _ / and -", maxLabelLength)})
+			wrong = append(wrong, fault.FieldError{Field: "labels." + key, Message: fmt.Sprintf("a label's name must be 1 to %d of A-Z, a-z, 0-9, . _ / and -", maxLabelLength)})
 		}
 		if len(labels[key]) > maxLabelLength {
-			wrong = append(wrong, FieldError{"labels." + key, fmt.Sprintf("must be at most %d characters", maxLabelLength)})
+			wrong = append(wrong, fault.FieldError{Field: "labels." + key, Message: fmt.Sprintf("must be at most %d characters", maxLabelLength)})
 		}
 	}
 	return wrong
 }
 
-func (s *Service) checkCallback(ctx context.Context, url string) []FieldError {
+func (s *Service) checkCallback(ctx context.Context, url string) []fault.FieldError {
 	if url == "" {
 		return nil
 	}
 	if err := s.cfg.Sender.CheckURL(ctx, url); err != nil {
-		return []FieldError{{"callback_url", err.Error()}}
+		return []fault.FieldError{{Field: "callback_url", Message: err.Error()}}
 	}
 	return nil
 }
 
 // chooseSize gives the plan's name and the resources: the plan's, or what was
 // asked for explicitly within the engine's limits.
-func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []FieldError) {
+func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []fault.FieldError) {
 	plan, ok := info.Plan(req.Plan)
 	if req.Plan == PlanCustom && !req.Resources.empty() {
 		plan, ok = info.Plans[0], true
 	}
 	if !ok {
-		return "", Resources{}, []FieldError{{"plan", "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
+		return "", Resources{}, []fault.FieldError{{Field: "plan", Message: "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
 	}
 	size := plan.Resources
 	if req.Resources.empty() {
 		return plan.Name, size, nil
 	}
-	var wrong []FieldError
+	var wrong []fault.FieldError
 	choose := func(field string, asked, to *int64, lo, hi int64, allowed string) {
 		if asked == nil {
 			return
 		}
 		if *asked < lo || *asked > hi {
-			wrong = append(wrong, FieldError{"resources." + field, "must be " + allowed})
+			wrong = append(wrong, fault.FieldError{Field: "resources." + field, Message: "must be " + allowed})
 			return
 		}
 		*to = *asked
@@ -336,13 +337,13 @@ func bytesBetween(lo, hi int64) string { return fmt.Sprintf("from %d to %d bytes
 
 // explainName turns a taken name into a refusal of the field.
 func (s *Service) explainName(ctx context.Context, err error, inst Instance) error {
-	if !errors.Is(err, ErrNameHeld) {
+	if !errors.Is(err, fault.ErrNameHeld) {
 		return err
 	}
 	message := "is taken by another instance; choose another name or delete that one"
-	holders, findErr := s.cfg.Store.Instances(ctx, InstanceFilter{Tenant: inst.Tenant, Name: inst.Name}, Page{Limit: 1})
+	holders, findErr := s.cfg.Store.Instances(ctx, InstanceFilter{Tenant: inst.Tenant, Name: inst.Name}, page.Page{Limit: 1})
 	if findErr == nil && len(holders) == 1 {
 		message = fmt.Sprintf("is taken by %s (%s); choose another name or delete that one", holders[0].ID, holders[0].State)
 	}
-	return invalid([]FieldError{{"name", message}})
+	return fault.Invalid([]fault.FieldError{{Field: "name", Message: message}})
 }

@@ -4,8 +4,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // leaseless are the methods that a worker may call when its lease is over: they read, or make
@@ -22,12 +24,12 @@ func TestLeasedRuntime(t *testing.T) {
 		next := provisiontest.NewRuntime("test")
 		leased := provision.Leased(next, func() error {
 			if over {
-				return provision.Errorf(provision.CodeFenced, nil, "the lease is over")
+				return fault.Errorf(fault.CodeFenced, nil, "the lease is over")
 			}
 			return nil
 		})
 		for name, err := range everyCall(t, leased, next) {
-			calls, refused := next.Calls(name), provision.CodeOf(err) == provision.CodeFenced
+			calls, refused := next.Calls(name), fault.CodeOf(err) == fault.CodeFenced
 			switch {
 			case over && !slices.Contains(leaseless, name):
 				if calls != 0 || !refused {
@@ -61,7 +63,7 @@ func TestKnownRuntime(t *testing.T) {
 					w.Errorf("%s was called %d times, and answered %v", name, calls, err)
 				}
 			default:
-				if calls != 0 || provision.CodeOf(err) != provision.CodeHostUnavailable {
+				if calls != 0 || fault.CodeOf(err) != fault.CodeHostUnavailable {
 					w.Errorf("%s was called %d times on another engine, and answered %v", name, calls, err)
 				}
 			}
@@ -73,6 +75,6 @@ func TestKnownRuntime(t *testing.T) {
 func everyCall(t *testing.T, decorator provision.Runtime, next *provisiontest.Runtime) map[provisiontest.Method]error {
 	t.Helper()
 	next.Fail(provisiontest.MethodWatch, provisiontest.Fault{Before: true})
-	w := provision.Workload{Instance: "ins_decorated", Tenant: provision.DefaultTenant, Engine: "redis", Fence: 1, Image: "redis:8"}
+	w := provision.Workload{Instance: "ins_decorated", Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8"}
 	return provisiontest.EveryCall(t.Context(), t, decorator, w)
 }

@@ -5,17 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Delete accepts the removal of an instance. Delete always wins: a create that is
 // still going on is cut off by raising its fence, and the delete cleans up behind
 // it. Asked again while it is deleting, it gives the same job.
-func (s *Service) Delete(ctx context.Context, tenant TenantID, engine string, id InstanceID, callbackURL string) (Accepted, error) {
+func (s *Service) Delete(ctx context.Context, tenant tenant.ID, engine string, id InstanceID, callbackURL string) (Accepted, error) {
 	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
 		return Accepted{}, err
 	}
 	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {
-		return Accepted{}, invalid(wrong)
+		return Accepted{}, fault.Invalid(wrong)
 	}
 	var accepted Accepted
 	err := s.decide(ctx, func(tx Tx) error {
@@ -33,12 +36,12 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 	now := s.cfg.Now()
 	active, err := tx.ActiveJob(id)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, fault.ErrNotFound):
 	case err != nil:
 		return Accepted{}, err
 	case active.Kind == JobDelete && callbackURL != "" && callbackURL != active.CallbackURL:
-		return Accepted{}, &Error{
-			Code: CodeBusy, Job: active.ID, RetryAfter: time.Second,
+		return Accepted{}, &fault.Error{
+			Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second,
 			Message: fmt.Sprintf("instance %s is being deleted already, without this callback; wait for job %s", id, active.ID),
 		}
 	case active.Kind == JobDelete:
@@ -79,7 +82,7 @@ func (s *Service) beginDelete(tx Tx, id InstanceID, callbackURL string) (Accepte
 func (s *Service) cutOff(tx Tx, job Job, now time.Time) error {
 	fence := job.Fence
 	job.Fence++
-	job.Error = &JobError{Code: CodeCanceled, Step: runningStep(job), Message: "the instance was deleted while this job was running"}
+	job.Error = &JobError{Code: fault.CodeCanceled, Step: runningStep(job), Message: "the instance was deleted while this job was running"}
 	job.undoSteps() // by the delete
 	if err := job.move(JobCanceled, now); err != nil {
 		return err
@@ -91,7 +94,7 @@ func (s *Service) cutOff(tx Tx, job Job, now time.Time) error {
 }
 
 func gone(inst Instance) error {
-	return Errorf(CodeGone, nil, "instance %s was deleted at %s", inst.ID, inst.DeletedAt.Format(time.RFC3339))
+	return fault.Errorf(fault.CodeGone, nil, "instance %s was deleted at %s", inst.ID, inst.DeletedAt.Format(time.RFC3339))
 }
 
 func runningStep(job Job) (name string) {

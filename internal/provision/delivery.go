@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Attempt is one line of a delivery's log.
@@ -78,7 +80,7 @@ func (d Delivery) handedBack(now time.Time) Delivery {
 func (d Delivery) ended(state DeliveryState) Delivery {
 	d.State, d.WakeAt = state, time.Time{}
 	if state == DeliveryDelivered {
-		d.Secret = Sealed{}
+		d.Secret = secret.Sealed{}
 	}
 	return d
 }

@@ -4,12 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // endOf says how a job ended.
 type endOf struct {
-	newID   NewID
-	vault   Vault
+	newID   id.Maker
+	vault   secret.Vault
 	job     Job
 	event   string
 	message string
@@ -36,7 +40,7 @@ func endJob(tx Tx, e endOf) error {
 	err = d.sealSecret(tx, e.vault)
 	switch {
 	case err == nil:
-	case CodeOf(err) == CodeUnavailable:
+	case fault.CodeOf(err) == fault.CodeUnavailable:
 		return err
 	default:
 		// Its secret does not open, perhaps because a master key is missing. The job must
@@ -51,7 +55,7 @@ func deliveryContext(id DeliveryID) string { return "delivery/" + string(id) }
 
 // sealSecret gives a callback its copy of the secret that its instance's callbacks
 // are signed with.
-func (d *Delivery) sealSecret(tx Tx, vault Vault) error {
+func (d *Delivery) sealSecret(tx Tx, vault secret.Vault) error {
 	sealed, err := tx.Credentials(d.Instance)
 	if err != nil {
 		return fmt.Errorf("callback secret: %w", err)
@@ -82,17 +86,17 @@ type callbackData struct {
 }
 
 type callbackJob struct {
-	ID    JobID          `json:"id"`
+	ID    id.Job         `json:"id"`
 	Kind  JobKind        `json:"kind"`
 	State JobState       `json:"state"`
 	Error *callbackError `json:"error,omitempty"`
 }
 
 type callbackError struct {
-	Code      Code   `json:"code"`
-	Step      string `json:"step,omitempty"`
-	Message   string `json:"message"`
-	Retryable bool   `json:"retryable"`
+	Code      fault.Code `json:"code"`
+	Step      string     `json:"step,omitempty"`
+	Message   string     `json:"message"`
+	Retryable bool       `json:"retryable"`
 }
 
 type callbackInstance struct {

@@ -7,12 +7,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // endsWithin spins the job and checks when it ended.
-func (w *world) endsWithin(id provision.JobID, since time.Time, most time.Duration) provision.Job {
+func (w *world) endsWithin(id id.Job, since time.Time, most time.Duration) provision.Job {
 	w.Helper()
 	job := w.spin(id)
 	if took := job.FinishedAt.Sub(since); took > most {
@@ -23,9 +27,9 @@ func (w *world) endsWithin(id provision.JobID, since time.Time, most time.Durati
 
 func (w *world) eventTypes(id provision.InstanceID) (types []string) {
 	w.Helper()
-	_, err := (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
+	_, err := (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
 	w.must(err)
-	list, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Instance: id}, 0, 100)
+	list, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Instance: id}, 0, 100)
 	w.must(err)
 	for _, e := range list.Events {
 		types = append(types, e.Type)
@@ -47,7 +51,7 @@ func TestHostIsAwayAtTheDeadline(t *testing.T) {
 		w.awayIn(provisiontest.MethodCreate)
 		a := w.createWith("20s", "")
 		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 66*time.Second)
-		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline || !strings.Contains(job.Error.Message, "could not be finished") {
+		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline || !strings.Contains(job.Error.Message, "could not be finished") {
 			t.Fatalf("%s: %+v", job.State, job.Error)
 		}
 		inst := w.instance(a.Instance.ID)
@@ -98,19 +102,19 @@ func TestDeleteOfWhatWasLeftBehind(t *testing.T) {
 
 // A cancel does not wait for the deadline of the create, also where the host hangs.
 func TestCancelWhileTheHostIsAway(t *testing.T) {
-	for name, fault := range map[string]provisiontest.Fault{"it refuses": {Before: true}, "it hangs": {Hang: true}} {
+	for name, failure := range map[string]provisiontest.Fault{"it refuses": {Before: true}, "it hangs": {Hang: true}} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.awayIn(provisiontest.MethodCreate)
-				w.runtime.Fail(provisiontest.MethodRemove, fault)
+				w.runtime.Fail(provisiontest.MethodRemove, failure)
 				a := w.create()
 				w.runTasks()
 				w.pass(time.Second)
 				canceled := time.Now()
-				_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+				_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 				w.must(err)
 				job := w.endsWithin(a.Job.ID, canceled, 45*time.Second)
-				if job.State != provision.JobCanceled || job.Error.Code != provision.CodeCanceled || w.port(a.Instance.ID) == 0 {
+				if job.State != provision.JobCanceled || job.Error.Code != fault.CodeCanceled || w.port(a.Instance.ID) == 0 {
 					t.Errorf("%s, %+v, port %d", job.State, job.Error, w.port(a.Instance.ID))
 				}
 				w.runtime.Heal()
@@ -131,7 +135,7 @@ func TestHostWasNeverReached(t *testing.T) {
 		}
 		a := w.createWith("10s", "")
 		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 45*time.Second)
-		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline {
+		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline {
 			t.Errorf("%s, %+v", job.State, job.Error)
 		}
 		w.runtime.Heal()
@@ -185,12 +189,12 @@ func TestHostRowIsGone(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true})
 		w.runTasks()
 		gone := &hostlessStore{Store: w.store}
-		w.runner = w.runnerOn(gone, w.runtimes, "w2", provision.SystemClock)
+		w.runner = w.runnerOn(gone, w.runtimes, "w2", clock.System)
 		if job := w.spin(w.delete(inst.ID).Job.ID); job.State != provision.JobSucceeded || w.port(inst.ID) != 0 {
 			t.Errorf("the delete is %s, %+v, port %d", job.State, job.Error, w.port(inst.ID))
 		}
 		w.state(inst.ID, provision.StateDeleted, "")
-		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, left.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenant.Default, left.Job.ID)
 		w.must(err)
 		if job := w.spin(left.Job.ID); job.State != provision.JobCanceled || w.port(left.Instance.ID) != 0 {
 			t.Errorf("the create is %s, %+v", job.State, job.Error)
@@ -202,5 +206,5 @@ func TestHostRowIsGone(t *testing.T) {
 type hostlessStore struct{ provision.Store }
 
 func (s *hostlessStore) Host(context.Context, provision.HostID) (provision.Host, error) {
-	return provision.Host{}, provision.ErrNotFound
+	return provision.Host{}, fault.ErrNotFound
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Engine is a kind of data service. An implementation is pure but for Probe: it
@@ -17,9 +20,9 @@ type Engine interface {
 	// Check finds what is wrong with complete parameters as a whole (a collation that
 	// does not fit the charset, more memory than the plan has). Fields are named
 	// "parameters.NAME".
-	Check(Parameters, Resources) []FieldError
+	Check(Parameters, Resources) []fault.FieldError
 	// NewCredentials makes up the tenant's credentials, and the administrator's.
-	NewCredentials(Instance, Generator) Credentials
+	NewCredentials(Instance, secret.Generator) Credentials
 	// Workload says what to run. The same instance and credentials give the same
 	// workload. Ports carry no host port yet.
 	Workload(Instance, Credentials) (Workload, error)
@@ -36,7 +39,7 @@ type Engine interface {
 }
 
 // Adopter is an Engine whose servers can be started for nobody, and be given to a
-// tenant while they run. For an instance of TenantNobody NewCredentials gives those of
+// tenant while they run. For an instance of tenant.Nobody NewCredentials gives those of
 // somebody who may do everything, and Workload a server that lets him.
 type Adopter interface {
 	Engine
@@ -149,10 +152,10 @@ type Connection struct {
 	Host     string
 	Port     int
 	Username string
-	Password Secret
+	Password secret.Secret
 	Database string
-	URI      Secret // holds the password
-	CLI      Secret // a command line to paste; holds the password
+	URI      secret.Secret // holds the password
+	CLI      secret.Secret // a command line to paste; holds the password
 	Forms    ConnectionForms
 	File     ConfigFile
 }
@@ -160,10 +163,10 @@ type Connection struct {
 // ConnectionForms are ways of writing the same connection, ready to be taken by programs.
 // Those that an engine has no use for are empty.
 type ConnectionForms struct {
-	Env     Secret // lines of NAME=value
-	JDBC    Secret // of MySQL's Connector/J
-	DSN     Secret // of github.com/go-sql-driver/mysql
-	MariaDB Secret // mariadb://…
+	Env     secret.Secret // lines of NAME=value
+	JDBC    secret.Secret // of MySQL's Connector/J
+	DSN     secret.Secret // of github.com/go-sql-driver/mysql
+	MariaDB secret.Secret // mariadb://…
 }
 
 // ConfigFile is the rendered configuration the server runs with; no secrets.
@@ -184,5 +187,5 @@ func (c Catalog) Find(name string) (Engine, error) {
 		}
 		names = append(names, e.Describe().Name)
 	}
-	return nil, Errorf(CodeNotFound, nil, "there is no engine %q; there are: %s", name, strings.Join(names, ", "))
+	return nil, fault.Errorf(fault.CodeNotFound, nil, "there is no engine %q; there are: %s", name, strings.Join(names, ", "))
 }

@@ -1,16 +1,22 @@
 package provision
 
-import "time"
+import (
+	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
+)
 
 // Event is an immutable fact. Events are written in the transaction that makes
 // them true, numbered soon afterwards, and never edited.
 type Event struct {
 	Number   int64 // in the tenant's feed, from 1, without gaps; the Sequencer gives it
 	ID       EventID
-	Tenant   TenantID
+	Tenant   tenant.ID
 	Type     string // for example "instance.running", "job.failed"
 	Instance InstanceID
-	Job      JobID  // empty where no job was involved
+	Job      id.Job // empty where no job was involved
 	Message  string // for people; no secrets
 	At       time.Time
 }
@@ -36,9 +42,9 @@ const (
 // callback_url of the job that ended. Like a job's row, its row is its own outbox.
 type Delivery struct {
 	ID       DeliveryID
-	Tenant   TenantID
+	Tenant   tenant.ID
 	Instance InstanceID
-	Job      JobID     // empty where the event has none
+	Job      id.Job    // empty where the event has none
 	Webhook  WebhookID // empty: a callback
 	Event    EventID
 	// EventType is the event's, also where the event itself is not kept.
@@ -50,7 +56,7 @@ type Delivery struct {
 	// arrived; otherwise it stays as long as the row, for whoever wants it sent again.
 	// What signs a webhook's delivery is looked up when it is sent, so that a rotation
 	// holds for retries, too.
-	Secret     Sealed
+	Secret     secret.Sealed
 	State      DeliveryState
 	Attempt    int
 	LastStatus int       // HTTP status of the last answer; 0: there was none

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -16,12 +17,12 @@ import (
 var faults = []struct {
 	name  string
 	fault provisiontest.Fault
-	codes []provision.Code // of a job that meets it at every attempt
+	codes []fault.Code // of a job that meets it at every attempt
 }{
-	{"fails before its effect", provisiontest.Fault{Before: true}, []provision.Code{provision.CodeHostUnavailable, provision.CodeDeadline}},
-	{"loses its answer", provisiontest.Fault{After: true}, []provision.Code{provision.CodeHostUnavailable, provision.CodeDeadline}},
-	{"hangs", provisiontest.Fault{Hang: true}, []provision.Code{provision.CodeTimeout, provision.CodeDeadline}},
-	{"fails in a way nobody foresaw", provisiontest.Fault{Before: true, Err: fmt.Errorf("boom")}, []provision.Code{provision.CodeInternal}},
+	{"fails before its effect", provisiontest.Fault{Before: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
+	{"loses its answer", provisiontest.Fault{After: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
+	{"hangs", provisiontest.Fault{Hang: true}, []fault.Code{fault.CodeTimeout, fault.CodeDeadline}},
+	{"fails in a way nobody foresaw", provisiontest.Fault{Before: true, Err: fmt.Errorf("boom")}, []fault.Code{fault.CodeInternal}},
 }
 
 // doneWithout are the calls that a create can do without (golden_test.go).
@@ -111,7 +112,7 @@ func TestDeleteFailsAndGoesOn(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
 		d := w.delete(inst.ID)
 		job := w.spin(d.Job.ID)
-		if job.State != provision.JobFailed || job.Error.Code != provision.CodeDeadline || !strings.Contains(job.Error.Message, "does not answer") || !job.Error.Retryable {
+		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline || !strings.Contains(job.Error.Message, "does not answer") || !job.Error.Retryable {
 			w.Errorf("%s: %+v", job.State, job.Error)
 		}
 		for _, s := range job.Steps {
@@ -163,7 +164,7 @@ func TestDeleteWhileTheHostIsAway(t *testing.T) {
 			w.pass(20 * time.Second)
 		}
 		job := w.job(d.Job.ID)
-		if job.State != provision.JobQueued || job.Attempt == 0 || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+		if job.State != provision.JobQueued || job.Attempt == 0 || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
 			w.Errorf("%s after %d attempts: %+v", job.State, job.Attempt, job.Error)
 		}
 		w.runtimes.Set(w.host.ID, w.runtime)

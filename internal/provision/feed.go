@@ -3,12 +3,20 @@ package provision
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/duty"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // EventFilter narrows the feed of one tenant; empty fields do not.
 type EventFilter struct {
-	Tenant   TenantID
+	Tenant   tenant.ID
 	Types    []string // any of them
 	Instance InstanceID
 }
@@ -31,7 +39,7 @@ type EventReader interface {
 	Events(ctx context.Context, f EventFilter, after int64, limit int) ([]Event, error)
 	// LastNumbers gives the highest number of each tenant; one without events is not in
 	// the answer.
-	LastNumbers(context.Context, []TenantID) (map[TenantID]int64, error)
+	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
 	// UnnumberedEvents gives committed events that have no number yet, in the order in
 	// which they were written.
 	UnnumberedEvents(ctx context.Context, limit int) ([]UnnumberedEvent, error)
@@ -49,7 +57,7 @@ type EventTx interface {
 // UnnumberedEvent names an event to the store.
 type UnnumberedEvent struct {
 	Row    int64 // the store's own; grows in the order of writing
-	Tenant TenantID
+	Tenant tenant.ID
 }
 
 // MaxEventPage is how long a page of the feed may be.
@@ -58,17 +66,17 @@ const MaxEventPage = 500
 // Events gives the page of the feed behind the number.
 func (s *Service) Events(ctx context.Context, f EventFilter, after int64, limit int) (EventPage, error) {
 	if limit <= 0 {
-		limit = DefaultPageLimit
+		limit = page.DefaultLimit
 	}
 	limit = min(limit, MaxEventPage)
 	// The last number is read first: all up to it can be read from then on, so a page
 	// that is not full says that there is nothing more for the filter up to it.
-	last, err := s.cfg.Store.LastNumbers(ctx, []TenantID{f.Tenant})
+	last, err := s.cfg.Store.LastNumbers(ctx, []tenant.ID{f.Tenant})
 	if err != nil {
 		return EventPage{}, err
 	}
 	page := EventPage{Next: max(after, last[f.Tenant]), Last: last[f.Tenant]}
-	if f.Instance != "" && !wellFormed(f.Instance) {
+	if f.Instance != "" && !id.WellFormed(f.Instance) {
 		page.Next = after
 	}
 	if page.Next == after {
@@ -84,9 +92,9 @@ func (s *Service) Events(ctx context.Context, f EventFilter, after int64, limit 
 }
 
 // LastEvent gives the number of the tenant's last event; 0: there is none.
-func (s *Service) LastEvent(ctx context.Context, tenant TenantID) (int64, error) {
-	last, err := s.cfg.Store.LastNumbers(ctx, []TenantID{tenant})
-	return last[tenant], err
+func (s *Service) LastEvent(ctx context.Context, owner tenant.ID) (int64, error) {
+	last, err := s.cfg.Store.LastNumbers(ctx, []tenant.ID{owner})
+	return last[owner], err
 }
 
 const (
@@ -111,7 +119,7 @@ func (s *Service) Follow(ctx context.Context, f EventFilter, after int64, beat t
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case CodeOf(err) == CodeUnavailable:
+		case fault.CodeOf(err) == fault.CodeUnavailable:
 			again = time.After(followPause)
 		case err != nil:
 			return err
@@ -157,11 +165,11 @@ func (one *follower) wait(ctx context.Context, again, beat <-chan time.Time, han
 // one act at a time, and where two do all the same, the store lets one of them win.
 type Sequencer struct {
 	Store Store
-	Now   Clock
+	Now   clock.Clock
 	Owner string
 
-	until time.Time // the duty is ours until then
-	next  time.Time // when to ask for it again
+	once sync.Once
+	duty *duty.Duty
 }
 
 const (
@@ -181,7 +189,7 @@ const (
 
 // RunOnce numbers what there is, and reports how many events that was.
 func (q *Sequencer) RunOnce(ctx context.Context) (int, error) {
-	mine, err := q.onDuty(ctx)
+	mine, err := q.onDuty().Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
@@ -191,7 +199,7 @@ func (q *Sequencer) RunOnce(ctx context.Context) (int, error) {
 			return done, err
 		}
 		err = q.Store.Tx(ctx, func(tx Tx) error { return tx.NumberEvents(list) })
-		if errors.Is(err, ErrConflict) { // somebody else was faster: the next look sees it
+		if errors.Is(err, fault.ErrConflict) { // somebody else was faster: the next look sees it
 			return done, nil
 		}
 		if err != nil {
@@ -203,41 +211,15 @@ func (q *Sequencer) RunOnce(ctx context.Context) (int, error) {
 	}
 }
 
-// onDuty asks for the duty once a second only: a look must not cost a write.
-func (q *Sequencer) onDuty(ctx context.Context) (bool, error) {
-	now := q.Now()
-	if now.Before(q.next) {
-		return now.Before(q.until), nil
-	}
-	q.next = now.Add(sequencerAsk)
-	until := now.Add(sequencerHold)
-	mine, err := q.takeDuty(ctx, now, until)
-	switch {
-	case err != nil:
-		return false, err
-	case mine:
-		q.until = until
-	default:
-		q.until = time.Time{}
-	}
-	return mine, nil
-}
-
-func (q *Sequencer) takeDuty(ctx context.Context, now, until time.Time) (mine bool, err error) {
-	err = q.Store.Tx(ctx, func(tx Tx) error {
-		mine, err = tx.TakeDuty(sequencerDuty, q.Owner, now, until)
-		return err
+// onDuty returns the duty, which is asked for once a second only: a look must not cost a
+// write.
+func (q *Sequencer) onDuty() *duty.Duty {
+	q.once.Do(func() {
+		q.duty = newDuty(q.Store, q.Now, sequencerDuty, q.Owner, sequencerHold)
+		q.duty.AskEvery = sequencerAsk
 	})
-	return mine, err
+	return q.duty
 }
 
 // Release gives the duty back, so that another process need not wait for its end.
-func (q *Sequencer) Release(ctx context.Context) error {
-	now := q.Now()
-	if !now.Before(q.until) {
-		return nil
-	}
-	q.until, q.next = time.Time{}, time.Time{}
-	_, err := q.takeDuty(ctx, now, now)
-	return err
-}
+func (q *Sequencer) Release(ctx context.Context) error { return q.onDuty().Release(ctx) }

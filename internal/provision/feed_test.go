@@ -12,11 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) sequencer(owner string) *provision.Sequencer {
-	return &provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: owner}
+	return &provision.Sequencer{Store: w.store, Now: clock.System, Owner: owner}
 }
 
 func (w *world) sequence(q *provision.Sequencer) int {
@@ -27,11 +30,11 @@ func (w *world) sequence(q *provision.Sequencer) int {
 }
 
 // say writes events of the tenant.
-func (w *world) say(owner provision.TenantID, count int) {
+func (w *world) say(owner tenant.ID, count int) {
 	w.Helper()
 	w.tx(func(tx provision.Tx) error {
 		for range count {
-			e := provision.Event{ID: provision.EventID(w.newID(provision.PrefixEvent)), Tenant: owner, Type: "test", Instance: "ins_1", At: provision.SystemClock()}
+			e := provision.Event{ID: provision.EventID(w.newID(provision.PrefixEvent)), Tenant: owner, Type: "test", Instance: "ins_1", At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
 				return err
 			}
@@ -49,7 +52,7 @@ func TestFeedOfALife(t *testing.T) {
 		if n := w.sequence(q); n != 7 {
 			w.Errorf("%d numbered", n)
 		}
-		page, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant}, 0, 0)
+		page, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 0)
 		w.must(err)
 		var types []string
 		for i, e := range page.Events {
@@ -104,7 +107,7 @@ func TestSequencerBacklog(t *testing.T) {
 		if n := w.sequence(w.sequencer("q")); n != 4*307 {
 			w.Errorf("%d numbered", n)
 		}
-		last, err := w.store.LastNumbers(w.ctx, []provision.TenantID{"a", "b"})
+		last, err := w.store.LastNumbers(w.ctx, []tenant.ID{"a", "b"})
 		if w.must(err); last["a"] != 1200 || last["b"] != 28 {
 			w.Errorf("%v", last)
 		}
@@ -118,10 +121,10 @@ type countingStore struct {
 	down  atomic.Bool
 }
 
-func (s *countingStore) LastNumbers(ctx context.Context, tenants []provision.TenantID) (map[provision.TenantID]int64, error) {
+func (s *countingStore) LastNumbers(ctx context.Context, tenants []tenant.ID) (map[tenant.ID]int64, error) {
 	s.looks.Add(1)
 	if s.down.Load() {
-		return nil, provision.Errorf(provision.CodeUnavailable, nil, "the database does not answer")
+		return nil, fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 	}
 	return s.Store.LastNumbers(ctx, tenants)
 }
@@ -172,7 +175,7 @@ func TestFollow(t *testing.T) {
 		ctx, stop := context.WithCancel(w.ctx)
 		all, late, slow, other := &follower{}, &follower{}, &follower{delay: 30 * time.Second}, &follower{}
 		var following sync.WaitGroup
-		follow := func(f *follower, owner provision.TenantID, after int64) {
+		follow := func(f *follower, owner tenant.ID, after int64) {
 			following.Go(func() {
 				if err := service.Follow(ctx, provision.EventFilter{Tenant: owner}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
 					w.Errorf("follow: %v", err)
@@ -254,11 +257,11 @@ func TestFollowThroughAnOutage(t *testing.T) {
 // A filtered page says how far it has looked, so that nobody looks there again.
 func TestFilteredPages(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.say(provision.DefaultTenant, 100)
+		w.say(tenant.Default, 100)
 		w.created()
-		w.say(provision.DefaultTenant, 10)
+		w.say(tenant.Default, 10)
 		w.sequence(w.sequencer("q"))
-		f := provision.EventFilter{Tenant: provision.DefaultTenant, Types: []string{provision.EventInstanceRunning}}
+		f := provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRunning}}
 		for after, want := range map[int64]string{0: "1 114", 50: "1 114", 103: "0 114", 114: "0 114", 500: "0 500"} {
 			page, err := w.service.Events(w.ctx, f, after, 10)
 			w.must(err)
@@ -266,7 +269,7 @@ func TestFilteredPages(t *testing.T) {
 				w.Errorf("after %d: %s, want %s", after, got, want)
 			}
 		}
-		f = provision.EventFilter{Tenant: provision.DefaultTenant, Instance: "no id\x00"}
+		f = provision.EventFilter{Tenant: tenant.Default, Instance: "no id\x00"}
 		if page, err := w.service.Events(w.ctx, f, 0, 10); err != nil || len(page.Events) > 0 {
 			w.Errorf("%v, %v", page, err)
 		}
@@ -282,7 +285,7 @@ func TestEventRetention(t *testing.T) {
 		w.pass(25 * time.Hour)
 		w.say("a", 1)
 		w.sequence(q)
-		j := &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: time.Hour, EventRetention: 24 * time.Hour}
+		j := &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour, EventRetention: 24 * time.Hour}
 		if n, err := j.RunOnce(w.ctx); n != 1200 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
@@ -297,7 +300,7 @@ func TestEventRetention(t *testing.T) {
 func TestTooManyJobs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		running := w.created()
-		create := func(s *provision.Service, owner provision.TenantID) error {
+		create := func(s *provision.Service, owner tenant.ID) error {
 			_, err := s.Create(w.ctx, provision.CreateRequest{Tenant: owner, Engine: running.Engine})
 			return err
 		}
@@ -306,22 +309,22 @@ func TestTooManyJobs(t *testing.T) {
 		s := provision.NewService(cfg)
 		refused := func(err error, says string) {
 			w.Helper()
-			var e *provision.Error
-			if !errors.As(err, &e) || e.Code != provision.CodeTooManyJobs || e.RetryAfter <= 0 || !strings.Contains(e.Message, says) {
+			var e *fault.Error
+			if !errors.As(err, &e) || e.Code != fault.CodeTooManyJobs || e.RetryAfter <= 0 || !strings.Contains(e.Message, says) {
 				w.Errorf("%v, want %q", err, says)
 			}
 		}
 		for range 3 {
-			w.must(create(s, provision.DefaultTenant))
+			w.must(create(s, tenant.Default))
 		}
-		refused(create(s, provision.DefaultTenant), "limit of 3")
+		refused(create(s, tenant.Default), "limit of 3")
 		w.must(create(s, "b"))
 		w.must(create(s, "b"))
 		refused(create(s, "b"), "limit of 5")
-		_, err := s.Delete(w.ctx, provision.DefaultTenant, "", running.ID, "")
+		_, err := s.Delete(w.ctx, tenant.Default, "", running.ID, "")
 		w.must(err)
 		refused(create(s, "c"), "limit of 5")
 		w.runTasks()
-		w.must(create(s, provision.DefaultTenant))
+		w.must(create(s, tenant.Default))
 	})
 }

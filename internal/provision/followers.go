@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // How often the feed is looked at while somebody follows: the bell says when it has
@@ -32,13 +33,13 @@ type followers struct {
 // own pace, so that a slow one costs nobody anything.
 type follower struct {
 	all    *followers
-	tenant TenantID
+	tenant tenant.ID
 	grown  chan struct{}
 }
 
 // join begins to listen; what is there already is for the follower to read after
 // that.
-func (f *followers) join(ctx context.Context, tenant TenantID) *follower {
+func (f *followers) join(ctx context.Context, tenant tenant.ID) *follower {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	one := &follower{all: f, tenant: tenant, grown: make(chan struct{}, 1)}
@@ -75,7 +76,7 @@ func (f *followers) look(ctx context.Context, ended chan struct{}) {
 	defer stop()
 	timer := time.NewTimer(0) // what came before we listened is seen at once
 	defer timer.Stop()
-	for seen := map[TenantID]int64{}; ; {
+	for seen := map[tenant.ID]int64{}; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -96,11 +97,11 @@ func (f *followers) look(ctx context.Context, ended chan struct{}) {
 	}
 }
 
-func (f *followers) tenants() []TenantID {
+func (f *followers) tenants() []tenant.ID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	found := map[TenantID]bool{}
-	var list []TenantID
+	found := map[tenant.ID]bool{}
+	var list []tenant.ID
 	for one := range f.all {
 		if !found[one.tenant] {
 			found[one.tenant] = true
@@ -110,7 +111,7 @@ func (f *followers) tenants() []TenantID {
 	return list
 }
 
-func (f *followers) tell(last, seen map[TenantID]int64) {
+func (f *followers) tell(last, seen map[tenant.ID]int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for one := range f.all {

@@ -5,18 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // ForceDelete deletes an instance without waiting for its host: the instance is deleted
 // when this returns. What its host still has is removed by the reconciler when the host
 // answers; until then the instance keeps its ports, so that nobody else is given one
 // that its container may still hold. By says who asked, for the record.
-func (s *Service) ForceDelete(ctx context.Context, tenant TenantID, engine string, id InstanceID, callbackURL, by string) (Accepted, error) {
+func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine string, id InstanceID, callbackURL, by string) (Accepted, error) {
 	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
 		return Accepted{}, err
 	}
 	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {
-		return Accepted{}, invalid(wrong)
+		return Accepted{}, fault.Invalid(wrong)
 	}
 	var accepted Accepted
 	err := s.decide(ctx, func(tx Tx) error {
@@ -37,7 +40,7 @@ func (s *Service) forceDelete(tx Tx, id InstanceID, callbackURL, by string) (Acc
 	if err == nil {
 		err = s.cutOff(tx, active, now)
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Accepted{}, err
 	}
 	inst, err := tx.Instance(id)

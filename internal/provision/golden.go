@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Golden says how to make golden data: what the first start of every instance would
@@ -46,7 +49,7 @@ func (w *work) golden(ctx context.Context) error {
 		return w.tellOfGolden(ctx, what, why)
 	}
 	patience := max(min(goldenPatience, w.deadline.Sub(w.cfg.Now())/2), 0).Round(time.Second)
-	late := Errorf(CodeTimeout, nil, "it was not there within %s", patience)
+	late := fault.Errorf(fault.CodeTimeout, nil, "it was not there within %s", patience)
 	patient, cancel := context.WithTimeoutCause(ctx, patience, late)
 	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, "image", text) })
 	if err != nil && patient.Err() != nil {
@@ -61,23 +64,23 @@ func (w *work) golden(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return err
 	}
-	w.detail(ctx, "image", golden.Image+", without golden data: "+explain(err))
+	w.detail(ctx, "image", golden.Image+", without golden data: "+fault.Explain(err))
 	return w.goldenFailed(ctx, what, err)
 }
 
 // goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
-	if w.goldens.begin(what, explain(cause), w.cfg.Now()) {
+	if w.goldens.begin(what, fault.Explain(cause), w.cfg.Now()) {
 		w.cfg.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
 			"of", what, "again_after", goldenRest.String(), "error", cause)
 	}
-	return w.tellOfGolden(ctx, what, explain(cause))
+	return w.tellOfGolden(ctx, what, fault.Explain(cause))
 }
 
 // tellOfGolden announces it once for all tenants: nobody hears what happens to warm
 // instances.
 func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
-	if w.instance().Tenant == TenantNobody || !w.goldens.tell(what, true) {
+	if w.instance().Tenant == tenant.Nobody || !w.goldens.tell(what, true) {
 		return nil
 	}
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+

@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // goldenEvents gives what was said of golden data that could not be made.
@@ -14,7 +16,7 @@ func (w *world) goldenEvents() (messages []string) {
 	w.Helper()
 	w.pass(time.Second)
 	w.sequence(w.sequencer("golden"))
-	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Types: []string{provision.EventGoldenFailed}}, 0, 1000)
+	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventGoldenFailed}}, 0, 1000)
 	w.must(err)
 	for _, e := range events {
 		messages = append(messages, e.Message)
@@ -140,7 +142,7 @@ func TestGoldenFailsForMany(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodEnsureGolden, provisiontest.Fault{Hold: hold, Before: true})
 		const many = 5
 		done := make(chan error)
-		var jobs []provision.JobID
+		var jobs []id.Job
 		for range many {
 			id := w.create().Job.ID
 			jobs = append(jobs, id)

@@ -8,6 +8,11 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Health probes running instances on a schedule: by an account of Berth's own where the
@@ -19,12 +24,12 @@ import (
 // connections has an instance that does not answer, and would lose it to a restart.
 type Health struct {
 	Store   Store
-	Vault   Vault
+	Vault   secret.Vault
 	Catalog Catalog
 	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
 	Runtimes Runtimes
-	NewID    NewID
-	Now      Clock
+	NewID    id.Maker
+	Now      clock.Clock
 	Log      *slog.Logger
 	Every    time.Duration // between two probes of one instance, give or take a tenth
 }
@@ -57,7 +62,7 @@ func (h *Health) Run(ctx context.Context) error {
 	for {
 		_, err := h.round(ctx, &pool)
 		if err != nil && ctx.Err() == nil && !failing {
-			h.Log.WarnContext(ctx, "the health watch fails; trying on", "error", err)
+			h.Log.WarnContext(ctx, "the health watch fails; retrying", "error", err)
 		}
 		failing = err != nil
 		select {
@@ -142,7 +147,7 @@ func (h *Health) look(ctx context.Context, watch Watch) {
 			err = h.record(ctx, inst, watch, seen)
 		}
 	}
-	if overtaken(err) != nil {
+	if fault.IgnoreLostRace(err) != nil {
 		h.Log.WarnContext(ctx, "could not look after an instance", "instance", watch.Instance, "error", err)
 	}
 }
@@ -205,9 +210,9 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	case err != nil:
 		return miss
 	case unit.Paused:
-		return Errorf(CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", host.Name)
+		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", host.Name)
 	case !unit.Running:
-		return Errorf(CodeProbeFailed, miss, "%s", ended(unit))
+		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", ended(unit))
 	}
 	return miss
 }
@@ -232,7 +237,7 @@ func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen si
 		if watch.Misses <= maxMisses {
 			watch.ProbeAt = now.Add(afterMiss)
 		}
-		reason := failedInARow + explain(seen.miss)
+		reason := failedInARow + fault.Explain(seen.miss)
 		next, said = StateUnhealthy, verdict{kept: reason, message: reason, event: EventInstanceUnhealthy}
 	}
 	turned := inst.State != next && (seen.miss == nil || watch.Misses >= maxMisses)

@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // caretaker is an engine that finds what it is told to.
@@ -25,9 +28,9 @@ func (c caretaker) Look(context.Context, provision.Instance, provision.Credentia
 // told gives the messages of the instance's events of a type.
 func (w *world) told(id provision.InstanceID, kind string) (messages []string) {
 	w.Helper()
-	_, err := (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
+	_, err := (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
 	w.must(err)
-	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant}, 0, 1000)
+	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 1000)
 	w.must(err)
 	for _, e := range events {
 		if e.Instance == id && e.Type == kind {
@@ -54,7 +57,7 @@ func TestHealthNotices(t *testing.T) {
 		if got := w.told(inst.ID, provision.EventInstanceNotice); len(got) != 1 || got[0] != provision.NoticePassword {
 			t.Errorf("it was told %q", got)
 		}
-		err = provision.Errorf(provision.CodeProbeFailed, nil, "all connections are taken")
+		err = fault.Errorf(fault.CodeProbeFailed, nil, "all connections are taken")
 		w.watchFor(2*time.Minute, h)
 		w.state(inst.ID, provision.StateUnhealthy, "it failed 3 times in a row: all connections are taken")
 		err = nil
@@ -79,7 +82,7 @@ func TestHealthReasonChanges(t *testing.T) {
 		h.Catalog = provision.Catalog{caretaker{provisiontest.Engine{Runtime: w.runtime}, &found, &err}}
 		h.Runtimes = w.runtimes
 		for _, why := range []string{"all connections are taken", "the database is not there", "the disk is full"} {
-			err = provision.Errorf(provision.CodeProbeFailed, nil, "%s", why)
+			err = fault.Errorf(fault.CodeProbeFailed, nil, "%s", why)
 			w.watchFor(5*time.Minute, h)
 			w.state(inst.ID, provision.StateUnhealthy, why)
 		}

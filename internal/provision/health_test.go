@@ -7,13 +7,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 func (w *world) health() *provision.Health {
 	return &provision.Health{
-		Store: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Every: provision.DefaultProbeEvery,
+		Store: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Now: clock.System, Log: w.log, Every: provision.DefaultProbeEvery,
 	}
 }
 
@@ -40,7 +42,7 @@ func TestHealthIsFollowed(t *testing.T) {
 		restarts := w.runtime.Calls(provisiontest.MethodStart)
 
 		w.runtime.SetProbe(func(provision.InstanceID) error {
-			return provision.Errorf(provision.CodeProbeFailed, nil, "OOM command not allowed when used memory > 'maxmemory'")
+			return fault.Errorf(fault.CodeProbeFailed, nil, "OOM command not allowed when used memory > 'maxmemory'")
 		})
 		w.watchFor(34*time.Second, h) // the first miss is somewhere in it
 		w.watchFor(11*time.Second, h)
@@ -165,7 +167,7 @@ func TestNewsOfARestart(t *testing.T) {
 		w.pass(5 * time.Second)
 		synctest.Wait()
 		w.state(inst.ID, provision.StateRunning, "")
-		if _, err := w.store.ActiveJob(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+		if _, err := w.store.ActiveJob(w.ctx, inst.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("a job: %v", err)
 		}
 		cancel()

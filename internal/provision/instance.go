@@ -4,12 +4,15 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Instance is one provisioned data service of one tenant.
 type Instance struct {
 	ID         InstanceID
-	Tenant     TenantID
+	Tenant     tenant.ID
 	Engine     string
 	Version    string
 	Name       string // unique among the tenant's instances that are not deleted
@@ -122,7 +125,7 @@ func (s InstanceState) CanBecome(next InstanceState) bool {
 // Move changes the state, or fails with CodeInternal where the table forbids it.
 func (i *Instance) Move(next InstanceState, reason string, now time.Time) error {
 	if !i.State.CanBecome(next) {
-		return Errorf(CodeInternal, nil, "instance %s cannot go from %s to %s", i.ID, i.State, next)
+		return fault.Errorf(fault.CodeInternal, nil, "instance %s cannot go from %s to %s", i.ID, i.State, next)
 	}
 	i.State, i.Reason, i.UpdatedAt = next, reason, now
 	if next == StateDeleted {

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // Janitor removes what nobody needs any more, and gives up what has waited too long.
 type Janitor struct {
 	Store Store
-	Now   Clock
+	Now   clock.Clock
 	Owner string
 	// Retention is how long deleted instances, ended jobs and stored answers stay
 	// readable.
@@ -30,20 +33,19 @@ const (
 
 // RunOnce removes one batch, and reports how many rows it was.
 func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
-	now, removed, mine := j.Now(), 0, false
-	err := j.Store.Tx(ctx, func(tx Tx) error {
-		var err error
-		mine, err = tx.TakeDuty(janitorDuty, j.Owner, now, now.Add(JanitorEvery))
-		if err != nil || !mine {
-			return err
-		}
+	mine, err := newDuty(j.Store, j.Now, janitorDuty, j.Owner, JanitorEvery).Mine(ctx)
+	if err != nil || !mine {
+		return 0, err
+	}
+	now, removed := j.Now(), 0
+	err = j.Store.Tx(ctx, func(tx Tx) error {
 		if removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch); err != nil {
 			return err
 		}
 		_, err = tx.DeleteStandings(now.Add(-standingAge), janitorBatch)
 		return err
 	})
-	if err != nil || !mine {
+	if err != nil {
 		return removed, err
 	}
 	expired, err := j.expireDeliveries(ctx, now)
@@ -90,7 +92,7 @@ func (j *Janitor) expireDeliveries(ctx context.Context, now time.Time) (given in
 		err = j.Store.Tx(ctx, func(tx Tx) error {
 			for _, d := range old {
 				err := tx.UpdateDelivery(d.expired(now), d)
-				if err != nil && !errors.Is(err, ErrConflict) { // a conflict: somebody has it by now
+				if err != nil && !errors.Is(err, fault.ErrConflict) { // a conflict: somebody has it by now
 					return err
 				}
 			}

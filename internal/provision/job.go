@@ -3,6 +3,10 @@ package provision
 import (
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // JobKind says what a job does.
@@ -18,8 +22,8 @@ const (
 // Job is one asynchronous operation on one instance. Its row is also the outbox:
 // while it is not ended, WakeAt says when it must be looked at again.
 type Job struct {
-	ID       JobID
-	Tenant   TenantID
+	ID       id.Job
+	Tenant   tenant.ID
 	Instance InstanceID
 	Engine   string
 	Kind     JobKind
@@ -50,7 +54,7 @@ type Job struct {
 
 // JobError tells a user why a job failed.
 type JobError struct {
-	Code      Code
+	Code      fault.Code
 	Step      string // the step that failed; empty: none had begun
 	Message   string
 	Retryable bool // whether asking again, unchanged, can help
@@ -99,7 +103,7 @@ func (s JobState) Ended() bool { return len(jobMoves[s]) == 0 }
 // move changes the state and what follows from it.
 func (j *Job) move(next JobState, now time.Time) error {
 	if !j.State.CanBecome(next) {
-		return Errorf(CodeInternal, nil, "job %s cannot go from %s to %s", j.ID, j.State, next)
+		return fault.Errorf(fault.CodeInternal, nil, "job %s cannot go from %s to %s", j.ID, j.State, next)
 	}
 	j.State, j.UpdatedAt = next, now
 	if next.Ended() {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // begin journals that the step begins; the next save writes it.
@@ -25,11 +27,11 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 	err := s.do(stepCtx, w)
 	w.onStep(s, true)
 	if err != nil && errors.Is(context.Cause(stepCtx), errStepTimeout) {
-		code := CodeTimeout
-		if CodeOf(err) == CodeProbeFailed {
-			code = CodeProbeFailed // which says more
+		code := fault.CodeTimeout
+		if fault.CodeOf(err) == fault.CodeProbeFailed {
+			code = fault.CodeProbeFailed // which says more
 		}
-		err = Errorf(code, err, "it took longer than %s: %s", s.timeout, explain(err))
+		err = fault.Errorf(code, err, "it took longer than %s: %s", s.timeout, fault.Explain(err))
 	}
 	cancel()
 	now, stopped := w.cfg.Now(), errors.Is(context.Cause(ctx), errBeside)
@@ -43,7 +45,7 @@ func (w *work) runStep(ctx context.Context, i int, s step) error {
 			js.State = StepWaiting
 			return
 		}
-		js.State, js.Error = StepFailed, w.scrub(explain(err))
+		js.State, js.Error = StepFailed, w.scrub(fault.Explain(err))
 	})
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // FailurePolicy says what becomes of a create that failed.
@@ -34,22 +36,22 @@ func (p FailurePolicy) orDefault() FailurePolicy {
 	return p
 }
 
-func (p FailurePolicy) check() []FieldError {
+func (p FailurePolicy) check() []fault.FieldError {
 	switch p {
 	case "", OnFailureCleanup, OnFailureKeep:
 		return nil
 	}
-	return []FieldError{{"on_failure", "must be cleanup (the default) or keep"}}
+	return []fault.FieldError{{Field: "on_failure", Message: "must be cleanup (the default) or keep"}}
 }
 
 // timeLimit gives how long the job of a create may take.
-func (s *Service) timeLimit(asked string) (time.Duration, []FieldError) {
+func (s *Service) timeLimit(asked string) (time.Duration, []fault.FieldError) {
 	if asked == "" {
 		return s.cfg.CreateDeadline, nil
 	}
 	limit, err := time.ParseDuration(asked)
 	if err != nil || limit < minCreateTimeout || limit > maxCreateTimeout {
-		return 0, []FieldError{{"timeout", fmt.Sprintf(`must be a duration from %s to %s, such as "90s" or "5m"`, words(minCreateTimeout), words(maxCreateTimeout))}}
+		return 0, []fault.FieldError{{Field: "timeout", Message: fmt.Sprintf(`must be a duration from %s to %s, such as "90s" or "5m"`, words(minCreateTimeout), words(maxCreateTimeout))}}
 	}
 	return limit, nil
 }
@@ -67,7 +69,7 @@ func words(d time.Duration) string {
 
 // keeps reports whether what the job made is kept. Whoever cancels wants it gone.
 func (j *Job) keeps() bool {
-	return j.OnFailure == OnFailureKeep && j.Undoing && j.Error != nil && j.Error.Code != CodeCanceled
+	return j.OnFailure == OnFailureKeep && j.Undoing && j.Error != nil && j.Error.Code != fault.CodeCanceled
 }
 
 // endKept ends a create that failed and leaves everything as it is.

@@ -5,33 +5,36 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) createWith(timeout string, policy provision.FailurePolicy) provision.Accepted {
 	w.Helper()
 	a, err := w.service.Create(w.ctx, provision.CreateRequest{
-		Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Timeout: timeout, OnFailure: policy,
+		Tenant: tenant.Default, Engine: provisiontest.EngineName, Timeout: timeout, OnFailure: policy,
 	})
 	w.must(err)
 	return a
 }
 
 func (w *world) janitor() *provision.Janitor {
-	return &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: 240 * time.Hour, Service: w.service}
+	return &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 240 * time.Hour, Service: w.service}
 }
 
 // A create that asked to be kept and failed leaves all as it is, says so, and is
 // removed by and by.
 func TestFailedIsKept(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true, Err: provision.Errorf(provision.CodeStartFailed, nil, "no luck")})
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		a := w.createWith("", provision.OnFailureKeep)
 		w.spin(a.Job.ID)
 		w.runtime.Heal()
 		job, inst := w.job(a.Job.ID), w.instance(a.Instance.ID)
-		if job.State != provision.JobFailed || inst.State != provision.StateFailed || inst.KeptUntil.Sub(provision.SystemClock()).Round(time.Minute) != time.Hour {
+		if job.State != provision.JobFailed || inst.State != provision.StateFailed || inst.KeptUntil.Sub(clock.System()).Round(time.Minute) != time.Hour {
 			w.Fatalf("job %s, instance %s, kept until %v", job.State, inst.State, inst.KeptUntil)
 		}
 		if !strings.Contains(inst.Reason, "no luck") || !strings.Contains(inst.Reason, inst.KeptUntil.Format(time.RFC3339)) {
@@ -79,7 +82,7 @@ func TestKeptGoes(t *testing.T) {
 		"cancel": func(w *world, a provision.Accepted) {
 			w.runTasks()
 			w.runtime.Heal()
-			_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			w.must(err)
 			w.spin(a.Job.ID)
 			w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed)
@@ -108,7 +111,7 @@ func TestKeptFromALateWorker(t *testing.T) {
 		cut := &cutStore{Store: w.store}
 		late := make(chan error, 1)
 		go func() {
-			late <- w.runnerOn(cut, w.runtimes, "late", provision.SystemClock).Run(w.ctx, a.Job.ID)
+			late <- w.runnerOn(cut, w.runtimes, "late", clock.System).Run(w.ctx, a.Job.ID)
 		}()
 		w.pass(time.Second)
 		cut.away.Store(true)
@@ -131,7 +134,7 @@ func TestTimeout(t *testing.T) {
 		begun := time.Now()
 		w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
-		if took := time.Since(begun); why.Code != provision.CodeDeadline || took < 9*time.Second || took > 13*time.Second || !strings.Contains(why.Message, "within 10s") {
+		if took := time.Since(begun); why.Code != fault.CodeDeadline || took < 9*time.Second || took > 13*time.Second || !strings.Contains(why.Message, "within 10s") {
 			w.Errorf("%+v after %s", why, took)
 		}
 		if job := w.job(a.Job.ID); job.OnFailure != provision.OnFailureCleanup {

@@ -3,6 +3,9 @@ package provision
 import (
 	"maps"
 	"slices"
+
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // SealedKind says what a sealed value is; its text is for people.
@@ -20,9 +23,9 @@ const (
 // SealedSample is one of the values of a kind that one key has sealed.
 type SealedSample struct {
 	Kind   SealedKind
-	Tenant TenantID // of a stored answer
-	ID     string   // of what it belongs to; of a stored answer its idempotency key
-	Sealed Sealed
+	Tenant tenant.ID // of a stored answer
+	ID     string    // of what it belongs to; of a stored answer its idempotency key
+	Sealed secret.Sealed
 }
 
 func (s SealedSample) context() string {
@@ -47,7 +50,7 @@ type MissingKey struct {
 }
 
 // MissingKeys gives the keys of which no sample can be opened, ordered by their ids.
-func MissingKeys(v Vault, samples []SealedSample) []MissingKey {
+func MissingKeys(v secret.Vault, samples []SealedSample) []MissingKey {
 	seals, opens := map[string][]SealedKind{}, map[string]bool{}
 	for _, s := range samples {
 		id := s.Sealed.KeyID
@@ -76,6 +79,6 @@ func keyCheckContext(deployment string) string { return "key-check/" + deploymen
 
 // SealKeyCheck gives the value by which a later start knows whether it has the master
 // key of this deployment, also while nothing else is sealed.
-func SealKeyCheck(v Vault, deployment string) (Sealed, error) {
+func SealKeyCheck(v secret.Vault, deployment string) (secret.Sealed, error) {
 	return v.Seal([]byte(keyCheckText), keyCheckContext(deployment))
 }

@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // Known gives the Runtimes of hosts as long as the engines that answer are the ones
@@ -18,7 +21,7 @@ import (
 type Known struct {
 	Runtimes Runtimes
 	Store    Store
-	Now      Clock
+	Now      clock.Clock
 	Log      *slog.Logger
 	Accept   string // an engine that any host may change to
 
@@ -43,7 +46,7 @@ func (k *Known) Runtime(host Host) (Runtime, error) {
 // its: then it stays as it was, and the log says so.
 func (k *Known) Register(ctx context.Context, host Host) error {
 	if runtime, err := k.Runtimes.Runtime(host); err == nil {
-		if _, err := runtime.Identity(ctx); CodeOf(err) == CodeHostRefused {
+		if _, err := runtime.Identity(ctx); fault.CodeOf(err) == fault.CodeHostRefused {
 			return err // what answers there is no Docker engine; silence is no reason
 		}
 	}
@@ -89,7 +92,7 @@ func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
 	if err != nil || len(have) == 0 {
 		return err
 	}
-	return Errorf(CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Nothing is done there. See that BERTH_DOCKER_HOST "+
+	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Nothing is done there. See that BERTH_DOCKER_HOST "+
 		"is right and that the engine has its data; if this one is to take the other's place, restart the workers with BERTH_ACCEPT_ENGINE=%s",
 		host.Name, host.Endpoint, id, host.Engine, id)
 }
@@ -106,8 +109,8 @@ func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh boo
 	}
 	for {
 		stored, err := k.Store.Host(ctx, host.ID)
-		if errors.Is(err, ErrNotFound) {
-			return Errorf(CodeHostUnavailable, err, "host %s is not registered", host.Name)
+		if errors.Is(err, fault.ErrNotFound) {
+			return fault.Errorf(fault.CodeHostUnavailable, err, "host %s is not registered", host.Name)
 		}
 		if err != nil {
 			return err
@@ -116,7 +119,7 @@ func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh boo
 			stored.Endpoint = host.Endpoint
 			err = k.change(ctx, stored, id)
 		}
-		if errors.Is(err, ErrConflict) {
+		if errors.Is(err, fault.ErrConflict) {
 			continue // somebody else has met it at the same moment
 		}
 		if err == nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // knownRuntime asks which engine answers, before a call and again where the answer is
@@ -28,9 +30,9 @@ func (r knownRuntime) call(ctx context.Context, absent bool, call func() error) 
 	}
 	err := call()
 	switch {
-	case err != nil && CodeOf(err) == CodeHostUnavailable:
+	case err != nil && fault.CodeOf(err) == fault.CodeHostUnavailable:
 		r.known.forget(r.host) // who knows who answers next
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrDataLost), err == nil && absent:
+	case errors.Is(err, fault.ErrNotFound), errors.Is(err, fault.ErrDataLost), err == nil && absent:
 		if other := r.known.check(ctx, r.next, r.host, true); other != nil {
 			return other
 		}

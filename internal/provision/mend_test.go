@@ -6,12 +6,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) known() *provision.Known {
-	return &provision.Known{Runtimes: w.runtimes, Store: w.store, Now: provision.SystemClock, Log: w.log}
+	return &provision.Known{Runtimes: w.runtimes, Store: w.store, Now: clock.System, Log: w.log}
 }
 
 // An engine that comes up without its disk has nothing: that is not believed, and no
@@ -36,7 +40,7 @@ func TestMuchMissingAtOnceIsNotBelieved(t *testing.T) {
 				job, err := w.store.ActiveJob(w.ctx, all[0].ID)
 				w.must(err)
 				w.must(w.runner.Run(w.ctx, job.ID))
-				if job = w.job(job.ID); job.State.Ended() || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+				if job = w.job(job.ID); job.State.Ended() || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
 					t.Fatalf("the repair is %s: %+v", job.State, job.Error)
 				}
 				if n := strings.Count(w.logged.String(), "missing at once"); n != 1 {
@@ -66,7 +70,7 @@ func TestLostDataThatComesBackIsRepaired(t *testing.T) {
 		w.reconcile(r, 0)
 		w.pass(10 * time.Minute)
 		w.reconcile(r, 2)
-		if job := w.repaired(one.ID); job.Error == nil || job.Error.Code != provision.CodeDataLost {
+		if job := w.repaired(one.ID); job.Error == nil || job.Error.Code != fault.CodeDataLost {
 			t.Fatalf("the repair is %s: %+v", job.State, job.Error)
 		}
 		w.state(one.ID, provision.StateFailed, "gone")
@@ -119,15 +123,15 @@ func TestAnotherEngineAnswers(t *testing.T) {
 		wrong := provisiontest.NewRuntime("dep")
 		w.runtimes.Set(w.host.ID, wrong)
 		w.pass(time.Hour)
-		if n, err := r.RunOnce(w.ctx); n != 0 || provision.CodeOf(err) != provision.CodeHostUnavailable || !strings.Contains(err.Error(), "BERTH_ACCEPT_ENGINE=") {
+		if n, err := r.RunOnce(w.ctx); n != 0 || fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "BERTH_ACCEPT_ENGINE=") {
 			t.Errorf("%d, %v", n, err)
 		}
 		w.state(inst.ID, provision.StateRunning, "")
 
 		d := w.delete(inst.ID)
-		runner := w.runnerOn(w.store, known, "w1", provision.SystemClock)
+		runner := w.runnerOn(w.store, known, "w1", clock.System)
 		w.must(runner.Run(w.ctx, d.Job.ID))
-		if job := w.job(d.Job.ID); job.State.Ended() || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+		if job := w.job(d.Job.ID); job.State.Ended() || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
 			t.Fatalf("the delete is %s: %+v", job.State, job.Error)
 		}
 		elsewhere := w.host
@@ -159,7 +163,7 @@ func TestOperatorAcceptsAnEngine(t *testing.T) {
 		w.reconcile(r, 0)
 		w.runtime.SetIdentity("new")
 		w.pass(time.Minute)
-		if _, err := r.RunOnce(w.ctx); provision.CodeOf(err) != provision.CodeHostUnavailable {
+		if _, err := r.RunOnce(w.ctx); fault.CodeOf(err) != fault.CodeHostUnavailable {
 			t.Fatalf("got %v", err)
 		}
 		known.Accept = "new"
@@ -182,7 +186,7 @@ func TestStuckOrphans(t *testing.T) {
 		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
 		r := w.reconciler()
 		w.reconcile(r, 1)
-		w.spin(func() provision.JobID { job, err := w.store.ActiveJob(w.ctx, inst.ID); w.must(err); return job.ID }())
+		w.spin(func() id.Job { job, err := w.store.ActiveJob(w.ctx, inst.ID); w.must(err); return job.ID }())
 		for range 3 {
 			_, err := r.RunOnce(w.ctx)
 			w.must(err)
@@ -221,9 +225,9 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 			if _, settled, _ := w.runtime.Workload(inst.ID); !settled {
 				t.Error("its host may start it again by itself")
 			}
-			_, err = (&provision.Sequencer{Store: w.store, Now: provision.SystemClock, Owner: "w1"}).RunOnce(w.ctx)
+			_, err = (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
 			w.must(err)
-			events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant, Types: []string{provision.EventInstanceRestarted}}, 0, 100)
+			events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRestarted}}, 0, 100)
 			if err != nil || len(events) != want {
 				t.Errorf("it was said %d times, want %d: %v", len(events), want, err)
 			}

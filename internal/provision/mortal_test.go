@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -108,18 +110,18 @@ func (r mortalRuntime) Remove(ctx context.Context, id provision.InstanceID, fenc
 }
 
 // runMortal lets a worker that dies at its nth call run the job.
-func (w *world) runMortal(id provision.JobID, n int, after bool) *life {
+func (w *world) runMortal(id id.Job, n int, after bool) *life {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	l := &life{left: n, after: after, end: cancel}
 	runtimes := provisiontest.NewRuntimes(mortalRuntime{w.runtime, l})
-	runner := w.runnerOn(mortalStore{w.store, l}, runtimes, "mortal", provision.SystemClock)
+	runner := w.runnerOn(mortalStore{w.store, l}, runtimes, "mortal", clock.System)
 	_ = runner.Run(ctx, id) // whatever it says: it is dead
 	return l
 }
 
 // callsOf gives what a run calls, in order, when nothing goes wrong.
-func (w *world) callsOf(id provision.JobID) []string {
+func (w *world) callsOf(id id.Job) []string {
 	w.Helper()
 	l := w.runMortal(id, -1, false)
 	if job := w.job(id); job.State != provision.JobSucceeded {

@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // keptAnswer is what is kept of the answer to a request with a key: what it made. What
@@ -20,13 +24,13 @@ type keptAnswer struct {
 type keep func(Tx, keptAnswer) error
 
 // errAnswered says that a request with the same key was faster.
-var errAnswered = &Error{
-	Code: CodeIdempotencyInFlight, Message: "another request with this Idempotency-Key was answered just now; try again", RetryAfter: time.Second,
+var errAnswered = &fault.Error{
+	Code: fault.CodeIdempotencyInFlight, Message: "another request with this Idempotency-Key was answered just now; try again", RetryAfter: time.Second,
 }
 
 // once runs a use case that makes something. Where a request with the same key did so
 // before, again gets what that one made. Without a key it just runs.
-func (s *Service) once(ctx context.Context, tenant TenantID, idem *Idempotency, do func(keep) error, again func(keptAnswer) error) (replayed bool, err error) {
+func (s *Service) once(ctx context.Context, tenant tenant.ID, idem *Idempotency, do func(keep) error, again func(keptAnswer) error) (replayed bool, err error) {
 	if idem == nil {
 		return false, do(func(Tx, keptAnswer) error { return nil })
 	}
@@ -42,7 +46,7 @@ func (s *Service) once(ctx context.Context, tenant TenantID, idem *Idempotency, 
 		if err != nil {
 			return err
 		}
-		if err := tx.PutIdempotent(*record); !errors.Is(err, ErrConflict) {
+		if err := tx.PutIdempotent(*record); !errors.Is(err, fault.ErrConflict) {
 			return err
 		}
 		return errAnswered
@@ -68,17 +72,17 @@ func (s *Service) once(ctx context.Context, tenant TenantID, idem *Idempotency, 
 
 func (i *Idempotency) check() error {
 	if !keyPattern.MatchString(i.Key) {
-		return invalid([]FieldError{{"Idempotency-Key", fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
+		return fault.Invalid([]fault.FieldError{{Field: "Idempotency-Key", Message: fmt.Sprintf("must be 1 to %d printable ASCII characters", maxKeyLength)}})
 	}
 	return nil
 }
 
 // idempotencyContext binds a stored answer to its key.
-func idempotencyContext(tenant TenantID, key string) string {
+func idempotencyContext(tenant tenant.ID, key string) string {
 	return "idempotency/" + string(tenant) + "/" + key
 }
 
-func (s *Service) idempotencyRecord(tenant TenantID, idem *Idempotency, answer []byte, now time.Time) (*IdempotencyRecord, error) {
+func (s *Service) idempotencyRecord(tenant tenant.ID, idem *Idempotency, answer []byte, now time.Time) (*IdempotencyRecord, error) {
 	sealed, err := s.cfg.Vault.Seal(answer, idempotencyContext(tenant, idem.Key))
 	if err != nil {
 		return nil, fmt.Errorf("seal answer: %w", err)
@@ -87,16 +91,16 @@ func (s *Service) idempotencyRecord(tenant TenantID, idem *Idempotency, answer [
 }
 
 // replay gives the stored answer to the same request, or nil where there is none.
-func (s *Service) replay(ctx context.Context, tenant TenantID, idem *Idempotency) ([]byte, error) {
+func (s *Service) replay(ctx context.Context, tenant tenant.ID, idem *Idempotency) ([]byte, error) {
 	record, err := s.cfg.Store.Idempotent(ctx, tenant, idem.Key)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
 	if record.Fingerprint != idem.Fingerprint {
-		return nil, Errorf(CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for another request; take a new key for a new request")
+		return nil, fault.Errorf(fault.CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for another request; take a new key for a new request")
 	}
 	answer, err := s.cfg.Vault.Open(record.Answer, idempotencyContext(tenant, idem.Key))
 	if err != nil {
@@ -107,19 +111,19 @@ func (s *Service) replay(ctx context.Context, tenant TenantID, idem *Idempotency
 
 // madeWebhook gives the webhook that a request with the same key made or changed, as it
 // is now, and the secret that its answer showed.
-func (s *Service) madeWebhook(ctx context.Context, tenant TenantID, a keptAnswer) (Webhook, Secret, error) {
+func (s *Service) madeWebhook(ctx context.Context, tenant tenant.ID, a keptAnswer) (Webhook, secret.Secret, error) {
 	h, err := s.Webhook(ctx, tenant, a.Webhook)
-	if errors.Is(err, ErrNotFound) {
-		err = Errorf(CodeGone, err, "webhook %s, which the first request with this Idempotency-Key was about, was deleted", a.Webhook)
+	if errors.Is(err, fault.ErrNotFound) {
+		err = fault.Errorf(fault.CodeGone, err, "webhook %s, which the first request with this Idempotency-Key was about, was deleted", a.Webhook)
 	}
-	return h, NewSecret(a.Secret), err
+	return h, secret.New(a.Secret), err
 }
 
 // madeDelivery gives the delivery that a request with the same key made, as it is now.
-func (s *Service) madeDelivery(ctx context.Context, tenant TenantID, a keptAnswer) (Delivery, error) {
+func (s *Service) madeDelivery(ctx context.Context, tenant tenant.ID, a keptAnswer) (Delivery, error) {
 	d, err := s.Delivery(ctx, tenant, a.Delivery)
-	if errors.Is(err, ErrNotFound) {
-		err = Errorf(CodeGone, err, "delivery %s, which the first request with this Idempotency-Key made, is not kept any more", a.Delivery)
+	if errors.Is(err, fault.ErrNotFound) {
+		err = fault.Errorf(fault.CodeGone, err, "delivery %s, which the first request with this Idempotency-Key made, is not kept any more", a.Delivery)
 	}
 	return d, err
 }

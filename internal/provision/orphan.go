@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // orphan is what a host has of an instance that is deleted, failed, or (nil) unknown.
@@ -94,7 +96,7 @@ func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
 		err = s.runtime.Remove(removeCtx, id, fence, data)
 	}
 	if err != nil {
-		if overtaken(err) != nil && ctx.Err() == nil {
+		if fault.IgnoreLostRace(err) != nil && ctx.Err() == nil {
 			s.stuck.failed(id, s.Now())
 			s.Log.WarnContext(ctx, "an orphan could not be removed", "instance", id, "host", s.host.Name, "error", err,
 				"again", s.stuck[id].again.Format(time.RFC3339))
@@ -134,7 +136,7 @@ func (r *Reconciler) releasePorts(ctx context.Context, id InstanceID, inst *Inst
 		return announce(tx, r.NewID, newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
 	})
 	if err != nil {
-		return false, overtaken(err)
+		return false, fault.IgnoreLostRace(err)
 	}
 	r.Log.WarnContext(ctx, "released ports", "instance", id, "reason", why)
 	return true, nil

@@ -6,17 +6,21 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // final decides whether the failure ends the job, and if so turns it round.
 func (w *work) final(ctx context.Context, err error) bool {
-	code := CodeOf(err)
-	if ctx.Err() != nil || code == CodeFenced {
+	code := fault.CodeOf(err)
+	if ctx.Err() != nil || code == fault.CodeFenced {
 		return false // stopped from outside: not a failure of the job
 	}
 	now := w.cfg.Now()
 	w.change(func(job *Job) {
-		job.Error = &JobError{Code: code, Step: runningStep(*job), Message: w.scrub(explain(err)), Retryable: code.Passing(), At: now}
+		job.Error = &JobError{Code: code, Step: runningStep(*job), Message: w.scrub(fault.Explain(err)), Retryable: code.Retryable(), At: now}
 		switch {
 		case !w.deadline.After(now):
 			job.giveUp(deadlineError(*job), now)
@@ -27,21 +31,11 @@ func (w *work) final(ctx context.Context, err error) bool {
 	return w.snapshot().Undoing
 }
 
-// explain gives the words for people: the message of the domain's error, without
-// the chain of causes that belongs into the log.
-func explain(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Message
-	}
-	return err.Error()
-}
-
 // scrub takes the instance's secrets out of a text that came from outside.
 func (w *work) scrub(text string) string {
-	for _, s := range []Secret{w.run.creds.Password, w.run.creds.AdminPassword, w.run.creds.CallbackSecret, w.run.creds.WarmPassword} {
+	for _, s := range []secret.Secret{w.run.creds.Password, w.run.creds.AdminPassword, w.run.creds.CallbackSecret, w.run.creds.WarmPassword} {
 		if !s.Empty() {
-			text = strings.ReplaceAll(text, s.Reveal(), redacted)
+			text = strings.ReplaceAll(text, s.Reveal(), secret.Redacted)
 		}
 	}
 	return text
@@ -91,7 +85,7 @@ func (w *work) finish(ctx context.Context, f finish, now time.Time) error {
 		}
 		if f.release {
 			rest := w.cfg.Quarantine
-			if inst.Tenant == TenantNobody {
+			if inst.Tenant == tenant.Nobody {
 				rest = 0 // nobody was ever told of it
 			}
 			if err := tx.RestPorts(inst.ID, now.Add(rest)); err != nil {
@@ -153,7 +147,7 @@ func (w *work) endDone(ctx context.Context, now time.Time) error {
 	if w.job.Kind == JobDelete {
 		return w.finish(ctx, finish{job: JobSucceeded, instance: StateDeleted, message: "deleted; container, volume and ports are released", release: true}, now)
 	}
-	if w.job.Kind == JobCreate && w.inst.Tenant == TenantNobody {
+	if w.job.Kind == JobCreate && w.inst.Tenant == tenant.Nobody {
 		return w.finish(ctx, finish{job: JobSucceeded, instance: StateWarm, message: "waits for its tenant"}, now)
 	}
 	message := fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)
@@ -167,14 +161,14 @@ func (w *work) endDone(ctx context.Context, now time.Time) error {
 // ports: a later delete goes on.
 func (w *work) endUndone(ctx context.Context, now time.Time) error {
 	state := JobFailed
-	if w.job.Error.Code == CodeCanceled {
+	if w.job.Error.Code == fault.CodeCanceled {
 		state = JobCanceled
 	}
 	message := w.job.Error.Message
 	if w.job.Error.Step != "" {
 		message = w.job.Error.Step + ": " + message
 	}
-	if w.job.Kind == JobRepair && w.job.Error.Code != CodeDataLost {
+	if w.job.Kind == JobRepair && w.job.Error.Code != fault.CodeDataLost {
 		// Its data may be there: it stays as it is, and is repaired again later.
 		return w.finish(ctx, finish{job: state, instance: StateUnhealthy, reason: "it could not be repaired: " + message, message: message}, now)
 	}

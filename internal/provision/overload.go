@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // The bounds of the accepted jobs where the configuration says nothing.
@@ -26,7 +29,7 @@ const (
 // second would count them all.
 type jobCounts struct {
 	mu     sync.Mutex
-	counts map[TenantID]jobCount
+	counts map[tenant.ID]jobCount
 }
 
 type jobCount struct {
@@ -35,7 +38,7 @@ type jobCount struct {
 }
 
 // far reports that the bound is so far that nobody need count, and notes one job more.
-func (c *jobCounts) far(tenant TenantID, limit int, now time.Time) bool {
+func (c *jobCounts) far(tenant tenant.ID, limit int, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	last, known := c.counts[tenant]
@@ -50,13 +53,13 @@ func (c *jobCounts) far(tenant TenantID, limit int, now time.Time) bool {
 // manyCounts bounds how many tenants' counts are remembered.
 const manyCounts = 10_000
 
-func (c *jobCounts) note(tenant TenantID, jobs int, now time.Time) {
+func (c *jobCounts) note(owner tenant.ID, jobs int, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil || len(c.counts) >= manyCounts {
-		c.counts = map[TenantID]jobCount{}
+		c.counts = map[tenant.ID]jobCount{}
 	}
-	c.counts[tenant] = jobCount{jobs: jobs, until: now.Add(countFor)}
+	c.counts[owner] = jobCount{jobs: jobs, until: now.Add(countFor)}
 }
 
 // admit refuses a create while too many jobs have not ended. It counts inside the
@@ -65,12 +68,12 @@ func (c *jobCounts) note(tenant TenantID, jobs int, now time.Time) {
 // of a large bound is used, a count is good for a second, in which other processes would
 // have to accept the other half to exceed it. Deletes are counted and never refused:
 // they are the way out.
-func (s *Service) admit(tx Tx, tenant TenantID) error {
+func (s *Service) admit(tx Tx, owner tenant.ID) error {
 	for _, bound := range []struct {
-		tenant TenantID
+		tenant tenant.ID
 		limit  int
 		whose  string
-	}{{tenant, s.cfg.MaxJobsPerTenant, "a tenant"}, {"", s.cfg.MaxJobs, "in all"}} {
+	}{{owner, s.cfg.MaxJobsPerTenant, "a tenant"}, {"", s.cfg.MaxJobs, "in all"}} {
 		now := s.cfg.Now()
 		if s.counts.far(bound.tenant, bound.limit, now) {
 			continue
@@ -81,8 +84,8 @@ func (s *Service) admit(tx Tx, tenant TenantID) error {
 		}
 		s.counts.note(bound.tenant, n, now)
 		if n >= bound.limit {
-			return &Error{
-				Code: CodeTooManyJobs, RetryAfter: tooManyPause,
+			return &fault.Error{
+				Code: fault.CodeTooManyJobs, RetryAfter: tooManyPause,
 				Message: fmt.Sprintf("the limit of %d unfinished jobs %s is reached; try again when some have ended", bound.limit, bound.whose),
 			}
 		}

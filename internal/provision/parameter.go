@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // ParameterType is the type of a parameter's value.
@@ -71,19 +73,19 @@ func (e EngineInfo) ParametersSchema() map[string]any {
 
 // ParseParameters checks what a client sent against the schema and gives it in
 // the types that Parameters promises. Every wrong or unknown field is named.
-func (e EngineInfo) ParseParameters(in map[string]any) (Parameters, []FieldError) {
+func (e EngineInfo) ParseParameters(in map[string]any) (Parameters, []fault.FieldError) {
 	out := make(Parameters, len(in))
-	var wrong []FieldError
+	var wrong []fault.FieldError
 	for _, name := range sortedKeys(in) {
 		field := "parameters." + name
 		i := slices.IndexFunc(e.Parameters, func(p Parameter) bool { return p.Name == name })
 		if i < 0 {
-			wrong = append(wrong, FieldError{field, "unknown parameter; " + e.Name + " has: " + strings.Join(e.parameterNames(), ", ")})
+			wrong = append(wrong, fault.FieldError{Field: field, Message: "unknown parameter; " + e.Name + " has: " + strings.Join(e.parameterNames(), ", ")})
 			continue
 		}
 		value, problem := e.Parameters[i].parse(in[name])
 		if problem != "" {
-			wrong = append(wrong, FieldError{field, problem})
+			wrong = append(wrong, fault.FieldError{Field: field, Message: problem})
 			continue
 		}
 		out[name] = value

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 const (
@@ -71,7 +73,7 @@ func (w *work) place(ctx context.Context) (Host, error) {
 			return Host{}, err
 		}
 		if len(hosts) == 0 {
-			return Host{}, Errorf(CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
+			return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
 		}
 		for _, host := range hosts {
 			left, err := w.cfg.Ports.Available(ctx, host)
@@ -87,7 +89,7 @@ func (w *work) place(ctx context.Context) (Host, error) {
 			ask = now.Add(givesWayAgain) // somebody else may get that port
 		}
 		if !coming || now.Sub(begun) >= givesWayWithin {
-			return Host{}, Errorf(CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
+			return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
 		}
 		select {
 		case <-ctx.Done():
@@ -126,8 +128,8 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 	if warm, err := warmOf(ctx, s.cfg.Store, "", 1); err != nil || len(warm) > 0 {
 		return err // it gives way
 	}
-	return &Error{
-		Code: CodeCapacity, RetryAfter: 30 * time.Second,
+	return &fault.Error{
+		Code: fault.CodeCapacity, RetryAfter: 30 * time.Second,
 		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
 	}
 }

@@ -10,6 +10,13 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Kind says which creates a warm instance fits.
@@ -32,11 +39,11 @@ type Warm struct {
 type Pool struct {
 	Store   Store
 	Ports   Ports
-	Vault   Vault
-	Secrets Generator
+	Vault   secret.Vault
+	Secrets secret.Generator
 	Catalog Catalog
-	NewID   NewID
-	Now     Clock
+	NewID   id.Maker
+	Now     clock.Clock
 	Log     *slog.Logger
 	Owner   string
 	Want    []Warm
@@ -102,12 +109,7 @@ func (c Catalog) CheckWarm(want []Warm) ([]Warm, error) {
 // RunOnce brings each host nearer to what is wanted, and reports how many instances
 // were begun or retired.
 func (p *Pool) RunOnce(ctx context.Context) (int, error) {
-	mine := false
-	err := p.Store.Tx(ctx, func(tx Tx) (err error) {
-		now := p.Now()
-		mine, err = tx.TakeDuty(poolDuty, p.Owner, now, now.Add(poolHold))
-		return err
-	})
+	mine, err := newDuty(p.Store, p.Now, poolDuty, p.Owner, poolHold).Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
@@ -132,8 +134,8 @@ func (p *Pool) RunOnce(ctx context.Context) (int, error) {
 
 // all gives every instance that is nobody's, the youngest first.
 func (p *Pool) all(ctx context.Context) (all []Instance, err error) {
-	for page := (Page{Limit: poolPage}); ; page.Before = string(all[len(all)-1].ID) {
-		some, err := p.Store.Instances(ctx, InstanceFilter{Tenant: TenantNobody}, page)
+	for page := (page.Page{Limit: poolPage}); ; page.Before = string(all[len(all)-1].ID) {
+		some, err := p.Store.Instances(ctx, InstanceFilter{Tenant: tenant.Nobody}, page)
 		if all = append(all, some...); err != nil || len(some) < poolPage {
 			return all, err
 		}
@@ -239,7 +241,7 @@ func (p *Pool) retire(ctx context.Context, inst Instance) error {
 	if err == nil {
 		p.Log.InfoContext(ctx, "retiring a warm instance", "instance", inst.ID, "kind", kindOf(inst).String(), "state", inst.State, "age", p.Now().Sub(inst.CreatedAt).String())
 	}
-	return overtaken(err)
+	return fault.IgnoreLostRace(err)
 }
 
 // roomy reports whether the host has ports to spare.
@@ -260,7 +262,7 @@ func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
 	}
 	now := p.Now()
 	inst := Instance{
-		ID: InstanceID(p.NewID(PrefixInstance)), Tenant: TenantNobody, Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan,
+		ID: InstanceID(p.NewID(PrefixInstance)), Tenant: tenant.Nobody, Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan,
 		Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), Labels: map[string]string{imagesLabel: p.images(kind)},
 		State: StatePending, Host: host.ID, CreatedAt: now, UpdatedAt: now,
 	}

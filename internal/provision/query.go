@@ -4,59 +4,52 @@ import (
 	"context"
 	"errors"
 	"time"
-)
 
-// Pages are at most this long.
-const (
-	DefaultPageLimit = 50
-	MaxPageLimit     = 200
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Get gives one instance of the tenant; an empty engine means any.
-func (s *Service) Get(ctx context.Context, tenant TenantID, engine string, id InstanceID) (Instance, error) {
+func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, theID InstanceID) (Instance, error) {
 	if engine != "" {
 		if _, err := s.cfg.Catalog.Find(engine); err != nil {
 			return Instance{}, err
 		}
 	}
-	if !wellFormed(id) {
-		return Instance{}, Errorf(CodeNotFound, nil, "there is no such instance")
+	if !id.WellFormed(theID) {
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such instance")
 	}
-	inst, err := s.cfg.Store.Instance(ctx, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	inst, err := s.cfg.Store.Instance(ctx, theID)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Instance{}, err
 	}
 	// Another tenant's instance is answered like one that never was.
 	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Engine != engine) {
-		return Instance{}, Errorf(CodeNotFound, nil, "there is no instance %s", id)
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", theID)
 	}
 	return inst, nil
 }
 
 // List gives a page of instances, newest first, and the cursor of the next page,
 // empty on the last.
-func (s *Service) List(ctx context.Context, filter InstanceFilter, page Page) ([]Instance, string, error) {
+func (s *Service) List(ctx context.Context, filter InstanceFilter, p1 page.Page) ([]Instance, string, error) {
 	if filter.Engine != "" {
 		if _, err := s.cfg.Catalog.Find(filter.Engine); err != nil {
 			return nil, "", err
 		}
 	}
-	of := list{PrefixInstance, filter}
-	page, err := of.page(page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := s.cfg.Store.Instances(ctx, filter, page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(of, rows, page, func(i Instance) string { return string(i.ID) })
-	return rows, next, nil
+	return page.Fetch(ctx, page.List{Prefix: PrefixInstance, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Instance, error) {
+		return s.cfg.Store.Instances(ctx, filter, p)
+	},
+		func(i Instance) string { return string(i.ID) })
 }
 
 // Config says how to connect to an instance. A deleted one is CodeGone; one that
 // never ran is CodeNotReady.
-func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id InstanceID) (Instance, Connection, error) {
+func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, id InstanceID) (Instance, Connection, error) {
 	inst, err := s.Get(ctx, tenant, engine, id)
 	if err != nil {
 		return Instance{}, Connection{}, err
@@ -66,9 +59,9 @@ func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id
 	case StateDeleted:
 		return Instance{}, Connection{}, gone(inst)
 	case StateFailed, StateDeleting:
-		return Instance{}, Connection{}, Errorf(CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
+		return Instance{}, Connection{}, fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
 	default:
-		refusal := Errorf(CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
+		refusal := fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
 		if job, err := s.cfg.Store.ActiveJob(ctx, id); err == nil {
 			refusal.Job, refusal.RetryAfter = job.ID, time.Second
 		}
@@ -91,58 +84,42 @@ func (s *Service) Config(ctx context.Context, tenant TenantID, engine string, id
 
 // CallbackSecret gives what callbacks about an instance are signed with, for the
 // repetition of the answer that showed it. Empty once the instance is gone.
-func (s *Service) CallbackSecret(ctx context.Context, tenant TenantID, id InstanceID) (Secret, error) {
+func (s *Service) CallbackSecret(ctx context.Context, tenant tenant.ID, id InstanceID) (secret.Secret, error) {
 	if _, err := s.Get(ctx, tenant, "", id); err != nil {
-		return Secret{}, ignoreNotFound(err)
+		return secret.Secret{}, fault.IgnoreNotFound(err)
 	}
 	sealed, err := s.cfg.Store.Credentials(ctx, id)
 	if err != nil {
-		return Secret{}, ignoreNotFound(err)
+		return secret.Secret{}, fault.IgnoreNotFound(err)
 	}
 	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
 	return creds.CallbackSecret, err
 }
 
-func ignoreNotFound(err error) error {
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
 // Job gives one job of the tenant.
-func (s *Service) Job(ctx context.Context, tenant TenantID, id JobID) (Job, error) {
-	if !wellFormed(id) {
-		return Job{}, Errorf(CodeNotFound, nil, "there is no such job")
+func (s *Service) Job(ctx context.Context, tenant tenant.ID, theID id.Job) (Job, error) {
+	if !id.WellFormed(theID) {
+		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such job")
 	}
-	job, err := s.cfg.Store.Job(ctx, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	job, err := s.cfg.Store.Job(ctx, theID)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Job{}, err
 	}
 	if err != nil || job.Tenant != tenant {
-		return Job{}, Errorf(CodeNotFound, nil, "there is no job %s", id)
+		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no job %s", theID)
 	}
 	return job, nil
 }
 
 // Jobs gives a page of jobs, newest first, and the cursor of the next page.
-func (s *Service) Jobs(ctx context.Context, filter JobFilter, page Page) ([]Job, string, error) {
-	of := list{PrefixJob, filter}
-	page, err := of.page(page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := s.cfg.Store.Jobs(ctx, filter, page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(of, rows, page, func(j Job) string { return string(j.ID) })
-	return rows, next, nil
+func (s *Service) Jobs(ctx context.Context, filter JobFilter, p1 page.Page) ([]Job, string, error) {
+	return page.Fetch(ctx, page.List{Prefix: PrefixJob, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Job, error) { return s.cfg.Store.Jobs(ctx, filter, p) },
+		func(j Job) string { return string(j.ID) })
 }
 
 // WaitJob gives the job as soon as it has ended, or as it is when the time is up
 // or the context ends.
-func (s *Service) WaitJob(ctx context.Context, tenant TenantID, id JobID, wait time.Duration) (Job, error) {
+func (s *Service) WaitJob(ctx context.Context, tenant tenant.ID, id id.Job, wait time.Duration) (Job, error) {
 	job, err := s.Job(ctx, tenant, id)
 	if err != nil || job.State.Ended() || wait <= 0 {
 		return job, err
@@ -169,7 +146,7 @@ func (s *Service) WaitJob(ctx context.Context, tenant TenantID, id JobID, wait t
 // CancelJob stops a create: the worker that has it is cut off by a higher fence,
 // and the job is taken up again to undo what was done. It then ends as canceled and
 // the instance as failed. A delete cannot be canceled.
-func (s *Service) CancelJob(ctx context.Context, tenant TenantID, id JobID) (Job, error) {
+func (s *Service) CancelJob(ctx context.Context, tenant tenant.ID, id id.Job) (Job, error) {
 	if _, err := s.Job(ctx, tenant, id); err != nil {
 		return Job{}, err
 	}
@@ -182,15 +159,15 @@ func (s *Service) CancelJob(ctx context.Context, tenant TenantID, id JobID) (Job
 		}
 		switch {
 		case job.State.Ended():
-			return Errorf(CodeNotCancelable, nil, "job %s has ended: it is %s", id, job.State)
+			return fault.Errorf(fault.CodeNotCancelable, nil, "job %s has ended: it is %s", id, job.State)
 		case job.Kind != JobCreate:
-			return Errorf(CodeNotCancelable, nil, "a %s cannot be canceled", job.Kind)
+			return fault.Errorf(fault.CodeNotCancelable, nil, "a %s cannot be canceled", job.Kind)
 		case job.Undoing:
 			return nil // it is on its way back already
 		}
 		fence := job.Fence
 		job.Fence++
-		job.giveUp(JobError{Code: CodeCanceled, Step: runningStep(job), Message: "canceled on request"}, now)
+		job.giveUp(JobError{Code: fault.CodeCanceled, Step: runningStep(job), Message: "canceled on request"}, now)
 		if err := job.release(now, now); err != nil {
 			return err
 		}

@@ -3,6 +3,10 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Queue wakes workers. It is not trusted with anything: a task lost, doubled or
@@ -34,7 +38,7 @@ const (
 // task gives the wake-up call for the job.
 func (j *Job) task() Task {
 	kind := TaskUpkeep
-	if j.Kind == JobCreate && j.Tenant != TenantNobody { // a create that nobody waits for is no hurry
+	if j.Kind == JobCreate && j.Tenant != tenant.Nobody { // a create that nobody waits for is no hurry
 		kind = TaskCreate
 	}
 	return Task{Kind: kind, ID: string(j.ID), Generation: j.Generation}
@@ -60,7 +64,7 @@ type Ports interface {
 // Claim is the right of one worker to one job and its instance, until somebody
 // with a higher fence has it. Every write of a worker names its claim.
 type Claim struct {
-	Job      JobID
+	Job      id.Job
 	Instance InstanceID
 	Fence    int64
 }
@@ -78,7 +82,7 @@ type Message struct {
 	URL     string
 	ID      string // the same at every attempt
 	Body    []byte
-	Secrets []Secret // it is signed with each of them
+	Secrets []secret.Secret // it is signed with each of them
 }
 
 // Answer is what a receiver said.
@@ -89,9 +93,3 @@ type Answer struct {
 	// zero: it asks for nothing.
 	RetryAfter time.Duration
 }
-
-// Clock gives the time: UTC, whole milliseconds.
-type Clock func() time.Time
-
-// SystemClock is the Clock of the machine.
-func SystemClock() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }

@@ -9,7 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // traffic is what receivers see: how many deliveries are in flight at each, and in
@@ -129,7 +131,7 @@ func TestDeadReceiversDelayNobody(t *testing.T) {
 		for i := range dead {
 			attempts := 0
 			url := fmt.Sprintf("https://dead-%d.example/hook", i)
-			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 1000})
+			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 			w.must(err)
 			for _, d := range list {
 				if d.URL == url {

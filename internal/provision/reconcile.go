@@ -8,6 +8,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/id"
 )
 
 // Reconciler compares what is written with what the hosts have, both ways, and mends
@@ -26,8 +29,8 @@ import (
 type Reconciler struct {
 	Store      Store
 	Runtimes   Runtimes
-	NewID      NewID
-	Now        Clock
+	NewID      id.Maker
+	Now        clock.Clock
 	Log        *slog.Logger
 	Owner      string
 	Every      time.Duration // how often it sweeps
@@ -100,7 +103,8 @@ func (r *Reconciler) RunHost(ctx context.Context, id HostID) (int, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	mine, err := r.takeDuty(ctx, id)
+	sweeping := newDuty(r.Store, r.Now, reconcileDuty+string(id), r.Owner, 3*r.Every)
+	mine, err := sweeping.Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
@@ -108,13 +112,9 @@ func (r *Reconciler) RunHost(ctx context.Context, id HostID) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	dutyCtx, over := context.WithCancel(ctx)
-	var keeper sync.WaitGroup
-	keeper.Go(func() { r.keepDuty(dutyCtx, id, over) })
-	n, err := r.sweep(dutyCtx, host, memory)
-	over()
-	keeper.Wait()
-	return n, err
+	kept, stop := sweeping.Keep(ctx)
+	defer stop()
+	return r.sweep(kept, host, memory)
 }
 
 func (r *Reconciler) memoryOf(id HostID) *hostSweeps {
@@ -127,35 +127,4 @@ func (r *Reconciler) memoryOf(id HostID) *hostSweeps {
 		r.hosts[id] = &hostSweeps{turn: make(chan struct{}, 1), stuck: stuck{}}
 	}
 	return r.hosts[id]
-}
-
-func (r *Reconciler) takeDuty(ctx context.Context, id HostID) (mine bool, err error) {
-	err = r.Store.Tx(ctx, func(tx Tx) error {
-		now := r.Now()
-		mine, err = tx.TakeDuty(reconcileDuty+string(id), r.Owner, now, now.Add(3*r.Every))
-		return err
-	})
-	return mine, err
-}
-
-// keepDuty renews the duty while a sweep is under way, which may take longer than the
-// duty does, and ends the sweep when somebody else has it.
-func (r *Reconciler) keepDuty(ctx context.Context, id HostID, over context.CancelFunc) {
-	ticker := time.NewTicker(r.Every)
-	defer ticker.Stop()
-	for kept := r.Now(); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		mine, err := r.takeDuty(ctx, id)
-		switch {
-		case err == nil && mine:
-			kept = r.Now()
-		case err == nil, r.Now().Sub(kept) >= 2*r.Every:
-			over()
-			return
-		}
-	}
 }

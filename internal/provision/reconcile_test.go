@@ -8,13 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) reconciler() *provision.Reconciler {
 	return &provision.Reconciler{
-		Store: provision.WakingStore(w.store, w.queue, w.log), Runtimes: w.runtimes, NewID: w.newID, Now: provision.SystemClock, Log: w.log, Owner: "w1",
+		Store: provision.WakingStore(w.store, w.queue, w.log), Runtimes: w.runtimes, NewID: w.newID, Now: clock.System, Log: w.log, Owner: "w1",
 		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace, Quarantine: provision.DefaultQuarantine,
 	}
 }
@@ -96,7 +99,7 @@ func TestGoneDataIsSaid(t *testing.T) {
 		w.reconcile(w.reconciler(), 1)
 		job := w.repaired(inst.ID)
 		why := w.clean(job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != provision.CodeDataLost || why.Retryable || !strings.Contains(why.Message, "gone") {
+		if why.Code != fault.CodeDataLost || why.Retryable || !strings.Contains(why.Message, "gone") {
 			t.Errorf("it says %+v", why)
 		}
 		w.pass(time.Hour)
@@ -138,9 +141,9 @@ func TestRepairFails(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Minute)
 		w.runtime.Lose(inst.ID, false)
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: provision.Errorf(provision.CodeStartFailed, nil, "no luck")})
+		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		w.reconcile(w.reconciler(), 1)
-		if job := w.repaired(inst.ID); job.State != provision.JobFailed || job.Error.Code != provision.CodeStartFailed {
+		if job := w.repaired(inst.ID); job.State != provision.JobFailed || job.Error.Code != fault.CodeStartFailed {
 			t.Errorf("the repair is %s: %+v", job.State, job.Error)
 		}
 		w.state(inst.ID, provision.StateUnhealthy, "no luck")
@@ -212,7 +215,7 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 
 func (w *world) stray(id provision.InstanceID) {
 	w.Helper()
-	load := provision.Workload{Instance: id, Tenant: provision.DefaultTenant, Fence: 3, Image: provisiontest.EngineImage}
+	load := provision.Workload{Instance: id, Tenant: tenant.Default, Fence: 3, Image: provisiontest.EngineImage}
 	_, err := w.runtime.EnsureImage(w.ctx, []string{provisiontest.EngineImage}, nil)
 	w.must(err)
 	w.must(w.runtime.Create(w.ctx, load))
@@ -225,7 +228,7 @@ func TestOrphans(t *testing.T) {
 		living, deleted := w.created(), w.created()
 		w.spin(w.delete(deleted.ID).Job.ID)
 		failed := w.create()
-		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, failed.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenant.Default, failed.Job.ID)
 		w.must(err)
 		w.spin(failed.Job.ID)
 		w.pass(time.Hour)
@@ -266,7 +269,7 @@ func TestSilentHost(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Hour)
 		w.runtime.Fail(provisiontest.MethodList, provisiontest.Fault{Before: true})
-		if n, err := w.reconciler().RunOnce(w.ctx); n != 0 || !errors.Is(err, &provision.Error{Code: provision.CodeHostUnavailable}) {
+		if n, err := w.reconciler().RunOnce(w.ctx); n != 0 || !errors.Is(err, &fault.Error{Code: fault.CodeHostUnavailable}) {
 			t.Errorf("%d, %v", n, err)
 		}
 		w.state(inst.ID, provision.StateRunning, "")
@@ -286,10 +289,10 @@ func TestForcedDelete(t *testing.T) {
 		first := w.delete(inst.ID)
 		w.runTasks()
 		job := w.job(first.Job.ID)
-		if job.State.Ended() || job.Error == nil || job.Error.Code != provision.CodeHostUnavailable {
+		if job.State.Ended() || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
 			t.Fatalf("the delete is %s and says %+v", job.State, job.Error)
 		}
-		a, err := w.service.ForceDelete(w.ctx, provision.DefaultTenant, "", inst.ID, "https://example.com/gone", "somebody")
+		a, err := w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "https://example.com/gone", "somebody")
 		w.must(err)
 		if a.Job.State != provision.JobSucceeded || w.job(first.Job.ID).State != provision.JobCanceled {
 			t.Errorf("the jobs are %s and %s", a.Job.State, w.job(first.Job.ID).State)
@@ -301,15 +304,15 @@ func TestForcedDelete(t *testing.T) {
 		if w.port(inst.ID) != inst.Port {
 			t.Error("the port was given away")
 		}
-		_, err = w.service.ForceDelete(w.ctx, provision.DefaultTenant, "", inst.ID, "", "somebody")
-		if provision.CodeOf(err) != provision.CodeGone {
+		_, err = w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "", "somebody")
+		if fault.CodeOf(err) != fault.CodeGone {
 			t.Errorf("again: %v", err)
 		}
-		if _, err := w.store.Credentials(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+		if _, err := w.store.Credentials(w.ctx, inst.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("credentials: %v", err)
 		}
 
-		janitor := &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: time.Hour}
+		janitor := &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour}
 		w.pass(48 * time.Hour)
 		_, err = janitor.RunOnce(w.ctx)
 		w.must(err)
@@ -320,7 +323,7 @@ func TestForcedDelete(t *testing.T) {
 		w.pass(time.Hour)
 		_, err = janitor.RunOnce(w.ctx)
 		w.must(err)
-		if _, err := w.store.Instance(w.ctx, inst.ID); !errors.Is(err, provision.ErrNotFound) {
+		if _, err := w.store.Instance(w.ctx, inst.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("the tombstone: %v", err)
 		}
 	})

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // Relay wakes what is due and has no live task: a job whose accept could not tell
@@ -14,7 +17,7 @@ import (
 type Relay struct {
 	Store Store
 	Queue Queue
-	Now   Clock
+	Now   clock.Clock
 	Log   *slog.Logger
 	Owner string
 
@@ -37,12 +40,7 @@ const (
 // RunOnce wakes what is due now, and reports how many were woken.
 func (r *Relay) RunOnce(ctx context.Context) (int, error) {
 	now := r.Now()
-	mine := false
-	err := r.Store.Tx(ctx, func(tx Tx) error {
-		var err error
-		mine, err = tx.TakeDuty(relayDuty, r.Owner, now, now.Add(relayHold))
-		return err
-	})
+	mine, err := newDuty(r.Store, r.Now, relayDuty, r.Owner, relayHold).Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
@@ -69,7 +67,7 @@ func (r *Relay) wakeJobs(ctx context.Context, now time.Time) (int, error) {
 			return i, err
 		}
 		err = r.Store.Tx(ctx, func(tx Tx) error { return tx.RescheduleJob(job, generation, now.Add(rewakeAfter)) })
-		if err != nil && !errors.Is(err, ErrConflict) { // a conflict: somebody has it by now
+		if err != nil && !errors.Is(err, fault.ErrConflict) { // a conflict: somebody has it by now
 			return i, err
 		}
 	}
@@ -108,7 +106,7 @@ func (r *Relay) wakeDelivery(ctx context.Context, d Delivery, now time.Time) err
 	after := d
 	after.Generation, after.WakeAt = generation, now.Add(rewakeAfter)
 	err = r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, fault.ErrConflict) {
 		return nil
 	}
 	return err
@@ -119,11 +117,11 @@ func (r *Relay) wakeDelivery(ctx context.Context, d Delivery, now time.Time) err
 func (r *Relay) enqueue(ctx context.Context, task Task, generation int64) (int64, error) {
 	task.Generation = generation
 	err := r.Queue.Enqueue(ctx, task)
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, fault.ErrConflict) {
 		task.Generation++
 		err = r.Queue.Enqueue(ctx, task)
 	}
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, fault.ErrConflict) {
 		err = nil // two in the way: the next look takes the one after
 	}
 	return task.Generation, err

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -22,7 +24,7 @@ func TestAcceptedWhileTheQueueIsDown(t *testing.T) {
 		a := w.create()
 		w.pass(10 * time.Second)
 		for range 3 {
-			if _, err := w.relay.RunOnce(w.ctx); provision.CodeOf(err) != provision.CodeUnavailable {
+			if _, err := w.relay.RunOnce(w.ctx); fault.CodeOf(err) != fault.CodeUnavailable {
 				w.Errorf("relay says %v", err)
 			}
 		}
@@ -134,7 +136,7 @@ func TestJanitor(t *testing.T) {
 		old := w.created()
 		w.spin(w.delete(old.ID).Job.ID)
 		lives := w.created()
-		janitor := &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: 24 * time.Hour}
+		janitor := &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 24 * time.Hour}
 		if n, err := janitor.RunOnce(w.ctx); n != 0 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
@@ -142,7 +144,7 @@ func TestJanitor(t *testing.T) {
 		if n, err := janitor.RunOnce(w.ctx); n == 0 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
-		if _, err := w.store.Instance(w.ctx, old.ID); !errors.Is(err, provision.ErrNotFound) {
+		if _, err := w.store.Instance(w.ctx, old.ID); !errors.Is(err, fault.ErrNotFound) {
 			w.Errorf("the deleted instance: %v", err)
 		}
 		if w.instance(lives.ID).State != provision.StateRunning || w.port(lives.ID) == 0 || w.password(lives.ID) == "" {

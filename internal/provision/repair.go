@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 const (
@@ -26,13 +28,13 @@ var repairSteps = []step{
 // dataThere finds the instance's volume.
 func dataThere(ctx context.Context, w *work) error {
 	if w.run.runtime == nil {
-		return Errorf(CodeDataLost, nil, "the instance was never placed on a host")
+		return fault.Errorf(fault.CodeDataLost, nil, "the instance was never placed on a host")
 	}
 	err := w.run.runtime.CreateVolume(ctx, Workload{
 		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.claim.Fence, KeepData: true,
 	})
 	switch {
-	case errors.Is(err, ErrDataLost):
+	case errors.Is(err, fault.ErrDataLost):
 		return w.dataLost(ctx, err)
 	case err != nil || !w.inst.DataLost:
 		return err
@@ -48,7 +50,7 @@ func dataThere(ctx context.Context, w *work) error {
 // comes back of it is kept.
 func (w *work) dataLost(ctx context.Context, lost error) error {
 	err := w.believable(ctx, lost)
-	if !errors.Is(err, ErrDataLost) {
+	if !errors.Is(err, fault.ErrDataLost) {
 		return err
 	}
 	if err := w.markData(ctx, true); err != nil {
@@ -134,7 +136,7 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 		return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
 	})
 	if err != nil || !begun {
-		return false, overtaken(err)
+		return false, fault.IgnoreLostRace(err)
 	}
 	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", job.ID, "reason", why)
 	return true, nil
@@ -162,7 +164,7 @@ func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now 
 // watchOf gives the instance's watch, and makes it where there is none.
 func watchOf(tx Tx, id InstanceID, now time.Time) (Watch, error) {
 	watch, err := tx.Watch(id)
-	if !errors.Is(err, ErrNotFound) {
+	if !errors.Is(err, fault.ErrNotFound) {
 		return watch, err
 	}
 	if err := tx.StartWatch(id, now.Add(firstProbe())); err != nil {
@@ -175,18 +177,10 @@ func watchOf(tx Tx, id InstanceID, now time.Time) (Watch, error) {
 func idle(tx Tx, id InstanceID) error {
 	job, err := tx.ActiveJob(id)
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, fault.ErrNotFound):
 		return nil
 	case err != nil:
 		return err
 	}
-	return &Error{Code: CodeBusy, Message: "another job is running on the instance", Job: job.ID}
-}
-
-// overtaken forgives the errors of who was not the first to change an instance.
-func overtaken(err error) error {
-	if errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
-		return nil
-	}
-	return err
+	return &fault.Error{Code: fault.CodeBusy, Message: "another job is running on the instance", Job: job.ID}
 }

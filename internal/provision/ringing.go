@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // The kinds of rings.
@@ -74,7 +75,7 @@ type ringingQueue struct {
 func (q ringingQueue) Enqueue(ctx context.Context, t Task) error {
 	err := q.Queue.Enqueue(ctx, t)
 	// Without an answer the task may be there all the same.
-	if err == nil || CodeOf(err) == CodeUnavailable {
+	if err == nil || fault.CodeOf(err) == fault.CodeUnavailable {
 		q.bell.Ring(bell.Ring{Kind: RingTask, ID: string(t.Kind)})
 	}
 	return err

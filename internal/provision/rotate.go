@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // The time for which a secret that was rotated signs as well.
@@ -18,7 +22,7 @@ const (
 // RotateWebhook gives the webhook a new secret, shown in this answer only. For the
 // time given, the old one signs as well, and so do those from earlier rotations until
 // their own time is up. No time at all ends all of them at once.
-func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration) (Webhook, Secret, error) {
+func (s *Service) RotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.RotateWebhookOnce(ctx, tenant, id, overlap, nil)
 	return h, secret, err
 }
@@ -26,8 +30,8 @@ func (s *Service) RotateWebhook(ctx context.Context, tenant TenantID, id Webhook
 // RotateWebhookOnce is RotateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that the first answer showed.
 func (s *Service) RotateWebhookOnce(
-	ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration, idem *Idempotency,
-) (h Webhook, secret Secret, replayed bool, err error) {
+	ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, idem *Idempotency,
+) (h Webhook, secret secret.Secret, replayed bool, err error) {
 	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
 		h, secret, err = s.rotateWebhook(ctx, tenant, id, overlap, keep)
 		return err
@@ -38,11 +42,11 @@ func (s *Service) RotateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Service) rotateWebhook(ctx context.Context, tenant TenantID, id WebhookID, overlap time.Duration, keep keep) (Webhook, Secret, error) {
+func (s *Service) rotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
 	if overlap < 0 || overlap > maxSecretOverlap {
-		return Webhook{}, Secret{}, invalid([]FieldError{{"overlap", fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
+		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "overlap", Message: fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
-	var secret Secret
+	var secret secret.Secret
 	h, err := s.updateWebhook(ctx, tenant, id, func(tx Tx, h *Webhook) error {
 		if err := s.keepSecret(h, overlap); err != nil {
 			return err
@@ -66,7 +70,7 @@ type oldSecret struct {
 func (s *Service) keepSecret(h *Webhook, overlap time.Duration) error {
 	now := h.UpdatedAt
 	if overlap == 0 {
-		h.Previous, h.PreviousUntil = Sealed{}, time.Time{}
+		h.Previous, h.PreviousUntil = secret.Sealed{}, time.Time{}
 		return nil
 	}
 	old, err := h.oldSecrets(s.cfg.Vault, now)
@@ -74,7 +78,7 @@ func (s *Service) keepSecret(h *Webhook, overlap time.Duration) error {
 		return fmt.Errorf("open old secrets: %w", err)
 	}
 	if len(old) == maxOldSecrets {
-		return Errorf(CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which ends them at once",
+		return fault.Errorf(fault.CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which ends them at once",
 			len(old), h.PreviousUntil.Format(time.RFC3339))
 	}
 	active, err := s.cfg.Vault.Open(h.Secret, webhookContext(h.ID))
@@ -99,7 +103,7 @@ func (s *Service) keepSecret(h *Webhook, overlap time.Duration) error {
 }
 
 // oldSecrets opens those that still sign, the youngest first.
-func (h Webhook) oldSecrets(v Vault, now time.Time) ([]oldSecret, error) {
+func (h Webhook) oldSecrets(v secret.Vault, now time.Time) ([]oldSecret, error) {
 	if !h.PreviousUntil.After(now) {
 		return nil, nil
 	}
@@ -121,7 +125,7 @@ func (h Webhook) oldSecrets(v Vault, now time.Time) ([]oldSecret, error) {
 
 // secrets opens what deliveries to the webhook are signed with now, the active one
 // first.
-func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
+func (h Webhook) secrets(v secret.Vault, now time.Time) ([]secret.Secret, error) {
 	active, err := v.Open(h.Secret, webhookContext(h.ID))
 	if err != nil {
 		return nil, err
@@ -130,9 +134,9 @@ func (h Webhook) secrets(v Vault, now time.Time) ([]Secret, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []Secret{NewSecret(string(active))}
+	out := []secret.Secret{secret.New(string(active))}
 	for _, o := range old {
-		out = append(out, NewSecret(o.Text))
+		out = append(out, secret.New(o.Text))
 	}
 	return out, nil
 }

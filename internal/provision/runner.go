@@ -8,6 +8,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Runner runs jobs: it claims one, runs the steps that are not done yet, and ends
@@ -25,10 +30,10 @@ type RunnerConfig struct {
 	Queue    Queue
 	Ports    Ports
 	Runtimes Runtimes
-	Vault    Vault
+	Vault    secret.Vault
 	Catalog  Catalog
-	NewID    NewID
-	Now      Clock
+	NewID    id.Maker
+	Now      clock.Clock
 	Log      *slog.Logger
 	// Owner names this worker, for people who look at a job.
 	Owner string
@@ -72,7 +77,7 @@ const (
 // NewRunner makes a Runner.
 func NewRunner(cfg RunnerConfig) *Runner {
 	if cfg.Now == nil {
-		cfg.Now = SystemClock
+		cfg.Now = clock.System
 	}
 	if cfg.LeaseTTL == 0 {
 		cfg.LeaseTTL = DefaultLeaseTTL
@@ -98,9 +103,9 @@ var errHandBack = errors.New("the worker is stopping")
 // to do: the job has ended, waits for its next attempt, or is somebody else's. An
 // error means that the outcome could not be written; the lease will run out and
 // the relay wakes somebody else.
-func (r *Runner) Run(ctx context.Context, id JobID) error {
+func (r *Runner) Run(ctx context.Context, id id.Job) error {
 	w, err := r.claim(ctx, id)
-	if errors.Is(err, errNotClaimable) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) || errors.Is(err, ErrConflict) {
+	if errors.Is(err, errNotClaimable) || errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrFenced) || errors.Is(err, fault.ErrConflict) {
 		return nil
 	}
 	if err != nil {
@@ -118,7 +123,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 	lost(nil)
 	<-keeper
 
-	if errors.Is(outcome, ErrFenced) || errors.Is(cause, ErrFenced) {
+	if errors.Is(outcome, fault.ErrFenced) || errors.Is(cause, fault.ErrFenced) {
 		r.cfg.Log.WarnContext(ctx, "job lost to another owner", "job", id, "fence", w.claim.Fence)
 		w.withdraw(ctx)
 		return nil
@@ -128,7 +133,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 	}
 	endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	if err := w.end(endCtx, outcome); err != nil && !errors.Is(err, ErrFenced) {
+	if err := w.end(endCtx, outcome); err != nil && !errors.Is(err, fault.ErrFenced) {
 		return fmt.Errorf("end %s: %w", id, err)
 	}
 	return nil
@@ -136,7 +141,7 @@ func (r *Runner) Run(ctx context.Context, id JobID) error {
 
 // claim takes the job: a higher fence on job and instance, a lease, and the
 // instance on its way.
-func (r *Runner) claim(ctx context.Context, id JobID) (*work, error) {
+func (r *Runner) claim(ctx context.Context, id id.Job) (*work, error) {
 	w := &work{Runner: r}
 	err := r.cfg.Store.Tx(ctx, func(tx Tx) error {
 		now := r.cfg.Now()
@@ -199,7 +204,7 @@ func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
 	switch {
 	case job.Crashes > maxCrashes:
 		job.giveUp(JobError{
-			Code: CodeWorkerCrashed, Step: runningStep(*job),
+			Code: fault.CodeWorkerCrashed, Step: runningStep(*job),
 			Message: fmt.Sprintf("%d workers vanished while they were at this job, so it was stopped", job.Crashes),
 		}, now)
 	case !job.Deadline.After(now):
@@ -210,7 +215,7 @@ func (r *Runner) take(job *Job, inst *Instance, now time.Time) {
 // deadlineError explains a job that took too long, by what its last attempt failed
 // of, where that is known.
 func deadlineError(job Job) JobError {
-	e := JobError{Code: CodeDeadline, Step: runningStep(job), Retryable: true}
+	e := JobError{Code: fault.CodeDeadline, Step: runningStep(job), Retryable: true}
 	e.Message = fmt.Sprintf("the job did not end within %s", job.Deadline.Sub(job.CreatedAt).Round(time.Second))
 	if last := job.Error; last != nil {
 		e.Step = last.Step
@@ -221,17 +226,17 @@ func deadlineError(job Job) JobError {
 
 // attempts gives how often a job is tried when it fails so. A delete goes on until
 // its deadline.
-func attempts(kind JobKind, code Code) int {
+func attempts(kind JobKind, code fault.Code) int {
 	switch {
-	case kind == JobDelete && (code.Passing() || code == CodeHostRefused):
+	case kind == JobDelete && (code.Retryable() || code == fault.CodeHostRefused):
 		return math.MaxInt
-	case !code.Passing():
+	case !code.Retryable():
 		return 1
-	case code == CodeHostUnavailable, code == CodeUnavailable:
+	case code == fault.CodeHostUnavailable, code == fault.CodeUnavailable:
 		return math.MaxInt // it is not the job's fault; its deadline bounds the wait
 	case kind == JobRepair:
 		return maxRepairAttempts
-	case code == CodePortsExhausted:
+	case code == fault.CodePortsExhausted:
 		return maxFullAttempts
 	default:
 		return maxCreateAttempts

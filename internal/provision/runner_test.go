@@ -3,6 +3,7 @@ package provision_test
 import (
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -23,7 +24,7 @@ func TestCreateAndDelete(t *testing.T) {
 		if inst := w.instance(a.Instance.ID); inst.State != provision.StateDeleted || inst.DeletedAt.IsZero() {
 			t.Errorf("instance: %+v", inst)
 		}
-		if _, err := w.store.Credentials(w.ctx, a.Instance.ID); provision.CodeOf(err) != provision.CodeNotFound {
+		if _, err := w.store.Credentials(w.ctx, a.Instance.ID); fault.CodeOf(err) != fault.CodeNotFound {
 			t.Errorf("credentials after the delete: %v", err)
 		}
 	})

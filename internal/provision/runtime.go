@@ -3,6 +3,9 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Host is a place that instances run on.
@@ -88,7 +91,7 @@ type Runtime interface {
 // Workload is what an instance runs, in the terms of no particular runtime.
 type Workload struct {
 	Instance  InstanceID
-	Tenant    TenantID
+	Tenant    tenant.ID
 	Engine    string
 	Fence     int64
 	Image     string
@@ -122,15 +125,15 @@ type PortBinding struct {
 
 // File is a file to put in place.
 type File struct {
-	Path    string // absolute, below Workload.DataPath
-	Mode    uint32 // permission bits
-	Content Secret // many of them hold passwords, so all are handled as if they did
+	Path    string        // absolute, below Workload.DataPath
+	Mode    uint32        // permission bits
+	Content secret.Secret // many of them hold passwords, so all are handled as if they did
 }
 
 // Unit is what a runtime has for one instance.
 type Unit struct {
 	Instance   InstanceID
-	Tenant     TenantID
+	Tenant     tenant.ID
 	Fence      int64
 	Running    bool
 	Paused     bool           // it runs, and does nothing (a list does not know)

@@ -2,12 +2,15 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Service is what clients can ask for. It accepts and answers; the work itself is
@@ -30,12 +33,12 @@ type ServiceConfig struct {
 	Store   Store
 	Queue   Queue
 	Ports   Ports
-	Vault   Vault
-	Secrets Generator
+	Vault   secret.Vault
+	Secrets secret.Generator
 	Sender  Sender
 	Catalog Catalog
-	NewID   NewID
-	Now     Clock
+	NewID   id.Maker
+	Now     clock.Clock
 	Log     *slog.Logger
 	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
 	// do is found by looking.
@@ -65,7 +68,7 @@ const relayGrace = 2 * time.Second
 // NewService makes a Service.
 func NewService(cfg ServiceConfig) *Service {
 	if cfg.Now == nil {
-		cfg.Now = SystemClock
+		cfg.Now = clock.System
 	}
 	if cfg.CreateDeadline == 0 {
 		cfg.CreateDeadline = DefaultCreateDeadline
@@ -92,7 +95,7 @@ type Accepted struct {
 	Job      Job
 	// CallbackSecret is what callbacks about the instance are signed with. Shown once,
 	// in the answer to the create.
-	CallbackSecret Secret
+	CallbackSecret secret.Secret
 	// Replay is the stored answer, where the request was a repetition. The other
 	// fields are empty then.
 	Replay []byte
@@ -106,9 +109,9 @@ func (s *Service) newJob(kind JobKind, inst Instance, limit time.Duration, callb
 	return newJob(s.cfg.NewID, kind, inst, limit, callbackURL, now)
 }
 
-func newJob(newID NewID, kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
+func newJob(newID id.Maker, kind JobKind, inst Instance, limit time.Duration, callbackURL string, now time.Time) Job {
 	return Job{
-		ID: JobID(newID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
+		ID: id.Job(newID(PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: kind,
 		State: JobQueued, Steps: waiting(stepsOf(kind)), Generation: 1, WakeAt: now.Add(relayGrace),
 		CallbackURL: callbackURL, Deadline: now.Add(limit), CreatedAt: now, UpdatedAt: now,
 	}
@@ -117,23 +120,14 @@ func newJob(newID NewID, kind JobKind, inst Instance, limit time.Duration, callb
 // wake tells the workers of a job that was changed.
 func (s *Service) wake(ctx context.Context, job Job) { wake(ctx, s.cfg.Queue, s.cfg.Log, job.task()) }
 
-// maxDecisions bounds how often a request that met a worker's write is decided anew.
-const maxDecisions = 10
-
 // decide runs a transaction that depends on what a worker may be changing at the
 // same moment. Where the worker was faster, it is run again and sees the change.
 func (s *Service) decide(ctx context.Context, do func(Tx) error) error {
-	for try := 1; ; try++ {
-		err := s.cfg.Store.Tx(ctx, do)
-		late := errors.Is(err, ErrFenced) || errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy)
-		if !late || try == maxDecisions {
-			return err
-		}
-	}
+	return fault.Redecide(func() error { return s.cfg.Store.Tx(ctx, do) })
 }
 
 // newEvent makes an event about the instance.
-func newEvent(newID NewID, kind string, inst Instance, job JobID, message string, now time.Time) Event {
+func newEvent(newID id.Maker, kind string, inst Instance, job id.Job, message string, now time.Time) Event {
 	return Event{
 		ID: EventID(newID(PrefixEvent)), Tenant: inst.Tenant, Type: kind, Instance: inst.ID, Job: job, Message: message, At: now,
 	}

@@ -9,13 +9,17 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func request(key, fingerprint string) provision.CreateRequest {
 	return provision.CreateRequest{
-		Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName,
+		Tenant: tenant.Default, Engine: provisiontest.EngineName,
 		Idempotency: &provision.Idempotency{Key: key, Fingerprint: fingerprint, Encode: func(a provision.Accepted) ([]byte, error) {
 			return json.Marshal(map[string]string{"instance": string(a.Instance.ID), "secret": a.CallbackSecret.Reveal()})
 		}},
@@ -24,7 +28,7 @@ func request(key, fingerprint string) provision.CreateRequest {
 
 func (w *world) instances() []provision.Instance {
 	w.Helper()
-	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant, Deleted: true}, provision.Page{Limit: 100})
+	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 100})
 	w.must(err)
 	return list
 }
@@ -41,7 +45,7 @@ func TestIdempotency(t *testing.T) {
 				w.Errorf("replayed %s, want %s", again.Replay, want)
 			}
 		}
-		if _, err := w.service.Create(w.ctx, request("k", "other")); provision.CodeOf(err) != provision.CodeIdempotencyMismatch {
+		if _, err := w.service.Create(w.ctx, request("k", "other")); fault.CodeOf(err) != fault.CodeIdempotencyMismatch {
 			w.Errorf("another request with the key: %v", err)
 		}
 		if n := len(w.instances()); n != 1 {
@@ -55,7 +59,7 @@ func TestIdempotency(t *testing.T) {
 		// A refused request is not remembered.
 		bad := request("k2", "f")
 		bad.Plan = "none"
-		if _, err := w.service.Create(w.ctx, bad); provision.CodeOf(err) != provision.CodeInvalid {
+		if _, err := w.service.Create(w.ctx, bad); fault.CodeOf(err) != fault.CodeInvalid {
 			w.Errorf("%v", err)
 		}
 		if a, err := w.service.Create(w.ctx, request("k2", "f")); err != nil || a.Replay != nil {
@@ -100,16 +104,16 @@ func TestNames(t *testing.T) {
 	inWorld(t, func(w *world) {
 		named := func() (provision.Accepted, error) {
 			return w.service.Create(w.ctx, provision.CreateRequest{
-				Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Name: "mine", HasName: true,
+				Tenant: tenant.Default, Engine: provisiontest.EngineName, Name: "mine", HasName: true,
 			})
 		}
 		a, err := named()
 		w.must(err)
-		if _, err := named(); provision.CodeOf(err) != provision.CodeInvalid {
+		if _, err := named(); fault.CodeOf(err) != fault.CodeInvalid {
 			w.Errorf("taken: %v", err)
 		}
 		d := w.delete(a.Instance.ID)
-		if _, err := named(); provision.CodeOf(err) != provision.CodeInvalid {
+		if _, err := named(); fault.CodeOf(err) != fault.CodeInvalid {
 			w.Errorf("deleting: %v", err)
 		}
 		w.spin(d.Job.ID)
@@ -127,10 +131,10 @@ func TestRefusedSizeIsNotChecked(t *testing.T) {
 		for _, req := range []provision.CreateRequest{
 			{Plan: "none"}, {Resources: provision.ResourceRequest{MemoryBytes: &tiny}}, {Plan: "none", Parameters: map[string]any{"clients": "x"}},
 		} {
-			req.Tenant, req.Engine = provision.DefaultTenant, provisiontest.EngineName
+			req.Tenant, req.Engine = tenant.Default, provisiontest.EngineName
 			_, err := w.service.Create(w.ctx, req)
-			var refusal *provision.Error
-			if !errors.As(err, &refusal) || refusal.Code != provision.CodeInvalid || len(refusal.Fields) == 0 {
+			var refusal *fault.Error
+			if !errors.As(err, &refusal) || refusal.Code != fault.CodeInvalid || len(refusal.Fields) == 0 {
 				w.Errorf("%+v", err)
 			}
 		}
@@ -176,7 +180,7 @@ func (t failingTx) UpdateJob(j provision.Job, fence int64) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.UpdateJob(j, fence) })
 }
 
-func (t failingTx) PutCredentials(id provision.InstanceID, s provision.Sealed) error {
+func (t failingTx) PutCredentials(id provision.InstanceID, s secret.Sealed) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.PutCredentials(id, s) })
 }
 
@@ -198,7 +202,7 @@ func cmpErr(err error, do func() error) error {
 // A database that fails at any write of an accept keeps nothing of it.
 func TestAcceptIsAllOrNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		down := provision.Errorf(provision.CodeUnavailable, nil, "the database does not answer")
+		down := fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 		for n := int32(1); ; n++ {
 			s := &failingStore{Store: w.store, err: down}
 			s.failAt.Store(n)
@@ -209,13 +213,13 @@ func TestAcceptIsAllOrNothing(t *testing.T) {
 				}
 				break
 			}
-			if provision.CodeOf(err) != provision.CodeUnavailable || len(w.instances()) != 0 || len(w.queue.Take()) != 0 {
+			if fault.CodeOf(err) != fault.CodeUnavailable || len(w.instances()) != 0 || len(w.queue.Take()) != 0 {
 				w.Fatalf("write %d: %v; %d instances", n, err, len(w.instances()))
 			}
-			if _, err := w.store.Idempotent(w.ctx, provision.DefaultTenant, fmt.Sprint("key", n)); !errors.Is(err, provision.ErrNotFound) {
+			if _, err := w.store.Idempotent(w.ctx, tenant.Default, fmt.Sprint("key", n)); !errors.Is(err, fault.ErrNotFound) {
 				w.Errorf("write %d: the answer was kept: %v", n, err)
 			}
-			jobs, err := w.store.Jobs(w.ctx, provision.JobFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 9})
+			jobs, err := w.store.Jobs(w.ctx, provision.JobFilter{Tenant: tenant.Default}, page.Page{Limit: 9})
 			if err != nil || len(jobs) != 0 {
 				w.Errorf("write %d: %d jobs, %v", n, len(jobs), err)
 			}
@@ -225,20 +229,20 @@ func TestAcceptIsAllOrNothing(t *testing.T) {
 
 // A worker that is faster than a delete or a cancel does not make them fail.
 func TestDeleteAndCancelMeetAWorker(t *testing.T) {
-	for _, lost := range []error{provision.ErrFenced, provision.ErrConflict, provision.ErrBusy} {
+	for _, lost := range []error{fault.ErrFenced, fault.ErrConflict, fault.ErrBusy} {
 		t.Run(lost.Error(), func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				for n := int32(1); n <= 4; n++ {
 					a := w.create()
 					s := &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
-					if _, err := w.serviceOn(s).Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, ""); err != nil {
+					if _, err := w.serviceOn(s).Delete(w.ctx, tenant.Default, "", a.Instance.ID, ""); err != nil {
 						w.Errorf("delete, write %d: %v", n, err)
 					}
 					b := w.create()
 					s = &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
-					if _, err := w.serviceOn(s).CancelJob(w.ctx, provision.DefaultTenant, b.Job.ID); err != nil {
+					if _, err := w.serviceOn(s).CancelJob(w.ctx, tenant.Default, b.Job.ID); err != nil {
 						w.Errorf("cancel, write %d: %v", n, err)
 					}
 				}
@@ -256,7 +260,7 @@ func TestLostMasterKeyEndsJobs(t *testing.T) {
 		a, err := w.service.Create(w.ctx, req)
 		w.must(err)
 		w.tx(func(tx provision.Tx) error {
-			return tx.PutCredentials(a.Instance.ID, provision.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})
+			return tx.PutCredentials(a.Instance.ID, secret.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})
 		})
 		if job := w.spin(a.Job.ID); job.State != provision.JobFailed {
 			w.Errorf("the create is %s", job.State)

@@ -7,6 +7,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // outcome is what came of an attempt.
@@ -63,7 +66,7 @@ func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) o
 func (p parcel) scrub(text string) string {
 	for _, s := range p.secrets {
 		if !s.Empty() {
-			text = strings.ReplaceAll(text, strings.TrimPrefix(s.Reveal(), "whsec_"), redacted)
+			text = strings.ReplaceAll(text, strings.TrimPrefix(s.Reveal(), "whsec_"), secret.Redacted)
 		}
 	}
 	return clip(text, maxAnswerKept)
@@ -93,7 +96,7 @@ func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standin
 			return tx.PutStanding(standing)
 		}
 	})
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, fault.ErrConflict) {
 		return known, nil
 	}
 	return standing, err
@@ -118,7 +121,7 @@ func standingAfter(tx Tx, known Standing, o outcome) (Standing, error) {
 // standingOf gives an empty standing for a receiver that has none.
 func standingOf(receiver string) func(Standing, error) (Standing, error) {
 	return func(s Standing, err error) (Standing, error) {
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return Standing{Receiver: receiver}, nil
 		}
 		return s, err
@@ -134,7 +137,7 @@ func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) err
 		}
 		return tx.PutStanding(standing) // it no longer rests for this attempt's sake
 	})
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, fault.ErrConflict) {
 		return nil
 	}
 	return err
@@ -144,7 +147,7 @@ func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) err
 func (c *Courier) disable(tx Tx, after, before Delivery, reason string) error {
 	hook, err := tx.Webhook(after.Webhook)
 	switch {
-	case errors.Is(err, ErrNotFound) || err == nil && !hook.Enabled:
+	case errors.Is(err, fault.ErrNotFound) || err == nil && !hook.Enabled:
 		return tx.UpdateDelivery(after, before)
 	case err != nil:
 		return err

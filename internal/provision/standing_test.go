@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // quick checks that a webhook gets what is sent to it in the time given.
@@ -113,7 +117,7 @@ func TestStandingIsShared(t *testing.T) {
 		tr.dead[url] = false
 		w.must(w.courier.Deliver(w.ctx, w.ping(h.ID).ID))
 		_, err = w.store.Standing(w.ctx, string(h.ID))
-		if w.isCode(err, provision.CodeNotFound); tr.count(url) < 1 {
+		if w.isCode(err, fault.CodeNotFound); tr.count(url) < 1 {
 			w.Error("the ping did not arrive")
 		}
 	})
@@ -130,11 +134,11 @@ func TestNothingWaitsForEver(t *testing.T) {
 			w.ping(h.ID)
 		}
 		w.pool(provision.CourierPlaces, time.Minute, func() bool { return false })
-		janitor := &provision.Janitor{Store: w.store, Now: provision.SystemClock, Owner: "w1", Retention: 1000 * time.Hour}
+		janitor := &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 1000 * time.Hour}
 		states := func(state provision.DeliveryState) (n, untried int) {
 			_, err := janitor.RunOnce(w.ctx)
 			w.must(err)
-			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: provision.DefaultTenant, State: state}, provision.Page{Limit: 2 * count})
+			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, State: state}, page.Page{Limit: 2 * count})
 			w.must(err)
 			for _, d := range list {
 				if d.Attempt == 0 {

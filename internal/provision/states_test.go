@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -60,7 +61,7 @@ func TestInstanceWalks(t *testing.T) {
 			switch {
 			case allowed != (err == nil):
 				t.Fatalf("%s to %s: allowed %v, error %v", before.State, next, allowed, err)
-			case err != nil && (provision.CodeOf(err) != provision.CodeInternal || inst.State != before.State || inst.UpdatedAt != before.UpdatedAt):
+			case err != nil && (fault.CodeOf(err) != fault.CodeInternal || inst.State != before.State || inst.UpdatedAt != before.UpdatedAt):
 				t.Fatalf("a refused move changed %+v to %+v (%v)", before, inst, err)
 			case err == nil && (inst.State != next || inst.Reason != "why" || inst.UpdatedAt != now):
 				t.Fatalf("moved to %+v", inst)

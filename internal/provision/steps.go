@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // step is one part of a job. It is idempotent: run again after a crash at any line
@@ -139,7 +141,7 @@ func image(ctx context.Context, w *work) error {
 	inst := w.instance()
 	version, ok := w.run.engine.Describe().Version(inst.Version)
 	if !ok {
-		return Errorf(CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
+		return fault.Errorf(fault.CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
 	}
 	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.detail(ctx, "image", text) })
 	if err != nil {
@@ -201,20 +203,20 @@ func start(ctx context.Context, w *work) error {
 		if err != nil {
 			return err
 		}
-		if err := w.run.runtime.Create(ctx, load); errors.Is(err, ErrDataLost) {
+		if err := w.run.runtime.Create(ctx, load); errors.Is(err, fault.ErrDataLost) {
 			return w.dataLost(ctx, err)
 		} else if err != nil {
 			return err
 		}
 		_, err = w.run.runtime.Start(ctx, load)
-		if CodeOf(err) != CodePortRefused || err == nil {
+		if fault.CodeOf(err) != fault.CodePortRefused || err == nil {
 			return err
 		}
 		if w.kind == JobRepair { // its tenants know it by its port
-			return Errorf(CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
 		}
 		if try == maxPortTries {
-			return Errorf(CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
 		}
 		w.detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
 		if err := w.cfg.Ports.Refused(ctx, w.claim, w.run.host, w.inst.Port); err != nil {
@@ -278,7 +280,7 @@ func ready(ctx context.Context, w *work) error {
 		}
 		select {
 		case <-ctx.Done():
-			return Errorf(CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, explain(err))
+			return fault.Errorf(fault.CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, fault.Explain(err))
 		case <-time.After(probePause(now.Sub(begun))):
 		}
 	}
@@ -291,22 +293,22 @@ const killed = 137
 func (w *work) stillThere(ctx context.Context) error {
 	unit, err := w.run.runtime.Inspect(ctx, w.inst.ID)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return Errorf(CodeStartFailed, err, "somebody removed the container while it was starting")
+	case errors.Is(err, fault.ErrNotFound):
+		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
 	case err != nil:
 		return err
 	case unit.Fence > w.claim.Fence:
-		return Errorf(CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
+		return fault.Errorf(fault.CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
 	case unit.Running:
 		return nil
 	case unit.OOMKilled:
-		return Errorf(CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
+		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
 	}
 	if unit.ExitCode == killed { // engines do not always notice why
-		return Errorf(CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
+		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
 			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
-	return Errorf(CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
+	return fault.Errorf(fault.CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
 }
 
 // lastWords gives the end of what the server wrote.

@@ -3,6 +3,11 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Store keeps what must not be lost. Reads outside a transaction see what is
@@ -22,20 +27,20 @@ type Reader interface {
 	ReconcileReader
 	EventReader
 	Instance(context.Context, InstanceID) (Instance, error)
-	Instances(context.Context, InstanceFilter, Page) ([]Instance, error)
+	Instances(context.Context, InstanceFilter, page.Page) ([]Instance, error)
 	// KeptInstances gives failed instances whose KeptUntil has come.
 	KeptInstances(ctx context.Context, now time.Time, limit int) ([]InstanceID, error)
-	Job(context.Context, JobID) (Job, error)
-	Jobs(context.Context, JobFilter, Page) ([]Job, error)
+	Job(context.Context, id.Job) (Job, error)
+	Jobs(context.Context, JobFilter, page.Page) ([]Job, error)
 	// EndedJobs gives which of the jobs have ended, or are not there any more.
-	EndedJobs(context.Context, []JobID) ([]JobID, error)
+	EndedJobs(context.Context, []id.Job) ([]id.Job, error)
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(context.Context, InstanceID) (Job, error)
-	Credentials(context.Context, InstanceID) (Sealed, error)
+	Credentials(context.Context, InstanceID) (secret.Sealed, error)
 	Delivery(context.Context, DeliveryID) (Delivery, error)
 	WebhookReader
 	// Idempotent gives what was answered to a request with this key.
-	Idempotent(ctx context.Context, tenant TenantID, key string) (IdempotencyRecord, error)
+	Idempotent(ctx context.Context, tenant tenant.ID, key string) (IdempotencyRecord, error)
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]Job, error)
@@ -60,7 +65,7 @@ type Tx interface {
 	ReconcileTx
 	EventTx
 	// Job and Instance read inside the transaction.
-	Job(JobID) (Job, error)
+	Job(id.Job) (Job, error)
 	Instance(InstanceID) (Instance, error)
 	Delivery(DeliveryID) (Delivery, error)
 	WebhookTx
@@ -68,7 +73,7 @@ type Tx interface {
 	ActiveJob(InstanceID) (Job, error)
 	// LiveJobs counts the jobs that have not ended, of the tenant or, where that is
 	// empty, of all; it counts no further than the limit.
-	LiveJobs(tenant TenantID, limit int) (int, error)
+	LiveJobs(tenant tenant.ID, limit int) (int, error)
 
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
@@ -91,8 +96,8 @@ type Tx interface {
 	// CodeFenced unless it still has the claim's fence and has not ended.
 	CheckClaim(Claim) error
 
-	Credentials(InstanceID) (Sealed, error)
-	PutCredentials(InstanceID, Sealed) error
+	Credentials(InstanceID) (secret.Sealed, error)
+	PutCredentials(InstanceID, secret.Sealed) error
 	DeleteCredentials(InstanceID) error
 	AppendEvent(Event) error
 	InsertDelivery(Delivery) error
@@ -134,22 +139,16 @@ type Tx interface {
 // IdempotencyRecord remembers the answer to a request (draft-ietf-httpapi-
 // idempotency-key-header).
 type IdempotencyRecord struct {
-	Tenant      TenantID
+	Tenant      tenant.ID
 	Key         string
-	Fingerprint string // of the request: same key with another one is refused
-	Answer      Sealed // it may hold a secret
+	Fingerprint string        // of the request: same key with another one is refused
+	Answer      secret.Sealed // it may hold a secret
 	CreatedAt   time.Time
-}
-
-// Page asks for one page of a list, newest first, by keyset.
-type Page struct {
-	Before string // the id that ended the page before; empty: the first page
-	Limit  int
 }
 
 // InstanceFilter narrows a list of instances; empty fields do not.
 type InstanceFilter struct {
-	Tenant TenantID
+	Tenant tenant.ID
 	Engine string
 	State  InstanceState
 	Name   string
@@ -160,7 +159,7 @@ type InstanceFilter struct {
 
 // JobFilter narrows a list of jobs; empty fields do not.
 type JobFilter struct {
-	Tenant   TenantID
+	Tenant   tenant.ID
 	Instance InstanceID
 	State    JobState
 	Kind     JobKind

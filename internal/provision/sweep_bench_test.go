@@ -7,10 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // listed is a host with a fixed list.
@@ -33,7 +35,7 @@ func BenchmarkSweep(b *testing.B) {
 		}
 		for i := range instances {
 			inst := provision.Instance{
-				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Name: fmt.Sprint("i", i),
+				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: provisiontest.EngineName, Name: fmt.Sprint("i", i),
 				Parameters: provision.Parameters{"clients": int64(10)}, Host: host.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
@@ -50,7 +52,7 @@ func BenchmarkSweep(b *testing.B) {
 		b.Fatal(err)
 	}
 	r := provision.Reconciler{
-		Store: s, Runtimes: provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units}), NewID: newID, Now: provision.SystemClock,
+		Store: s, Runtimes: provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units}), NewID: newID, Now: clock.System,
 		Log: slog.New(slog.DiscardHandler), Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	for b.Loop() {

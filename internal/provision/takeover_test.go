@@ -7,8 +7,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // atCall runs something in the middle of the worker's nth call to the host, before
@@ -43,9 +47,9 @@ func eachHostCall(t *testing.T, run func(w *world, n int)) {
 }
 
 // runOnce runs the job as another worker would.
-func (w *world) runOnce(id provision.JobID) {
+func (w *world) runOnce(id id.Job) {
 	w.Helper()
-	w.must(w.runnerOn(w.store, w.runtimes, "w2", provision.SystemClock).Run(w.ctx, id))
+	w.must(w.runnerOn(w.store, w.runtimes, "w2", clock.System).Run(w.ctx, id))
 }
 
 // Delete wins at every moment of a create: accepted while a call to the host is
@@ -70,7 +74,7 @@ func TestDeleteDuringCreate(t *testing.T) {
 					w.Errorf("delete is %s: %+v", job.State, job.Error)
 				}
 				why := w.clean(a.Job.ID, provision.JobCanceled, provision.StateDeleted)
-				if why.Code != provision.CodeCanceled {
+				if why.Code != fault.CodeCanceled {
 					w.Errorf("create ended with %+v", why)
 				}
 			})
@@ -89,8 +93,8 @@ func TestDeleteBeforeCreate(t *testing.T) {
 		}
 		w.spin(d.Job.ID)
 		w.clean(a.Job.ID, provision.JobCanceled, provision.StateDeleted)
-		_, err := w.service.Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, "")
-		if provision.CodeOf(err) != provision.CodeGone {
+		_, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "")
+		if fault.CodeOf(err) != fault.CodeGone {
 			w.Errorf("delete of a deleted instance: %v", err)
 		}
 	})
@@ -103,7 +107,7 @@ func TestCancelDuringCreate(t *testing.T) {
 			eachHostCall(t, func(w *world, n int) {
 				a := w.create()
 				happened := w.atCall(n, func() {
-					_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+					_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 					w.must(err)
 					if first == "undo" {
 						w.runOnce(a.Job.ID)
@@ -114,7 +118,7 @@ func TestCancelDuringCreate(t *testing.T) {
 					w.Fatal("the call was not made")
 				}
 				w.spin(a.Job.ID)
-				if why := w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed); why.Code != provision.CodeCanceled {
+				if why := w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed); why.Code != fault.CodeCanceled {
 					w.Errorf("ended with %+v", why)
 				}
 			})
@@ -126,18 +130,18 @@ func TestCancelBeforeCreateAndTooLate(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		for range 2 { // asking twice is asking once
-			_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			w.must(err)
 		}
 		w.spin(a.Job.ID)
 		w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed)
-		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
-		if provision.CodeOf(err) != provision.CodeNotCancelable {
+		_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+		if fault.CodeOf(err) != fault.CodeNotCancelable {
 			w.Errorf("cancel of an ended job: %v", err)
 		}
 		d := w.delete(a.Instance.ID)
-		_, err = w.service.CancelJob(w.ctx, provision.DefaultTenant, d.Job.ID)
-		if provision.CodeOf(err) != provision.CodeNotCancelable {
+		_, err = w.service.CancelJob(w.ctx, tenant.Default, d.Job.ID)
+		if fault.CodeOf(err) != fault.CodeNotCancelable {
 			w.Errorf("cancel of a delete: %v", err)
 		}
 	})
@@ -148,7 +152,7 @@ func TestCancelBeforeCreateAndTooLate(t *testing.T) {
 func TestLostLease(t *testing.T) {
 	eachHostCall(t, func(w *world, n int) {
 		a := w.create()
-		later := func() time.Time { return provision.SystemClock().Add(2 * provision.DefaultLeaseTTL) }
+		later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
 		var ended provision.Job
 		happened := w.atCall(n, func() {
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
@@ -178,7 +182,7 @@ func TestLostLeaseLeavesTheVolume(t *testing.T) {
 				return
 			}
 			if creates.Add(1) == 1 {
-				later := func() time.Time { return provision.SystemClock().Add(2 * provision.DefaultLeaseTTL) }
+				later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
 				go func() {
 					defer close(gone)
 					w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
@@ -213,7 +217,7 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 		})
 		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
 		begun := time.Now()
-		w.must(w.runnerOn(cut, w.runtimes, "w2", provision.SystemClock).Run(w.ctx, a.Job.ID))
+		w.must(w.runnerOn(cut, w.runtimes, "w2", clock.System).Run(w.ctx, a.Job.ID))
 		if took := time.Since(begun); took > 2*provision.DefaultLeaseTTL {
 			w.Errorf("it held on for %s", took)
 		}
@@ -230,7 +234,7 @@ type cutStore struct {
 
 func (s *cutStore) Tx(ctx context.Context, do func(provision.Tx) error) error {
 	if s.away.Load() {
-		return provision.Errorf(provision.CodeUnavailable, nil, "the database does not answer")
+		return fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 	}
 	return s.Store.Tx(ctx, do)
 }

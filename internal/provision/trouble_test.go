@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func TestRefusedPorts(t *testing.T) {
@@ -34,7 +37,7 @@ func TestEveryPortRefused(t *testing.T) {
 		a := w.create()
 		w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != provision.CodePortRefused || !why.Retryable || why.Step != "start" {
+		if why.Code != fault.CodePortRefused || !why.Retryable || why.Step != "start" {
 			w.Errorf("%+v", why)
 		}
 	})
@@ -48,7 +51,7 @@ func TestRefusedPortIsNotKept(t *testing.T) {
 		w.runtime.TakePort(20001)
 		a := w.create()
 		w.runTasks()
-		if job := w.job(a.Job.ID); job.State != provision.JobQueued || job.Error == nil || job.Error.Code != provision.CodePortsExhausted {
+		if job := w.job(a.Job.ID); job.State != provision.JobQueued || job.Error == nil || job.Error.Code != fault.CodePortsExhausted {
 			w.Fatalf("%s, %+v", job.State, job.Error)
 		}
 		w.runtime.FreePort(20000)
@@ -68,12 +71,12 @@ func TestPortsExhausted(t *testing.T) {
 		w.spin(a.Job.ID)
 		w.spin(b.Job.ID)
 		why := w.clean(b.Job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != provision.CodePortsExhausted || why.Step != "reserve" || !strings.Contains(why.Message, "20000") || !why.Retryable {
+		if why.Code != fault.CodePortsExhausted || why.Step != "reserve" || !strings.Contains(why.Message, "20000") || !why.Retryable {
 			w.Errorf("%+v", why)
 		}
-		_, err := w.service.Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName})
-		var refusal *provision.Error
-		if !errors.As(err, &refusal) || refusal.Code != provision.CodeCapacity || refusal.RetryAfter == 0 {
+		_, err := w.service.Create(w.ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: provisiontest.EngineName})
+		var refusal *fault.Error
+		if !errors.As(err, &refusal) || refusal.Code != fault.CodeCapacity || refusal.RetryAfter == 0 {
 			w.Errorf("a third is answered %v", err)
 		}
 		// A freed port comes back after its rest.
@@ -89,13 +92,13 @@ func TestPortsExhausted(t *testing.T) {
 // What the host refuses to do it would refuse again: a create ends at once, and a delete
 // goes on, because only the operator can say that nothing is left.
 func TestHostRefuses(t *testing.T) {
-	refusal := provision.Errorf(provision.CodeHostRefused, nil, "the engine refuses it")
+	refusal := fault.Errorf(fault.CodeHostRefused, nil, "the engine refuses it")
 	inWorld(t, func(w *world) {
 		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Before: true, Err: refusal})
 		a := w.create()
 		job := w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != provision.CodeHostRefused || why.Retryable || job.Attempt > 1 {
+		if why.Code != fault.CodeHostRefused || why.Retryable || job.Attempt > 1 {
 			w.Errorf("%+v after %d attempts", why, job.Attempt)
 		}
 		w.runtime.Heal()
@@ -114,44 +117,44 @@ func TestCreateExplainsItself(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		prepare func(*world)
-		code    provision.Code
+		code    fault.Code
 		step    string
 		says    []string
 	}{
-		{"no image", func(w *world) { w.runtime.NoRegistry() }, provision.CodeImageUnavailable, "image", []string{"fake:1", "scripts/"}},
+		{"no image", func(w *world) { w.runtime.NoRegistry() }, fault.CodeImageUnavailable, "image", []string{"fake:1", "scripts/"}},
 		{"the server ends at once", func(w *world) {
 			w.runtime.Behave(func(l provision.Workload) provisiontest.Behavior {
 				// Servers do repeat their secrets.
 				return provisiontest.Behavior{Ends: true, ExitCode: 7, Output: "bad option --password=" + l.Files[0].Content.Reveal() + "\n"}
 			})
-		}, provision.CodeStartFailed, "ready", []string{"code 7", "bad option", "[redacted]"}},
+		}, fault.CodeStartFailed, "ready", []string{"code 7", "bad option", "[redacted]"}},
 		{"the server ends without a word", func(w *world) {
 			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
 				return provisiontest.Behavior{Ends: true, ExitCode: 1}
 			})
-		}, provision.CodeStartFailed, "ready", []string{"code 1", "wrote nothing"}},
+		}, fault.CodeStartFailed, "ready", []string{"code 1", "wrote nothing"}},
 		{"out of memory", func(w *world) {
 			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
 				return provisiontest.Behavior{Ends: true, ExitCode: 137, OOMKilled: true}
 			})
-		}, provision.CodeStartFailed, "ready", []string{"more memory", "64 MiB"}},
+		}, fault.CodeStartFailed, "ready", []string{"more memory", "64 MiB"}},
 		{"killed", func(w *world) {
 			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
 				return provisiontest.Behavior{Ends: true, ExitCode: 137, Output: "loading\n"}
 			})
-		}, provision.CodeStartFailed, "ready", []string{"code 137", "perhaps", "64 MiB", "loading"}},
+		}, fault.CodeStartFailed, "ready", []string{"code 137", "perhaps", "64 MiB", "loading"}},
 		{"the probe never succeeds", func(w *world) {
 			w.runtime.SetProbe(func(provision.InstanceID) error {
-				return provision.Errorf(provision.CodeProbeFailed, nil, "access denied")
+				return fault.Errorf(fault.CodeProbeFailed, nil, "access denied")
 			})
-		}, provision.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
-		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, provision.CodeDeadline, "reserve", []string{"local"}},
+		}, fault.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
+		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, fault.CodeDeadline, "reserve", []string{"local"}},
 		{"the container vanishes", func(w *world) {
 			w.runtime.SetProbe(func(id provision.InstanceID) error {
 				w.must(w.runtime.Remove(w.ctx, id, 1<<60, false))
 				return errors.New("refused")
 			})
-		}, provision.CodeStartFailed, "ready", []string{"removed"}},
+		}, fault.CodeStartFailed, "ready", []string{"removed"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -217,7 +220,7 @@ func TestDeadlinePassesBeforeAnybodyBegins(t *testing.T) {
 		w.queue.Flush()
 		w.pass(provision.DefaultCreateDeadline + time.Second)
 		w.spin(a.Job.ID)
-		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != provision.CodeDeadline || !strings.Contains(why.Message, "15m0s") {
+		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeDeadline || !strings.Contains(why.Message, "15m0s") {
 			w.Errorf("%+v", why)
 		}
 	})
@@ -231,7 +234,7 @@ func TestDeadlinePassesDuringAStep(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Hang: true})
 		job := w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != provision.CodeDeadline || why.Step != "image" || !why.Retryable {
+		if why.Code != fault.CodeDeadline || why.Step != "image" || !why.Retryable {
 			w.Errorf("%+v", why)
 		}
 		if late := job.FinishedAt.Sub(job.Deadline); late > time.Minute {
@@ -245,7 +248,7 @@ func TestPullOnce(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hold := make(chan struct{})
 		w.runtime.HoldPulls(hold)
-		var jobs []provision.JobID
+		var jobs []id.Job
 		done := make(chan error)
 		for range 5 {
 			id := w.create().Job.ID

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // undo takes back what a create did. A delete has nothing to take back, and a repair
@@ -12,7 +14,7 @@ import (
 // credentials are not its business: they go in the transaction that ends the job,
 // so that they are never gone before the instance is.
 func (w *work) undo(ctx context.Context) error {
-	if w.kind != JobCreate && w.snapshot().Error.Code != CodeDataLost {
+	if w.kind != JobCreate && w.snapshot().Error.Code != fault.CodeDataLost {
 		return nil
 	}
 	if w.inst.Host == "" {
@@ -31,10 +33,10 @@ func (w *work) undo(ctx context.Context) error {
 		w.change((*Job).undoSteps)
 		return nil
 	}
-	if job := w.snapshot(); CodeOf(err) != CodeFenced && ctx.Err() == nil && !w.cfg.Now().Before(job.undoneBy()) {
+	if job := w.snapshot(); fault.CodeOf(err) != fault.CodeFenced && ctx.Err() == nil && !w.cfg.Now().Before(job.undoneBy()) {
 		why := "its host does not answer"
-		if CodeOf(err) != CodeHostUnavailable {
-			why = w.scrub(explain(err))
+		if fault.CodeOf(err) != fault.CodeHostUnavailable {
+			why = w.scrub(fault.Explain(err))
 		}
 		w.leaveBehind(why)
 		return nil
@@ -46,7 +48,7 @@ func (w *work) undo(ctx context.Context) error {
 // not hold the job for longer than it may last.
 func (w *work) cleanUp(ctx context.Context) error {
 	err := w.useHost(ctx, w.inst.Host)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil // nobody knows that host any more
 	}
 	if err != nil {
@@ -58,7 +60,7 @@ func (w *work) cleanUp(ctx context.Context) error {
 	defer cancel()
 	err = w.run.runtime.Remove(tryCtx, w.inst.ID, w.claim.Fence, w.kind == JobCreate)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
-		return Errorf(CodeTimeout, err, "removing it from host %s took longer than %s", w.run.host.Name, limit.Round(time.Second))
+		return fault.Errorf(fault.CodeTimeout, err, "removing it from host %s took longer than %s", w.run.host.Name, limit.Round(time.Second))
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/id"
 )
 
 // The steps in which a job that somebody waits for is looked at, unless a ring says
@@ -29,7 +30,7 @@ type waiters struct {
 	bell  bell.Bell
 
 	mu     sync.Mutex
-	all    map[JobID]map[*waiter]struct{}
+	all    map[id.Job]map[*waiter]struct{}
 	stop   context.CancelFunc
 	ended  chan struct{} // closed when the goroutine has ended
 	sooner chan struct{}
@@ -38,7 +39,7 @@ type waiters struct {
 // waiter is one of them.
 type waiter struct {
 	all  *waiters
-	job  JobID
+	job  id.Job
 	over chan struct{} // holds a signal when the job may have ended
 	step time.Duration
 	due  time.Time // when to look next
@@ -46,12 +47,12 @@ type waiter struct {
 
 // join begins to wait; whether the job has ended already is for the waiter to see
 // after that.
-func (w *waiters) join(ctx context.Context, job JobID) *waiter {
+func (w *waiters) join(ctx context.Context, job id.Job) *waiter {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	me := &waiter{all: w, job: job, over: make(chan struct{}, 1), step: firstWaitStep, due: time.Now().Add(firstWaitStep)}
 	if len(w.all) == 0 {
-		w.all, w.sooner, w.ended = map[JobID]map[*waiter]struct{}{}, make(chan struct{}, 1), make(chan struct{})
+		w.all, w.sooner, w.ended = map[id.Job]map[*waiter]struct{}{}, make(chan struct{}, 1), make(chan struct{})
 		var lookCtx context.Context
 		lookCtx, w.stop = context.WithCancel(context.WithoutCancel(ctx)) // others may join and outlast this one
 		go w.look(lookCtx, w.sooner, w.ended)
@@ -85,7 +86,7 @@ func (me *waiter) leave() {
 // look looks at what is due until the context ends.
 func (w *waiters) look(ctx context.Context, sooner <-chan struct{}, ended chan<- struct{}) {
 	defer close(ended)
-	defer w.bell.Listen(RingEnded, func(id string) { w.wake(JobID(id)) })()
+	defer w.bell.Listen(RingEnded, func(theID string) { w.wake(id.Job(theID)) })()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var looked time.Time
@@ -128,7 +129,7 @@ func (w *waiters) next(now time.Time) time.Time {
 }
 
 // take gives the jobs whose waiters are due, and says when those are due again.
-func (w *waiters) take(now time.Time) (due []JobID) {
+func (w *waiters) take(now time.Time) (due []id.Job) {
 	last := bell.Interval(w.bell, lastWaitStep, lastWaitStepDeaf)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,7 +151,7 @@ func (w *waiters) take(now time.Time) (due []JobID) {
 }
 
 // wake wakes those who wait for the job, or all, where rings may have been missed.
-func (w *waiters) wake(id JobID) {
+func (w *waiters) wake(id id.Job) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for job, waiting := range w.all {

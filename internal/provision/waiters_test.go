@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // pairOfBells is a bell that hears another process's rings, or loses them.
@@ -25,12 +28,12 @@ type lookStore struct {
 	looks, reads atomic.Int32
 }
 
-func (s *lookStore) EndedJobs(ctx context.Context, ids []provision.JobID) ([]provision.JobID, error) {
+func (s *lookStore) EndedJobs(ctx context.Context, ids []id.Job) ([]id.Job, error) {
 	s.looks.Add(1)
 	return s.Store.EndedJobs(ctx, ids)
 }
 
-func (s *lookStore) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
+func (s *lookStore) Job(ctx context.Context, id id.Job) (provision.Job, error) {
 	s.reads.Add(1)
 	return s.Store.Job(ctx, id)
 }
@@ -56,7 +59,7 @@ func TestWaitAcrossProcesses(t *testing.T) {
 				job := w.create().Job
 				over := make(chan time.Time, 1)
 				go func() {
-					got, err := service.WaitJob(w.ctx, provision.DefaultTenant, job.ID, time.Hour)
+					got, err := service.WaitJob(w.ctx, tenant.Default, job.ID, time.Hour)
 					if err != nil || got.State != provision.JobSucceeded {
 						w.Errorf("%s, %v", got.State, err)
 					}
@@ -85,7 +88,7 @@ func TestManyWait(t *testing.T) {
 		cfg := w.serviceConfig(counted)
 		cfg.Bell = ringer
 		service := provision.NewService(cfg)
-		jobs := make([]provision.JobID, 20)
+		jobs := make([]id.Job, 20)
 		for i := range jobs {
 			jobs[i] = w.create().Job.ID
 		}
@@ -93,7 +96,7 @@ func TestManyWait(t *testing.T) {
 		var over atomic.Int32
 		for i := range 200 {
 			all.Go(func() {
-				if _, err := service.WaitJob(w.ctx, provision.DefaultTenant, jobs[i%len(jobs)], time.Hour); err != nil {
+				if _, err := service.WaitJob(w.ctx, tenant.Default, jobs[i%len(jobs)], time.Hour); err != nil {
 					w.Error(err)
 				}
 				over.Add(1)
@@ -149,12 +152,12 @@ func TestRingingStore(t *testing.T) {
 		rows := provision.RingingStore(w.store, ringer)
 		cfg := w.serviceConfig(rows)
 		cfg.Queue = provision.RingingQueue(w.queue, ringer)
-		a, err := provision.NewService(cfg).Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: "fake"})
+		a, err := provision.NewService(cfg).Create(w.ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
 		w.must(err)
 		rang("create", bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}, written)
-		w.must(w.runnerOn(rows, w.runtimes, "w1", provision.SystemClock).Run(w.ctx, a.Job.ID))
+		w.must(w.runnerOn(rows, w.runtimes, "w1", clock.System).Run(w.ctx, a.Job.ID))
 		rang("run", written, bell.Ring{Kind: provision.RingEnded, ID: string(a.Job.ID)}, written)
-		sequencer := provision.Sequencer{Store: rows, Now: provision.SystemClock, Owner: "q"}
+		sequencer := provision.Sequencer{Store: rows, Now: clock.System, Owner: "q"}
 		_, err = sequencer.RunOnce(w.ctx)
 		w.must(err)
 		rang("number", numbered)
@@ -164,7 +167,7 @@ func TestRingingStore(t *testing.T) {
 		rang("nothing to number")
 		gone := context.Canceled
 		if err := rows.Tx(w.ctx, func(tx provision.Tx) error {
-			_ = tx.AppendEvent(provision.Event{ID: "evt_1", Tenant: "t", Type: "test", At: provision.SystemClock()})
+			_ = tx.AppendEvent(provision.Event{ID: "evt_1", Tenant: "t", Type: "test", At: clock.System()})
 			return gone
 		}); err == nil {
 			w.Error("it was committed")

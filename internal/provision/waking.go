@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // WakingStore gives the store with a queue that is told, after each commit, of the jobs and
@@ -56,7 +58,7 @@ func (t *wakingTx) InsertDelivery(d Delivery) error {
 // committed: the relay finds the rows. The first one is enough to leave the rest to it.
 func wakeAll(ctx context.Context, queue Queue, log *slog.Logger, tasks []Task) {
 	for _, task := range tasks {
-		if err := queue.Enqueue(ctx, task); err != nil && !errors.Is(err, ErrConflict) {
+		if err := queue.Enqueue(ctx, task); err != nil && !errors.Is(err, fault.ErrConflict) {
 			log.WarnContext(ctx, "the queue could not be told; the relay will", "kind", task.Kind, "id", task.ID, "of", len(tasks), "error", err)
 			return
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -13,10 +15,10 @@ import (
 func TestWakingStore(t *testing.T) {
 	inWorld(t, func(w *world) {
 		rows := provision.WakingStore(w.store, w.queue, w.log)
-		at := provision.SystemClock()
+		at := clock.System()
 		inst := w.created()
 		w.queue.Take()
-		job := func(id provision.JobID, state provision.JobState) provision.Job {
+		job := func(id id.Job, state provision.JobState) provision.Job {
 			return provision.Job{ID: id, Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: provision.JobDelete, State: state, Generation: 1, CreatedAt: at, UpdatedAt: at, WakeAt: at, Deadline: at}
 		}
 		delivery := func(id provision.DeliveryID) provision.Delivery {

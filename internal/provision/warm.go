@@ -6,10 +6,16 @@ import (
 	"math/rand/v2"
 	"slices"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // A warm instance is one that was started before anybody asked for it: it belongs to
-// TenantNobody, runs with the default parameters of its plan, and waits. A create that
+// tenant.Nobody, runs with the default parameters of its plan, and waits. A create that
 // fits takes it over in the transaction that accepts: the row becomes the tenant's, with
 // its own name, parameters and credentials, and the job's first step brings the server
 // to them. The Pool keeps the number up.
@@ -28,7 +34,7 @@ var errTaken = errors.New("the warm instance is taken")
 
 // warmOf gives warm instances of an engine, or of any, the youngest first.
 func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Instance, error) {
-	return store.Instances(ctx, InstanceFilter{Tenant: TenantNobody, State: StateWarm, Engine: engine}, Page{Limit: limit})
+	return store.Instances(ctx, InstanceFilter{Tenant: tenant.Nobody, State: StateWarm, Engine: engine}, page.Page{Limit: limit})
 }
 
 // fitting gives a few warm instances that fit what is asked for. They are drawn, so that
@@ -58,10 +64,10 @@ func (i Instance) takenFrom(warm Instance) Instance {
 	return i
 }
 
-func (s *Service) warmPassword(ctx context.Context, id InstanceID) (Secret, error) {
+func (s *Service) warmPassword(ctx context.Context, id InstanceID) (secret.Secret, error) {
 	sealed, err := s.cfg.Store.Credentials(ctx, id)
 	if err != nil {
-		return Secret{}, errTaken // and deleted meanwhile
+		return secret.Secret{}, errTaken // and deleted meanwhile
 	}
 	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
 	return creds.Password, err
@@ -74,13 +80,13 @@ func putAccepted(tx Tx, inst Instance) error {
 		return tx.InsertInstance(inst)
 	}
 	warm, err := tx.Instance(inst.ID)
-	if errors.Is(err, ErrNotFound) || (err == nil && (warm.State != StateWarm || warm.Rev != inst.Rev)) {
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && (warm.State != StateWarm || warm.Rev != inst.Rev)) {
 		return errTaken
 	}
 	if err != nil {
 		return err
 	}
-	if err := tx.ReplaceInstance(inst); !errors.Is(err, ErrConflict) {
+	if err := tx.ReplaceInstance(inst); !errors.Is(err, fault.ErrConflict) {
 		return err
 	}
 	return errTaken
@@ -88,13 +94,13 @@ func putAccepted(tx Tx, inst Instance) error {
 
 // retire has a warm instance deleted, or one that was to become warm and has failed.
 // Nothing happens where it is no such instance any more.
-func retire(tx Tx, newID NewID, id InstanceID, now time.Time) error {
+func retire(tx Tx, newID id.Maker, id InstanceID, now time.Time) error {
 	inst, err := tx.Instance(id)
 	if err != nil {
 		return err
 	}
-	if inst.Tenant != TenantNobody || (inst.State != StateWarm && inst.State != StateFailed) {
-		return ErrConflict
+	if inst.Tenant != tenant.Nobody || (inst.State != StateWarm && inst.State != StateFailed) {
+		return fault.ErrConflict
 	}
 	if err := idle(tx, id); err != nil {
 		return err
@@ -113,7 +119,7 @@ func retire(tx Tx, newID NewID, id InstanceID, now time.Time) error {
 func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bool, error) {
 	err := r.Store.Tx(ctx, func(tx Tx) error { return retire(tx, r.NewID, inst.ID, r.Now()) })
 	if err != nil {
-		return false, overtaken(err)
+		return false, fault.IgnoreLostRace(err)
 	}
 	r.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
 	return true, nil
@@ -122,7 +128,7 @@ func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bo
 // makeRoom has a warm instance give way to a create that finds no port, and reports
 // whether one does.
 func (w *work) makeRoom(ctx context.Context) (bool, error) {
-	if w.inst.Tenant == TenantNobody {
+	if w.inst.Tenant == tenant.Nobody {
 		return false, nil
 	}
 	warm, err := warmOf(ctx, w.cfg.Store, "", 1)
@@ -133,5 +139,5 @@ func (w *work) makeRoom(ctx context.Context) (bool, error) {
 	if err == nil {
 		w.cfg.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
 	}
-	return true, overtaken(err) // or it gives way to somebody else
+	return true, fault.IgnoreLostRace(err) // or it gives way to somebody else
 }

@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // A worker that is about to remove a warm instance that would not do is slow for longer
@@ -25,7 +27,7 @@ func TestLostLeaseLeavesTheAdopted(t *testing.T) {
 		}
 		var taken atomic.Bool
 		takeOver := func() {
-			later := func() time.Time { return provision.SystemClock().Add(2 * provision.DefaultLeaseTTL) }
+			later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
 			w.usable(a.Job.ID)
 		}
@@ -60,7 +62,7 @@ func TestPoolOfManyPages(t *testing.T) {
 			id := provision.InstanceID(w.newID(provision.PrefixInstance))
 			w.must(w.store.Tx(w.ctx, func(tx provision.Tx) error {
 				return tx.InsertInstance(provision.Instance{
-					ID: id, Tenant: provision.TenantNobody, Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan,
+					ID: id, Tenant: tenant.Nobody, Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan,
 					Name: strings.ToLower(string(id)), State: provision.StateWarm, Host: w.host.ID, Labels: labels, CreatedAt: time.Now(), UpdatedAt: time.Now(),
 				})
 			}))

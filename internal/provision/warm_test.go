@@ -6,17 +6,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 var fakeKind = provision.Kind{Engine: provisiontest.EngineName, Version: "1", Plan: "small"}
 
 func (w *world) warmPool(count int) *provision.Pool {
 	return &provision.Pool{
-		Store: provision.WakingStore(w.store, w.queue, w.log), Vault: w.vault, Secrets: secret.Generator{}, Catalog: w.catalog, NewID: w.newID,
-		Now: provision.SystemClock, Log: w.log, Owner: "w1", Want: []provision.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
+		Store: provision.WakingStore(w.store, w.queue, w.log), Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID,
+		Now: clock.System, Log: w.log, Owner: "w1", Want: []provision.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
 	}
 }
 
@@ -40,7 +44,7 @@ func (w *world) tend(p *provision.Pool) {
 
 func (w *world) nobodys() []provision.Instance {
 	w.Helper()
-	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: provision.TenantNobody}, provision.Page{Limit: 100})
+	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: tenant.Nobody}, page.Page{Limit: 100})
 	w.must(err)
 	return list
 }
@@ -72,11 +76,11 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		w.tend(p)
 		warm := w.warm()[0]
 		before := w.credentials(warm.ID)
-		list, _, err := w.service.List(w.ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant}, provision.Page{Limit: 10})
+		list, _, err := w.service.List(w.ctx, provision.InstanceFilter{Tenant: tenant.Default}, page.Page{Limit: 10})
 		if w.must(err); len(list) != 0 {
 			t.Errorf("a tenant sees %+v", list)
 		}
-		if _, err := w.service.Get(w.ctx, provision.DefaultTenant, provisiontest.EngineName, warm.ID); !errors.Is(err, provision.ErrNotFound) {
+		if _, err := w.service.Get(w.ctx, tenant.Default, provisiontest.EngineName, warm.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("a tenant gets what is nobody's: %v", err)
 		}
 		w.pass(time.Minute)
@@ -90,7 +94,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 			t.Fatalf("job is %s with %v: %+v", job.State, got, job.Error)
 		}
 		inst, creds := w.instance(warm.ID), w.credentials(warm.ID)
-		if inst.State != provision.StateRunning || inst.Tenant != provision.DefaultTenant || inst.Port != warm.Port || w.port(inst.ID) != warm.Port {
+		if inst.State != provision.StateRunning || inst.Tenant != tenant.Default || inst.Port != warm.Port || w.port(inst.ID) != warm.Port {
 			t.Errorf("instance is %+v, warm was %+v", inst, warm)
 		}
 		if n := w.runtime.Calls(provisiontest.MethodStart) - starts; n != 0 {
@@ -99,7 +103,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		if creds.Password == before.Password || creds.WarmPassword != before.Password {
 			t.Error("the password is not the tenant's own")
 		}
-		_, err = w.service.Events(w.ctx, provision.EventFilter{Tenant: provision.DefaultTenant}, 0, 10)
+		_, err = w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 10)
 		w.must(err)
 		w.spin(w.delete(inst.ID).Job.ID)
 		w.gone(inst.ID)
@@ -183,11 +187,11 @@ func TestOneWarmInstanceHasOneTaker(t *testing.T) {
 
 func TestTakenNameTakesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		req := provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Name: "mine", HasName: true}
+		req := provision.CreateRequest{Tenant: tenant.Default, Engine: provisiontest.EngineName, Name: "mine", HasName: true}
 		_, err := w.service.Create(w.ctx, req)
 		w.must(err)
 		w.tend(w.warmPool(1))
-		if _, err := w.service.Create(w.ctx, req); provision.CodeOf(err) != provision.CodeInvalid {
+		if _, err := w.service.Create(w.ctx, req); fault.CodeOf(err) != fault.CodeInvalid {
 			t.Errorf("the name is taken, and it gives %v", err)
 		}
 		if len(w.warm()) != 1 {
@@ -218,7 +222,7 @@ func TestCancelOfAnAdoption(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.tend(w.warmPool(1))
 		a := w.create()
-		_, err := w.service.CancelJob(w.ctx, provision.DefaultTenant, a.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 		w.must(err)
 		w.spin(a.Job.ID)
 		w.gone(a.Instance.ID)
@@ -267,7 +271,7 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 		p := w.warmPool(2)
 		w.tend(p)
 		for n := range 10 {
-			a, err := w.service.Create(w.ctx, provision.CreateRequest{Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, Plan: "large"})
+			a, err := w.service.Create(w.ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: provisiontest.EngineName, Plan: "large"})
 			if err != nil {
 				t.Fatalf("create %d is refused: %v", n, err)
 			}

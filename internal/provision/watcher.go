@@ -71,7 +71,7 @@ func (w *Watcher) listen(ctx context.Context, host Host, news chan<- InstanceID)
 		if ctx.Err() != nil {
 			return
 		}
-		w.Log.WarnContext(ctx, "a host is not watched; trying on", "host", host.Name, "error", err)
+		w.Log.WarnContext(ctx, "a host is not watched; retrying", "host", host.Name, "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(newsRetry):

@@ -7,22 +7,28 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Webhook is an address that wants to be told of a tenant's events.
 type Webhook struct {
 	ID          WebhookID
-	Tenant      TenantID
+	Tenant      tenant.ID
 	URL         string
 	Events      []string // types, or beginnings of types such as "instance.*"; empty: all
 	Description string
 	Enabled     bool
-	Reason      string // why it is disabled, where Berth did so
-	Secret      Sealed // signs its deliveries ("whsec_…")
+	Reason      string        // why it is disabled, where Berth did so
+	Secret      secret.Sealed // signs its deliveries ("whsec_…")
 	// Previous holds the secrets from before, each with its own end, of which
 	// PreviousUntil is the latest. Until then deliveries carry their signatures, too, so
 	// that the receiver may change over when it likes.
-	Previous      Sealed
+	Previous      secret.Sealed
 	PreviousUntil time.Time
 	Rev           int64 // counts the writes
 	CreatedAt     time.Time
@@ -32,10 +38,10 @@ type Webhook struct {
 // WebhookReader reads webhooks and their deliveries.
 type WebhookReader interface {
 	Webhook(context.Context, WebhookID) (Webhook, error)
-	Webhooks(context.Context, TenantID, Page) ([]Webhook, error)
+	Webhooks(context.Context, tenant.ID, page.Page) ([]Webhook, error)
 	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
-	Listeners(context.Context, TenantID) ([]Webhook, error)
-	Deliveries(context.Context, DeliveryFilter, Page) ([]Delivery, error)
+	Listeners(context.Context, tenant.ID) ([]Webhook, error)
+	Deliveries(context.Context, DeliveryFilter, page.Page) ([]Delivery, error)
 	// DueDeliveries gives one delivery for each receiver that does not rest, in the
 	// order of the receivers' names: the one that has been due for the longest time, if
 	// its WakeAt has come. It looks at so many receivers after the one given, and says
@@ -57,7 +63,7 @@ type WebhookReader interface {
 // of their deliveries.
 type WebhookTx interface {
 	Webhook(WebhookID) (Webhook, error)
-	Listeners(TenantID) ([]Webhook, error)
+	Listeners(tenant.ID) ([]Webhook, error)
 	InsertWebhook(Webhook) error
 	// UpdateWebhook fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateWebhook(Webhook) error
@@ -75,10 +81,10 @@ type WebhookTx interface {
 
 // DeliveryFilter narrows a list of deliveries; empty fields do not.
 type DeliveryFilter struct {
-	Tenant   TenantID
+	Tenant   tenant.ID
 	Webhook  WebhookID
 	Instance InstanceID
-	Job      JobID
+	Job      id.Job
 	Event    EventID
 	State    DeliveryState
 }
@@ -106,22 +112,22 @@ const (
 // for one that comes with the next release.
 var eventPattern = regexp.MustCompile(`^([a-z_]+\.)*([a-z_]+|\*)$`)
 
-func checkEvents(patterns []string) []FieldError {
-	var wrong []FieldError
+func checkEvents(patterns []string) []fault.FieldError {
+	var wrong []fault.FieldError
 	if len(patterns) > maxPatterns {
-		wrong = append(wrong, FieldError{"events", fmt.Sprintf("must be at most %d", maxPatterns)})
+		wrong = append(wrong, fault.FieldError{Field: "events", Message: fmt.Sprintf("must be at most %d", maxPatterns)})
 	}
 	for i, p := range patterns {
 		if len(p) > maxPattern || !eventPattern.MatchString(p) {
-			wrong = append(wrong, FieldError{fmt.Sprintf("events[%d]", i), `must be a type such as "job.failed", or a beginning such as "instance.*"`})
+			wrong = append(wrong, fault.FieldError{Field: fmt.Sprintf("events[%d]", i), Message: `must be a type such as "job.failed", or a beginning such as "instance.*"`})
 		}
 	}
 	return wrong
 }
 
-func checkDescription(text string) []FieldError {
+func checkDescription(text string) []fault.FieldError {
 	if len(text) > maxDescription {
-		return []FieldError{{"description", fmt.Sprintf("must be at most %d characters", maxDescription)}}
+		return []fault.FieldError{{Field: "description", Message: fmt.Sprintf("must be at most %d characters", maxDescription)}}
 	}
 	return nil
 }

@@ -9,13 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // hook registers a webhook that wants these events, and gives it with its secret.
 func (w *world) hook(url string, events ...string) (provision.Webhook, string) {
 	w.Helper()
-	h, secret, err := w.service.CreateWebhook(w.ctx, provision.DefaultTenant, provision.WebhookRequest{URL: &url, Events: &events})
+	h, secret, err := w.service.CreateWebhook(w.ctx, tenant.Default, provision.WebhookRequest{URL: &url, Events: &events})
 	w.must(err)
 	return h, secret.Reveal()
 }
@@ -30,7 +33,7 @@ func (w *world) hookNow(id provision.WebhookID) provision.Webhook {
 // deliveriesTo gives the deliveries to a webhook, the oldest first.
 func (w *world) deliveriesTo(id provision.WebhookID) []provision.Delivery {
 	w.Helper()
-	list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: provision.DefaultTenant, Webhook: id}, provision.Page{Limit: 1000})
+	list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, Webhook: id}, page.Page{Limit: 1000})
 	w.must(err)
 	slices.Reverse(list)
 	return list
@@ -38,21 +41,21 @@ func (w *world) deliveriesTo(id provision.WebhookID) []provision.Delivery {
 
 func (w *world) ping(id provision.WebhookID) provision.Delivery {
 	w.Helper()
-	d, err := w.service.PingWebhook(w.ctx, provision.DefaultTenant, id)
+	d, err := w.service.PingWebhook(w.ctx, tenant.Default, id)
 	w.must(err)
 	return d
 }
 
 func (w *world) redeliver(id provision.DeliveryID) provision.Delivery {
 	w.Helper()
-	d, err := w.service.Redeliver(w.ctx, provision.DefaultTenant, id)
+	d, err := w.service.Redeliver(w.ctx, tenant.Default, id)
 	w.must(err)
 	return d
 }
 
-func (w *world) isCode(err error, want provision.Code) {
+func (w *world) isCode(err error, want fault.Code) {
 	w.Helper()
-	if err == nil || provision.CodeOf(err) != want {
+	if err == nil || fault.CodeOf(err) != want {
 		w.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -174,7 +177,7 @@ func TestWebhookRotation(t *testing.T) {
 		w.sender.answer = func(n int) (int, error) { return []int{0, 500, 500, 200}[min(n, 3)], nil }
 		d := w.ping(h.ID)
 		w.runTasks()
-		_, second, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, h.ID, time.Minute)
+		_, second, err := w.service.RotateWebhook(w.ctx, tenant.Default, h.ID, time.Minute)
 		w.must(err)
 		w.attempts(d.ID)
 		sent := w.sender.all()
@@ -186,7 +189,7 @@ func TestWebhookRotation(t *testing.T) {
 		}
 		w.rotatedTwice(h.ID, second.Reveal())
 		sent = w.sender.all()
-		_, third, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, h.ID, 0)
+		_, third, err := w.service.RotateWebhook(w.ctx, tenant.Default, h.ID, 0)
 		w.must(err)
 		w.attempts(w.ping(h.ID).ID)
 		if got := w.sender.all()[len(sent)].secret; got != third.Reveal() {
@@ -201,7 +204,7 @@ func (w *world) rotatedTwice(id provision.WebhookID, first string) {
 	w.Helper()
 	want := first
 	for n, overlap := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, time.Hour} {
-		h, secret, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, id, overlap)
+		h, secret, err := w.service.RotateWebhook(w.ctx, tenant.Default, id, overlap)
 		w.must(err)
 		want = secret.Reveal() + " " + want
 		if until := time.Until(h.PreviousUntil); n > 0 && until < 119*time.Minute {
@@ -216,8 +219,8 @@ func (w *world) rotatedTwice(id provision.WebhookID, first string) {
 	if got := signed(); got != want {
 		w.Errorf("signed with %q, want %q", got, want)
 	}
-	_, _, err := w.service.RotateWebhook(w.ctx, provision.DefaultTenant, id, time.Hour)
-	w.isCode(err, provision.CodeNotReady)
+	_, _, err := w.service.RotateWebhook(w.ctx, tenant.Default, id, time.Hour)
+	w.isCode(err, fault.CodeNotReady)
 	w.pass(90 * time.Minute)
 	all := strings.Fields(want) // the active one, then the youngest; the third of the old ones has two hours
 	if got, want := signed(), all[0]+" "+all[3]; got != want {
@@ -247,16 +250,16 @@ func TestWebhookGone(t *testing.T) {
 		if len(told) != 1 || told[0].EventType != provision.EventWebhookDisabled || !strings.Contains(string(told[0].Body), string(h.ID)) || strings.Contains(string(told[0].Body), `"job"`) {
 			w.Fatalf("%+v", told)
 		}
-		_, err := w.service.PingWebhook(w.ctx, provision.DefaultTenant, h.ID)
-		w.isCode(err, provision.CodeNotReady)
-		_, err = w.service.Redeliver(w.ctx, provision.DefaultTenant, d.ID)
-		w.isCode(err, provision.CodeNotReady)
+		_, err := w.service.PingWebhook(w.ctx, tenant.Default, h.ID)
+		w.isCode(err, fault.CodeNotReady)
+		_, err = w.service.Redeliver(w.ctx, tenant.Default, d.ID)
+		w.isCode(err, fault.CodeNotReady)
 		w.create() // no new ones
 		if list := w.deliveriesTo(h.ID); len(list) != 2 {
 			w.Errorf("%d deliveries", len(list))
 		}
 		yes := true
-		now, err = w.service.ChangeWebhook(w.ctx, provision.DefaultTenant, h.ID, provision.WebhookRequest{Enabled: &yes})
+		now, err = w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, provision.WebhookRequest{Enabled: &yes})
 		if err != nil || !now.Enabled || now.Reason != "" {
 			w.Errorf("%+v, %v", now, err)
 		}
@@ -272,7 +275,7 @@ func TestWebhookMovesMeanwhile(t *testing.T) {
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			url := "https://new.example/hook"
-			_, err := w.service.ChangeWebhook(w.ctx, provision.DefaultTenant, h.ID, provision.WebhookRequest{URL: &url})
+			_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, provision.WebhookRequest{URL: &url})
 			w.must(err)
 		}
 		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.URL != "https://new.example/hook" || !w.hookNow(h.ID).Enabled {
@@ -287,11 +290,11 @@ func TestWebhookEndsMeanwhile(t *testing.T) {
 		no := false
 		for _, end := range []func(provision.WebhookID) error{
 			func(id provision.WebhookID) error {
-				_, err := w.service.DeleteWebhook(w.ctx, provision.DefaultTenant, id)
+				_, err := w.service.DeleteWebhook(w.ctx, tenant.Default, id)
 				return err
 			},
 			func(id provision.WebhookID) error {
-				_, err := w.service.ChangeWebhook(w.ctx, provision.DefaultTenant, id, provision.WebhookRequest{Enabled: &no})
+				_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, id, provision.WebhookRequest{Enabled: &no})
 				return err
 			},
 		} {
@@ -375,10 +378,10 @@ func TestRedeliverCallback(t *testing.T) {
 			w.Errorf("%+v", sent)
 		}
 		w.spin(w.delete(a.Instance.ID).Job.ID)
-		_, err := w.service.Redeliver(w.ctx, provision.DefaultTenant, d.ID)
-		w.isCode(err, provision.CodeGone)
+		_, err := w.service.Redeliver(w.ctx, tenant.Default, d.ID)
+		w.isCode(err, fault.CodeGone)
 		_, err = w.service.Redeliver(w.ctx, "other", d.ID)
-		w.isCode(err, provision.CodeNotFound)
+		w.isCode(err, fault.CodeNotFound)
 	})
 }
 
@@ -389,7 +392,7 @@ func TestRedeliverCallbackOfADelete(t *testing.T) {
 		a, first := w.undelivered()
 		w.attempts(first.ID)
 		w.sender.answer = func(int) (int, error) { return 410, nil }
-		gone, err := w.service.Delete(w.ctx, provision.DefaultTenant, "", a.Instance.ID, "https://example.com/deleted")
+		gone, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "https://example.com/deleted")
 		w.must(err)
 		w.runOnce(gone.Job.ID)
 		d := w.attempts(w.delivery().ID)

@@ -6,6 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // WebhookRequest asks for a webhook, or for changes of one: nil fields stay as they
@@ -18,10 +24,10 @@ type WebhookRequest struct {
 }
 
 func (s *Service) checkWebhook(ctx context.Context, r WebhookRequest) error {
-	var wrong []FieldError
+	var wrong []fault.FieldError
 	if r.URL != nil {
 		if err := s.cfg.Sender.CheckURL(ctx, *r.URL); err != nil {
-			wrong = append(wrong, FieldError{"url", err.Error()})
+			wrong = append(wrong, fault.FieldError{Field: "url", Message: err.Error()})
 		}
 	}
 	if r.Events != nil {
@@ -31,7 +37,7 @@ func (s *Service) checkWebhook(ctx context.Context, r WebhookRequest) error {
 		wrong = append(wrong, checkDescription(*r.Description)...)
 	}
 	if len(wrong) > 0 {
-		return invalid(wrong)
+		return fault.Invalid(wrong)
 	}
 	return nil
 }
@@ -52,7 +58,7 @@ func (r WebhookRequest) apply(h *Webhook) {
 }
 
 // CreateWebhook registers an address. The secret is shown in this answer only.
-func (s *Service) CreateWebhook(ctx context.Context, tenant TenantID, r WebhookRequest) (Webhook, Secret, error) {
+func (s *Service) CreateWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.CreateWebhookOnce(ctx, tenant, r, nil)
 	return h, secret, err
 }
@@ -60,8 +66,8 @@ func (s *Service) CreateWebhook(ctx context.Context, tenant TenantID, r WebhookR
 // CreateWebhookOnce is CreateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that it had at first.
 func (s *Service) CreateWebhookOnce(
-	ctx context.Context, tenant TenantID, r WebhookRequest, idem *Idempotency,
-) (h Webhook, secret Secret, replayed bool, err error) {
+	ctx context.Context, tenant tenant.ID, r WebhookRequest, idem *Idempotency,
+) (h Webhook, secret secret.Secret, replayed bool, err error) {
 	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
 		h, secret, err = s.createWebhook(ctx, tenant, r, keep)
 		return err
@@ -72,77 +78,68 @@ func (s *Service) CreateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Service) createWebhook(ctx context.Context, tenant TenantID, r WebhookRequest, keep keep) (Webhook, Secret, error) {
+func (s *Service) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest, keep keep) (Webhook, secret.Secret, error) {
 	if r.URL == nil {
-		return Webhook{}, Secret{}, invalid([]FieldError{{"url", "is required: where the events are to be sent"}})
+		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: where the events are to be sent"}})
 	}
 	if err := s.checkWebhook(ctx, r); err != nil {
-		return Webhook{}, Secret{}, err
+		return Webhook{}, secret.Secret{}, err
 	}
-	there, err := s.cfg.Store.Webhooks(ctx, tenant, Page{Limit: maxWebhooks})
+	there, err := s.cfg.Store.Webhooks(ctx, tenant, page.Page{Limit: maxWebhooks})
 	if err != nil {
-		return Webhook{}, Secret{}, err
+		return Webhook{}, secret.Secret{}, err
 	}
 	if len(there) == maxWebhooks {
-		return Webhook{}, Secret{}, invalid([]FieldError{{"url", fmt.Sprintf("there are %d webhooks already, which is the limit; delete one", maxWebhooks)}})
+		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: fmt.Sprintf("there are %d webhooks already, which is the limit; delete one", maxWebhooks)}})
 	}
 	now := s.cfg.Now()
 	h := Webhook{ID: WebhookID(s.cfg.NewID(PrefixWebhook)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
 	r.apply(&h)
-	secret, err := s.newWebhookSecret(&h)
+	sec, err := s.newWebhookSecret(&h)
 	if err != nil {
-		return Webhook{}, Secret{}, err
+		return Webhook{}, secret.Secret{}, err
 	}
-	return h, secret, s.cfg.Store.Tx(ctx, func(tx Tx) error {
-		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: secret.Reveal()}); err != nil {
+	return h, sec, s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: sec.Reveal()}); err != nil {
 			return err
 		}
 		return tx.InsertWebhook(h)
 	})
 }
 
-func (s *Service) newWebhookSecret(h *Webhook) (Secret, error) {
-	secret := s.cfg.Secrets.SigningSecret()
+func (s *Service) newWebhookSecret(h *Webhook) (secret.Secret, error) {
+	sec := s.cfg.Secrets.SigningSecret()
 	var err error
-	if h.Secret, err = s.cfg.Vault.Seal([]byte(secret.Reveal()), webhookContext(h.ID)); err != nil {
-		return Secret{}, fmt.Errorf("seal webhook secret: %w", err)
+	if h.Secret, err = s.cfg.Vault.Seal([]byte(sec.Reveal()), webhookContext(h.ID)); err != nil {
+		return secret.Secret{}, fmt.Errorf("seal webhook secret: %w", err)
 	}
-	return secret, nil
+	return sec, nil
 }
 
 // Webhook gives one webhook of the tenant.
-func (s *Service) Webhook(ctx context.Context, tenant TenantID, id WebhookID) (Webhook, error) {
-	if !wellFormed(id) {
-		return Webhook{}, Errorf(CodeNotFound, nil, "there is no such webhook")
+func (s *Service) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID) (Webhook, error) {
+	if !id.WellFormed(theID) {
+		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such webhook")
 	}
-	h, err := s.cfg.Store.Webhook(ctx, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	h, err := s.cfg.Store.Webhook(ctx, theID)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Webhook{}, err
 	}
 	if err != nil || h.Tenant != tenant {
-		return Webhook{}, Errorf(CodeNotFound, nil, "there is no webhook %s", id)
+		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no webhook %s", theID)
 	}
 	return h, nil
 }
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
-func (s *Service) Webhooks(ctx context.Context, tenant TenantID, page Page) ([]Webhook, string, error) {
-	of := list{PrefixWebhook, tenant}
-	page, err := of.page(page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, err := s.cfg.Store.Webhooks(ctx, tenant, page)
-	if err != nil {
-		return nil, "", err
-	}
-	rows, next := cut(of, rows, page, func(h Webhook) string { return string(h.ID) })
-	return rows, next, nil
+func (s *Service) Webhooks(ctx context.Context, tenant tenant.ID, p1 page.Page) ([]Webhook, string, error) {
+	return page.Fetch(ctx, page.List{Prefix: PrefixWebhook, Filter: tenant}, p1, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
+		func(h Webhook) string { return string(h.ID) })
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
 // to the address that it has when they are sent; disabling it cancels them.
-func (s *Service) ChangeWebhook(ctx context.Context, tenant TenantID, id WebhookID, r WebhookRequest) (Webhook, error) {
+func (s *Service) ChangeWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, r WebhookRequest) (Webhook, error) {
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
@@ -153,7 +150,7 @@ func (s *Service) ChangeWebhook(ctx context.Context, tenant TenantID, id Webhook
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
+func (s *Service) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Webhook{}, err
 	}
@@ -186,7 +183,7 @@ func (s *Service) updateWebhook(ctx context.Context, tenant TenantID, id Webhook
 
 // DeleteWebhook ends the webhook and cancels its deliveries, which stay visible for
 // a while.
-func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Webhook, error) {
+func (s *Service) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Webhook, error) {
 	h, err := s.Webhook(ctx, tenant, id)
 	if err != nil {
 		return Webhook{}, err
@@ -200,25 +197,25 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant TenantID, id Webhook
 		}
 		return tx.DeleteStanding(string(id))
 	})
-	if errors.Is(err, ErrConflict) {
-		return Webhook{}, Errorf(CodeNotFound, err, "there is no webhook %s", id)
+	if errors.Is(err, fault.ErrConflict) {
+		return Webhook{}, fault.Errorf(fault.CodeNotFound, err, "there is no webhook %s", id)
 	}
 	return h, err
 }
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
-func (s *Service) PingWebhook(ctx context.Context, tenant TenantID, id WebhookID) (Delivery, error) {
+func (s *Service) PingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Delivery, error) {
 	d, _, err := s.PingWebhookOnce(ctx, tenant, id, nil)
 	return d, err
 }
 
 // PingWebhookOnce is PingWebhook for a request with a key. A replay gives the delivery as
 // it is now.
-func (s *Service) PingWebhookOnce(ctx context.Context, tenant TenantID, id WebhookID, idem *Idempotency) (d Delivery, replayed bool, err error) {
+func (s *Service) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id WebhookID, idem *Idempotency) (d Delivery, replayed bool, err error) {
 	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, tenant, id, keep) })
 }
 
-func (s *Service) pingWebhook(ctx context.Context, tenant TenantID, id WebhookID, keep keep) (Delivery, error) {
+func (s *Service) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, keep keep) (Delivery, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Delivery{}, err
 	}
@@ -251,7 +248,7 @@ func (s *Service) pingWebhook(ctx context.Context, tenant TenantID, id WebhookID
 // wakeReceiver ends the receiver's rest: somebody wants to see how it does now.
 func wakeReceiver(tx Tx, d Delivery) error {
 	standing, err := tx.Standing(d.Receiver())
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
@@ -265,12 +262,12 @@ func wakeReceiver(tx Tx, d Delivery) error {
 func (d *Delivery) address(tx Tx) error {
 	h, err := tx.Webhook(d.Webhook)
 	switch {
-	case errors.Is(err, ErrNotFound):
-		return Errorf(CodeGone, err, "webhook %s was deleted", d.Webhook)
+	case errors.Is(err, fault.ErrNotFound):
+		return fault.Errorf(fault.CodeGone, err, "webhook %s was deleted", d.Webhook)
 	case err != nil:
 		return err
 	case !h.Enabled:
-		return Errorf(CodeNotReady, nil, "webhook %s is disabled; enable it first", d.Webhook)
+		return fault.Errorf(fault.CodeNotReady, nil, "webhook %s is disabled; enable it first", d.Webhook)
 	}
 	d.URL = h.URL
 	return nil

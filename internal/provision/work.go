@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // work is one claimed job while this worker is at it.
@@ -111,8 +113,8 @@ func (w *work) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 		saveCtx, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL/3)
 		err := w.save(saveCtx, nil)
 		cancel()
-		if errors.Is(err, ErrFenced) || (err != nil && w.leaseOver()) {
-			lost(Errorf(CodeFenced, err, "the lease of %s is lost", w.claim.Job))
+		if errors.Is(err, fault.ErrFenced) || (err != nil && w.leaseOver()) {
+			lost(fault.Errorf(fault.CodeFenced, err, "the lease of %s is lost", w.claim.Job))
 			return
 		}
 	}
@@ -121,7 +123,7 @@ func (w *work) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 // held fails once the lease is over by this worker's own clock.
 func (w *work) held() error {
 	if w.leaseOver() {
-		return Errorf(CodeFenced, nil, "the lease of %s is over", w.claim.Job)
+		return fault.Errorf(fault.CodeFenced, nil, "the lease of %s is over", w.claim.Job)
 	}
 	return nil
 }
@@ -188,7 +190,7 @@ func (w *work) prepare(ctx context.Context) error {
 		return nil
 	}
 	err = w.useHost(ctx, w.inst.Host)
-	if w.kind == JobDelete && errors.Is(err, ErrNotFound) {
+	if w.kind == JobDelete && errors.Is(err, fault.ErrNotFound) {
 		w.cfg.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
 		return nil
 	}

@@ -11,12 +11,16 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // world is a whole Berth without HTTP, Redis and Docker. Its time is that of a
@@ -31,9 +35,9 @@ type world struct {
 	runtimes *provisiontest.Runtimes
 	queue    *provisiontest.Queue
 	sender   *sender
-	vault    *secret.Vault
+	vault    *secret.Keyring
 	catalog  provision.Catalog
-	newID    provision.NewID
+	newID    id.Maker
 	host     provision.Host
 	runner   *provision.Runner
 	relay    *provision.Relay
@@ -60,7 +64,7 @@ func inWorldOf(t *testing.T, ports int, run func(*world)) {
 }
 
 func newWorld(t *testing.T, s *store.Store, ports int) *world {
-	vault, err := secret.NewVault(secret.MasterKey())
+	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,8 +76,8 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.runtimes = provisiontest.NewRuntimes(w.runtime)
 	w.catalog = provision.Catalog{provisiontest.Engine{Runtime: w.runtime}}
 	w.service = w.serviceOn(s)
-	w.runner = w.runnerOn(s, w.runtimes, "w1", provision.SystemClock)
-	w.relay = &provision.Relay{Store: s, Queue: w.queue, Now: provision.SystemClock, Log: w.log, Owner: "w1"}
+	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
+	w.relay = &provision.Relay{Store: s, Queue: w.queue, Now: clock.System, Log: w.log, Owner: "w1"}
 	w.courier = provision.NewCourier(w.courierConfig())
 	w.tx(func(tx provision.Tx) error {
 		var err error
@@ -88,7 +92,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 
 func (w *world) courierConfig() provision.CourierConfig {
 	return provision.CourierConfig{
-		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, NewID: w.newID, Now: provision.SystemClock, Log: w.log,
+		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, NewID: w.newID, Now: clock.System, Log: w.log,
 	}
 }
 
@@ -98,12 +102,12 @@ func (w *world) serviceOn(s provision.Store) *provision.Service {
 
 func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
 	return provision.ServiceConfig{
-		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: provision.SystemClock}, Vault: w.vault, Secrets: secret.Generator{},
+		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
 
-func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now provision.Clock) *provision.Runner {
+func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) *provision.Runner {
 	return provision.NewRunner(provision.RunnerConfig{
 		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
@@ -127,7 +131,7 @@ func (w *world) tx(do func(provision.Tx) error) {
 func (w *world) create() provision.Accepted {
 	w.Helper()
 	a, err := w.service.Create(w.ctx, provision.CreateRequest{
-		Tenant: provision.DefaultTenant, Engine: provisiontest.EngineName, CallbackURL: "https://example.com/hook",
+		Tenant: tenant.Default, Engine: provisiontest.EngineName, CallbackURL: "https://example.com/hook",
 	})
 	w.must(err)
 	return a
@@ -135,7 +139,7 @@ func (w *world) create() provision.Accepted {
 
 func (w *world) delete(id provision.InstanceID) provision.Accepted {
 	w.Helper()
-	a, err := w.service.Delete(w.ctx, provision.DefaultTenant, provisiontest.EngineName, id, "")
+	a, err := w.service.Delete(w.ctx, tenant.Default, provisiontest.EngineName, id, "")
 	w.must(err)
 	return a
 }
@@ -151,7 +155,7 @@ func (w *world) created() provision.Instance {
 }
 
 // spin is the worker process: relay and runner go on until the job has ended.
-func (w *world) spin(id provision.JobID) provision.Job {
+func (w *world) spin(id id.Job) provision.Job {
 	w.Helper()
 	for range 2000 {
 		_, err := w.relay.RunOnce(w.ctx)
@@ -174,14 +178,14 @@ func (w *world) runTasks() {
 			w.must(w.courier.Deliver(w.ctx, provision.DeliveryID(task.ID)))
 			continue
 		}
-		w.must(w.runner.Run(w.ctx, provision.JobID(task.ID)))
+		w.must(w.runner.Run(w.ctx, id.Job(task.ID)))
 	}
 }
 
 // pass lets time pass. It is the bubble's, so nobody waits for it.
 func (w *world) pass(d time.Duration) { <-time.After(d) }
 
-func (w *world) job(id provision.JobID) provision.Job {
+func (w *world) job(id id.Job) provision.Job {
 	w.Helper()
 	job, err := w.store.Job(w.ctx, id)
 	w.must(err)
@@ -214,7 +218,7 @@ func (w *world) port(id provision.InstanceID) (port int) {
 	w.tx(func(tx provision.Tx) error {
 		var err error
 		port, err = tx.HeldPort(w.host.ID, id, provisiontest.EngineName)
-		if errors.Is(err, provision.ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}
 		return err
@@ -223,7 +227,7 @@ func (w *world) port(id provision.InstanceID) (port int) {
 }
 
 // usable checks that a create succeeded, once in effect.
-func (w *world) usable(id provision.JobID) {
+func (w *world) usable(id id.Job) {
 	w.Helper()
 	job := w.job(id)
 	inst := w.instance(job.Instance)
@@ -251,7 +255,7 @@ func (w *world) usable(id provision.JobID) {
 }
 
 // clean checks that a job that did not succeed left nothing and says why.
-func (w *world) clean(id provision.JobID, state provision.JobState, instance provision.InstanceState) provision.JobError {
+func (w *world) clean(id id.Job, state provision.JobState, instance provision.InstanceState) provision.JobError {
 	w.Helper()
 	job := w.job(id)
 	inst := w.instance(job.Instance)
@@ -305,7 +309,7 @@ func (w *world) isDeleting(id provision.InstanceID) bool {
 // noSecretLogged checks the whole log of the world.
 func (w *world) noSecretLogged() {
 	w.Helper()
-	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: provision.DefaultTenant, Deleted: true}, provision.Page{Limit: 100})
+	list, err := w.store.Instances(w.ctx, provision.InstanceFilter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 100})
 	w.must(err)
 	log := w.logged.String()
 	for _, inst := range list {
@@ -315,7 +319,7 @@ func (w *world) noSecretLogged() {
 		}
 		creds, err := provision.OpenCredentials(w.vault, inst.ID, sealed)
 		w.must(err)
-		for _, s := range []provision.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
+		for _, s := range []secret.Secret{creds.Password, creds.AdminPassword, creds.CallbackSecret} {
 			if strings.Contains(log, s.Reveal()) {
 				w.Error("a secret is in the log")
 			}

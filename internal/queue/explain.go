@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // refusals are the codes that Redis begins its refusals with, and what to do about them.
@@ -37,5 +37,5 @@ func Explain(err error) error {
 			message = fmt.Sprintf("Redis refuses to work (%s): %s", code, hint)
 		}
 	}
-	return &provision.Error{Code: provision.CodeUnavailable, Message: message, Err: err, RetryAfter: 2 * time.Second}
+	return &fault.Error{Code: fault.CodeUnavailable, Message: message, Err: err, RetryAfter: 2 * time.Second}
 }

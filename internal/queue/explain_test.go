@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -45,7 +45,7 @@ func (refusal) RedisError() {}
 
 func mustSay(t *testing.T, err error, want string) {
 	t.Helper()
-	var e *provision.Error
+	var e *fault.Error
 	switch {
 	case want == "":
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -91,22 +92,22 @@ func (q *Queue) Enqueue(ctx context.Context, t provision.Task) error {
 	case err == nil && unregistered == nil:
 		return nil
 	case err == nil:
-		return provision.Errorf(provision.CodeUnavailable, unregistered, "the queue does not answer")
+		return fault.Errorf(fault.CodeUnavailable, unregistered, "the queue does not answer")
 	case !errors.Is(err, asynq.ErrTaskIDConflict):
-		return provision.Errorf(provision.CodeUnavailable, err, "the queue does not answer")
+		return fault.Errorf(fault.CodeUnavailable, err, "the queue does not answer")
 	}
 	info, err := q.inspector.GetTaskInfo(queue, taskID)
 	switch {
 	case errors.Is(err, asynq.ErrTaskNotFound) || errors.Is(err, asynq.ErrQueueNotFound):
-		return provision.ErrConflict // it went this very moment
+		return fault.ErrConflict // it went this very moment
 	case err != nil:
-		return provision.Errorf(provision.CodeUnavailable, err, "the queue does not answer")
+		return fault.Errorf(fault.CodeUnavailable, err, "the queue does not answer")
 	case info.State == asynq.TaskStatePending:
 		return nil
 	}
 	// Active, retried or archived: its worker may be gone, and Asynq would take a
 	// minute and a half to find out.
-	return provision.ErrConflict
+	return fault.ErrConflict
 }
 
 // Ping reports whether Redis answers.

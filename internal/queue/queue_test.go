@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/redisserver"
@@ -226,7 +227,7 @@ func TestQueueComesBack(t *testing.T) {
 			proxy.Restore(t)
 		}
 		err := errors.Join(q.Enqueue(t.Context(), task), q.Ping())
-		if away != (err != nil) || (away && provision.CodeOf(err) != provision.CodeUnavailable) {
+		if away != (err != nil) || (away && fault.CodeOf(err) != fault.CodeUnavailable) {
 			t.Fatalf("away: %v, got %v", away, err)
 		}
 		task.Generation++
@@ -246,7 +247,7 @@ func TestQueueHangs(t *testing.T) {
 	took := testenv.Quickest(func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if err := q.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "job_1"}); provision.CodeOf(err) != provision.CodeUnavailable {
+		if err := q.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "job_1"}); fault.CodeOf(err) != fault.CodeUnavailable {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -4,17 +4,15 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"math/big"
-
-	"github.com/berth-project/berth/internal/provision"
 )
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
-// Generator implements provision.Generator from crypto/rand.
-type Generator struct{}
+// Random implements Generator from crypto/rand.
+type Random struct{}
 
-// Password implements provision.Generator. 28 characters hold 166 bits.
-func (Generator) Password(n int) provision.Secret {
+// Password implements Generator. 28 characters hold 166 bits.
+func (Random) Password(n int) Secret {
 	b := make([]byte, n)
 	for i := range b {
 		c, err := rand.Int(rand.Reader, big.NewInt(int64(len(alphabet))))
@@ -23,19 +21,19 @@ func (Generator) Password(n int) provision.Secret {
 		}
 		b[i] = alphabet[c.Int64()]
 	}
-	return provision.NewSecret(string(b))
+	return New(string(b))
 }
 
-// SigningSecret implements provision.Generator.
-func (Generator) SigningSecret() provision.Secret {
-	return provision.NewSecret("whsec_" + base64.StdEncoding.EncodeToString(randomBytes(32)))
+// SigningSecret implements Generator.
+func (Random) SigningSecret() Secret {
+	return New("whsec_" + base64.StdEncoding.EncodeToString(randomBytes(32)))
 }
 
 // MasterKey gives a fresh master key, as NewVault reads it.
 func MasterKey() string { return base64.StdEncoding.EncodeToString(randomBytes(keySize)) }
 
 // APIKey gives a fresh API key: "berth_" and 40 characters.
-func APIKey() string { return "berth_" + Generator{}.Password(40).Reveal() }
+func APIKey() string { return "berth_" + Random{}.Password(40).Reveal() }
 
 func randomBytes(n int) []byte {
 	b := make([]byte, n)

@@ -11,20 +11,18 @@ import (
 	"testing"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/berth-project/berth/internal/provision"
 )
 
-func mustVault(t *testing.T, text string) *Vault {
+func mustVault(t *testing.T, text string) *Keyring {
 	t.Helper()
-	v, err := NewVault(text)
+	v, err := NewKeyring(text)
 	if err != nil {
 		t.Fatalf("%v", err)
 	}
 	return v
 }
 
-func mustSeal(t *testing.T, v *Vault, plain []byte, context string) provision.Sealed {
+func mustSeal(t *testing.T, v *Keyring, plain []byte, context string) Sealed {
 	t.Helper()
 	s, err := v.Seal(plain, context)
 	if err != nil {
@@ -46,7 +44,7 @@ func TestVaultRoundTrip(t *testing.T) {
 		if a.KeyID == "" {
 			t.Error("there is no key id beside it")
 		}
-		for _, s := range []provision.Sealed{a, b} {
+		for _, s := range []Sealed{a, b} {
 			if got, err := v.Open(s, "credentials/ins_1"); err != nil || !bytes.Equal(got, plain) {
 				t.Errorf("%d bytes came back as %d, %v", len(plain), len(got), err)
 			}
@@ -58,23 +56,23 @@ func TestVaultRefuses(t *testing.T) {
 	v := mustVault(t, MasterKey())
 	sealed := mustSeal(t, v, []byte("topsecret"), "credentials/ins_1")
 	other := mustSeal(t, v, []byte("another"), "credentials/ins_1")
-	change := func(f func(*provision.Sealed)) provision.Sealed {
-		s := provision.Sealed{KeyID: sealed.KeyID, Ciphertext: slices.Clone(sealed.Ciphertext)}
+	change := func(f func(*Sealed)) Sealed {
+		s := Sealed{KeyID: sealed.KeyID, Ciphertext: slices.Clone(sealed.Ciphertext)}
 		f(&s)
 		return s
 	}
-	cases := map[string]provision.Sealed{
-		"cut off":            change(func(s *provision.Sealed) { s.Ciphertext = s.Ciphertext[:len(s.Ciphertext)-1] }),
-		"longer":             change(func(s *provision.Sealed) { s.Ciphertext = append(s.Ciphertext, 0) }),
-		"empty":              change(func(s *provision.Sealed) { s.Ciphertext = nil }),
-		"a nonce only":       change(func(s *provision.Sealed) { s.Ciphertext = s.Ciphertext[:12] }),
-		"less than a nonce":  change(func(s *provision.Sealed) { s.Ciphertext = s.Ciphertext[:5] }),
-		"another one's head": change(func(s *provision.Sealed) { copy(s.Ciphertext, other.Ciphertext[:12]) }),
-		"an unknown key":     change(func(s *provision.Sealed) { s.KeyID = "00000000" }),
-		"no key":             change(func(s *provision.Sealed) { s.KeyID = "" }),
+	cases := map[string]Sealed{
+		"cut off":            change(func(s *Sealed) { s.Ciphertext = s.Ciphertext[:len(s.Ciphertext)-1] }),
+		"longer":             change(func(s *Sealed) { s.Ciphertext = append(s.Ciphertext, 0) }),
+		"empty":              change(func(s *Sealed) { s.Ciphertext = nil }),
+		"a nonce only":       change(func(s *Sealed) { s.Ciphertext = s.Ciphertext[:12] }),
+		"less than a nonce":  change(func(s *Sealed) { s.Ciphertext = s.Ciphertext[:5] }),
+		"another one's head": change(func(s *Sealed) { copy(s.Ciphertext, other.Ciphertext[:12]) }),
+		"an unknown key":     change(func(s *Sealed) { s.KeyID = "00000000" }),
+		"no key":             change(func(s *Sealed) { s.KeyID = "" }),
 	}
 	for i := range sealed.Ciphertext {
-		cases["changed at "+string(rune('a'+i))] = change(func(s *provision.Sealed) { s.Ciphertext[i] ^= 1 })
+		cases["changed at "+string(rune('a'+i))] = change(func(s *Sealed) { s.Ciphertext[i] ^= 1 })
 	}
 	for what, s := range cases {
 		if got, err := v.Open(s, "credentials/ins_1"); err == nil || got != nil || strings.Contains(err.Error(), "topsecret") {
@@ -93,8 +91,8 @@ func TestVaultRotation(t *testing.T) {
 	before, during, after := mustVault(t, oldKey), mustVault(t, newKey+"\n"+oldKey), mustVault(t, newKey)
 	sealedOld, sealedNew := mustSeal(t, before, []byte("old"), "c"), mustSeal(t, during, []byte("new"), "c")
 	for _, test := range []struct {
-		v    *Vault
-		s    provision.Sealed
+		v    *Keyring
+		s    Sealed
 		want string
 	}{{before, sealedOld, "old"}, {before, sealedNew, ""}, {during, sealedOld, "old"}, {during, sealedNew, "new"}, {after, sealedOld, ""}, {after, sealedNew, "new"}} {
 		got, err := test.v.Open(test.s, "c")
@@ -122,7 +120,7 @@ func TestVaultKeyText(t *testing.T) {
 	}
 	short := base64.StdEncoding.EncodeToString(make([]byte, 31))
 	for _, text := range []string{"", "\n", "# only a comment", "nonsense", short, a + "\n" + short, a + b, strings.TrimRight(a, "="), "0123456789abcdef0123456789abcdef"} {
-		if v, err := NewVault(text); err == nil || v != nil {
+		if v, err := NewKeyring(text); err == nil || v != nil {
 			t.Errorf("%q was taken", text)
 		} else if text != "" && text != "\n" && strings.Contains(err.Error(), text) {
 			t.Errorf("the error repeats the key: %v", err)
@@ -198,7 +196,7 @@ func TestFileOrValue(t *testing.T) {
 }
 
 func TestGenerator(t *testing.T) {
-	var g Generator
+	var g Random
 	seen := map[string]bool{}
 	for range 200 {
 		for kind, want := range map[string]*regexp.Regexp{

@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 // thing is what the host has of one instance, which is what its file says.
 type thing struct {
 	Deployment string               `json:"deployment"` // empty: somebody else's
-	Tenant     provision.TenantID   `json:"tenant"`
+	Tenant     tenant.ID            `json:"tenant"`
 	Volume     *volume              `json:"volume,omitempty"`
 	Container  *container           `json:"container,omitempty"`
 	id         provision.InstanceID // the file's name
@@ -62,7 +64,7 @@ func (h *host) locked(do func() error) error {
 }
 
 func unavailable(err error) error {
-	return provision.Errorf(provision.CodeHostUnavailable, err, "the simulated host does not answer: %v", err)
+	return fault.Errorf(fault.CodeHostUnavailable, err, "the simulated host does not answer: %v", err)
 }
 
 func (h *host) path(id provision.InstanceID) string {

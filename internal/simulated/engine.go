@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -37,5 +38,5 @@ func (e engine) Probe(ctx context.Context, inst provision.Instance, _ provision.
 		time.Since(t.Container.Started) >= e.hosts.ready {
 		return nil
 	}
-	return provision.Errorf(provision.CodeProbeFailed, err, "the simulated server cannot be used")
+	return fault.Errorf(fault.CodeProbeFailed, err, "the simulated server cannot be used")
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -108,7 +109,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, _ provision.Golden, _ func(s
 	if err := r.Ping(ctx); err != nil {
 		return "", err
 	}
-	return "", provision.Errorf(provision.CodeImageUnavailable, nil, "a simulated host has no golden data")
+	return "", fault.Errorf(fault.CodeImageUnavailable, nil, "a simulated host has no golden data")
 }
 
 // CreateVolume implements provision.Runtime.
@@ -119,9 +120,9 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 func (r *Runtime) createVolume(t *thing, w provision.Workload) error {
 	switch {
 	case (t.Volume == nil || t.Deployment != r.deployment) && w.KeepData:
-		return provision.Errorf(provision.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
+		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
 	case t.Deployment != r.deployment:
-		return provision.Errorf(provision.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Instance)
+		return fault.Errorf(fault.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Instance)
 	case t.Volume == nil:
 		t.Tenant, t.Volume = w.Tenant, &volume{Fence: w.Fence, Created: time.Now()}
 	case t.Volume.Fence > w.Fence:
@@ -176,7 +177,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 	case err != nil:
 		return nil, err
 	case refused:
-		return nil, provision.Errorf(provision.CodePortRefused, nil, "the host would not give one of the ports %v", ports)
+		return nil, fault.Errorf(fault.CodePortRefused, nil, "the host would not give one of the ports %v", ports)
 	}
 	return ports, nil
 }
@@ -330,15 +331,15 @@ func (t *thing) unit() provision.Unit {
 }
 
 func notFound(id provision.InstanceID) error {
-	return provision.Errorf(provision.CodeNotFound, nil, "the host has no instance %s", id)
+	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
 func fenced(what string, id provision.InstanceID) error {
-	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 
 func ignoreNotFound(err error) error {
-	if errors.Is(err, provision.ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return nil
 	}
 	return err

@@ -19,6 +19,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -68,7 +69,7 @@ func (h *Hosts) Runtime(of provision.Host) (provision.Runtime, error) {
 			err = os.MkdirAll(dir, 0o700)
 		}
 		if err != nil {
-			return nil, provision.Errorf(provision.CodeHostUnavailable, err, "host %s: %v", of.Name, err)
+			return nil, fault.Errorf(fault.CodeHostUnavailable, err, "host %s: %v", of.Name, err)
 		}
 		name := fnv.New64a()
 		_, _ = name.Write([]byte(dir))

@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/simulated"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 var serial atomic.Int64
@@ -19,9 +22,9 @@ var serial atomic.Int64
 func sample(*testing.T) provision.Workload {
 	n := serial.Add(1)
 	return provision.Workload{
-		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: provision.DefaultTenant, Engine: "redis", Fence: 1, Image: "redis:8",
+		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8",
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
-		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: provision.NewSecret("requirepass x\n")}},
+		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
 	}
 }
 
@@ -101,7 +104,7 @@ func TestLatencyAndFailures(t *testing.T) {
 	r = runtimeOf(t, "simulated://"+t.TempDir()+"?failures=0.2&seed=7", "dep")
 	failed := 0
 	for range 1000 {
-		if err := r.Ping(t.Context()); provision.CodeOf(err) == provision.CodeHostUnavailable && err != nil {
+		if err := r.Ping(t.Context()); fault.CodeOf(err) == fault.CodeHostUnavailable && err != nil {
 			failed++
 		}
 	}
@@ -144,7 +147,7 @@ func TestProbe(t *testing.T) {
 	w := sample(t)
 	inst := provision.Instance{ID: w.Instance, Address: list[0].Advertise, Port: w.Ports[0].Host}
 	probe := func() error { return e.Probe(t.Context(), inst, provision.Credentials{}) }
-	if err := probe(); provision.CodeOf(err) != provision.CodeProbeFailed {
+	if err := probe(); fault.CodeOf(err) != fault.CodeProbeFailed {
 		t.Errorf("of nothing: %v", err)
 	}
 	if err := r.Create(t.Context(), w); err != nil {

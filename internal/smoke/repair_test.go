@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-
 	"github.com/berth-project/berth/internal/testenv"
 )
 

@@ -33,11 +33,11 @@ func adminPassword(t *testing.T, db *sql.DB, keyFile, instance string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	vault, err := secret.NewVault(string(key))
+	vault, err := secret.NewKeyring(string(key))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed := provision.Sealed{
+	sealed := secret.Sealed{
 		KeyID:      one[string](t, db, "SELECT key_id FROM credentials WHERE instance_id = ?", instance),
 		Ciphertext: one[[]byte](t, db, "SELECT ciphertext FROM credentials WHERE instance_id = ?", instance),
 	}

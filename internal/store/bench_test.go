@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func benchBoth(b *testing.B, run func(*testing.B, *Store)) {
@@ -44,7 +47,7 @@ func BenchmarkTakePort(b *testing.B) {
 						}
 						return tx.RestPort(host.ID, port, "ins_bench", now)
 					})
-					if full == 100 && provision.CodeOf(err) == provision.CodePortsExhausted {
+					if full == 100 && fault.CodeOf(err) == fault.CodePortsExhausted {
 						continue
 					}
 					if err != nil {
@@ -61,22 +64,22 @@ func BenchmarkCreateTx(b *testing.B) {
 	benchBoth(b, func(b *testing.B, s *Store) {
 		newID := id.NewSource().New
 		create := func() error {
-			now := provision.SystemClock()
+			now := clock.System()
 			i := provision.Instance{
 				ID: provision.InstanceID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: provision.Parameters{"maxclients": int64(50)},
 				State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
 			}
 			i.Name = string(i.ID)
 			j := provision.Job{
-				ID: provision.JobID(newID("job")), Tenant: "t", Instance: i.ID, Engine: "redis", Kind: provision.JobCreate, State: provision.JobQueued,
+				ID: id.Job(newID("job")), Tenant: "t", Instance: i.ID, Engine: "redis", Kind: provision.JobCreate, State: provision.JobQueued,
 				Steps: make([]provision.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
 			}
 			e := provision.Event{ID: provision.EventID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Instance: i.ID, Job: j.ID, Message: "accepted", At: now}
 			return s.Tx(b.Context(), func(tx provision.Tx) error {
 				_, err := tx.Listeners("t")
-				answer := provision.IdempotencyRecord{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
+				answer := provision.IdempotencyRecord{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
 				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),
-					tx.PutCredentials(i.ID, provision.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
+					tx.PutCredentials(i.ID, secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
 			})
 		}
 		b.Run("one", func(b *testing.B) {

@@ -7,6 +7,7 @@ import (
 
 	driver "github.com/go-sql-driver/mysql"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -50,7 +51,7 @@ func TestOnCommitWithoutAnAnswer(t *testing.T) {
 			return then
 		})
 	}
-	if err := cut(nil); provision.CodeOf(err) != provision.CodeUnavailable || called != 1 {
+	if err := cut(nil); fault.CodeOf(err) != fault.CodeUnavailable || called != 1 {
 		t.Errorf("%v, called %d times", err, called)
 	}
 	if err := cut(errors.New("on purpose")); err == nil || called != 1 {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -60,8 +61,8 @@ func untilRefused(t *testing.T, s *Store) error {
 
 func mustBeFull(t *testing.T, what string, err error) {
 	t.Helper()
-	var e *provision.Error
-	if !errors.As(err, &e) || e.Code != provision.CodeUnavailable || e.RetryAfter <= 0 || !strings.Contains(e.Message, "disk of Berth's database is full") {
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Code != fault.CodeUnavailable || e.RetryAfter <= 0 || !strings.Contains(e.Message, "disk of Berth's database is full") {
 		t.Errorf("%s: got %v, want that the disk is full", what, err)
 	}
 }
@@ -125,10 +126,10 @@ func TestUnwritableFile(t *testing.T) {
 		_, err := tx.PutHost(provision.Host{ID: "hst_1", Name: "x"})
 		return err
 	})
-	if provision.CodeOf(err) != provision.CodeUnavailable || !strings.Contains(err.Error(), "may be written") {
+	if fault.CodeOf(err) != fault.CodeUnavailable || !strings.Contains(err.Error(), "may be written") {
 		t.Errorf("a write: %v", err)
 	}
-	if err := s.Ping(t.Context()); provision.CodeOf(err) != provision.CodeUnavailable {
+	if err := s.Ping(t.Context()); fault.CodeOf(err) != fault.CodeUnavailable {
 		t.Errorf("Ping: %v", err)
 	}
 	set("OFF")

@@ -4,26 +4,26 @@ import (
 	"context"
 	"slices"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/id"
 )
 
 // EndedJobs implements provision.Reader.
-func (r reader) EndedJobs(ctx context.Context, ids []provision.JobID) ([]provision.JobID, error) {
-	var live []provision.JobID
+func (r reader) EndedJobs(ctx context.Context, ids []id.Job) ([]id.Job, error) {
+	var live []id.Job
 	err := r.db.WithContext(ctx).Model(&jobRow{}).Where("id IN ? AND live_instance_id > ''", padded(ids)).Pluck("id", &live).Error
 	if err != nil {
 		return nil, translate(err)
 	}
-	alive := make(map[provision.JobID]bool, len(live))
+	alive := make(map[id.Job]bool, len(live))
 	for _, id := range live {
 		alive[id] = true
 	}
-	return slices.DeleteFunc(slices.Clone(ids), func(id provision.JobID) bool { return alive[id] }), nil
+	return slices.DeleteFunc(slices.Clone(ids), func(id id.Job) bool { return alive[id] }), nil
 }
 
 // padded repeats an id until there is a power of two of them: statements are kept
 // prepared, and there are to be a few of them, not one for each length.
-func padded(ids []provision.JobID) []string {
+func padded(ids []id.Job) []string {
 	out := make([]string, 0, 2*len(ids))
 	for _, id := range ids {
 		out = append(out, key(id))

@@ -15,7 +15,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // The numbers of MySQL's errors that mean something to us
@@ -69,27 +69,27 @@ func sqliteCode(err error) int {
 // translate turns the errors of GORM and the drivers into the domain's. Errors of
 // the domain pass as they are.
 func translate(err error) error {
-	var known *provision.Error
+	var known *fault.Error
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
 	case errors.Is(err, gorm.ErrRecordNotFound):
-		return provision.Errorf(provision.CodeNotFound, err, "not found")
+		return fault.Errorf(fault.CodeNotFound, err, "not found")
 	case errors.Is(err, gorm.ErrDuplicatedKey):
-		return provision.Errorf(provision.CodeConflict, err, "it is there already")
+		return fault.Errorf(fault.CodeConflict, err, "it is there already")
 	case full(err):
-		return &provision.Error{
-			Code: provision.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
+		return &fault.Error{
+			Code: fault.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
 			Message: "the disk of Berth's database is full, so nothing can be written; free space there, and try again",
 		}
 	case unwritable(err):
-		return &provision.Error{
-			Code: provision.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
+		return &fault.Error{
+			Code: fault.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
 			Message: "the file of Berth's database cannot be read or written; see that its disk is well and may be written to",
 		}
 	case away(err):
-		return &provision.Error{
-			Code: provision.CodeUnavailable, Err: err, RetryAfter: 2 * time.Second,
+		return &fault.Error{
+			Code: fault.CodeUnavailable, Err: err, RetryAfter: 2 * time.Second,
 			Message: "the database does not answer; try again in a moment",
 		}
 	default:
@@ -127,7 +127,7 @@ func away(err error) bool {
 }
 
 // duplicate gives the error for a row that is there already.
-func duplicate(err error, as *provision.Error) error {
+func duplicate(err error, as *fault.Error) error {
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
 		return as
 	}

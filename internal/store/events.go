@@ -7,7 +7,10 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // eventCounterRow has the highest number that a tenant's events have. It moves in
@@ -21,8 +24,8 @@ func (eventCounterRow) TableName() string { return "event_counters" }
 
 func (r eventRow) entity() (provision.Event, error) {
 	return provision.Event{
-		Number: value(r.Seq), ID: provision.EventID(r.ID), Tenant: provision.TenantID(r.TenantID), Type: r.Type,
-		Instance: provision.InstanceID(r.InstanceID), Job: provision.JobID(r.JobID), Message: r.Message, At: moment(r.At),
+		Number: value(r.Seq), ID: provision.EventID(r.ID), Tenant: tenant.ID(r.TenantID), Type: r.Type,
+		Instance: provision.InstanceID(r.InstanceID), Job: id.Job(r.JobID), Message: r.Message, At: moment(r.At),
 	}, nil
 }
 
@@ -46,7 +49,7 @@ func (r reader) Events(ctx context.Context, f provision.EventFilter, after int64
 }
 
 // LastNumbers implements provision.EventReader.
-func (r reader) LastNumbers(ctx context.Context, tenants []provision.TenantID) (map[provision.TenantID]int64, error) {
+func (r reader) LastNumbers(ctx context.Context, tenants []tenant.ID) (map[tenant.ID]int64, error) {
 	keys := make([]string, len(tenants))
 	for i, t := range tenants {
 		keys[i] = key(t)
@@ -55,9 +58,9 @@ func (r reader) LastNumbers(ctx context.Context, tenants []provision.TenantID) (
 	if err := r.db.WithContext(ctx).Where("tenant_id IN ?", keys).Find(&rows).Error; err != nil {
 		return nil, translate(err)
 	}
-	out := make(map[provision.TenantID]int64, len(rows))
+	out := make(map[tenant.ID]int64, len(rows))
 	for _, row := range rows {
-		out[provision.TenantID(row.TenantID)] = row.Last
+		out[tenant.ID(row.TenantID)] = row.Last
 	}
 	return out, nil
 }
@@ -70,7 +73,7 @@ func (r reader) UnnumberedEvents(ctx context.Context, limit int) ([]provision.Un
 		return nil, translate(err)
 	}
 	return entities(rows, func(row eventRow) (provision.UnnumberedEvent, error) {
-		return provision.UnnumberedEvent{Row: row.Number, Tenant: provision.TenantID(row.TenantID)}, nil
+		return provision.UnnumberedEvent{Row: row.Number, Tenant: tenant.ID(row.TenantID)}, nil
 	})
 }
 
@@ -80,8 +83,8 @@ type run struct{ row, seq, length int64 }
 
 // NumberEvents implements provision.EventTx.
 func (t *tx) NumberEvents(list []provision.UnnumberedEvent) error {
-	var tenants []provision.TenantID // in a steady order
-	rows := map[provision.TenantID][]int64{}
+	var tenants []tenant.ID // in a steady order
+	rows := map[tenant.ID][]int64{}
 	for _, e := range list {
 		if rows[e.Tenant] == nil {
 			tenants = append(tenants, e.Tenant)
@@ -97,10 +100,10 @@ func (t *tx) NumberEvents(list []provision.UnnumberedEvent) error {
 			done := t.db.Model(&eventRow{}).Where("number BETWEEN ? AND ? AND tenant_id = ? AND seq IS NULL", r.row, r.row+r.length-1, string(tenant)).
 				UpdateColumn("seq", gorm.Expr("number + ?", r.seq-r.row))
 			if done.Error != nil {
-				return duplicate(done.Error, provision.ErrConflict)
+				return duplicate(done.Error, fault.ErrConflict)
 			}
 			if done.RowsAffected != r.length {
-				return provision.ErrConflict
+				return fault.ErrConflict
 			}
 		}
 	}
@@ -109,7 +112,7 @@ func (t *tx) NumberEvents(list []provision.UnnumberedEvent) error {
 
 // moveCounter takes the next n numbers of a tenant and gives the first of them. The
 // counter moves only from where it was seen, so no number is given twice.
-func (t *tx) moveCounter(tenant provision.TenantID, n int64) (first int64, err error) {
+func (t *tx) moveCounter(tenant tenant.ID, n int64) (first int64, err error) {
 	where := t.db.Where("tenant_id = ?", string(tenant))
 	row := eventCounterRow{TenantID: string(tenant)}
 	if err := t.db.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err != nil {
@@ -119,7 +122,7 @@ func (t *tx) moveCounter(tenant provision.TenantID, n int64) (first int64, err e
 		return 0, err
 	}
 	err = changed(t.db.Model(&eventCounterRow{}).Where("tenant_id = ? AND last = ?", string(tenant), row.Last).
-		Update("last", gorm.Expr("last + ?", n)), provision.ErrConflict)
+		Update("last", gorm.Expr("last + ?", n)), fault.ErrConflict)
 	return row.Last + 1, err
 }
 

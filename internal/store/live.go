@@ -5,11 +5,12 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // LiveJobs implements provision.Tx. Both questions are answered from an index alone,
 // and end with the limit.
-func (t *tx) LiveJobs(tenant provision.TenantID, limit int) (int, error) {
+func (t *tx) LiveJobs(tenant tenant.ID, limit int) (int, error) {
 	live := t.db.Model(&jobRow{}).Select("live_instance_id").Where("live_instance_id > ''").Limit(limit)
 	if tenant != "" {
 		live = live.Where("tenant_id = ?", key(tenant))

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Schema is how far the schema of a database is.
@@ -237,7 +238,7 @@ func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]pro
 	defer rows.Close() //nolint:errcheck // Err tells
 	var found []provision.SealedSample
 	for rows.Next() {
-		s := provision.SealedSample{Kind: c.kind, Sealed: provision.Sealed{KeyID: key}}
+		s := provision.SealedSample{Kind: c.kind, Sealed: secret.Sealed{KeyID: key}}
 		if err := rows.Scan(&s.Tenant, &s.ID, &s.Sealed.Ciphertext); err != nil {
 			return nil, err
 		}

@@ -13,16 +13,17 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // vaultOf seals with a key that is its own name.
 type vaultOf string
 
-func (v vaultOf) Seal(plain []byte, context string) (provision.Sealed, error) {
-	return provision.Sealed{KeyID: string(v), Ciphertext: []byte(string(v) + context + string(plain))}, nil
+func (v vaultOf) Seal(plain []byte, context string) (secret.Sealed, error) {
+	return secret.Sealed{KeyID: string(v), Ciphertext: []byte(string(v) + context + string(plain))}, nil
 }
 
-func (v vaultOf) Open(s provision.Sealed, context string) ([]byte, error) {
+func (v vaultOf) Open(s secret.Sealed, context string) ([]byte, error) {
 	plain, ok := strings.CutPrefix(string(s.Ciphertext), string(v)+context)
 	if !ok {
 		return nil, errors.New("it does not open")
@@ -104,7 +105,7 @@ func TestLookAtSealed(t *testing.T) {
 	onBoth(t, func(t *testing.T, databaseURL string) {
 		s := openMigrated(t, databaseURL)
 		now, body := time.Now(), []byte("{}")
-		seal := func(key, context string) provision.Sealed {
+		seal := func(key, context string) secret.Sealed {
 			sealed, _ := vaultOf(key).Seal([]byte("x"), context)
 			return sealed
 		}
@@ -192,11 +193,11 @@ func TestKeyCheck(t *testing.T) {
 // rotated seals with the first of its keys and opens with any.
 type rotated []vaultOf
 
-func (r rotated) Seal(plain []byte, context string) (provision.Sealed, error) {
+func (r rotated) Seal(plain []byte, context string) (secret.Sealed, error) {
 	return r[0].Seal(plain, context)
 }
 
-func (r rotated) Open(s provision.Sealed, context string) ([]byte, error) {
+func (r rotated) Open(s secret.Sealed, context string) ([]byte, error) {
 	for _, v := range r {
 		if plain, err := v.Open(s, context); err == nil {
 			return plain, nil

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -127,7 +129,7 @@ func TestMySQLNeverThere(t *testing.T) {
 	databaseURL := "mysql://u:p@" + addr + "/d"
 	s := openStore(t, databaseURL)
 	eachCallIsAway(t, s, databaseURL)
-	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); provision.CodeOf(err) != provision.CodeUnavailable {
+	if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); fault.CodeOf(err) != fault.CodeUnavailable {
 		t.Errorf("Migrate: %v", err)
 	}
 }
@@ -154,7 +156,7 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	mustBeAway(t, "Tx", s.Tx(ctx, func(provision.Tx) error { return nil }))
 	_, err := s.Instance(ctx, "ins_1")
 	mustBeAway(t, "Instance", err)
-	_, err = s.Jobs(ctx, provision.JobFilter{Tenant: "t"}, provision.Page{Limit: 1})
+	_, err = s.Jobs(ctx, provision.JobFilter{Tenant: "t"}, page.Page{Limit: 1})
 	mustBeAway(t, "Jobs", err)
 	_, err = s.DueJobs(ctx, time.Now(), 1)
 	mustBeAway(t, "DueJobs", err)
@@ -170,9 +172,9 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 
 func mustBeAway(t *testing.T, what string, err error) {
 	t.Helper()
-	var e *provision.Error
-	if !errors.As(err, &e) || e.Code != provision.CodeUnavailable || e.RetryAfter <= 0 {
-		t.Errorf("%s: got %v, want %s and when to try again", what, err, provision.CodeUnavailable)
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Code != fault.CodeUnavailable || e.RetryAfter <= 0 {
+		t.Errorf("%s: got %v, want %s and when to try again", what, err, fault.CodeUnavailable)
 	}
 }
 

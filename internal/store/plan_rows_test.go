@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // planRows is how many instances there are for TestPlans: enough for a scan to stand
@@ -95,7 +96,7 @@ func planInstance(i int, now int64) instanceRow {
 	case i%1000 == 501:
 		row.State, row.KeptUntil = string(provision.StateFailed), now
 	case i%1000 == 502:
-		row.TenantID, row.State = string(provision.TenantNobody), string(provision.StateWarm)
+		row.TenantID, row.State = string(tenant.Nobody), string(provision.StateWarm)
 	}
 	if row.DeletedAt == 0 {
 		row.LiveName = &row.Name

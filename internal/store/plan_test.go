@@ -10,7 +10,10 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // planPage is how long the pages are that the questions ask for, and planReads how many
@@ -157,7 +160,7 @@ func inTx(do func(provision.Tx) error) func(context.Context, *Store) error {
 
 func listed(f provision.InstanceFilter, before string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
-		found, err := s.Instances(ctx, f, provision.Page{Before: before, Limit: planPage})
+		found, err := s.Instances(ctx, f, page.Page{Before: before, Limit: planPage})
 		if err == nil && len(found) == 0 {
 			err = fmt.Errorf("nothing found")
 		}
@@ -167,7 +170,7 @@ func listed(f provision.InstanceFilter, before string) func(context.Context, *St
 
 func jobsListed(f provision.JobFilter, before string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
-		found, err := s.Jobs(ctx, f, provision.Page{Before: before, Limit: planPage})
+		found, err := s.Jobs(ctx, f, page.Page{Before: before, Limit: planPage})
 		if err == nil && len(found) == 0 {
 			err = fmt.Errorf("nothing found")
 		}
@@ -177,7 +180,7 @@ func jobsListed(f provision.JobFilter, before string) func(context.Context, *Sto
 
 func deliveriesListed(f provision.DeliveryFilter) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
-		_, err := s.Deliveries(ctx, f, provision.Page{Limit: planPage})
+		_, err := s.Deliveries(ctx, f, page.Page{Limit: planPage})
 		return err
 	}
 }
@@ -207,14 +210,14 @@ func questions() []question {
 		{name: "instances: by a rare label", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: rare}, "")},
 		{name: "instances: by two labels", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
 		{name: "instances: by name and label", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Labels: team}, "")},
-		{name: "instances: that are warm", ask: listed(provision.InstanceFilter{Tenant: provision.TenantNobody, State: provision.StateWarm}, "")},
+		{name: "instances: that are warm", ask: listed(provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm}, "")},
 		{name: "jobs: first page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, "")},
 		{name: "jobs: deep page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, deepJob)},
 		{name: "jobs: of an instance", ask: jobsListed(provision.JobFilter{Tenant: "default", Instance: "ins_0000100"}, "")},
 		{name: "jobs: of a state", ask: jobsListed(provision.JobFilter{Tenant: "default", State: provision.JobQueued}, "")},
 		{name: "jobs: of a rare kind", ask: jobsListed(provision.JobFilter{Tenant: "default", Kind: provision.JobDelete}, "")},
-		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]provision.JobID, error) {
-			return s.EndedJobs(ctx, []provision.JobID{"job_0000001", "job_0000002", "job_0000003"})
+		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]id.Job, error) {
+			return s.EndedJobs(ctx, []id.Job{"job_0000001", "job_0000002", "job_0000003"})
 		})},
 		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Job, error) { return s.DueJobs(ctx, now, planPage) })},
 		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (provision.Job, error) {
@@ -223,7 +226,7 @@ func questions() []question {
 		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx provision.Tx) error { return live(tx, "default") })},
 		{name: "jobs: count of the living", ask: inTx(func(tx provision.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
 		{name: "jobs: claim", ask: inTx(func(tx provision.Tx) error {
-			return tx.CheckClaim(provision.Claim{Job: provision.JobID(fmt.Sprintf("job_%07d", planRows-1))})
+			return tx.CheckClaim(provision.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
 		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
 			due, _, err := s.DueDeliveries(ctx, now, "", planPage)
@@ -293,7 +296,7 @@ func questions() []question {
 	}
 }
 
-func live(tx provision.Tx, tenant provision.TenantID) error {
+func live(tx provision.Tx, tenant tenant.ID) error {
 	n, err := tx.LiveJobs(tenant, planPage)
 	if err == nil && n != planPage {
 		err = fmt.Errorf("%d live jobs", n)

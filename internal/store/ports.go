@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -51,7 +52,7 @@ func gapPort(db *gorm.DB, host provision.Host) (int, error) {
 	}
 	switch {
 	case used.Count == host.PortHigh-host.PortLow+1:
-		return 0, provision.ErrNotFound
+		return 0, fault.ErrNotFound
 	case used.Lowest > host.PortLow:
 		return host.PortLow, nil
 	}
@@ -69,7 +70,7 @@ func nextPort(db *gorm.DB, host provision.Host, now time.Time) (port int, fresh 
 		return port, true, err
 	}
 	port, err = restedPort(db, host, now)
-	if !errors.Is(err, provision.ErrNotFound) {
+	if !errors.Is(err, fault.ErrNotFound) {
 		return port, false, err
 	}
 	port, err = gapPort(db, host)
@@ -86,18 +87,18 @@ func (t *tx) HeldPort(host provision.HostID, instance provision.InstanceID, name
 func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name string, now time.Time) (int, error) {
 	port, fresh, err := nextPort(t.db, host, now)
 	switch {
-	case errors.Is(err, provision.ErrNotFound):
-		return 0, provision.Errorf(provision.CodePortsExhausted, nil,
+	case errors.Is(err, fault.ErrNotFound):
+		return 0, fault.Errorf(fault.CodePortsExhausted, nil,
 			"every port from %d to %d of host %s is taken or resting; delete an instance or widen BERTH_PORT_RANGE", host.PortLow, host.PortHigh, host.Name)
 	case err != nil:
 		return 0, err
 	case fresh:
 		err := insert(t.db, portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(instance)), Name: name})
-		return port, duplicate(err, provision.ErrConflict)
+		return port, duplicate(err, fault.ErrConflict)
 	}
 	return port, changed(t.db.Model(&portRow{}).
 		Where("host_id = ? AND port = ? AND instance_id IS NULL", string(host.ID), port).
-		Updates(map[string]any{"instance_id": string(instance), "name": name, "rest_until": 0}), provision.ErrConflict)
+		Updates(map[string]any{"instance_id": string(instance), "name": name, "rest_until": 0}), fault.ErrConflict)
 }
 
 // RestPort implements provision.Tx.

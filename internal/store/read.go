@@ -11,7 +11,12 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // reader implements provision.Reader on a pool or within a transaction.
@@ -63,7 +68,7 @@ func (r reader) Instance(ctx context.Context, id provision.InstanceID) (provisio
 }
 
 // Instances implements provision.Reader.
-func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page provision.Page) ([]provision.Instance, error) {
+func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page page.Page) ([]provision.Instance, error) {
 	if !legible(f.Engine, string(f.State), f.Name) || !legible(slices.Collect(maps.Keys(f.Labels))...) || !legible(slices.Collect(maps.Values(f.Labels))...) {
 		return nil, nil
 	}
@@ -117,9 +122,9 @@ func labeled(q *gorm.DB, f provision.InstanceFilter) (narrowed *gorm.DB, order s
 	return q, order
 }
 
-func keyset(q *gorm.DB, page provision.Page) *gorm.DB { return keysetBy(q, page, "id") }
+func keyset(q *gorm.DB, page page.Page) *gorm.DB { return keysetBy(q, page, "id") }
 
-func keysetBy(q *gorm.DB, page provision.Page, column string) *gorm.DB {
+func keysetBy(q *gorm.DB, page page.Page, column string) *gorm.DB {
 	if page.Before != "" {
 		q = q.Where(column+" < ?", key(page.Before))
 	}
@@ -127,7 +132,7 @@ func keysetBy(q *gorm.DB, page provision.Page, column string) *gorm.DB {
 }
 
 // Job implements provision.Reader.
-func (r reader) Job(ctx context.Context, id provision.JobID) (provision.Job, error) {
+func (r reader) Job(ctx context.Context, id id.Job) (provision.Job, error) {
 	return job(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 
@@ -140,7 +145,7 @@ func job(q *gorm.DB) (provision.Job, error) {
 }
 
 // Jobs implements provision.Reader.
-func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page provision.Page) ([]provision.Job, error) {
+func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page page.Page) ([]provision.Job, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	if f.Instance != "" {
 		q = q.Where("instance_id = ?", key(f.Instance))
@@ -164,9 +169,9 @@ func (r reader) ActiveJob(ctx context.Context, id provision.InstanceID) (provisi
 }
 
 // Credentials implements provision.Reader.
-func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (provision.Sealed, error) {
+func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (secret.Sealed, error) {
 	row, err := one[credentialsRow](r.db.WithContext(ctx).Where("instance_id = ?", key(id)))
-	return provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext}, err
+	return secret.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext}, err
 }
 
 // Delivery implements provision.Reader.
@@ -175,14 +180,14 @@ func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provisio
 }
 
 // Idempotent implements provision.Reader.
-func (r reader) Idempotent(ctx context.Context, tenant provision.TenantID, idemKey string) (provision.IdempotencyRecord, error) {
+func (r reader) Idempotent(ctx context.Context, tenant tenant.ID, idemKey string) (provision.IdempotencyRecord, error) {
 	if !legible(idemKey) {
-		return provision.IdempotencyRecord{}, provision.ErrNotFound
+		return provision.IdempotencyRecord{}, fault.ErrNotFound
 	}
 	row, err := one[idempotencyRow](r.db.WithContext(ctx).Where("tenant_id = ? AND idem_key = ?", key(tenant), idemKey))
 	return provision.IdempotencyRecord{
 		Tenant: tenant, Key: idemKey, Fingerprint: row.Fingerprint, CreatedAt: moment(row.CreatedAt),
-		Answer: provision.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext},
+		Answer: secret.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext},
 	}, err
 }
 
@@ -218,7 +223,7 @@ func (r reader) Host(ctx context.Context, id provision.HostID) (provision.Host, 
 // PortLeft implements provision.Reader.
 func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time) (bool, error) {
 	_, _, err := nextPort(r.db.WithContext(ctx), host, now)
-	if errors.Is(err, provision.ErrNotFound) {
+	if errors.Is(err, fault.ErrNotFound) {
 		return false, nil
 	}
 	return err == nil, err

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -114,7 +115,7 @@ func (t *tx) StartWatch(id provision.InstanceID, probeAt time.Time) error {
 func (t *tx) UpdateWatch(w provision.Watch) error {
 	return changed(t.db.Model(&watchRow{}).Where("instance_id = ? AND rev = ?", string(w.Instance), w.Rev).Updates(map[string]any{
 		"probe_at": millis(w.ProbeAt), "misses": w.Misses, "repairs": w.Repairs, "repaired_at": millis(w.RepairedAt), "ended_at": millis(w.EndedAt), "rev": oneMore,
-	}), provision.ErrConflict)
+	}), fault.ErrConflict)
 }
 
 // EndWatch implements provision.Tx.

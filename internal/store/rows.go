@@ -6,7 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Rows are the tables' shapes and nothing else's: the domain has its own types.
@@ -253,7 +256,7 @@ func toInstanceRow(i provision.Instance) (instanceRow, error) {
 
 func (r instanceRow) entity() (provision.Instance, error) {
 	i := provision.Instance{
-		ID: provision.InstanceID(r.ID), Tenant: provision.TenantID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
+		ID: provision.InstanceID(r.ID), Tenant: tenant.ID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
 		Plan: r.Plan, Resources: provision.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
 		State: provision.InstanceState(r.State), Reason: r.Reason, Host: provision.HostID(r.HostID), Address: r.Address, Port: r.Port,
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil), DataLost: r.DataLost,
@@ -303,7 +306,7 @@ func toJobRow(j provision.Job) (jobRow, error) {
 
 func (r jobRow) entity() (provision.Job, error) {
 	j := provision.Job{
-		ID: provision.JobID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID), Engine: r.Engine,
+		ID: id.Job(r.ID), Tenant: tenant.ID(r.TenantID), Instance: provision.InstanceID(r.InstanceID), Engine: r.Engine,
 		Kind: provision.JobKind(r.Kind), State: provision.JobState(r.State), Attempt: r.Attempt, Crashes: r.Crashes, Undoing: r.Undoing,
 		Fence: r.Fence, Owner: r.Owner, LeaseUntil: moment(r.LeaseUntil), Generation: r.Generation, WakeAt: moment(value(r.WakeAt)),
 		CallbackURL: r.CallbackURL, OnFailure: provision.FailurePolicy(r.OnFailure), Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
@@ -338,9 +341,9 @@ func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 
 func (r deliveryRow) entity() (provision.Delivery, error) {
 	d := provision.Delivery{
-		ID: provision.DeliveryID(r.ID), Tenant: provision.TenantID(r.TenantID), Instance: provision.InstanceID(r.InstanceID),
-		Job: provision.JobID(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: provision.EventID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
-		Secret: provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
+		ID: provision.DeliveryID(r.ID), Tenant: tenant.ID(r.TenantID), Instance: provision.InstanceID(r.InstanceID),
+		Job: id.Job(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: provision.EventID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
+		Secret: secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
 		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
 		WakeAt: moment(value(r.WakeAt)), ExpiresAt: moment(r.ExpiresAt), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}

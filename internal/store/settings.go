@@ -9,7 +9,9 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // The rows of the table of settings.
@@ -38,7 +40,7 @@ func (s *Store) settled(ctx context.Context, name string, fresh func() (string, 
 		}
 		return insert(db, settingRow{Name: name, Value: value})
 	})
-	if provision.CodeOf(err) == provision.CodeConflict { // another process was faster
+	if fault.CodeOf(err) == fault.CodeConflict { // another process was faster
 		var row settingRow
 		err = translate(s.db.WithContext(ctx).First(&row, "name = ?", name).Error)
 		value = row.Value
@@ -60,7 +62,7 @@ var ErrOtherKey = errors.New("another process of this deployment began with anot
 
 // KeepKeyCheck makes sure that there is a value, sealed with the active key, that later
 // starts know the master key by. The keys that are lost need not open the one before.
-func (s *Store) KeepKeyCheck(ctx context.Context, v provision.Vault, deployment string, lost []string) error {
+func (s *Store) KeepKeyCheck(ctx context.Context, v secret.Vault, deployment string, lost []string) error {
 	sealed, err := provision.SealKeyCheck(v, deployment)
 	if err != nil {
 		return fmt.Errorf("seal the check value of the master key: %w", err)
@@ -73,7 +75,7 @@ func (s *Store) KeepKeyCheck(ctx context.Context, v provision.Vault, deployment 
 	if err != nil {
 		return err
 	}
-	var kept provision.Sealed
+	var kept secret.Sealed
 	if err := json.Unmarshal([]byte(text), &kept); err != nil {
 		return fmt.Errorf("read the check value of the master key: %w", err)
 	}

@@ -24,6 +24,8 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -160,7 +162,7 @@ func mysqlConnector(databaseURL string) (sqldriver.Connector, error) {
 func gormConfig(prepare bool) *gorm.Config {
 	return &gorm.Config{
 		Logger: logger.Discard, TranslateError: true, SkipDefaultTransaction: true, PrepareStmt: prepare,
-		DisableAutomaticPing: true, NowFunc: provision.SystemClock,
+		DisableAutomaticPing: true, NowFunc: clock.System,
 	}
 }
 
@@ -247,7 +249,7 @@ func (s *Store) commit(ctx context.Context, fn func(provision.Tx) error) (after 
 			err = translate(err)
 			s.disk.note(err)
 			// An answer that was lost on the way may be that of a commit.
-			if err != nil && provision.CodeOf(err) != provision.CodeUnavailable && ctx.Err() == nil {
+			if err != nil && fault.CodeOf(err) != fault.CodeUnavailable && ctx.Err() == nil {
 				after = nil
 			}
 			return after, err

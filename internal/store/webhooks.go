@@ -6,7 +6,11 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 type webhookRow struct {
@@ -47,12 +51,12 @@ func toWebhookRow(h provision.Webhook) (webhookRow, error) {
 
 func (r webhookRow) entity() (provision.Webhook, error) {
 	h := provision.Webhook{
-		ID: provision.WebhookID(r.ID), Tenant: provision.TenantID(r.TenantID), URL: r.URL, Description: r.Description, Enabled: r.Enabled, Reason: r.Reason,
-		Secret:        provision.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext},
+		ID: provision.WebhookID(r.ID), Tenant: tenant.ID(r.TenantID), URL: r.URL, Description: r.Description, Enabled: r.Enabled, Reason: r.Reason,
+		Secret:        secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext},
 		PreviousUntil: moment(r.PreviousUntil), Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
 	if len(r.PreviousCiphertext) > 0 {
-		h.Previous = provision.Sealed{KeyID: r.PreviousKeyID, Ciphertext: r.PreviousCiphertext}
+		h.Previous = secret.Sealed{KeyID: r.PreviousKeyID, Ciphertext: r.PreviousCiphertext}
 	}
 	return h, fromJSON(r.Events, &h.Events)
 }
@@ -67,7 +71,7 @@ func (r reader) Webhook(ctx context.Context, id provision.WebhookID) (provision.
 }
 
 // Webhooks implements provision.Reader.
-func (r reader) Webhooks(ctx context.Context, tenant provision.TenantID, page provision.Page) ([]provision.Webhook, error) {
+func (r reader) Webhooks(ctx context.Context, tenant tenant.ID, page page.Page) ([]provision.Webhook, error) {
 	return webhooks(keyset(r.db.WithContext(ctx).Where("tenant_id = ?", key(tenant)), page))
 }
 
@@ -88,7 +92,7 @@ func delivery(q *gorm.DB) (provision.Delivery, error) {
 }
 
 // Deliveries implements provision.Reader.
-func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page provision.Page) ([]provision.Delivery, error) {
+func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page page.Page) ([]provision.Delivery, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	for column, id := range map[string]string{
 		"webhook_id": string(f.Webhook), "job_id": string(f.Job), "instance_id": string(f.Instance), "event_id": string(f.Event),
@@ -118,11 +122,11 @@ func (t *tx) Webhook(id provision.WebhookID) (provision.Webhook, error) {
 }
 
 // Listeners implements provision.WebhookReader.
-func (r reader) Listeners(ctx context.Context, tenant provision.TenantID) ([]provision.Webhook, error) {
+func (r reader) Listeners(ctx context.Context, tenant tenant.ID) ([]provision.Webhook, error) {
 	return webhooks(r.db.WithContext(ctx).Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
 }
 
-func (t *tx) Listeners(tenant provision.TenantID) ([]provision.Webhook, error) {
+func (t *tx) Listeners(tenant tenant.ID) ([]provision.Webhook, error) {
 	return t.reader.Listeners(t.ctx, tenant)
 }
 
@@ -143,11 +147,11 @@ func (t *tx) UpdateWebhook(h provision.Webhook) error {
 		"url": row.URL, "events": row.Events, "description": row.Description, "enabled": row.Enabled, "reason": row.Reason,
 		"key_id": row.KeyID, "ciphertext": row.Ciphertext, "previous_key_id": row.PreviousKeyID, "previous_ciphertext": row.PreviousCiphertext,
 		"previous_until": row.PreviousUntil, "rev": oneMore, "updated_at": row.UpdatedAt,
-	}), provision.ErrConflict)
+	}), fault.ErrConflict)
 }
 
 func (t *tx) DeleteWebhook(id provision.WebhookID) error {
-	return changed(t.db.Where("id = ?", string(id)).Delete(&webhookRow{}), provision.ErrConflict)
+	return changed(t.db.Where("id = ?", string(id)).Delete(&webhookRow{}), fault.ErrConflict)
 }
 
 func (t *tx) EndDeliveries(id provision.WebhookID, reason string, now time.Time) error {

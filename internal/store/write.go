@@ -8,7 +8,10 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // tx implements provision.Tx. Its context is the one its transaction was begun
@@ -23,7 +26,7 @@ type tx struct {
 func (t *tx) OnCommit(do func(context.Context)) { t.after = append(t.after, do) }
 
 // changed gives the error where a conditional write met no row.
-func changed(done *gorm.DB, otherwise *provision.Error) error {
+func changed(done *gorm.DB, otherwise *fault.Error) error {
 	if done.Error == nil && done.RowsAffected == 0 {
 		return otherwise
 	}
@@ -33,7 +36,7 @@ func changed(done *gorm.DB, otherwise *provision.Error) error {
 // oneMore makes every write change its row: MySQL counts only rows that changed.
 var oneMore = gorm.Expr("rev + 1")
 
-func (t *tx) Job(id provision.JobID) (provision.Job, error) { return t.reader.Job(t.ctx, id) }
+func (t *tx) Job(id id.Job) (provision.Job, error) { return t.reader.Job(t.ctx, id) }
 
 func (t *tx) Instance(id provision.InstanceID) (provision.Instance, error) {
 	return t.reader.Instance(t.ctx, id)
@@ -47,7 +50,7 @@ func (t *tx) ActiveJob(id provision.InstanceID) (provision.Job, error) {
 	return t.reader.ActiveJob(t.ctx, id)
 }
 
-func (t *tx) Credentials(id provision.InstanceID) (provision.Sealed, error) {
+func (t *tx) Credentials(id provision.InstanceID) (secret.Sealed, error) {
 	return t.reader.Credentials(t.ctx, id)
 }
 
@@ -57,7 +60,7 @@ func (t *tx) InsertInstance(i provision.Instance) error {
 		return err
 	}
 	if err := insert(t.db, row); err != nil {
-		return duplicate(err, provision.ErrNameHeld)
+		return duplicate(err, fault.ErrNameHeld)
 	}
 	return t.putLabels(i)
 }
@@ -72,7 +75,7 @@ func (t *tx) ReplaceInstance(i provision.Instance) error {
 	columns["tenant_id"], columns["name"], columns["labels"], columns["created_at"] = row.TenantID, row.Name, row.Labels, row.CreatedAt
 	columns["engine"], columns["version"] = row.Engine, row.Version
 	if err := t.changeInstance(row, columns); err != nil {
-		return duplicate(err, provision.ErrNameHeld)
+		return duplicate(err, fault.ErrNameHeld)
 	}
 	if err := t.db.Where("instance_id = ?", row.ID).Delete(&labelRow{}).Error; err != nil {
 		return err
@@ -100,7 +103,7 @@ func (t *tx) UpdateInstance(i provision.Instance) error {
 }
 
 func (t *tx) changeInstance(row instanceRow, columns map[string]any) error {
-	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(columns), provision.ErrConflict)
+	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(columns), fault.ErrConflict)
 }
 
 // changing gives the columns that can change in the life of an instance.
@@ -117,7 +120,7 @@ func (t *tx) InsertJob(j provision.Job) error {
 	if err != nil {
 		return err
 	}
-	return duplicate(insert(t.db, row), provision.ErrBusy)
+	return duplicate(insert(t.db, row), fault.ErrBusy)
 }
 
 func (t *tx) UpdateJob(j provision.Job, fence int64) error {
@@ -130,7 +133,7 @@ func (t *tx) UpdateJob(j provision.Job, fence int64) error {
 		"crashes": row.Crashes, "undoing": row.Undoing, "fence": row.Fence, "owner": row.Owner, "lease_until": row.LeaseUntil,
 		"generation": row.Generation, "wake_at": row.WakeAt, "rev": oneMore, "started_at": row.StartedAt, "finished_at": row.FinishedAt,
 		"updated_at": row.UpdatedAt,
-	}), provision.ErrFenced)
+	}), fault.ErrFenced)
 }
 
 // liveJob names the job's row as long as it has the fence and has not ended.
@@ -140,14 +143,14 @@ func (t *tx) liveJob(id string, fence int64) *gorm.DB {
 
 func (t *tx) RescheduleJob(j provision.Job, generation int64, wakeAt time.Time) error {
 	return changed(t.liveJob(string(j.ID), j.Fence).Where("generation = ? AND wake_at = ?", j.Generation, millis(j.WakeAt)).
-		Updates(map[string]any{"generation": generation, "wake_at": millis(wakeAt), "rev": oneMore}), provision.ErrConflict)
+		Updates(map[string]any{"generation": generation, "wake_at": millis(wakeAt), "rev": oneMore}), fault.ErrConflict)
 }
 
 func (t *tx) CheckClaim(c provision.Claim) error {
-	return changed(t.liveJob(string(c.Job), c.Fence).Updates(map[string]any{"rev": oneMore}), provision.ErrFenced)
+	return changed(t.liveJob(string(c.Job), c.Fence).Updates(map[string]any{"rev": oneMore}), fault.ErrFenced)
 }
 
-func (t *tx) PutCredentials(id provision.InstanceID, s provision.Sealed) error {
+func (t *tx) PutCredentials(id provision.InstanceID, s secret.Sealed) error {
 	return replace(t.db, credentialsRow{InstanceID: string(id), KeyID: s.KeyID, Ciphertext: s.Ciphertext})
 }
 
@@ -180,13 +183,13 @@ func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
 			"url": row.URL, "receiver": row.Receiver, "attempts": row.Attempts, "key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
 			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "expires_at": row.ExpiresAt, "rev": oneMore,
 			"updated_at": row.UpdatedAt,
-		}), provision.ErrConflict)
+		}), fault.ErrConflict)
 }
 
 func (t *tx) PutIdempotent(r provision.IdempotencyRecord) error {
 	return duplicate(insert(t.db, idempotencyRow{
 		TenantID: string(r.Tenant), IdemKey: r.Key, Fingerprint: r.Fingerprint, KeyID: r.Answer.KeyID, Ciphertext: r.Answer.Ciphertext, CreatedAt: millis(r.CreatedAt),
-	}), provision.ErrConflict)
+	}), fault.ErrConflict)
 }
 
 func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
@@ -207,7 +210,7 @@ func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
 func (t *tx) MarkHost(after, before provision.Host) error {
 	return changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
-		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince)}), provision.ErrConflict)
+		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince)}), fault.ErrConflict)
 }
 
 func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
@@ -216,8 +219,8 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 		return false, err
 	}
 	err = changed(t.db.Model(&dutyRow{}).Where("name = ? AND (owner = ? OR until_time <= ?)", name, owner, millis(now)).
-		Updates(map[string]any{"owner": owner, "until_time": millis(until), "rev": oneMore}), provision.ErrConflict)
-	if errors.Is(err, provision.ErrConflict) {
+		Updates(map[string]any{"owner": owner, "until_time": millis(until), "rev": oneMore}), fault.ErrConflict)
+	if errors.Is(err, fault.ErrConflict) {
 		return false, nil
 	}
 	return err == nil, err

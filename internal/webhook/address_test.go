@@ -37,13 +37,13 @@ func hostOf(address string) string {
 }
 
 func TestCheckURLAddress(t *testing.T) {
-	s := newSender(t, false, clock)
+	s := newSender(t, false, timer)
 	for address, why := range forbidden {
 		for _, target := range []string{"http://" + hostOf(address) + "/hook", "https://" + hostOf(address) + ":8443/"} {
 			if err := s.CheckURL(t.Context(), target); !errors.Is(err, errForbidden) {
 				t.Errorf("%s (%s): %v", target, why, err)
 			}
-			if err := newSender(t, true, clock).CheckURL(t.Context(), target); err != nil {
+			if err := newSender(t, true, timer).CheckURL(t.Context(), target); err != nil {
 				t.Errorf("%s where private ones are allowed: %v", target, err)
 			}
 		}
@@ -63,7 +63,7 @@ func TestCheckURLAddress(t *testing.T) {
 // TestDialAddress is what a name meets that has another address after the check
 // (DNS rebinding): the address of the connection is looked at, whatever the name.
 func TestDialAddress(t *testing.T) {
-	s := newSender(t, false, clock)
+	s := newSender(t, false, timer)
 	for address, why := range forbidden {
 		if err := s.control("tcp", netip.AddrPortFrom(netip.MustParseAddr(address), 443).String(), nil); !errors.Is(err, errForbidden) {
 			t.Errorf("%s (%s): %v", address, why, err)
@@ -87,7 +87,7 @@ func TestSendIsCheckedToo(t *testing.T) {
 	target := receive(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	port := target[strings.LastIndex(target, ":"):]
 	for _, name := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "127.0.0.2"} {
-		_, err := send(t.Context(), newSender(t, false, clock), "http://"+name+port, "evt_1", []byte("{}"), whsec)
+		_, err := send(t.Context(), newSender(t, false, timer), "http://"+name+port, "evt_1", []byte("{}"), whsec)
 		if !errors.Is(err, errForbidden) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -95,13 +95,13 @@ func TestSendIsCheckedToo(t *testing.T) {
 	if reached.Load() != 0 {
 		t.Errorf("it was reached %d times", reached.Load())
 	}
-	if s := newSender(t, false, clock); s.client.Transport.(*http.Transport).Proxy != nil {
+	if s := newSender(t, false, timer); s.client.Transport.(*http.Transport).Proxy != nil {
 		t.Error("a proxy would connect to what we refuse to")
 	}
 }
 
 func TestCheckURLForm(t *testing.T) {
-	s := newSender(t, true, clock)
+	s := newSender(t, true, timer)
 	for target, want := range map[string]string{
 		"": "http or https", "example.com/hook": "http or https", "//example.com": "http or https", "ftp://example.com": "http or https", "file:///etc/passwd": "http or https",
 		"http://": "http or https", "http:///hook": "http or https", "https://:8080/": "http or https", "http://exa mple.com": "http or https", "http://[::1": "http or https", "javascript:alert(1)": "http or https",
@@ -124,7 +124,7 @@ func TestCheckURLForm(t *testing.T) {
 func TestUnknownName(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	s := newSender(t, false, clock)
+	s := newSender(t, false, timer)
 	if err := s.CheckURL(t.Context(), "https://no-such-name.invalid/hook"); err != nil {
 		t.Errorf("got %v", err)
 	}

@@ -17,15 +17,16 @@ import (
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Signed with two secrets, a message is taken by who has either, and by nobody else.
 func TestTwoSignatures(t *testing.T) {
 	got := make(chan http.Header, 1)
 	target := receive(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
-	secrets := []provision.Secret{provision.NewSecret("whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcw=="), whsec}
+	secrets := []secret.Secret{secret.New("whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcw=="), whsec}
 	message := provision.Message{URL: target, ID: vectorID, Body: []byte(vectorBody), Secrets: secrets}
-	if _, err := newSender(t, true, clock).Send(t.Context(), message); err != nil {
+	if _, err := newSender(t, true, timer).Send(t.Context(), message); err != nil {
 		t.Fatal(err)
 	}
 	header := <-got
@@ -67,7 +68,7 @@ func TestAnswerBody(t *testing.T) {
 			_, _ = io.WriteString(w, "why")
 		},
 	} {
-		answer, err := newSender(t, true, clock).Send(t.Context(), provision.Message{URL: receive(t, handler), ID: "evt_1", Secrets: []provision.Secret{whsec}})
+		answer, err := newSender(t, true, timer).Send(t.Context(), provision.Message{URL: receive(t, handler), ID: "evt_1", Secrets: []secret.Secret{whsec}})
 		if err != nil || answer.Status != http.StatusOK || !strings.HasPrefix(answer.Body, "why") || len(answer.Body) > maxAnswer {
 			t.Errorf("%s: %d bytes %.10q, %v", name, len(answer.Body), answer.Body, err)
 		}
@@ -87,7 +88,7 @@ func TestSlowHeader(t *testing.T) {
 			}
 		}
 	})
-	s := newSender(t, true, clock)
+	s := newSender(t, true, timer)
 	s.client.Timeout = 200 * time.Millisecond
 	began := time.Now()
 	_, err := send(t.Context(), s, target, "evt_1", []byte("{}"), whsec)
@@ -157,7 +158,7 @@ func TestRebinding(t *testing.T) {
 	target := receive(t, func(http.ResponseWriter, *http.Request) { reached.Add(1) })
 	port := target[strings.LastIndex(target, ":"):]
 	addresses := []string{"192.88.98.1", "127.0.0.1", "169.254.169.254", "10.0.0.1"}
-	s := newSender(t, false, clock)
+	s := newSender(t, false, timer)
 	s.dialer.Resolver = nameserver(t, func() netip.Addr {
 		n := int(asked.Add(1)) - 1
 		return netip.MustParseAddr(addresses[min(n, len(addresses)-1)])
@@ -178,7 +179,7 @@ func TestRebinding(t *testing.T) {
 		t.Errorf("reached %d times, asked %d times", reached.Load(), asked.Load())
 	}
 	// The same name with nothing to hide gets through, by the same resolver.
-	open := newSender(t, true, clock)
+	open := newSender(t, true, timer)
 	open.dialer.Resolver = nameserver(t, func() netip.Addr { return netip.MustParseAddr("127.0.0.1") })
 	if status, err := send(t.Context(), open, url, "evt_1", []byte("{}"), whsec); err != nil || status != http.StatusOK {
 		t.Error(fmt.Sprint(status), err)

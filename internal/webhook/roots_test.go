@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // A receiver whose certificate is a company's own is trusted when its authority is named,
@@ -30,8 +31,8 @@ func TestRoots(t *testing.T) {
 		}
 		return path
 	}
-	s := newSender(t, true, clock)
-	message := provision.Message{URL: server.URL, ID: "x", Secrets: []provision.Secret{whsec}}
+	s := newSender(t, true, timer)
+	message := provision.Message{URL: server.URL, ID: "x", Secrets: []secret.Secret{whsec}}
 	if _, err := s.Send(t.Context(), message); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown authority: %v", err)
 	}

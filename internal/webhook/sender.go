@@ -21,6 +21,7 @@ import (
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -37,13 +38,13 @@ type Sender struct {
 	client       *http.Client
 	dialer       *net.Dialer
 	allowPrivate bool
-	now          provision.Clock
+	now          clock.Clock
 }
 
 // New makes a Sender. Unless allowPrivate, it refuses addresses that are not
 // public: it is the name's address at the moment of the connection that counts, so
 // a name that changes its mind after the check gains nothing.
-func New(allowPrivate bool, now provision.Clock) *Sender {
+func New(allowPrivate bool, now clock.Clock) *Sender {
 	s := &Sender{allowPrivate: allowPrivate, now: now}
 	s.dialer = &net.Dialer{Timeout: 5 * time.Second, Control: s.control, Resolver: &net.Resolver{}}
 	s.client = &http.Client{

@@ -16,7 +16,9 @@ import (
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -31,9 +33,9 @@ const (
 
 var vectorTime = time.Unix(1614265330, 0).UTC()
 
-var whsec = provision.NewSecret("whsec_" + vectorSecret)
+var whsec = secret.New("whsec_" + vectorSecret)
 
-func newSender(t *testing.T, allowPrivate bool, now provision.Clock) *Sender {
+func newSender(t *testing.T, allowPrivate bool, now clock.Clock) *Sender {
 	t.Helper()
 	s := New(allowPrivate, now)
 	t.Cleanup(s.Close)
@@ -41,12 +43,12 @@ func newSender(t *testing.T, allowPrivate bool, now provision.Clock) *Sender {
 }
 
 // send sends a message that is signed once, and gives the status.
-func send(ctx context.Context, s *Sender, target, id string, body []byte, secret provision.Secret) (int, error) {
-	answer, err := s.Send(ctx, provision.Message{URL: target, ID: id, Body: body, Secrets: []provision.Secret{secret}})
+func send(ctx context.Context, s *Sender, target, id string, body []byte, sec secret.Secret) (int, error) {
+	answer, err := s.Send(ctx, provision.Message{URL: target, ID: id, Body: body, Secrets: []secret.Secret{sec}})
 	return answer.Status, err
 }
 
-func clock() time.Time { return vectorTime }
+func timer() time.Time { return vectorTime }
 
 // receive serves a handler.
 func receive(t *testing.T, handler http.HandlerFunc) string {
@@ -72,8 +74,8 @@ func TestSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, secret := range []provision.Secret{whsec, provision.NewSecret(vectorSecret)} {
-		status, err := send(t.Context(), newSender(t, true, clock), target+"/hook?a=b", vectorID, []byte(vectorBody), secret)
+	for _, secret := range []secret.Secret{whsec, secret.New(vectorSecret)} {
+		status, err := send(t.Context(), newSender(t, true, timer), target+"/hook?a=b", vectorID, []byte(vectorBody), secret)
 		if err != nil || status != http.StatusAccepted {
 			t.Fatalf("got %d, %v", status, err)
 		}
@@ -96,7 +98,7 @@ func TestSigned(t *testing.T) {
 		}
 	}
 	// With the time of today a receiver takes it, also at the second attempt.
-	s := newSender(t, true, provision.SystemClock)
+	s := newSender(t, true, clock.System)
 	for range 2 {
 		if _, err := send(t.Context(), s, target, vectorID, []byte(vectorBody), whsec); err != nil {
 			t.Fatal(err)
@@ -110,7 +112,7 @@ func TestSigned(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	for _, want := range []int{200, 204, 400, 404, 410, 429, 500, 503} {
 		target := receive(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(want) })
-		status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, timer), target, "evt_1", []byte("{}"), whsec)
 		if err != nil || status != want {
 			t.Errorf("got %d, %v, want %d", status, err, want)
 		}
@@ -122,7 +124,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	other := receive(t, func(http.ResponseWriter, *http.Request) { followed.Add(1) })
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		target := receive(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other, code) })
-		status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, timer), target, "evt_1", []byte("{}"), whsec)
 		if err != nil || status != code {
 			t.Errorf("got %d, %v, want %d", status, err, code)
 		}
@@ -144,7 +146,7 @@ func TestEndlessBody(t *testing.T) {
 		}
 	})
 	began := time.Now()
-	status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec)
+	status, err := send(t.Context(), newSender(t, true, timer), target, "evt_1", []byte("{}"), whsec)
 	if err != nil || status != http.StatusOK || time.Since(began) > 5*time.Second {
 		t.Errorf("got %d, %v after %s", status, err, time.Since(began))
 	}
@@ -160,7 +162,7 @@ func TestEndlessHeader(t *testing.T) {
 			}
 		}
 	})
-	if status, err := send(t.Context(), newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec); err == nil {
+	if status, err := send(t.Context(), newSender(t, true, timer), target, "evt_1", []byte("{}"), whsec); err == nil {
 		t.Errorf("got %d", status)
 	}
 }
@@ -192,7 +194,7 @@ func rawServer(t *testing.T, serve func(net.Conn)) string {
 
 func TestTimeouts(t *testing.T) {
 	t.Run("no answer", func(t *testing.T) {
-		s := newSender(t, true, clock)
+		s := newSender(t, true, timer)
 		s.client.Timeout = 100 * time.Millisecond
 		target := receive(t, func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
@@ -205,7 +207,7 @@ func TestTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("a body that hangs", func(t *testing.T) {
-		s := newSender(t, true, clock)
+		s := newSender(t, true, timer)
 		s.client.Timeout = 2 * time.Second // the answer's head comes in it
 		target := receive(t, func(w http.ResponseWriter, r *http.Request) {
 			_, _ = io.ReadAll(r.Body)
@@ -224,11 +226,11 @@ func TestTimeouts(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		if _, err := send(ctx, newSender(t, true, clock), target, "evt_1", []byte("{}"), whsec); !errors.Is(err, context.Canceled) {
+		if _, err := send(ctx, newSender(t, true, timer), target, "evt_1", []byte("{}"), whsec); !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v", err)
 		}
 	})
-	if s := newSender(t, true, clock); s.client.Timeout != sendTimeout || sendTimeout > 30*time.Second {
+	if s := newSender(t, true, timer); s.client.Timeout != sendTimeout || sendTimeout > 30*time.Second {
 		t.Errorf("an attempt may take %s", s.client.Timeout)
 	}
 }
@@ -239,12 +241,12 @@ func TestSayNoMore(t *testing.T) {
 	tls := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(tls.Close)
 	for _, target := range []string{refused, tls.URL, "http://127.0.0.1:1", "http://127.0.0.1:x", "http://[::1", "nonsense://x", "http://a b"} {
-		status, err := send(t.Context(), newSender(t, true, clock), target+"/topsecret?token=topsecret", "evt_1", []byte("{}"), whsec)
+		status, err := send(t.Context(), newSender(t, true, timer), target+"/topsecret?token=topsecret", "evt_1", []byte("{}"), whsec)
 		if err == nil || status != 0 || strings.Contains(err.Error(), "topsecret") {
 			t.Errorf("%s: got %d, %v", target, status, err)
 		}
 	}
-	_, err := send(t.Context(), newSender(t, true, clock), refused, "evt_1", nil, provision.NewSecret("whsec_!topsecret!"))
+	_, err := send(t.Context(), newSender(t, true, timer), refused, "evt_1", nil, secret.New("whsec_!topsecret!"))
 	if err == nil || strings.Contains(err.Error(), "topsecret") {
 		t.Errorf("a bad secret: %v", err)
 	}
@@ -270,12 +272,12 @@ func TestRetryAfter(t *testing.T) {
 	if retryAfter(nil, now) != 0 || retryAfter([]string{"1", "2"}, now) != 0 {
 		t.Error("none, or two")
 	}
-	s := newSender(t, true, clock)
+	s := newSender(t, true, timer)
 	url := receive(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "17")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	answer, err := s.Send(t.Context(), provision.Message{URL: url, ID: "x", Secrets: []provision.Secret{whsec}})
+	answer, err := s.Send(t.Context(), provision.Message{URL: url, ID: "x", Secrets: []secret.Secret{whsec}})
 	if err != nil || answer.Status != 429 || answer.RetryAfter != 17*time.Second {
 		t.Errorf("%+v, %v", answer, err)
 	}

@@ -3,6 +3,7 @@ package provisiontest
 import (
 	"maps"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -107,7 +108,7 @@ func (r *Runtime) Probe(id provision.InstanceID) error {
 	up := ok && c.owner == r.deployment && c.running
 	r.machine.mu.Unlock()
 	if !up {
-		return provision.Errorf(provision.CodeProbeFailed, nil, "connection refused")
+		return fault.Errorf(fault.CodeProbeFailed, nil, "connection refused")
 	}
 	r.mu.Lock()
 	probe := r.probe

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -166,10 +167,10 @@ func (b bench) ok(err error, what string) {
 	}
 }
 
-func (b bench) code(err error, want provision.Code, what string) {
+func (b bench) code(err error, want fault.Code, what string) {
 	b.Helper()
-	if err == nil || provision.CodeOf(err) != want {
-		b.Fatalf("%s: got %v (code %s), want code %s", what, err, provision.CodeOf(err), want)
+	if err == nil || fault.CodeOf(err) != want {
+		b.Fatalf("%s: got %v (code %s), want code %s", what, err, fault.CodeOf(err), want)
 	}
 }
 
@@ -177,7 +178,7 @@ func (b bench) code(err error, want provision.Code, what string) {
 func (b bench) gone(id provision.InstanceID) {
 	b.Helper()
 	_, err := b.Runtime.Inspect(b.ctx, id)
-	b.code(err, provision.CodeNotFound, "Inspect of one that is gone")
+	b.code(err, fault.CodeNotFound, "Inspect of one that is gone")
 	if u, ok := b.listed(b.Runtime, id); ok {
 		b.Fatalf("it is gone but listed: %+v", u)
 	}
@@ -215,7 +216,7 @@ func unreachable(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.Workload(t)
 	for name, err := range EveryCall(b.ctx, t, s.Unreachable, w) {
-		b.code(err, provision.CodeHostUnavailable, string(name))
+		b.code(err, fault.CodeHostUnavailable, string(name))
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // sameClaim calls Create again while the server runs: it goes on running.
@@ -67,13 +67,13 @@ func newerFenced(t *testing.T, s Subject) {
 	stale := w
 	w.Fence = 2
 	b.run(w)
-	b.code(s.Runtime.CreateVolume(b.ctx, stale), provision.CodeFenced, "CreateVolume")
-	b.code(s.Runtime.Create(b.ctx, stale), provision.CodeFenced, "Create")
+	b.code(s.Runtime.CreateVolume(b.ctx, stale), fault.CodeFenced, "CreateVolume")
+	b.code(s.Runtime.Create(b.ctx, stale), fault.CodeFenced, "Create")
 	_, err := s.Runtime.Start(b.ctx, stale)
-	b.code(err, provision.CodeFenced, "Start")
-	b.code(s.Runtime.Settle(b.ctx, w.Instance, 1), provision.CodeFenced, "Settle")
-	b.code(s.Runtime.Stop(b.ctx, w.Instance, 1, shortGrace), provision.CodeFenced, "Stop")
-	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), provision.CodeFenced, "Remove")
+	b.code(err, fault.CodeFenced, "Start")
+	b.code(s.Runtime.Settle(b.ctx, w.Instance, 1), fault.CodeFenced, "Settle")
+	b.code(s.Runtime.Stop(b.ctx, w.Instance, 1, shortGrace), fault.CodeFenced, "Stop")
+	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), fault.CodeFenced, "Remove")
 	if u := b.inspect(w.Instance); !u.Running || !u.Volume || u.Fence != 2 {
 		t.Fatalf("it was not left alone: %+v", u)
 	}
@@ -85,7 +85,7 @@ func newerVolume(t *testing.T, s Subject) {
 	w := b.workload()
 	w.Fence = 2
 	b.ok(s.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
-	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), provision.CodeFenced, "Remove")
+	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), fault.CodeFenced, "Remove")
 	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
 		t.Fatalf("the volume was not left alone")
 	}
@@ -96,16 +96,16 @@ func foreignUntouched(t *testing.T, s Subject) {
 	w := b.workload()
 	id := w.Instance
 	s.AddForeign(t, id)
-	b.code(s.Runtime.CreateVolume(b.ctx, w), provision.CodeInternal, "CreateVolume")
-	b.code(s.Runtime.Create(b.ctx, w), provision.CodeInternal, "Create")
+	b.code(s.Runtime.CreateVolume(b.ctx, w), fault.CodeInternal, "CreateVolume")
+	b.code(s.Runtime.Create(b.ctx, w), fault.CodeInternal, "Create")
 	_, err := s.Runtime.Start(b.ctx, w)
-	b.code(err, provision.CodeNotFound, "Start")
-	b.code(s.Runtime.Settle(b.ctx, id, w.Fence), provision.CodeNotFound, "Settle")
+	b.code(err, fault.CodeNotFound, "Start")
+	b.code(s.Runtime.Settle(b.ctx, id, w.Fence), fault.CodeNotFound, "Settle")
 	b.ok(s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace), "Stop")
 	b.ok(s.Runtime.Remove(b.ctx, id, w.Fence, true), "Remove")
 	b.gone(id)
 	_, err = s.Runtime.Output(b.ctx, id, 10)
-	b.code(err, provision.CodeNotFound, "Output")
+	b.code(err, fault.CodeNotFound, "Output")
 	if !s.ForeignThere(t, id) {
 		t.Fatalf("the things of somebody else were touched")
 	}
@@ -119,7 +119,7 @@ func portRefused(t *testing.T, s Subject) {
 	w.Ports[0].Host = holder.Ports[0].Host
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
 	_, err := s.Runtime.Start(b.ctx, w)
-	b.code(err, provision.CodePortRefused, "Start")
+	b.code(err, fault.CodePortRefused, "Start")
 
 	w.Ports[0].Host = s.Port(t)
 	if ports := b.run(w); ports[w.Ports[0].Name] != w.Ports[0].Host {
@@ -135,12 +135,12 @@ func nothing(t *testing.T, s Subject) {
 	w := b.Workload(t)
 	id := w.Instance
 	_, err := s.Runtime.Inspect(b.ctx, id)
-	b.code(err, provision.CodeNotFound, "Inspect")
+	b.code(err, fault.CodeNotFound, "Inspect")
 	_, err = s.Runtime.Start(b.ctx, w)
-	b.code(err, provision.CodeNotFound, "Start")
-	b.code(s.Runtime.Settle(b.ctx, id, 1), provision.CodeNotFound, "Settle")
+	b.code(err, fault.CodeNotFound, "Start")
+	b.code(s.Runtime.Settle(b.ctx, id, 1), fault.CodeNotFound, "Settle")
 	_, err = s.Runtime.Output(b.ctx, id, 10)
-	b.code(err, provision.CodeNotFound, "Output")
+	b.code(err, fault.CodeNotFound, "Output")
 	b.ok(s.Runtime.Stop(b.ctx, id, 1, shortGrace), "Stop")
 	b.ok(s.Runtime.Remove(b.ctx, id, 1, true), "Remove")
 }
@@ -153,8 +153,8 @@ func listOwn(t *testing.T, s Subject) {
 		t.Fatalf("another deployment lists it: %+v", u)
 	}
 	_, err := s.Other.Inspect(b.ctx, w.Instance)
-	b.code(err, provision.CodeNotFound, "Inspect by another deployment")
-	b.code(s.Other.Create(b.ctx, w), provision.CodeInternal, "Create by another deployment")
+	b.code(err, fault.CodeNotFound, "Inspect by another deployment")
+	b.code(s.Other.Create(b.ctx, w), fault.CodeInternal, "Create by another deployment")
 	b.ok(s.Other.Remove(b.ctx, w.Instance, 1<<40, true), "Remove by another deployment")
 	if u := b.inspect(w.Instance); !u.Running || !u.Volume {
 		t.Fatalf("another deployment has touched it: %+v", u)
@@ -187,9 +187,9 @@ func imageMissing(t *testing.T, s Subject) {
 	}
 	b := newBench(t, s)
 	_, err := s.Runtime.EnsureImage(b.ctx, []string{s.Missing}, nil)
-	b.code(err, provision.CodeImageUnavailable, "EnsureImage")
+	b.code(err, fault.CodeImageUnavailable, "EnsureImage")
 	w := b.Workload(t)
 	w.Image = s.Missing
-	b.code(s.Runtime.Create(b.ctx, w), provision.CodeImageUnavailable, "Create without the image")
+	b.code(s.Runtime.Create(b.ctx, w), fault.CodeImageUnavailable, "Create without the image")
 	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, true), "Remove")
 }

@@ -4,7 +4,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // golden gives golden data whose base is there.
@@ -69,7 +71,7 @@ func goldenOther(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	g := b.golden()
 	one := b.made(g)
-	g.Files = append(g.Files, provision.File{Path: g.Path + "/option", Mode: 0o400, Content: provision.NewSecret("other\n")})
+	g.Files = append(g.Files, provision.File{Path: g.Path + "/option", Mode: 0o400, Content: secret.New("other\n")})
 	if two := b.made(g); two == one {
 		t.Error("other options gave the same golden data")
 	}
@@ -90,7 +92,7 @@ func goldenFails(t *testing.T, s Subject) {
 	g := b.FailGolden(b.golden(), "no way to make it", 3)
 	for range 2 {
 		_, err := b.Runtime.EnsureGolden(b.ctx, g, nil)
-		b.code(err, provision.CodeImageUnavailable, "EnsureGolden")
+		b.code(err, fault.CodeImageUnavailable, "EnsureGolden")
 		for _, words := range []string{"code 3", "no way to make it"} {
 			if !strings.Contains(err.Error(), words) {
 				t.Errorf("%v does not say %q", err, words)
@@ -99,5 +101,5 @@ func goldenFails(t *testing.T, s Subject) {
 	}
 	g.Image = b.Missing
 	_, err := b.Runtime.EnsureGolden(b.ctx, g, nil)
-	b.code(err, provision.CodeImageUnavailable, "EnsureGolden of a missing image")
+	b.code(err, fault.CodeImageUnavailable, "EnsureGolden of a missing image")
 }

@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func wholeLife(t *testing.T, s Subject) {
@@ -24,7 +26,7 @@ func wholeLife(t *testing.T, s Subject) {
 		t.Fatalf("with only its volume it is listed as %+v, %v", u, ok)
 	}
 	_, err = s.Runtime.Inspect(b.ctx, id)
-	b.code(err, provision.CodeNotFound, "Inspect of a mere volume")
+	b.code(err, fault.CodeNotFound, "Inspect of a mere volume")
 
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
 	if u := b.inspect(id); u.Running || !u.Volume || u.Fence != w.Fence {
@@ -88,7 +90,7 @@ func dataStays(t *testing.T, s Subject) {
 	s.File(t, w.Instance, first.Path) // which waits until it is there
 	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, false), "Remove without data")
 	_, err := s.Runtime.Inspect(b.ctx, w.Instance)
-	b.code(err, provision.CodeNotFound, "Inspect")
+	b.code(err, fault.CodeNotFound, "Inspect")
 	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
 		t.Fatalf("the volume is not listed: %+v, %v", u, ok)
 	}
@@ -102,7 +104,7 @@ func dataStays(t *testing.T, s Subject) {
 func filesInPlace(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	deep := provision.File{Path: w.DataPath + "/some/folder/secret.txt", Mode: 0o440, Content: provision.NewSecret("s3cret\n")}
+	deep := provision.File{Path: w.DataPath + "/some/folder/secret.txt", Mode: 0o440, Content: secret.New("s3cret\n")}
 	w.Files = append(w.Files, deep)
 	check := func(want provision.File) {
 		t.Helper()
@@ -118,7 +120,7 @@ func filesInPlace(t *testing.T, s Subject) {
 		check(f)
 	}
 	w.Fence++
-	w.Files[len(w.Files)-1].Content = provision.NewSecret("another\n")
+	w.Files[len(w.Files)-1].Content = secret.New("another\n")
 	b.run(w)
 	for _, f := range w.Files {
 		check(f)
@@ -128,11 +130,11 @@ func filesInPlace(t *testing.T, s Subject) {
 func filesReplaced(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	other := provision.File{Path: w.DataPath + "/other", Mode: 0o440, Content: provision.NewSecret("one\n")} // the server reads its own when it likes
+	other := provision.File{Path: w.DataPath + "/other", Mode: 0o440, Content: secret.New("one\n")} // the server reads its own when it likes
 	w.Files = append(w.Files, other)
-	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of nothing")
+	b.code(s.Runtime.Adopt(b.ctx, w), fault.CodeNotFound, "Adopt of nothing")
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
-	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeNotFound, "Adopt of one that does not run")
+	b.code(s.Runtime.Adopt(b.ctx, w), fault.CodeNotFound, "Adopt of one that does not run")
 	b.run(w)
 	if f, _ := s.File(t, w.Instance, other.Path); f.Content.Reveal() != "one\n" {
 		t.Fatal("its files are not in place")
@@ -140,7 +142,7 @@ func filesReplaced(t *testing.T, s Subject) {
 	next := w
 	next.Fence++
 	next.PidsLimit = w.PidsLimit + 50
-	next.Files = append(slices.Clone(w.Files[:len(w.Files)-1]), provision.File{Path: other.Path, Mode: 0o400, Content: provision.NewSecret("another\n")})
+	next.Files = append(slices.Clone(w.Files[:len(w.Files)-1]), provision.File{Path: other.Path, Mode: 0o400, Content: secret.New("another\n")})
 	for range 2 { // done twice is done
 		b.ok(s.Runtime.Adopt(b.ctx, next), "Adopt")
 	}
@@ -159,7 +161,7 @@ func filesReplaced(t *testing.T, s Subject) {
 		t.Errorf("started again, it has other files")
 	}
 	b.ok(s.Runtime.Create(b.ctx, next), "Create under the newer claim")
-	b.code(s.Runtime.Adopt(b.ctx, w), provision.CodeFenced, "Adopt by an older claim")
+	b.code(s.Runtime.Adopt(b.ctx, w), fault.CodeFenced, "Adopt by an older claim")
 }
 
 func endsAtOnce(t *testing.T, s Subject) {

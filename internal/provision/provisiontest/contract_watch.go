@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -62,8 +63,8 @@ func dataMustBeThere(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
 	w.KeepData = true
-	b.code(s.Runtime.CreateVolume(b.ctx, w), provision.CodeDataLost, "CreateVolume of lost data")
-	b.code(s.Runtime.Create(b.ctx, w), provision.CodeDataLost, "Create on lost data")
+	b.code(s.Runtime.CreateVolume(b.ctx, w), fault.CodeDataLost, "CreateVolume of lost data")
+	b.code(s.Runtime.Create(b.ctx, w), fault.CodeDataLost, "Create on lost data")
 	if u, ok := b.listed(s.Runtime, w.Instance); ok {
 		t.Fatalf("something was made: %+v", u)
 	}

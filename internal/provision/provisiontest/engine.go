@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // The fake engine's names.
@@ -53,18 +55,18 @@ func (Engine) Complete(given provision.Parameters, _ provision.Resources) provis
 
 // Check allows one client for each MiB. It must not be asked about a size that was
 // refused.
-func (Engine) Check(p provision.Parameters, size provision.Resources) []provision.FieldError {
+func (Engine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
 	if size.MemoryBytes == 0 {
 		panic("checked without a size")
 	}
 	if most := size.MemoryBytes >> 20; p.Int("clients") > most {
-		return []provision.FieldError{{Field: "parameters.clients", Message: fmt.Sprintf("must be at most %d", most)}}
+		return []fault.FieldError{{Field: "parameters.clients", Message: fmt.Sprintf("must be at most %d", most)}}
 	}
 	return nil
 }
 
 // NewCredentials makes up two passwords.
-func (Engine) NewCredentials(_ provision.Instance, g provision.Generator) provision.Credentials {
+func (Engine) NewCredentials(_ provision.Instance, g secret.Generator) provision.Credentials {
 	return provision.Credentials{Username: "tenant", Password: g.Password(28), AdminPassword: g.Password(28)}
 }
 
@@ -87,14 +89,14 @@ func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (pr
 
 // NewKeys gives a key that nobody else gets.
 func (Engine) NewKeys() ([]provision.File, error) {
-	return []provision.File{{Path: "/data/key", Mode: 0o400, Content: provision.NewSecret(rand.Text())}}, nil
+	return []provision.File{{Path: "/data/key", Mode: 0o400, Content: secret.New(rand.Text())}}, nil
 }
 
 // Probe asks the Runtime, and logs in.
 func (e Engine) Probe(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
 	file, _, ok := e.Runtime.File(inst.ID, "/data/password")
 	if ok && file.Content.Reveal() != creds.Password.Reveal() {
-		return provision.Errorf(provision.CodeProbeFailed, nil, "the password is another one")
+		return fault.Errorf(fault.CodeProbeFailed, nil, "the password is another one")
 	}
 	return e.Runtime.Probe(inst.ID)
 }
@@ -112,7 +114,7 @@ func (e Engine) Adopt(_ context.Context, inst provision.Instance, creds provisio
 func (Engine) Connection(inst provision.Instance, creds provision.Credentials) provision.Connection {
 	return provision.Connection{
 		Host: inst.Address, Port: inst.Port, Username: creds.Username, Password: creds.Password,
-		URI: provision.NewSecret("fake://" + creds.Password.Reveal()), CLI: provision.NewSecret("fake " + creds.Password.Reveal()),
+		URI: secret.New("fake://" + creds.Password.Reveal()), CLI: secret.New("fake " + creds.Password.Reveal()),
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -158,5 +159,5 @@ func (f Fault) error() error {
 	if f.Err != nil {
 		return f.Err
 	}
-	return provision.Errorf(provision.CodeHostUnavailable, ErrFault, "the host does not answer")
+	return fault.Errorf(fault.CodeHostUnavailable, ErrFault, "the host does not answer")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/fnv"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -13,7 +14,7 @@ import (
 func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (reference string, err error) {
 	err = r.call(ctx, MethodEnsureGolden, "", func() error {
 		if !r.machine.images[g.Image] {
-			return provision.Errorf(provision.CodeImageUnavailable, nil, "image %s is not on the host", g.Image)
+			return fault.Errorf(fault.CodeImageUnavailable, nil, "image %s is not on the host", g.Image)
 		}
 		sum := fnv.New64a()
 		_, _ = fmt.Fprintf(sum, "%+v", g)
@@ -26,7 +27,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress
 				progress("making golden data of " + g.Name)
 			}
 			if c := g.Command; len(c) == 3 && c[0] == "end" {
-				return provision.Errorf(provision.CodeImageUnavailable, nil, "it ended with code %d: %s", len(c[2]), c[1])
+				return fault.Errorf(fault.CodeImageUnavailable, nil, "it ended with code %d: %s", len(c[2]), c[1])
 			}
 			r.machine.images[made] = true
 			r.machine.goldens[made]++

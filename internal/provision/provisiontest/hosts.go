@@ -3,6 +3,7 @@ package provisiontest
 import (
 	"sync"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -37,7 +38,7 @@ func (h *Runtimes) Runtime(host provision.Host) (provision.Runtime, error) {
 		r = h.any
 	}
 	if r == nil {
-		return nil, provision.Errorf(provision.CodeHostUnavailable, nil, "host %s does not answer", host.Name)
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s does not answer", host.Name)
 	}
 	return r, nil
 }

@@ -3,7 +3,7 @@ package provisiontest
 import (
 	"context"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/fault"
 )
 
 // EnsureImage makes one of the references present. A pull takes no time unless
@@ -22,7 +22,7 @@ func (r *Runtime) EnsureImage(ctx context.Context, references []string, progress
 
 func (r *Runtime) ensureImage(ctx context.Context, references []string, progress func(string)) (string, error) {
 	if len(references) == 0 {
-		return "", provision.Errorf(provision.CodeInternal, nil, "no image is named")
+		return "", fault.Errorf(fault.CodeInternal, nil, "no image is named")
 	}
 	if present, ok := r.present(references); ok {
 		return present, nil
@@ -73,7 +73,7 @@ func (m *machine) endPull(reference string) error {
 	defer m.mu.Unlock()
 	m.waiting[reference]--
 	if m.noRegistry {
-		return provision.Errorf(provision.CodeImageUnavailable, nil,
+		return fault.Errorf(fault.CodeImageUnavailable, nil,
 			"image %s is not on the host and could not be pulled; run scripts/images.sh on the host", reference)
 	}
 	m.images[reference] = true

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // machine is what a host would be: what lies on it stays when runtimes come and go,
@@ -59,7 +60,7 @@ type container struct {
 
 type volume struct {
 	created time.Time
-	tenant  provision.TenantID
+	tenant  tenant.ID
 	owner   string
 	fence   int64
 	user    string

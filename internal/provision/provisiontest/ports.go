@@ -5,13 +5,15 @@ import (
 	"errors"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 // Ports is provision.Ports with the store's guard alone, without a lock.
 type Ports struct {
 	Store provision.Store
-	Now   provision.Clock
+	Now   clock.Clock
 }
 
 var _ provision.Ports = Ports{}
@@ -23,7 +25,7 @@ func (p Ports) Allocate(ctx context.Context, claim provision.Claim, host provisi
 			return err
 		}
 		port, err = tx.HeldPort(host.ID, claim.Instance, name)
-		if errors.Is(err, provision.ErrNotFound) {
+		if errors.Is(err, fault.ErrNotFound) {
 			port, err = tx.TakePort(host, claim.Instance, name, p.Now())
 		}
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -28,7 +29,7 @@ func (q *Queue) Enqueue(_ context.Context, t provision.Task) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.down {
-		return provision.Errorf(provision.CodeUnavailable, errors.New("down"), "the queue does not answer")
+		return fault.Errorf(fault.CodeUnavailable, errors.New("down"), "the queue does not answer")
 	}
 	id := fmt.Sprintf("%s:%d", t.ID, t.Generation)
 	if q.known[id] {
@@ -37,7 +38,7 @@ func (q *Queue) Enqueue(_ context.Context, t provision.Task) error {
 				return nil
 			}
 		}
-		return provision.ErrConflict
+		return fault.ErrConflict
 	}
 	q.known[id] = true
 	q.tasks = append(q.tasks, t)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -67,8 +68,8 @@ func (l line) enqueue(tasks ...provision.Task) {
 
 func (l line) refused(task provision.Task) {
 	l.Helper()
-	if err := l.Queue.Enqueue(l.ctx, task); !errors.Is(err, provision.ErrConflict) {
-		l.Fatalf("Enqueue %v: %v, want %s", task, err, provision.CodeConflict)
+	if err := l.Queue.Enqueue(l.ctx, task); !errors.Is(err, fault.ErrConflict) {
+		l.Fatalf("Enqueue %v: %v, want %s", task, err, fault.CodeConflict)
 	}
 }
 
@@ -162,8 +163,8 @@ func everythingLost(l line) {
 
 func queueDown(l line) {
 	began := time.Now()
-	if err := l.Unreachable.Enqueue(l.ctx, create); provision.CodeOf(err) != provision.CodeUnavailable {
-		l.Errorf("Enqueue: %v, want %s", err, provision.CodeUnavailable)
+	if err := l.Unreachable.Enqueue(l.ctx, create); fault.CodeOf(err) != fault.CodeUnavailable {
+		l.Errorf("Enqueue: %v, want %s", err, fault.CodeUnavailable)
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		l.Errorf("it took %s to find out", took)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -64,7 +65,7 @@ func (r *Runtime) createVolume(w provision.Workload) error {
 	v, ok := r.machine.volumes[w.Instance]
 	switch {
 	case (!ok || v.owner != r.deployment) && w.KeepData:
-		return provision.Errorf(provision.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
+		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
 	case !ok:
 		r.machine.volumes[w.Instance] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, created: time.Now()}
 		return nil
@@ -95,7 +96,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 			delete(r.machine.containers, w.Instance)
 		}
 		if !r.machine.images[w.Image] {
-			return provision.Errorf(provision.CodeImageUnavailable, nil, "image %s is not on the host", w.Image)
+			return fault.Errorf(fault.CodeImageUnavailable, nil, "image %s is not on the host", w.Image)
 		}
 		// The caller may go on using its slices.
 		w.Ports, w.Files = slices.Clone(w.Ports), slices.Clone(w.Files)
@@ -119,7 +120,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[st
 		for _, p := range c.workload.Ports {
 			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
 				delete(r.machine.containers, w.Instance)
-				return provision.Errorf(provision.CodePortRefused, nil, "the host would not give port %d", p.Host)
+				return fault.Errorf(fault.CodePortRefused, nil, "the host would not give port %d", p.Host)
 			}
 		}
 		c.running, c.exitCode, c.oom = true, 0, false
@@ -181,7 +182,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provi
 func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, _ time.Duration) error {
 	return r.call(ctx, MethodStop, id, func() error {
 		c, err := r.own(id, fence)
-		if provision.CodeOf(err) == provision.CodeNotFound {
+		if fault.CodeOf(err) == fault.CodeNotFound {
 			return nil
 		}
 		if err == nil && c.running {
@@ -207,7 +208,7 @@ func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int
 		case err == nil:
 			delete(r.machine.containers, id)
 			r.machine.tell(r.deployment, id)
-		case provision.CodeOf(err) != provision.CodeNotFound:
+		case fault.CodeOf(err) != fault.CodeNotFound:
 			return err
 		}
 		v, ok := r.machine.volumes[id]
@@ -300,13 +301,13 @@ func (r *Runtime) own(id provision.InstanceID, fence int64) (*container, error) 
 }
 
 func notFound(id provision.InstanceID) error {
-	return provision.Errorf(provision.CodeNotFound, nil, "the host has no instance %s", id)
+	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
 func fenced(what string, id provision.InstanceID) error {
-	return provision.Errorf(provision.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 
 func inTheWay(what string, id provision.InstanceID) error {
-	return provision.Errorf(provision.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
+	return fault.Errorf(fault.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
 }

@@ -9,7 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 var serial atomic.Int64
@@ -17,10 +20,10 @@ var serial atomic.Int64
 func sample() provision.Workload {
 	n := serial.Add(1)
 	return provision.Workload{
-		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: provision.DefaultTenant, Engine: "redis", Fence: 1,
+		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1,
 		Image: "redis:8", Command: []string{"redis-server", "/data/redis.conf"}, User: "999:999", DataPath: "/data",
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
-		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: provision.NewSecret("requirepass x\n")}},
+		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
 	}
 }
 
@@ -73,10 +76,10 @@ func TestFaults(t *testing.T) {
 	r.AddImages(w.Image)
 
 	r.Fail(MethodCreate, Fault{Before: true, Times: 1})
-	if err := r.Create(t.Context(), w); !errors.Is(err, ErrFault) || provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if err := r.Create(t.Context(), w); !errors.Is(err, ErrFault) || fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Fatalf("fail before: %v", err)
 	}
-	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, provision.ErrNotFound) {
+	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, fault.ErrNotFound) {
 		t.Fatalf("a call that failed before its effect had one: %v", err)
 	}
 	r.Fail(MethodCreate, Fault{After: true, Times: 1})
@@ -157,7 +160,7 @@ func TestRuntimes(t *testing.T) {
 	if got, err := hosts.Runtime(provision.Host{ID: "hst_1"}); err != nil || got != provision.Runtime(r) {
 		t.Errorf("any host: %v, %v", got, err)
 	}
-	if _, err := hosts.Runtime(provision.Host{ID: "hst_down"}); provision.CodeOf(err) != provision.CodeHostUnavailable {
+	if _, err := hosts.Runtime(provision.Host{ID: "hst_down"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("a host that is down: %v", err)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // StoreContract tests that a Store keeps the promises of provision.Store. Every
@@ -99,14 +101,14 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 // at is the time in these tests; a millisecond that needs its three digits.
 var at = time.Date(2026, 3, 29, 1, 2, 3, 45e6, time.UTC)
 
-const tenant provision.TenantID = "acme"
+const owner tenant.ID = "acme"
 
 // shelf is one test's view of the Store.
 type shelf struct {
 	*testing.T
 	store provision.Store
 	ctx   context.Context
-	newID provision.NewID
+	newID id.Maker
 }
 
 func (s shelf) ok(err error, what string) {
@@ -116,10 +118,10 @@ func (s shelf) ok(err error, what string) {
 	}
 }
 
-func (s shelf) code(err error, want provision.Code, what string) {
+func (s shelf) code(err error, want fault.Code, what string) {
 	s.Helper()
-	if err == nil || provision.CodeOf(err) != want {
-		s.Fatalf("%s: got %v (code %s), want code %s", what, err, provision.CodeOf(err), want)
+	if err == nil || fault.CodeOf(err) != want {
+		s.Fatalf("%s: got %v (code %s), want code %s", what, err, fault.CodeOf(err), want)
 	}
 }
 
@@ -138,7 +140,7 @@ func (s shelf) commit(what string, do func(provision.Tx) error) {
 // newInstance gives an instance as a create makes it.
 func (s shelf) newInstance(name string) provision.Instance {
 	return provision.Instance{
-		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: tenant, Engine: "redis", Version: "8", Name: name, Plan: "small",
+		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: owner, Engine: "redis", Version: "8", Name: name, Plan: "small",
 		Resources:  provision.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30},
 		Parameters: provision.Parameters{"maxclients": int64(50)}, State: provision.StatePending, CreatedAt: at, UpdatedAt: at,
 	}
@@ -147,7 +149,7 @@ func (s shelf) newInstance(name string) provision.Instance {
 // newJob gives a job as a create makes it.
 func (s shelf) newJob(i provision.Instance) provision.Job {
 	return provision.Job{
-		ID: provision.JobID(s.newID(provision.PrefixJob)), Tenant: i.Tenant, Instance: i.ID, Engine: i.Engine, Kind: provision.JobCreate,
+		ID: id.Job(s.newID(provision.PrefixJob)), Tenant: i.Tenant, Instance: i.ID, Engine: i.Engine, Kind: provision.JobCreate,
 		State: provision.JobQueued, Steps: []provision.Step{{Name: "reserve", State: provision.StepWaiting}}, Generation: 1,
 		WakeAt: at.Add(time.Second), Deadline: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
@@ -182,7 +184,7 @@ func (s shelf) storedInstance(id provision.InstanceID) provision.Instance {
 	return i
 }
 
-func (s shelf) storedJob(id provision.JobID) provision.Job {
+func (s shelf) storedJob(id id.Job) provision.Job {
 	s.Helper()
 	j, err := s.store.Job(s.ctx, id)
 	s.ok(err, "Job")
@@ -206,7 +208,7 @@ func together(n int, do func(i int) error) []error {
 }
 
 // oneWinner asserts that all but one have failed, with that code.
-func (s shelf) oneWinner(errs []error, losers provision.Code) {
+func (s shelf) oneWinner(errs []error, losers fault.Code) {
 	s.Helper()
 	winners := 0
 	for _, err := range errs {
@@ -231,4 +233,4 @@ func ids[E any, ID ~string](list []E, id func(E) ID) []ID {
 }
 
 func instanceID(i provision.Instance) provision.InstanceID { return i.ID }
-func jobID(j provision.Job) provision.JobID                { return j.ID }
+func jobID(j provision.Job) id.Job                         { return j.ID }

@@ -7,10 +7,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (s shelf) newEvent(owner provision.TenantID, kind string) provision.Event {
+func (s shelf) newEvent(owner tenant.ID, kind string) provision.Event {
 	return provision.Event{
 		ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: owner, Type: kind, Instance: "ins_1", Job: "job_1", Message: "ünd so weiter", At: at,
 	}
@@ -42,7 +44,7 @@ func (s shelf) number(batch int) {
 }
 
 // feed gives all events of the tenant, and checks that the numbers have no gaps.
-func (s shelf) feed(owner provision.TenantID) []provision.Event {
+func (s shelf) feed(owner tenant.ID) []provision.Event {
 	s.Helper()
 	var all []provision.Event
 	for {
@@ -58,7 +60,7 @@ func (s shelf) feed(owner provision.TenantID) []provision.Event {
 			break
 		}
 	}
-	last, err := s.store.LastNumbers(s.ctx, []provision.TenantID{owner, "nobody"})
+	last, err := s.store.LastNumbers(s.ctx, []tenant.ID{owner, "nobody"})
 	s.ok(err, "LastNumbers")
 	if last[owner] != int64(len(all)) || last["nobody"] != 0 {
 		s.Fatalf("%d events, and the last numbers are %v", len(all), last)
@@ -67,12 +69,12 @@ func (s shelf) feed(owner provision.TenantID) []provision.Event {
 }
 
 func eventsNumbered(s shelf) {
-	one, two, three := s.newEvent(tenant, "a"), s.newEvent(tenant, "b"), s.newEvent(tenant, "a")
+	one, two, three := s.newEvent(owner, "a"), s.newEvent(owner, "b"), s.newEvent(owner, "a")
 	other := s.newEvent("other", "a")
 	two.Instance, two.Job = "ins_2", ""
 	s.append(one, other, two)
 	s.append(three)
-	if got := s.feed(tenant); len(got) != 0 {
+	if got := s.feed(owner); len(got) != 0 {
 		s.Fatalf("seen before they have numbers: %v", got)
 	}
 	s.number(2)
@@ -80,19 +82,19 @@ func eventsNumbered(s shelf) {
 		want.Number = int64(i) + 1
 	}
 	other.Number = 1
-	s.same(s.feed(tenant), []provision.Event{one, two, three}, nil)
+	s.same(s.feed(owner), []provision.Event{one, two, three}, nil)
 	s.same(s.feed("other"), []provision.Event{other}, nil)
 	for _, test := range []struct {
 		filter provision.EventFilter
 		after  int64
 		want   []provision.Event
 	}{
-		{provision.EventFilter{Tenant: tenant, Types: []string{"a"}}, 0, []provision.Event{one, three}},
-		{provision.EventFilter{Tenant: tenant, Types: []string{"a", "b"}}, 1, []provision.Event{two, three}},
-		{provision.EventFilter{Tenant: tenant, Instance: "ins_2"}, 0, []provision.Event{two}},
+		{provision.EventFilter{Tenant: owner, Types: []string{"a"}}, 0, []provision.Event{one, three}},
+		{provision.EventFilter{Tenant: owner, Types: []string{"a", "b"}}, 1, []provision.Event{two, three}},
+		{provision.EventFilter{Tenant: owner, Instance: "ins_2"}, 0, []provision.Event{two}},
 		{provision.EventFilter{Tenant: "other", Instance: "ins_2"}, 0, nil},
-		{provision.EventFilter{Tenant: tenant, Types: []string{"\xff"}}, 0, nil},
-		{provision.EventFilter{Tenant: tenant}, 3, nil},
+		{provision.EventFilter{Tenant: owner, Types: []string{"\xff"}}, 0, nil},
+		{provision.EventFilter{Tenant: owner}, 3, nil},
 	} {
 		got, err := s.store.Events(s.ctx, test.filter, test.after, 10)
 		if len(got)+len(test.want) > 0 || err != nil {
@@ -103,18 +105,18 @@ func eventsNumbered(s shelf) {
 
 // eventsTwice has two number the same events: the second is refused whole.
 func eventsTwice(s shelf) {
-	s.append(s.newEvent(tenant, "a"), s.newEvent("other", "a"))
+	s.append(s.newEvent(owner, "a"), s.newEvent("other", "a"))
 	first, err := s.store.UnnumberedEvents(s.ctx, 1)
 	s.ok(err, "UnnumberedEvents")
 	both, err := s.store.UnnumberedEvents(s.ctx, 10)
 	s.ok(err, "UnnumberedEvents")
 	s.commit("NumberEvents", func(tx provision.Tx) error { return tx.NumberEvents(first) })
-	s.code(s.tx(func(tx provision.Tx) error { return tx.NumberEvents(both) }), provision.CodeConflict, "numbering an event twice")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.NumberEvents(both) }), fault.CodeConflict, "numbering an event twice")
 	if got := len(s.feed("other")); got != 0 {
 		s.Fatalf("the refused one numbered %d", got)
 	}
 	s.number(10)
-	if a, b := len(s.feed(tenant)), len(s.feed("other")); a != 1 || b != 1 {
+	if a, b := len(s.feed(owner)), len(s.feed("other")); a != 1 || b != 1 {
 		s.Fatalf("%d and %d events", a, b)
 	}
 }
@@ -122,7 +124,7 @@ func eventsTwice(s shelf) {
 // eventsRace has writers, sequencers and readers at work at once.
 func eventsRace(s shelf) {
 	const writers, each, sequencers = 6, 40, 3
-	owners := []provision.TenantID{tenant, "other"}
+	owners := []tenant.ID{owner, "other"}
 	var writing, numbering atomic.Int32
 	writing.Store(writers)
 	numbering.Store(sequencers)
@@ -155,7 +157,7 @@ func eventsRace(s shelf) {
 }
 
 // writeEvents writes one by one and two at a time; some are taken back.
-func (s shelf) writeEvents(owner provision.TenantID, writer, count int) error {
+func (s shelf) writeEvents(owner tenant.ID, writer, count int) error {
 	for n := 0; n < count; {
 		batch := min(1+n%2, count-n)
 		taken := n%5 == 4
@@ -197,16 +199,16 @@ func (s shelf) sequence(writing *atomic.Int32) error {
 			return err
 		}
 		err = s.store.Tx(s.ctx, func(tx provision.Tx) error { return tx.NumberEvents(list) })
-		if err != nil && !errors.Is(err, provision.ErrConflict) {
+		if err != nil && !errors.Is(err, fault.ErrConflict) {
 			return fmt.Errorf("number events: %w", err)
 		}
 	}
 }
 
 // follow reads until it has the number; every page goes on right behind the last.
-func (s shelf) follow(owner provision.TenantID, count int) error {
+func (s shelf) follow(owner tenant.ID, count int) error {
 	for after := int64(0); after < int64(count); {
-		last, err := s.store.LastNumbers(s.ctx, []provision.TenantID{owner})
+		last, err := s.store.LastNumbers(s.ctx, []tenant.ID{owner})
 		if err != nil {
 			return err
 		}
@@ -227,7 +229,7 @@ func (s shelf) follow(owner provision.TenantID, count int) error {
 }
 
 func eventsExpire(s shelf) {
-	old, young, unnumbered := s.newEvent(tenant, "a"), s.newEvent(tenant, "a"), s.newEvent(tenant, "a")
+	old, young, unnumbered := s.newEvent(owner, "a"), s.newEvent(owner, "a"), s.newEvent(owner, "a")
 	old.At, unnumbered.At = at.Add(-time.Hour), at.Add(-time.Hour)
 	older := s.newEvent("other", "a")
 	older.At = at.Add(-2 * time.Hour)
@@ -244,7 +246,7 @@ func eventsExpire(s shelf) {
 		})
 	}
 	s.number(10)
-	left, err := s.store.Events(s.ctx, provision.EventFilter{Tenant: tenant}, 0, 10)
+	left, err := s.store.Events(s.ctx, provision.EventFilter{Tenant: owner}, 0, 10)
 	s.ok(err, "Events")
 	if got := ids(left, func(e provision.Event) provision.EventID { return e.ID }); !slices.Equal(got, []provision.EventID{young.ID, unnumbered.ID}) {
 		s.Errorf("left: %v", left)

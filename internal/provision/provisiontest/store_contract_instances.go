@@ -6,13 +6,15 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 func instanceRoundTrip(s shelf) {
 	elsewhere := time.FixedZone("+05:45", (5*60+45)*60)
 	full := provision.Instance{
-		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: tenant, Engine: "mysql", Version: "9.7", Name: "full", Plan: "custom",
+		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: owner, Engine: "mysql", Version: "9.7", Name: "full", Plan: "custom",
 		Resources: provision.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40},
 		Parameters: provision.Parameters{
 			"charset": "latin1", "binlog_format": "ROW", "max_connections": int64(50), "flag": true, "off": false, "empty": "",
@@ -58,8 +60,8 @@ func instanceRevision(s shelf) {
 	if now := s.storedInstance(seen.ID); now.Rev != seen.Rev+1 {
 		s.Fatalf("its revision went from %d to %d", seen.Rev, now.Rev)
 	}
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(seen) }), provision.CodeConflict, "UpdateInstance of an old revision")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(s.newInstance("none")) }), provision.CodeConflict, "UpdateInstance of none")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(seen) }), fault.CodeConflict, "UpdateInstance of an old revision")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(s.newInstance("none")) }), fault.CodeConflict, "UpdateInstance of none")
 
 	latest := s.storedInstance(seen.ID)
 	errs := together(8, func(n int) error {
@@ -67,7 +69,7 @@ func instanceRevision(s shelf) {
 		mine.Reason = fmt.Sprint(n)
 		return s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(mine) })
 	})
-	s.oneWinner(errs, provision.CodeConflict)
+	s.oneWinner(errs, fault.CodeConflict)
 	if winner := slices.Index(errs, nil); s.storedInstance(seen.ID).Reason != fmt.Sprint(winner) {
 		s.Fatalf("%d has won, but another one's is there", winner)
 	}
@@ -80,17 +82,17 @@ func nameUnique(s shelf) {
 		change(&i)
 		return s.tx(func(tx provision.Tx) error { return tx.InsertInstance(i) })
 	}
-	s.code(insert(func(*provision.Instance) {}), provision.CodeNameHeld, "the name of a living one")
-	s.code(insert(func(i *provision.Instance) { i.Engine = "mysql" }), provision.CodeNameHeld, "in another engine")
+	s.code(insert(func(*provision.Instance) {}), fault.CodeNameHeld, "the name of a living one")
+	s.code(insert(func(i *provision.Instance) { i.Engine = "mysql" }), fault.CodeNameHeld, "in another engine")
 	s.ok(insert(func(i *provision.Instance) { i.Tenant = "other" }), "of another tenant")
 	s.ok(insert(func(i *provision.Instance) { i.Name = "Name" }), "in other letters")
 	for _, state := range []provision.InstanceState{provision.StateFailed, provision.StateDeleting} {
 		held = s.moved(held, state)
-		s.code(insert(func(*provision.Instance) {}), provision.CodeNameHeld, "the name of one that is "+string(state))
+		s.code(insert(func(*provision.Instance) {}), fault.CodeNameHeld, "the name of one that is "+string(state))
 	}
 	s.moved(held, provision.StateDeleted)
 	s.ok(insert(func(*provision.Instance) {}), "the name of a deleted one")
-	s.code(insert(func(*provision.Instance) {}), provision.CodeNameHeld, "again")
+	s.code(insert(func(*provision.Instance) {}), fault.CodeNameHeld, "again")
 }
 
 // moved changes the state of the instance.
@@ -110,7 +112,7 @@ func nameRace(s shelf) {
 			}
 			return tx.InsertJob(s.newJob(i))
 		})
-	}), provision.CodeNameHeld)
+	}), fault.CodeNameHeld)
 }
 
 // pagesStable inserts and deletes between the pages: of what was there all the
@@ -123,9 +125,9 @@ func pagesStable(s shelf) {
 	}
 	slices.Reverse(want)
 	var got []provision.InstanceID
-	page := provision.Page{Limit: limit}
+	page := page.Page{Limit: limit}
 	for n := 0; ; n++ {
-		list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant}, page)
+		list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: owner}, page)
 		s.ok(err, "Instances")
 		got = append(got, ids(list, instanceID)...)
 		if len(list) < limit {
@@ -173,16 +175,16 @@ func instanceFilters(s shelf) {
 		{provision.InstanceFilter{Engine: "redis", Labels: map[string]string{"team": "x"}}, []provision.InstanceID{a}},
 	} {
 		if test.filter.Tenant == "" {
-			test.filter.Tenant = tenant
+			test.filter.Tenant = owner
 		}
-		list, err := s.store.Instances(s.ctx, test.filter, provision.Page{Limit: 10})
+		list, err := s.store.Instances(s.ctx, test.filter, page.Page{Limit: 10})
 		s.ok(err, "Instances")
 		if got := ids(list, instanceID); !slices.Equal(got, test.want) {
 			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
 		}
 	}
 	// A page of a filtered list is as full as the list allows.
-	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Labels: map[string]string{"team": "x"}}, provision.Page{Before: string(d), Limit: 1})
+	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: owner, Labels: map[string]string{"team": "x"}}, page.Page{Before: string(d), Limit: 1})
 	if err != nil || !slices.Equal(ids(list, instanceID), []provision.InstanceID{b}) {
 		s.Errorf("a filtered page: %v, %v", list, err)
 	}

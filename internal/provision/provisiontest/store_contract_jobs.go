@@ -6,19 +6,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func jobRoundTrip(s shelf) {
 	i := s.instance("full")
 	full := provision.Job{
-		ID: provision.JobID(s.newID(provision.PrefixJob)), Tenant: tenant, Instance: i.ID, Engine: "redis", Kind: provision.JobDelete, State: provision.JobRunning,
+		ID: id.Job(s.newID(provision.PrefixJob)), Tenant: owner, Instance: i.ID, Engine: "redis", Kind: provision.JobDelete, State: provision.JobRunning,
 		Steps: []provision.Step{
 			{Name: "image", State: provision.StepDone, Attempt: 2, Detail: "pulled 🚢", StartedAt: at, FinishedAt: at.Add(time.Second)},
 			{Name: "start", State: provision.StepFailed, Attempt: 1, Error: "it \"ended\"", StartedAt: at.Add(time.Second)},
 			{Name: "ready", State: provision.StepWaiting},
 		},
-		Error:   &provision.JobError{Code: provision.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
+		Error:   &provision.JobError{Code: fault.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
 		Attempt: 3, Crashes: 2, Undoing: true, Fence: 9, Owner: "host/1", LeaseUntil: at.Add(10 * time.Second), Generation: 4, WakeAt: at.Add(time.Minute),
 		CallbackURL: "https://example.com/hook?a=b", OnFailure: provision.OnFailureKeep, Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
 	}
@@ -44,9 +48,9 @@ func jobRoundTrip(s shelf) {
 }
 
 // activeJob gives the id of the job of the instance of that name.
-func (s shelf) activeJob(name string) provision.JobID {
+func (s shelf) activeJob(name string) id.Job {
 	s.Helper()
-	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Name: name}, provision.Page{Limit: 1})
+	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: owner, Name: name}, page.Page{Limit: 1})
 	if err != nil || len(list) != 1 {
 		s.Fatalf("Instances: %v, %v", list, err)
 	}
@@ -73,19 +77,19 @@ func jobFence(s shelf) {
 	j := s.job("fence")
 	s.ok(s.claim(j, "one"), "claim")
 	one := s.storedJob(j.ID)
-	s.code(s.claim(j, "late"), provision.CodeFenced, "a claim of what was claimed")
+	s.code(s.claim(j, "late"), fault.CodeFenced, "a claim of what was claimed")
 	s.commit("its own writes", func(tx provision.Tx) error {
 		return errors.Join(tx.CheckClaim(claimOf(one)), tx.UpdateJob(one, one.Fence), tx.UpdateJob(one, one.Fence)) // a write that changes nothing is one, too
 	})
 	s.ok(s.claim(one, "two"), "the next claim")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(one, one.Fence) }), provision.CodeFenced, "UpdateJob by the one before")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(one)) }), provision.CodeFenced, "CheckClaim by the one before")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(one, one.Fence) }), fault.CodeFenced, "UpdateJob by the one before")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(one)) }), fault.CodeFenced, "CheckClaim by the one before")
 	if two := s.storedJob(j.ID); two.Owner != "two" || two.Fence != one.Fence+1 {
 		s.Fatalf("it is %+v", two)
 	}
 	missing := s.newJob(s.newInstance("none"))
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(missing, 0) }), provision.CodeFenced, "UpdateJob of none")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(missing)) }), provision.CodeFenced, "CheckClaim of none")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(missing, 0) }), fault.CodeFenced, "UpdateJob of none")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(missing)) }), fault.CodeFenced, "CheckClaim of none")
 }
 
 // end writes the end of the job.
@@ -104,12 +108,12 @@ func jobEnded(s shelf) {
 		before := s.job("ended-" + string(state))
 		j := s.end(before, state)
 		_, err := s.store.ActiveJob(s.ctx, j.Instance)
-		s.code(err, provision.CodeNotFound, "ActiveJob")
-		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(before, j.Fence) }), provision.CodeFenced, "UpdateJob")
-		s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(j)) }), provision.CodeFenced, "CheckClaim")
+		s.code(err, fault.CodeNotFound, "ActiveJob")
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(before, j.Fence) }), fault.CodeFenced, "UpdateJob")
+		s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(j)) }), fault.CodeFenced, "CheckClaim")
 		for _, seen := range []provision.Job{before, j} {
 			err := s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, 2, at) })
-			s.code(err, provision.CodeConflict, "RescheduleJob")
+			s.code(err, fault.CodeConflict, "RescheduleJob")
 		}
 		s.same(s.storedJob(j.ID), j, nil)
 	}
@@ -117,11 +121,11 @@ func jobEnded(s shelf) {
 
 func oneActiveJob(s shelf) {
 	first := s.job("one")
-	second := s.newJob(provision.Instance{ID: first.Instance, Tenant: tenant, Engine: "redis"})
+	second := s.newJob(provision.Instance{ID: first.Instance, Tenant: owner, Engine: "redis"})
 	insert := func(tx provision.Tx) error { return tx.InsertJob(second) }
-	s.code(s.tx(insert), provision.CodeBusy, "InsertJob while another one is queued")
+	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one is queued")
 	s.ok(s.claim(first, "me"), "claim")
-	s.code(s.tx(insert), provision.CodeBusy, "InsertJob while another one runs")
+	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one runs")
 	s.job("two")
 	s.end(s.storedJob(first.ID), provision.JobFailed)
 	s.commit("InsertJob after the other one's end", insert)
@@ -136,14 +140,14 @@ func activeJobRace(s shelf) {
 	s.oneWinner(together(8, func(int) error {
 		j := s.newJob(i)
 		return s.tx(func(tx provision.Tx) error { return tx.InsertJob(j) })
-	}), provision.CodeBusy)
+	}), fault.CodeBusy)
 }
 
 func claimRace(s shelf) {
 	for round := range 3 {
 		j := s.job(fmt.Sprintf("race-%d", round))
 		errs := together(8, func(n int) error { return s.claim(j, fmt.Sprint(n)) })
-		s.oneWinner(errs, provision.CodeFenced)
+		s.oneWinner(errs, fault.CodeFenced)
 		if got := s.storedJob(j.ID); got.Owner != fmt.Sprint(slices.Index(errs, nil)) || got.Fence != j.Fence+1 {
 			s.Fatalf("%d has won, but it is %+v", slices.Index(errs, nil), got)
 		}
@@ -177,7 +181,7 @@ func claimHolds(s shelf) {
 			s.Errorf("the other one did not wait: %v", err)
 		case <-time.After(100 * time.Millisecond): // long enough for one that does not wait
 		}
-		return tx.PutCredentials(j.Instance, provision.Sealed{KeyID: "k", Ciphertext: []byte("x")})
+		return tx.PutCredentials(j.Instance, secret.Sealed{KeyID: "k", Ciphertext: []byte("x")})
 	})
 	if waits {
 		s.ok(<-claimed, "the new claim, which must see what the old one wrote")
@@ -195,12 +199,12 @@ func reschedule(s shelf) {
 	} {
 		other := seen
 		change(&other)
-		s.code(s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(other, 2, wake) }), provision.CodeConflict, "with another "+what)
+		s.code(s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(other, 2, wake) }), fault.CodeConflict, "with another "+what)
 	}
 	s.same(s.storedJob(seen.ID), seen, nil)
 	s.oneWinner(together(4, func(int) error {
 		return s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, seen.Generation+1, wake) })
-	}), provision.CodeConflict)
+	}), fault.CodeConflict)
 	now := s.storedJob(seen.ID)
 	if !now.WakeAt.Equal(wake) || now.Generation != seen.Generation+1 || now.State != seen.State {
 		s.Fatalf("it is %+v", now)
@@ -209,13 +213,13 @@ func reschedule(s shelf) {
 }
 
 func dueJobs(s shelf) {
-	due := func(name string, after time.Duration) provision.JobID {
+	due := func(name string, after time.Duration) id.Job {
 		return s.job(name, func(j *provision.Job) { j.WakeAt = at.Add(after) }).ID
 	}
 	third, first, second := due("third", 0), due("first", -time.Hour), due("second", -time.Millisecond)
 	due("not-yet", time.Millisecond)
 	s.end(s.storedJob(due("ended", -2*time.Hour)), provision.JobFailed)
-	for limit, want := range map[int][]provision.JobID{1: {first}, 2: {first, second}, 10: {first, second, third}} {
+	for limit, want := range map[int][]id.Job{1: {first}, 2: {first, second}, 10: {first, second, third}} {
 		list, err := s.store.DueJobs(s.ctx, at, limit)
 		s.ok(err, "DueJobs")
 		if got := ids(list, jobID); !slices.Equal(got, want) {
@@ -230,31 +234,31 @@ func jobFilters(s shelf) {
 	c := s.job("c", func(j *provision.Job) { j.Tenant = "other" })
 	for _, test := range []struct {
 		filter provision.JobFilter
-		want   []provision.JobID
+		want   []id.Job
 	}{
-		{provision.JobFilter{Tenant: tenant}, []provision.JobID{b.ID, a.ID}},
-		{provision.JobFilter{Tenant: "other"}, []provision.JobID{c.ID}},
-		{provision.JobFilter{Tenant: tenant, Instance: a.Instance}, []provision.JobID{a.ID}},
-		{provision.JobFilter{Tenant: tenant, Instance: c.Instance}, nil},
-		{provision.JobFilter{Tenant: tenant, State: provision.JobFailed}, []provision.JobID{b.ID}},
-		{provision.JobFilter{Tenant: tenant, Kind: provision.JobCreate}, []provision.JobID{a.ID}},
+		{provision.JobFilter{Tenant: owner}, []id.Job{b.ID, a.ID}},
+		{provision.JobFilter{Tenant: "other"}, []id.Job{c.ID}},
+		{provision.JobFilter{Tenant: owner, Instance: a.Instance}, []id.Job{a.ID}},
+		{provision.JobFilter{Tenant: owner, Instance: c.Instance}, nil},
+		{provision.JobFilter{Tenant: owner, State: provision.JobFailed}, []id.Job{b.ID}},
+		{provision.JobFilter{Tenant: owner, Kind: provision.JobCreate}, []id.Job{a.ID}},
 	} {
-		list, err := s.store.Jobs(s.ctx, test.filter, provision.Page{Limit: 10})
+		list, err := s.store.Jobs(s.ctx, test.filter, page.Page{Limit: 10})
 		s.ok(err, "Jobs")
 		if got := ids(list, jobID); !slices.Equal(got, test.want) {
 			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
 		}
 	}
-	list, err := s.store.Jobs(s.ctx, provision.JobFilter{Tenant: tenant}, provision.Page{Before: string(b.ID), Limit: 10})
-	if err != nil || !slices.Equal(ids(list, jobID), []provision.JobID{a.ID}) {
+	list, err := s.store.Jobs(s.ctx, provision.JobFilter{Tenant: owner}, page.Page{Before: string(b.ID), Limit: 10})
+	if err != nil || !slices.Equal(ids(list, jobID), []id.Job{a.ID}) {
 		s.Errorf("the second page: %v, %v", list, err)
 	}
 }
 
 // jobsEnded asks which of many jobs are over.
 func jobsEnded(s shelf) {
-	missing := provision.JobID(s.newID(provision.PrefixJob))
-	var jobs, over []provision.JobID
+	missing := id.Job(s.newID(provision.PrefixJob))
+	var jobs, over []id.Job
 	for n := range 5 {
 		j := s.job(fmt.Sprintf("waits-%d", n))
 		jobs = append(jobs, j.ID)
@@ -264,8 +268,8 @@ func jobsEnded(s shelf) {
 			over = append(over, j.ID)
 		}
 	}
-	for _, asked := range [][]provision.JobID{jobs, jobs[:1], jobs[1:2], append(slices.Clone(jobs), missing, "job_ü")} {
-		want := slices.DeleteFunc(slices.Clone(asked), func(id provision.JobID) bool { return slices.Contains(jobs, id) && !slices.Contains(over, id) })
+	for _, asked := range [][]id.Job{jobs, jobs[:1], jobs[1:2], append(slices.Clone(jobs), missing, "job_ü")} {
+		want := slices.DeleteFunc(slices.Clone(asked), func(id id.Job) bool { return slices.Contains(jobs, id) && !slices.Contains(over, id) })
 		got, err := s.store.EndedJobs(s.ctx, asked)
 		if err != nil || !slices.Equal(got, want) {
 			s.Errorf("EndedJobs of %v: %v, %v, want %v", asked, got, err, want)

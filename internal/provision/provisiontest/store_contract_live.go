@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func liveJobs(s shelf) {
@@ -18,9 +19,9 @@ func liveJobs(s shelf) {
 	}
 	s.job("ended", func(j *provision.Job) { j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at })
 	for _, test := range []struct {
-		owner       provision.TenantID
+		owner       tenant.ID
 		limit, want int
-	}{{tenant, 10, 4}, {tenant, 4, 4}, {tenant, 2, 2}, {"other", 10, 1}, {"nobody", 10, 0}, {"", 10, 5}, {"", 3, 3}} {
+	}{{owner, 10, 4}, {owner, 4, 4}, {owner, 2, 2}, {"other", 10, 1}, {"nobody", 10, 0}, {"", 10, 5}, {"", 3, 3}} {
 		s.commit("LiveJobs", func(tx provision.Tx) error {
 			n, err := tx.LiveJobs(test.owner, test.limit)
 			if n != test.want {

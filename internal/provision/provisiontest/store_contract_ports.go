@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -51,7 +52,7 @@ func (s shelf) portsLeft(h provision.Host, now time.Time, want bool) {
 	}
 	if !want {
 		_, err := s.takePort(h, "one-too-many", now)
-		s.code(err, provision.CodePortsExhausted, "TakePort when none is left")
+		s.code(err, fault.CodePortsExhausted, "TakePort when none is left")
 	}
 }
 
@@ -116,7 +117,7 @@ func portsHolder(s shelf) {
 		s.Helper()
 		got, err := held(i, name)
 		if port == 0 {
-			s.code(err, provision.CodeNotFound, "HeldPort")
+			s.code(err, fault.CodeNotFound, "HeldPort")
 		} else if err != nil || got != port {
 			s.Fatalf("%s holds %d as %s, %v, want %d", i, got, name, err, port)
 		}
@@ -203,7 +204,7 @@ func portsRace(s shelf) {
 		for got < rounds {
 			port, err := s.takePort(h, me, at)
 			switch {
-			case errors.Is(err, provision.ErrConflict) || err != nil && provision.CodeOf(err) == provision.CodePortsExhausted:
+			case errors.Is(err, fault.ErrConflict) || err != nil && fault.CodeOf(err) == fault.CodePortsExhausted:
 				if s.ctx.Err() != nil {
 					return s.ctx.Err()
 				}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -88,7 +89,7 @@ func expiredDeliveries(s shelf) {
 func standings(s shelf) {
 	const name = "acme@bücher.example:8443"
 	_, err := s.store.Standing(s.ctx, name)
-	s.code(err, provision.CodeNotFound, "Standing of one that is well")
+	s.code(err, fault.CodeNotFound, "Standing of one that is well")
 	one := provision.Standing{Receiver: name, Failures: 3, FailingSince: at.Add(-time.Hour), Took: 1500 * time.Millisecond, RestUntil: at.Add(time.Minute), UpdatedAt: at}
 	for range 3 {
 		for _, err := range together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.PutStanding(one) }) }) {
@@ -109,10 +110,10 @@ func standings(s shelf) {
 		return err
 	})
 	_, err = s.store.Standing(s.ctx, "whk_1")
-	s.code(err, provision.CodeNotFound, "Standing after its time")
+	s.code(err, fault.CodeNotFound, "Standing after its time")
 	for range 2 { // the second time there is nothing to delete
 		s.commit("DeleteStanding", func(tx provision.Tx) error { return tx.DeleteStanding(name) })
 	}
 	_, err = s.store.Standing(s.ctx, name)
-	s.code(err, provision.CodeNotFound, "Standing after its end")
+	s.code(err, fault.CodeNotFound, "Standing after its end")
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -83,7 +84,7 @@ func strandedPorts(s shelf) {
 	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(dead, at) })
 	purge()
 	_, err = s.store.Instance(s.ctx, dead)
-	s.code(err, provision.CodeNotFound, "a deleted instance without ports")
+	s.code(err, fault.CodeNotFound, "a deleted instance without ports")
 }
 
 func (s shelf) watch(id provision.InstanceID) (w provision.Watch) {
@@ -97,7 +98,7 @@ func (s shelf) watch(id provision.InstanceID) (w provision.Watch) {
 }
 
 func watches(s shelf) {
-	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), provision.CodeNotFound, "a watch that is not there")
+	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "a watch that is not there")
 	s.commit("EndWatch of none", func(tx provision.Tx) error { return tx.EndWatch("ins_x") })
 	s.commit("StartWatch", func(tx provision.Tx) error { return tx.StartWatch("ins_x", at) })
 	w := s.watch("ins_x")
@@ -107,7 +108,7 @@ func watches(s shelf) {
 	w.ProbeAt, w.Misses, w.Repairs, w.RepairedAt = at.Add(time.Second), 2, 3, at
 	w.EndedAt = at.Add(time.Minute)
 	s.commit("UpdateWatch", func(tx provision.Tx) error { return tx.UpdateWatch(w) })
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWatch(w) }), provision.CodeConflict, "UpdateWatch of an old one")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWatch(w) }), fault.CodeConflict, "UpdateWatch of an old one")
 	w.Rev++
 	if got := s.watch("ins_x"); got != w {
 		s.Fatalf("it is %+v, want %+v", got, w)
@@ -117,7 +118,7 @@ func watches(s shelf) {
 		s.Fatalf("started again, it is %+v", got)
 	}
 	s.commit("EndWatch", func(tx provision.Tx) error { return tx.EndWatch("ins_x") })
-	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), provision.CodeNotFound, "an ended watch")
+	s.code(s.tx(func(tx provision.Tx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "an ended watch")
 }
 
 // claimedWatches has many workers claim at once: each watch goes to one of them.

@@ -6,20 +6,24 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // warm inserts an instance that waits for its tenant.
 func (s shelf) warm(name string) provision.Instance {
 	s.Helper()
 	return s.instance(name, func(i *provision.Instance) {
-		i.Tenant, i.State, i.Host, i.Address, i.Port, i.Fence = provision.TenantNobody, provision.StateWarm, "hst_1", "127.0.0.1", 20000, 3
+		i.Tenant, i.State, i.Host, i.Address, i.Port, i.Fence = tenant.Nobody, provision.StateWarm, "hst_1", "127.0.0.1", 20000, 3
 		i.Labels = map[string]string{"left": "over", "both": "old"}
 	})
 }
 
 // claimOf gives what a create makes of the warm instance.
-func (s shelf) claimOf(warm provision.Instance, owner provision.TenantID, name string) provision.Instance {
+func (s shelf) claimOf(warm provision.Instance, owner tenant.ID, name string) provision.Instance {
 	i := s.newInstance(name)
 	i.ID, i.Tenant, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, owner, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
 	i.CreatedAt, i.UpdatedAt = at.Add(time.Hour), at.Add(time.Hour)
@@ -37,13 +41,13 @@ func (s shelf) adopt(i provision.Instance) (provision.Job, error) {
 		if err := tx.InsertJob(job); err != nil {
 			return err
 		}
-		return tx.PutCredentials(i.ID, provision.Sealed{KeyID: "k", Ciphertext: []byte(i.Tenant)})
+		return tx.PutCredentials(i.ID, secret.Sealed{KeyID: "k", Ciphertext: []byte(i.Tenant)})
 	})
 }
 
 func replaced(s shelf) {
 	warm := s.warm("waits")
-	want := s.claimOf(warm, tenant, "mine")
+	want := s.claimOf(warm, owner, "mine")
 	want.Engine, want.Version, want.Plan, want.Resources = "mysql", "9.7", "large", provision.Resources{CPUMillis: 2000, MemoryBytes: 1 << 30, DiskBytes: 2 << 30}
 	want.Parameters, want.Reason = provision.Parameters{"charset": "latin1"}, "because"
 	_, err := s.adopt(want)
@@ -55,25 +59,25 @@ func replaced(s shelf) {
 		filter provision.InstanceFilter
 		found  bool
 	}{
-		{provision.InstanceFilter{Tenant: tenant}, true},
-		{provision.InstanceFilter{Tenant: tenant, Name: "mine"}, true},
-		{provision.InstanceFilter{Tenant: tenant, Name: "waits"}, false},
-		{provision.InstanceFilter{Tenant: tenant, Labels: want.Labels}, true},
-		{provision.InstanceFilter{Tenant: tenant, Labels: map[string]string{"left": "over"}}, false},
-		{provision.InstanceFilter{Tenant: tenant, Labels: map[string]string{"both": "old"}}, false},
-		{provision.InstanceFilter{Tenant: provision.TenantNobody}, false},
+		{provision.InstanceFilter{Tenant: owner}, true},
+		{provision.InstanceFilter{Tenant: owner, Name: "mine"}, true},
+		{provision.InstanceFilter{Tenant: owner, Name: "waits"}, false},
+		{provision.InstanceFilter{Tenant: owner, Labels: want.Labels}, true},
+		{provision.InstanceFilter{Tenant: owner, Labels: map[string]string{"left": "over"}}, false},
+		{provision.InstanceFilter{Tenant: owner, Labels: map[string]string{"both": "old"}}, false},
+		{provision.InstanceFilter{Tenant: tenant.Nobody}, false},
 	} {
-		list, err := s.store.Instances(s.ctx, test.filter, provision.Page{Limit: 10})
+		list, err := s.store.Instances(s.ctx, test.filter, page.Page{Limit: 10})
 		s.ok(err, "Instances")
 		if found := slices.Equal(ids(list, instanceID), []provision.InstanceID{warm.ID}); found != test.found {
 			s.Errorf("%+v gives %v", test.filter, ids(list, instanceID))
 		}
 	}
 	// Its name is its tenant's now, and the old one is free.
-	s.code(s.tx(func(tx provision.Tx) error { return tx.InsertInstance(s.newInstance("mine")) }), provision.CodeNameHeld, "its new name")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.InsertInstance(s.newInstance("mine")) }), fault.CodeNameHeld, "its new name")
 	s.warm("waits")
 	// It is written with the revision that a claim leaves, and not with the one before.
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(warm) }), provision.CodeConflict, "UpdateInstance of what it was")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(warm) }), fault.CodeConflict, "UpdateInstance of what it was")
 	s.commit("UpdateInstance", func(tx provision.Tx) error { return tx.UpdateInstance(want) })
 }
 
@@ -92,13 +96,13 @@ func replaceRefused(s shelf) {
 	for _, test := range []struct {
 		what  string
 		claim provision.Instance
-		code  provision.Code
+		code  fault.Code
 	}{
-		{"a name that is held", s.claimOf(warm, tenant, "held"), provision.CodeNameHeld},
-		{"another revision", s.claimOf(stale, tenant, "mine"), provision.CodeConflict},
-		{"one that was deleted meanwhile", s.claimOf(gone, tenant, "mine"), provision.CodeConflict},
-		{"one that has a job", s.claimOf(busy, tenant, "mine"), provision.CodeBusy},
-		{"one that never was", s.claimOf(provision.Instance{ID: "ins_none"}, tenant, "mine"), provision.CodeConflict},
+		{"a name that is held", s.claimOf(warm, owner, "held"), fault.CodeNameHeld},
+		{"another revision", s.claimOf(stale, owner, "mine"), fault.CodeConflict},
+		{"one that was deleted meanwhile", s.claimOf(gone, owner, "mine"), fault.CodeConflict},
+		{"one that has a job", s.claimOf(busy, owner, "mine"), fault.CodeBusy},
+		{"one that never was", s.claimOf(provision.Instance{ID: "ins_none"}, owner, "mine"), fault.CodeConflict},
 	} {
 		_, err := s.adopt(test.claim)
 		s.code(err, test.code, test.what)
@@ -110,22 +114,22 @@ func replaceRefused(s shelf) {
 		}
 		return err
 	})
-	_, err := s.adopt(s.claimOf(purged, tenant, "mine"))
-	s.code(err, provision.CodeConflict, "one whose row is gone")
-	if _, err := s.store.Instance(s.ctx, deleted.ID); !errors.Is(err, provision.ErrNotFound) {
+	_, err := s.adopt(s.claimOf(purged, owner, "mine"))
+	s.code(err, fault.CodeConflict, "one whose row is gone")
+	if _, err := s.store.Instance(s.ctx, deleted.ID); !errors.Is(err, fault.ErrNotFound) {
 		s.Errorf("a claim has brought %s back: %v", deleted.ID, err)
 	}
 
 	s.same(s.storedInstance(warm.ID), warm, nil)
 	s.same(s.storedInstance(busy.ID), busy, nil)
-	if _, err := s.store.ActiveJob(s.ctx, warm.ID); !errors.Is(err, provision.ErrNotFound) {
+	if _, err := s.store.ActiveJob(s.ctx, warm.ID); !errors.Is(err, fault.ErrNotFound) {
 		s.Errorf("a job is left: %v", err)
 	}
-	if _, err := s.store.Credentials(s.ctx, warm.ID); !errors.Is(err, provision.ErrNotFound) {
+	if _, err := s.store.Credentials(s.ctx, warm.ID); !errors.Is(err, fault.ErrNotFound) {
 		s.Errorf("credentials are left: %v", err)
 	}
 	// The labels are rows of their own.
-	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: provision.TenantNobody, Labels: warm.Labels}, provision.Page{Limit: 10})
+	list, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant.Nobody, Labels: warm.Labels}, page.Page{Limit: 10})
 	if err != nil || len(list) != 2 {
 		s.Errorf("by its labels: %v, %v", ids(list, instanceID), err)
 	}
@@ -138,10 +142,10 @@ func replaceRace(s shelf) {
 	warm := s.warm("waits")
 	jobs := make([]provision.Job, claims)
 	errs := together(claims, func(n int) (err error) {
-		jobs[n], err = s.adopt(s.claimOf(warm, provision.TenantID(fmt.Sprint("t", n)), "mine"))
+		jobs[n], err = s.adopt(s.claimOf(warm, tenant.ID(fmt.Sprint("t", n)), "mine"))
 		return err
 	})
-	s.oneWinner(errs, provision.CodeConflict)
+	s.oneWinner(errs, fault.CodeConflict)
 	winner := jobs[slices.Index(errs, nil)]
 	got := s.storedInstance(warm.ID)
 	active, err := s.store.ActiveJob(s.ctx, warm.ID)
@@ -158,17 +162,17 @@ func replaceNameRace(s shelf) {
 	pool := []provision.Instance{s.warm("w-0"), s.warm("w-1"), s.warm("w-2")}
 	won := 0
 	for _, err := range together(9, func(n int) error {
-		_, err := s.adopt(s.claimOf(pool[n%len(pool)], tenant, "mine"))
+		_, err := s.adopt(s.claimOf(pool[n%len(pool)], owner, "mine"))
 		return err
 	}) {
-		switch code := provision.CodeOf(err); {
+		switch code := fault.CodeOf(err); {
 		case err == nil:
 			won++
-		case code != provision.CodeNameHeld && code != provision.CodeConflict:
+		case code != fault.CodeNameHeld && code != fault.CodeConflict:
 			s.Errorf("one who was late: %v", err)
 		}
 	}
-	left, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: provision.TenantNobody, State: provision.StateWarm}, provision.Page{Limit: 10})
+	left, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm}, page.Page{Limit: 10})
 	if err != nil || won != 1 || len(left) != len(pool)-1 {
 		s.Fatalf("%d have won, %d are left, %v", won, len(left), err)
 	}
@@ -180,7 +184,7 @@ func replaceOrRetire(s shelf) {
 		warm := s.warm(fmt.Sprint("waits-", round))
 		errs := together(4, func(n int) error {
 			if n%2 == 0 {
-				_, err := s.adopt(s.claimOf(warm, tenant, fmt.Sprint("mine-", round)))
+				_, err := s.adopt(s.claimOf(warm, owner, fmt.Sprint("mine-", round)))
 				return err
 			}
 			retired := warm
@@ -192,9 +196,9 @@ func replaceOrRetire(s shelf) {
 				return tx.InsertJob(s.newJob(retired))
 			})
 		})
-		s.oneWinner(errs, provision.CodeConflict)
+		s.oneWinner(errs, fault.CodeConflict)
 		got := s.storedInstance(warm.ID)
-		if claimed := slices.Index(errs, nil)%2 == 0; claimed != (got.Tenant == tenant) || claimed != (got.State == provision.StatePending) {
+		if claimed := slices.Index(errs, nil)%2 == 0; claimed != (got.Tenant == owner) || claimed != (got.State == provision.StatePending) {
 			s.Fatalf("claimed: %v, and it is %s's and %s", claimed, got.Tenant, got.State)
 		}
 	}
@@ -211,15 +215,15 @@ func replaceFence(s shelf) {
 	ended.State, ended.WakeAt, ended.FinishedAt = provision.JobSucceeded, time.Time{}, at
 	s.commit("UpdateJob", func(tx provision.Tx) error { return tx.UpdateJob(ended, old.Fence) })
 
-	job, err := s.adopt(s.claimOf(warm, tenant, "mine"))
+	job, err := s.adopt(s.claimOf(warm, owner, "mine"))
 	s.ok(err, "claim")
 	got := s.storedInstance(warm.ID)
 	if got.Fence != warm.Fence {
 		s.Errorf("its fence went from %d to %d", warm.Fence, got.Fence)
 	}
 	late := provision.Claim{Job: old.ID, Instance: warm.ID, Fence: old.Fence}
-	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(late) }), provision.CodeFenced, "CheckClaim of the one who made it")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(old, old.Fence) }), provision.CodeFenced, "UpdateJob of the one who made it")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(late) }), fault.CodeFenced, "CheckClaim of the one who made it")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(old, old.Fence) }), fault.CodeFenced, "UpdateJob of the one who made it")
 	before := job.Fence
 	job.State, job.Fence, got.Fence = provision.JobRunning, got.Fence+1, got.Fence+1
 	s.commit("claim of the job", func(tx provision.Tx) error {

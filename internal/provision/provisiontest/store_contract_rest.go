@@ -6,15 +6,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func credentials(s shelf) {
 	i := s.instance("secret")
-	read := func() (provision.Sealed, error) { return s.store.Credentials(s.ctx, i.ID) }
+	read := func() (secret.Sealed, error) { return s.store.Credentials(s.ctx, i.ID) }
 	_, err := read()
-	s.code(err, provision.CodeNotFound, "Credentials before there are any")
-	for _, want := range []provision.Sealed{
+	s.code(err, fault.CodeNotFound, "Credentials before there are any")
+	for _, want := range []secret.Sealed{
 		{KeyID: "one", Ciphertext: []byte{0, 1, 0xff, '\'', '\\', 0}}, {KeyID: "two", Ciphertext: []byte("another")},
 	} {
 		s.commit("PutCredentials", func(tx provision.Tx) error {
@@ -31,15 +36,15 @@ func credentials(s shelf) {
 	for range 2 { // the second time there is nothing to delete
 		s.commit("DeleteCredentials", func(tx provision.Tx) error { return tx.DeleteCredentials(i.ID) })
 		_, err = read()
-		s.code(err, provision.CodeNotFound, "Credentials after their end")
+		s.code(err, fault.CodeNotFound, "Credentials after their end")
 	}
 }
 
 func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery {
 	s.Helper()
 	d := provision.Delivery{
-		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: tenant, Instance: "ins_1", Job: "job_1", Event: "evt_1",
-		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: provision.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
+		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Instance: "ins_1", Job: "job_1", Event: "evt_1",
+		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: secret.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
 		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
 	for _, c := range change {
@@ -56,7 +61,7 @@ func deliveries(s shelf) {
 	after := before
 	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.ExpiresAt, after.Generation = 2, 0, "", at.Add(time.Hour), at.Add(2*time.Hour), 2
 	update := func(tx provision.Tx) error { return tx.UpdateDelivery(after, before) }
-	s.oneWinner(together(4, func(int) error { return s.tx(update) }), provision.CodeConflict)
+	s.oneWinner(together(4, func(int) error { return s.tx(update) }), fault.CodeConflict)
 	got, err := s.store.Delivery(s.ctx, before.ID)
 	s.same(got, after, err)
 	for what, change := range map[string]func(*provision.Delivery){
@@ -64,12 +69,12 @@ func deliveries(s shelf) {
 	} {
 		seen := after
 		change(&seen)
-		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(after, seen) }), provision.CodeConflict, "UpdateDelivery of another "+what)
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(after, seen) }), fault.CodeConflict, "UpdateDelivery of another "+what)
 	}
 	s.commit("with nothing changed", func(tx provision.Tx) error { return tx.UpdateDelivery(after, after) })
 
 	ended := after
-	ended.State, ended.WakeAt, ended.Secret = provision.DeliveryDelivered, time.Time{}, provision.Sealed{}
+	ended.State, ended.WakeAt, ended.Secret = provision.DeliveryDelivered, time.Time{}, secret.Sealed{}
 	s.commit("end", func(tx provision.Tx) error { return tx.UpdateDelivery(ended, after) })
 	got, err = s.store.Delivery(s.ctx, before.ID)
 	if len(got.Secret.Ciphertext) == 0 { // no bytes are as good as none
@@ -78,24 +83,24 @@ func deliveries(s shelf) {
 	s.same(got, ended, err)
 }
 
-func (s shelf) record(owner provision.TenantID, key string, age time.Duration) provision.IdempotencyRecord {
+func (s shelf) record(owner tenant.ID, key string, age time.Duration) provision.IdempotencyRecord {
 	return provision.IdempotencyRecord{
-		Tenant: owner, Key: key, Fingerprint: "f", Answer: provision.Sealed{KeyID: "k", Ciphertext: []byte{1, 0, 0xff}}, CreatedAt: at.Add(-age),
+		Tenant: owner, Key: key, Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: []byte{1, 0, 0xff}}, CreatedAt: at.Add(-age),
 	}
 }
 
 func idempotency(s shelf) {
-	record := s.record(tenant, "Clé ☃ "+fmt.Sprintf("%0240d", 1), 0)
+	record := s.record(owner, "Clé ☃ "+fmt.Sprintf("%0240d", 1), 0)
 	put := func(r provision.IdempotencyRecord) error {
 		return s.tx(func(tx provision.Tx) error { return tx.PutIdempotent(r) })
 	}
-	s.oneWinner(together(6, func(int) error { return put(record) }), provision.CodeConflict)
-	got, err := s.store.Idempotent(s.ctx, tenant, record.Key)
+	s.oneWinner(together(6, func(int) error { return put(record) }), fault.CodeConflict)
+	got, err := s.store.Idempotent(s.ctx, owner, record.Key)
 	s.same(got, record, err)
 	_, err = s.store.Idempotent(s.ctx, "other", record.Key)
-	s.code(err, provision.CodeNotFound, "the same key of another tenant")
-	_, err = s.store.Idempotent(s.ctx, tenant, "c"+record.Key[1:])
-	s.code(err, provision.CodeNotFound, "the same key in other letters")
+	s.code(err, fault.CodeNotFound, "the same key of another tenant")
+	_, err = s.store.Idempotent(s.ctx, owner, "c"+record.Key[1:])
+	s.code(err, fault.CodeNotFound, "the same key in other letters")
 	other := record
 	other.Tenant = "other"
 	s.ok(put(other), "PutIdempotent of another tenant")
@@ -130,7 +135,7 @@ func hosts(s shelf) {
 		return s.tx(func(tx provision.Tx) error { return tx.MarkHost(after, before) })
 	}
 	s.ok(mark(changed, before), "MarkHost")
-	if err := mark(before, before); !errors.Is(err, provision.ErrConflict) {
+	if err := mark(before, before); !errors.Is(err, fault.ErrConflict) {
 		s.Fatalf("MarkHost of one that has changed: %v", err)
 	}
 	got, err = put(before) // leaves the marks
@@ -192,10 +197,10 @@ func dutyRace(s shelf) {
 		s.oneWinner(together(8, func(n int) error {
 			mine, err := s.takeDuty(fmt.Sprintf("%d/%d", round, n), now)
 			if err == nil && !mine {
-				return provision.ErrBusy
+				return fault.ErrBusy
 			}
 			return err
-		}), provision.CodeBusy)
+		}), fault.CodeBusy)
 	}
 }
 
@@ -219,7 +224,7 @@ func expired(s shelf) {
 	}
 	goneInstance, keptInstance := deleted("gone", old), deleted("kept", 0)
 	living := s.job("living", func(j *provision.Job) { j.CreatedAt, j.UpdatedAt = at.Add(-old), at.Add(-old) })
-	ended := func(name string, age time.Duration) provision.JobID {
+	ended := func(name string, age time.Duration) id.Job {
 		return s.job(name, func(j *provision.Job) {
 			j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at.Add(-age)
 		}).ID
@@ -231,7 +236,7 @@ func expired(s shelf) {
 	gone1, gone2 := told(provision.DeliveryDelivered, old), told(provision.DeliveryExhausted, old)
 	kept1, kept2 := told(provision.DeliveryDelivered, 0), told(provision.DeliveryPending, old)
 	s.commit("PutIdempotent", func(tx provision.Tx) error {
-		return errors.Join(tx.PutIdempotent(s.record(tenant, "same", old)), tx.PutIdempotent(s.record("other", "same", 0)))
+		return errors.Join(tx.PutIdempotent(s.record(owner, "same", old)), tx.PutIdempotent(s.record("other", "same", 0)))
 	})
 
 	if got := s.deleteExpired(100); got < 5 {
@@ -239,9 +244,9 @@ func expired(s shelf) {
 	}
 	for what, err := range map[string]error{
 		"instance": second(s.store.Instance(s.ctx, goneInstance)), "job": second(s.store.Job(s.ctx, goneJob)), "delivered": second(s.store.Delivery(s.ctx, gone1)),
-		"exhausted": second(s.store.Delivery(s.ctx, gone2)), "answer": second(s.store.Idempotent(s.ctx, tenant, "same")),
+		"exhausted": second(s.store.Delivery(s.ctx, gone2)), "answer": second(s.store.Idempotent(s.ctx, owner, "same")),
 	} {
-		s.code(err, provision.CodeNotFound, "an old "+what)
+		s.code(err, fault.CodeNotFound, "an old "+what)
 	}
 	for what, err := range map[string]error{
 		"instance": second(s.store.Instance(s.ctx, keptInstance)), "job": second(s.store.Job(s.ctx, keptJob)), "delivery": second(s.store.Delivery(s.ctx, kept1)),
@@ -266,10 +271,10 @@ func expiredLimit(s shelf) {
 		})
 	}
 	for calls := 1; ; calls++ {
-		before, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Deleted: true}, provision.Page{Limit: 100})
+		before, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: owner, Deleted: true}, page.Page{Limit: 100})
 		s.ok(err, "Instances")
 		removed := s.deleteExpired(limit)
-		after, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: tenant, Deleted: true}, provision.Page{Limit: 100})
+		after, err := s.store.Instances(s.ctx, provision.InstanceFilter{Tenant: owner, Deleted: true}, page.Page{Limit: 100})
 		s.ok(err, "Instances")
 		if len(before)-len(after) > limit {
 			s.Fatalf("%d removed at once, want at most %d", len(before)-len(after), limit)

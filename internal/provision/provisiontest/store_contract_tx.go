@@ -6,7 +6,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 var errOnPurpose = errors.New("on purpose")
@@ -18,31 +23,31 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
 	host := provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "whole", PortLow: 20000, PortHigh: 20010}
-	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: tenant, Instance: i.ID, Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
-	record := provision.IdempotencyRecord{Tenant: tenant, Key: "k", Fingerprint: "f", Answer: provision.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
+	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Instance: i.ID, Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
+	record := provision.IdempotencyRecord{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
 	write = func(tx provision.Tx) error {
 		_, hostErr := tx.PutHost(host)
 		_, portErr := tx.TakePort(host, i.ID, "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
 		return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, record.Answer), tx.InsertDelivery(d), tx.PutIdempotent(record),
-			tx.AppendEvent(provision.Event{ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: tenant, Type: "t", Instance: i.ID, At: at}), hostErr, portErr, dutyErr)
+			tx.AppendEvent(provision.Event{ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: owner, Type: "t", Instance: i.ID, At: at}), hostErr, portErr, dutyErr)
 	}
 	nothing = func() {
 		s.Helper()
 		_, err := s.store.Instance(s.ctx, i.ID)
-		s.code(err, provision.CodeNotFound, "Instance")
+		s.code(err, fault.CodeNotFound, "Instance")
 		_, err = s.store.Job(s.ctx, j.ID)
-		s.code(err, provision.CodeNotFound, "Job")
+		s.code(err, fault.CodeNotFound, "Job")
 		_, err = s.store.Credentials(s.ctx, i.ID)
-		s.code(err, provision.CodeNotFound, "Credentials")
+		s.code(err, fault.CodeNotFound, "Credentials")
 		_, err = s.store.Delivery(s.ctx, d.ID)
-		s.code(err, provision.CodeNotFound, "Delivery")
-		_, err = s.store.Idempotent(s.ctx, tenant, "k")
-		s.code(err, provision.CodeNotFound, "Idempotent")
+		s.code(err, fault.CodeNotFound, "Delivery")
+		_, err = s.store.Idempotent(s.ctx, owner, "k")
+		s.code(err, fault.CodeNotFound, "Idempotent")
 		_, err = s.store.Host(s.ctx, host.ID)
-		s.code(err, provision.CodeNotFound, "Host")
+		s.code(err, fault.CodeNotFound, "Host")
 		s.commit("what the failed transaction took is free", func(tx provision.Tx) error {
-			if _, err := tx.HeldPort(host.ID, i.ID, "redis"); !errors.Is(err, provision.ErrNotFound) {
+			if _, err := tx.HeldPort(host.ID, i.ID, "redis"); !errors.Is(err, fault.ErrNotFound) {
 				s.Errorf("HeldPort: %v", err)
 			}
 			if mine, err := tx.TakeDuty("whole", "another", at, at.Add(time.Hour)); err != nil || !mine {
@@ -161,7 +166,7 @@ func contextLeavesNothing(s shelf) {
 	if err := s.store.Tx(ctx, write); !errors.Is(err, context.Canceled) {
 		s.Errorf("ended before: %v, want the context's error", err)
 	}
-	if _, err := s.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant}, provision.Page{Limit: 1}); !errors.Is(err, context.Canceled) {
+	if _, err := s.store.Instances(ctx, provision.InstanceFilter{Tenant: owner}, page.Page{Limit: 1}); !errors.Is(err, context.Canceled) {
 		s.Errorf("a read: %v, want the context's error", err)
 	}
 	nothing()
@@ -175,7 +180,7 @@ func seenWhenCommitted(s shelf) {
 			s.Errorf("the transaction does not see its own write: %v", err)
 		}
 		_, err := s.store.Instance(s.ctx, i.ID)
-		s.code(err, provision.CodeNotFound, "a read outside")
+		s.code(err, fault.CodeNotFound, "a read outside")
 		return nil
 	})
 	s.storedInstance(i.ID)
@@ -220,7 +225,7 @@ func deadlocksPass(s shelf) {
 	for _, err := range together(writers, func(writer int) error {
 		for round := range rounds {
 			err := s.tx(func(tx provision.Tx) error {
-				secret := provision.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}
+				secret := secret.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}
 				first := (writer + round) % 2
 				return errors.Join(tx.PutCredentials(pair[first], secret), tx.PutCredentials(pair[1-first], secret))
 			})
@@ -244,28 +249,28 @@ func deadlocksPass(s shelf) {
 // unknownNotFound asks for ids as a client may send them.
 func unknownNotFound(s shelf) {
 	s.job("there")
-	for _, id := range []string{"", "ins_01J9ZQ4T8E4W2Y6N0G5R7K3M1C", "ins_ä", "☃", "a\x00b", "\xff\xfe", "' OR 1=1 --", "%", strings.Repeat("x", 5000)} {
-		_, err := s.store.Instance(s.ctx, provision.InstanceID(id))
-		s.code(err, provision.CodeNotFound, "Instance "+id)
-		_, err = s.store.Job(s.ctx, provision.JobID(id))
-		s.code(err, provision.CodeNotFound, "Job "+id)
-		_, err = s.store.ActiveJob(s.ctx, provision.InstanceID(id))
-		s.code(err, provision.CodeNotFound, "ActiveJob "+id)
-		_, err = s.store.Credentials(s.ctx, provision.InstanceID(id))
-		s.code(err, provision.CodeNotFound, "Credentials "+id)
-		_, err = s.store.Delivery(s.ctx, provision.DeliveryID(id))
-		s.code(err, provision.CodeNotFound, "Delivery "+id)
-		_, err = s.store.Host(s.ctx, provision.HostID(id))
-		s.code(err, provision.CodeNotFound, "Host "+id)
-		_, err = s.store.Idempotent(s.ctx, tenant, id)
-		s.code(err, provision.CodeNotFound, "Idempotent "+id)
-		for _, filter := range []provision.InstanceFilter{{Tenant: provision.TenantID("t" + id)}, {Tenant: tenant, Name: "n" + id}, {Tenant: tenant, Labels: map[string]string{id: id}}} {
-			list, err := s.store.Instances(s.ctx, filter, provision.Page{Limit: 5})
+	for _, theID := range []string{"", "ins_01J9ZQ4T8E4W2Y6N0G5R7K3M1C", "ins_ä", "☃", "a\x00b", "\xff\xfe", "' OR 1=1 --", "%", strings.Repeat("x", 5000)} {
+		_, err := s.store.Instance(s.ctx, provision.InstanceID(theID))
+		s.code(err, fault.CodeNotFound, "Instance "+theID)
+		_, err = s.store.Job(s.ctx, id.Job(theID))
+		s.code(err, fault.CodeNotFound, "Job "+theID)
+		_, err = s.store.ActiveJob(s.ctx, provision.InstanceID(theID))
+		s.code(err, fault.CodeNotFound, "ActiveJob "+theID)
+		_, err = s.store.Credentials(s.ctx, provision.InstanceID(theID))
+		s.code(err, fault.CodeNotFound, "Credentials "+theID)
+		_, err = s.store.Delivery(s.ctx, provision.DeliveryID(theID))
+		s.code(err, fault.CodeNotFound, "Delivery "+theID)
+		_, err = s.store.Host(s.ctx, provision.HostID(theID))
+		s.code(err, fault.CodeNotFound, "Host "+theID)
+		_, err = s.store.Idempotent(s.ctx, owner, theID)
+		s.code(err, fault.CodeNotFound, "Idempotent "+theID)
+		for _, filter := range []provision.InstanceFilter{{Tenant: tenant.ID("t" + theID)}, {Tenant: owner, Name: "n" + theID}, {Tenant: owner, Labels: map[string]string{theID: theID}}} {
+			list, err := s.store.Instances(s.ctx, filter, page.Page{Limit: 5})
 			if err != nil || len(list) != 0 {
 				s.Fatalf("Instances by %+v: %v, %v", filter, list, err)
 			}
 		}
-		_, err = s.store.Jobs(s.ctx, provision.JobFilter{Tenant: tenant, Instance: provision.InstanceID(id)}, provision.Page{Before: id, Limit: 5})
-		s.ok(err, "Jobs before "+id)
+		_, err = s.store.Jobs(s.ctx, provision.JobFilter{Tenant: owner, Instance: provision.InstanceID(theID)}, page.Page{Before: theID, Limit: 5})
+		s.ok(err, "Jobs before "+theID)
 	}
 }

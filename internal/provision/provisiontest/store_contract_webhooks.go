@@ -5,14 +5,17 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 func (s shelf) webhook(change ...func(*provision.Webhook)) provision.Webhook {
 	s.Helper()
 	h := provision.Webhook{
-		ID: provision.WebhookID(s.newID(provision.PrefixWebhook)), Tenant: tenant, URL: "https://bücher.example/hook?a=ü", Enabled: true, Description: "für uns ☃",
-		Events: []string{"instance.*", "job.failed"}, Secret: provision.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}}, CreatedAt: at, UpdatedAt: at,
+		ID: provision.WebhookID(s.newID(provision.PrefixWebhook)), Tenant: owner, URL: "https://bücher.example/hook?a=ü", Enabled: true, Description: "für uns ☃",
+		Events: []string{"instance.*", "job.failed"}, Secret: secret.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}}, CreatedAt: at, UpdatedAt: at,
 	}
 	for _, c := range change {
 		c(&h)
@@ -25,21 +28,21 @@ func (s shelf) webhook(change ...func(*provision.Webhook)) provision.Webhook {
 
 func webhookRevision(s shelf) {
 	_, err := s.store.Webhook(s.ctx, "whk_none")
-	s.code(err, provision.CodeNotFound, "Webhook that never was")
+	s.code(err, fault.CodeNotFound, "Webhook that never was")
 	h := s.webhook()
 	other := s.webhook(func(h *provision.Webhook) { h.Events, h.Description = nil, "" })
 	after := h
 	after.URL, after.Events, after.Description, after.Enabled, after.Reason = "https://b.example", []string{}, "", false, "gone"
-	after.Previous, after.PreviousUntil, after.Secret = h.Secret, at.Add(time.Hour), provision.Sealed{KeyID: "l", Ciphertext: []byte("new")}
+	after.Previous, after.PreviousUntil, after.Secret = h.Secret, at.Add(time.Hour), secret.Sealed{KeyID: "l", Ciphertext: []byte("new")}
 	after.UpdatedAt = at.Add(time.Second)
-	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }) }), provision.CodeConflict)
+	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }) }), fault.CodeConflict)
 	after.Rev++
 	got, err := s.store.Webhook(s.ctx, h.ID)
 	s.same(got, after, err)
-	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) }) }), provision.CodeConflict)
+	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) }) }), fault.CodeConflict)
 	_, err = s.store.Webhook(s.ctx, h.ID)
-	s.code(err, provision.CodeNotFound, "Webhook after its end")
-	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }), provision.CodeConflict, "UpdateWebhook after its end")
+	s.code(err, fault.CodeNotFound, "Webhook after its end")
+	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }), fault.CodeConflict, "UpdateWebhook after its end")
 	got, err = s.store.Webhook(s.ctx, other.ID)
 	s.same(got, other, err)
 }
@@ -50,20 +53,20 @@ func webhookLists(s shelf) {
 	s.webhook(func(h *provision.Webhook) { h.Tenant = "other" })
 	id := func(h provision.Webhook) provision.WebhookID { return h.ID }
 	for _, page := range []struct {
-		page provision.Page
+		page page.Page
 		want []provision.WebhookID
 	}{
-		{provision.Page{Limit: 10}, []provision.WebhookID{third.ID, second.ID, first.ID}}, {provision.Page{Limit: 1}, []provision.WebhookID{third.ID}},
-		{provision.Page{Limit: 10, Before: string(second.ID)}, []provision.WebhookID{first.ID}},
+		{page.Page{Limit: 10}, []provision.WebhookID{third.ID, second.ID, first.ID}}, {page.Page{Limit: 1}, []provision.WebhookID{third.ID}},
+		{page.Page{Limit: 10, Before: string(second.ID)}, []provision.WebhookID{first.ID}},
 	} {
-		list, err := s.store.Webhooks(s.ctx, tenant, page.page)
+		list, err := s.store.Webhooks(s.ctx, owner, page.page)
 		s.ok(err, "Webhooks")
 		if got := ids(list, id); !slices.Equal(got, page.want) {
 			s.Errorf("%+v: got %v, want %v", page.page, got, page.want)
 		}
 	}
 	s.commit("Listeners", func(tx provision.Tx) error {
-		list, err := tx.Listeners(tenant)
+		list, err := tx.Listeners(owner)
 		s.ok(err, "Listeners")
 		if got := ids(list, id); !slices.Equal(got, []provision.WebhookID{first.ID, third.ID}) {
 			s.Errorf("listeners are %v", got)
@@ -96,14 +99,14 @@ func deliveryFilters(s shelf) {
 		{provision.DeliveryFilter{Instance: "ins_1"}, []provision.DeliveryID{ended.ID, plain.ID}},
 		{provision.DeliveryFilter{State: provision.DeliveryDelivered}, []provision.DeliveryID{ended.ID}},
 	} {
-		test.filter.Tenant = tenant
-		list, err := s.store.Deliveries(s.ctx, test.filter, provision.Page{Limit: 10})
+		test.filter.Tenant = owner
+		list, err := s.store.Deliveries(s.ctx, test.filter, page.Page{Limit: 10})
 		s.ok(err, "Deliveries")
 		if got := ids(list, deliveryID); !slices.Equal(got, test.want) {
 			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
 		}
 	}
-	list, err := s.store.Deliveries(s.ctx, provision.DeliveryFilter{Tenant: tenant}, provision.Page{Limit: 1, Before: string(hooked.ID)})
+	list, err := s.store.Deliveries(s.ctx, provision.DeliveryFilter{Tenant: owner}, page.Page{Limit: 1, Before: string(hooked.ID)})
 	if err != nil || !slices.Equal(ids(list, deliveryID), []provision.DeliveryID{plain.ID}) {
 		s.Errorf("the page after: %v, %v", list, err)
 	}
@@ -125,7 +128,7 @@ func nextDelivery(s shelf) {
 	due(-time.Hour, func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryExhausted, time.Time{} })
 	due(-time.Hour, func(d *provision.Delivery) { d.Webhook = "whk_2" })
 	_, err := next("whk_1")
-	s.code(err, provision.CodeNotFound, "NextDelivery before one is due")
+	s.code(err, fault.CodeNotFound, "NextDelivery before one is due")
 	due(-time.Minute, nothing) // a later one that is due since the same moment
 	callback := due(-time.Minute, func(d *provision.Delivery) { d.Webhook, d.URL = "", "https://EXAMPLE.com:8443/hook" })
 	oldest := due(-2*time.Minute, nothing)
@@ -159,7 +162,7 @@ func endDeliveries(s shelf) {
 		want.State, want.WakeAt, want.LastError, want.UpdatedAt = provision.DeliveryCanceled, time.Time{}, "because", later
 		got, err := s.store.Delivery(s.ctx, d.ID)
 		s.same(got, want, err)
-		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(d, d) }), provision.CodeConflict, "the outcome of an attempt that was under way")
+		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateDelivery(d, d) }), fault.CodeConflict, "the outcome of an attempt that was under way")
 	}
 	for _, d := range others {
 		got, err := s.store.Delivery(s.ctx, d.ID)

@@ -1,16 +1,20 @@
-package provision
+// Package secret owns values that must not be shown: Secret, which redacts itself, and how
+// they are made and encrypted at rest. It must not know what they are for, and imports the
+// standard library only.
+package secret
 
 import "log/slog"
 
-const redacted = "[redacted]"
+// Redacted is shown in the place of a secret.
+const Redacted = "[redacted]"
 
 // Secret is a string that must not be shown. Printing, logging or encoding it
 // gives "[redacted]"; Reveal is the only way to its content, so that a search for
 // Reveal finds every place that handles one.
 type Secret struct{ value string }
 
-// NewSecret wraps a secret value.
-func NewSecret(value string) Secret { return Secret{value: value} }
+// New wraps a secret value.
+func New(value string) Secret { return Secret{value: value} }
 
 // Reveal gives the content.
 func (s Secret) Reveal() string { return s.value }
@@ -19,33 +23,16 @@ func (s Secret) Reveal() string { return s.value }
 func (s Secret) Empty() bool { return s.value == "" }
 
 // String hides the content.
-func (s Secret) String() string { return redacted }
+func (s Secret) String() string { return Redacted }
 
 // GoString hides the content from %#v.
-func (s Secret) GoString() string { return redacted }
+func (s Secret) GoString() string { return Redacted }
 
 // MarshalText hides the content from every encoder.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 
 // LogValue hides the content from slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
-
-// Credentials are the secrets of one instance. They are kept sealed, apart from
-// the instance, and are deleted with it.
-type Credentials struct {
-	Username string
-	Password Secret
-	Database string // empty where the engine has none
-	// AdminPassword is the server's own administrator, unknown to the tenant and
-	// usable only from inside the instance. Empty where the engine needs none.
-	AdminPassword Secret
-	// WarmPassword is of whoever may do everything on a server that was started for
-	// nobody. Adopt uses it, and leaves nobody there who could. Empty where the server was
-	// started for its tenant.
-	WarmPassword Secret
-	// CallbackSecret signs the callbacks about this instance ("whsec_…").
-	CallbackSecret Secret
-}
+func (s Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
 // Sealed is a ciphertext with the id of the key that opens it, so that keys can
 // be rotated row by row.

@@ -1,6 +1,3 @@
-// Package secret makes secrets and encrypts them at rest. It owns the master keys
-// and knows nothing of what the secrets are for. The type that keeps a secret from
-// being shown is the domain's (provision.Secret), because the domain carries it.
 package secret
 
 import (
@@ -18,26 +15,24 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // keySize is that of AES-256.
 const keySize = 32
 
-// Vault implements provision.Vault with AES-256-GCM (NIST SP 800-38D). The first
+// Keyring implements Vault with AES-256-GCM (NIST SP 800-38D). The first
 // key seals; any of them opens, found by the key id beside the ciphertext, so that
 // a new key can be put in front while rows sealed with the old one are still there.
-type Vault struct {
+type Keyring struct {
 	active string
 	keys   map[string]cipher.AEAD
 }
 
-// NewVault makes a Vault from the text of a key file: one base64 key of 32 bytes a
+// NewKeyring makes a Keyring from the text of a key file: one base64 key of 32 bytes a
 // line, the active one first. Empty lines and lines that begin with # are passed over.
 // Where there can be only one line, commas stand between the keys.
-func NewVault(text string) (*Vault, error) {
-	v := &Vault{keys: map[string]cipher.AEAD{}}
+func NewKeyring(text string) (*Keyring, error) {
+	v := &Keyring{keys: map[string]cipher.AEAD{}}
 	for _, word := range keyWords(text) {
 		key, err := base64.StdEncoding.DecodeString(word)
 		if err != nil || len(key) != keySize {
@@ -66,10 +61,10 @@ func NewVault(text string) (*Vault, error) {
 
 // KeyIDs gives the ids of the keys, in order. The id of a key is the first eight hex
 // digits of its SHA-256.
-func (v *Vault) KeyIDs() []string { return slices.Sorted(maps.Keys(v.keys)) }
+func (v *Keyring) KeyIDs() []string { return slices.Sorted(maps.Keys(v.keys)) }
 
 // Active gives the id of the key that seals.
-func (v *Vault) Active() string { return v.active }
+func (v *Keyring) Active() string { return v.active }
 
 func keyWords(text string) []string {
 	var words []string
@@ -82,18 +77,18 @@ func keyWords(text string) []string {
 	return words
 }
 
-// Seal implements provision.Vault.
-func (v *Vault) Seal(plaintext []byte, context string) (provision.Sealed, error) {
+// Seal implements Vault.
+func (v *Keyring) Seal(plaintext []byte, context string) (Sealed, error) {
 	aead := v.keys[v.active]
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(plaintext)+aead.Overhead())
 	if _, err := rand.Read(nonce); err != nil {
-		return provision.Sealed{}, fmt.Errorf("nonce: %w", err)
+		return Sealed{}, fmt.Errorf("nonce: %w", err)
 	}
-	return provision.Sealed{KeyID: v.active, Ciphertext: aead.Seal(nonce, nonce, plaintext, []byte(context))}, nil
+	return Sealed{KeyID: v.active, Ciphertext: aead.Seal(nonce, nonce, plaintext, []byte(context))}, nil
 }
 
-// Open implements provision.Vault.
-func (v *Vault) Open(s provision.Sealed, context string) ([]byte, error) {
+// Open implements Vault.
+func (v *Keyring) Open(s Sealed, context string) ([]byte, error) {
 	aead, ok := v.keys[s.KeyID]
 	if !ok {
 		return nil, fmt.Errorf("no master key %s; add the old key behind the active one in BERTH_MASTER_KEY", s.KeyID)
@@ -153,7 +148,7 @@ func FileOrValue(text string) (string, error) {
 	if err == nil {
 		return strings.TrimSpace(string(b)), nil
 	}
-	if _, notKeys := NewVault(text); notKeys == nil {
+	if _, notKeys := NewKeyring(text); notKeys == nil {
 		return text, nil
 	}
 	return "", fmt.Errorf("read secret: %w", err)

@@ -1,10 +1,15 @@
-package provision
+// Package fault owns the errors that people see: their codes, their messages, and whether
+// trying again can help. The API's table of errors is made of its codes. It must not know
+// what failed: rooms say that in the message.
+package fault
 
 import (
 	"errors"
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/id"
 )
 
 // Code says what kind of failure an Error is. Codes are part of the public API:
@@ -47,8 +52,8 @@ const (
 	CodeNameHeld Code = "name_held"
 )
 
-// Passing reports whether trying the same thing again later can help.
-func (c Code) Passing() bool {
+// Retryable reports whether trying the same thing again later can help.
+func (c Code) Retryable() bool {
 	switch c {
 	case CodeHostUnavailable, CodeImageUnavailable, CodePortRefused, CodePortsExhausted, CodeStartFailed,
 		CodeProbeFailed, CodeTimeout, CodeUnavailable, CodeCapacity, CodeConflict, CodeInternal:
@@ -64,7 +69,7 @@ type Error struct {
 	Code       Code
 	Message    string
 	Fields     []FieldError  // with CodeInvalid: what is wrong with each field
-	Job        JobID         // with CodeBusy: the job that is in the way
+	Job        id.Job        // with CodeBusy: the job that is in the way
 	RetryAfter time.Duration // when trying again makes sense; zero: not known
 	Err        error         // the cause, for the log
 }
@@ -112,6 +117,53 @@ var (
 // errors.Is; only the formatted message is shown to people.
 func Errorf(code Code, cause error, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), Err: cause}
+}
+
+// Invalid makes the refusal of a request with all that is wrong in it.
+func Invalid(wrong []FieldError) error {
+	return &Error{Code: CodeInvalid, Message: "the request was refused; nothing was changed", Fields: wrong}
+}
+
+// Explain returns the words for people: the message of the first Error in the chain,
+// without the chain of causes, which belongs in the log.
+func Explain(err error) string {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}
+
+// IgnoreLostRace forgives the errors of a caller that was not the first to change
+// something.
+func IgnoreLostRace(err error) error {
+	if errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy) || errors.Is(err, ErrNotFound) || errors.Is(err, ErrFenced) {
+		return nil
+	}
+	return err
+}
+
+// IgnoreNotFound forgives that something is not there.
+func IgnoreNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// maxDecisions limits how often a decision that lost to another write is made anew.
+const maxDecisions = 10
+
+// Redecide runs a transaction that depends on what a worker may be changing at the same
+// moment. Where the worker was faster, it is run again and sees the change.
+func Redecide(do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		late := errors.Is(err, ErrFenced) || errors.Is(err, ErrConflict) || errors.Is(err, ErrBusy)
+		if !late || try == maxDecisions {
+			return err
+		}
+	}
 }
 
 // CodeOf gives the code of the first domain error in the chain, CodeInternal

@@ -1,0 +1,21 @@
+package id
+
+// Job names a job ("job_…"). It is here because errors and events name jobs, too.
+type Job string
+
+// maxIDLength is more than any id has.
+const maxIDLength = 64
+
+// WellFormed reports whether a text that a client sent can be an id at all. What
+// cannot is not asked for: a database may refuse the very question.
+func WellFormed[ID ~string](id ID) bool {
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return len(id) <= maxIDLength
+}
+
+// Maker makes a fresh id with the given prefix; ids made later sort later.
+type Maker func(prefix string) string
