@@ -3,6 +3,7 @@ package duty
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,6 +14,7 @@ import (
 
 // board is who has the one duty that there is.
 type board struct {
+	mu    sync.Mutex
 	owner string
 	until time.Time
 	asked int
@@ -20,6 +22,8 @@ type board struct {
 }
 
 func (b *board) TakeDuty(_ context.Context, _, owner string, now, until time.Time) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.asked++; b.err != nil {
 		return false, b.err
 	}
@@ -28,6 +32,12 @@ func (b *board) TakeDuty(_ context.Context, _, owner string, now, until time.Tim
 	}
 	b.owner, b.until = owner, until
 	return true, nil
+}
+
+func (b *board) set(owner string, until time.Time, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.owner, b.until, b.err = owner, until, err
 }
 
 func (b *board) duty(owner string, every time.Duration) *Duty {
@@ -87,15 +97,15 @@ func TestKeep(t *testing.T) {
 		mine(t, one, true)
 		ctx, stop = one.Keep(t.Context())
 		defer stop()
-		b.owner, b.until = "two", time.Now().Add(time.Hour)
+		b.set("two", time.Now().Add(time.Hour), nil)
 		<-ctx.Done()
 		stop()
 
-		b.until = time.Time{}
+		b.set("", time.Time{}, nil)
 		mine(t, one, true)
 		ctx, stop = one.Keep(t.Context())
 		defer stop()
-		b.err = errors.New("down")
+		b.set("one", b.until, errors.New("down"))
 		begun := time.Now()
 		<-ctx.Done()
 		if took := time.Since(begun); took > one.Hold {
