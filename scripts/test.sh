@@ -37,8 +37,9 @@ packages_without() {
   go list ./... | grep -vE "/internal/($pattern)\$"
 }
 
+# Many of these wait most of the time, too.
 # shellcheck disable=SC2046
-fast() { CGO_ENABLED=0 go test -short -timeout 5m $(packages_without "${real[@]}"); }
+fast() { CGO_ENABLED=0 go test -short -p 4 -timeout 10m $(packages_without "${real[@]}"); }
 
 quick() {
   # Many of them wait most of the time, for servers that start and stop or for a disk.
