@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -46,7 +48,7 @@ type behind struct {
 	held    chan struct{}
 	queue   *provisiontest.Queue
 	runtime *provisiontest.Runtime
-	runner  *provision.Runner
+	runner  *job.Runner
 	vault   *secret.Keyring
 	host    provision.Host
 	handler http.Handler
@@ -118,7 +120,7 @@ func (b *bench) setPorts(low, high int) {
 func (b *bench) work() {
 	b.Helper()
 	for _, task := range b.queue.Take() {
-		if task.Kind == provision.TaskDeliver {
+		if task.Pool == bell.PoolWebhooks {
 			continue
 		}
 		if err := b.runner.Run(b.Context(), id.Job(task.ID)); err != nil {
@@ -160,14 +162,14 @@ func (s *benchStore) Instances(ctx context.Context, f provision.InstanceFilter, 
 	return s.Store.Instances(ctx, f, p)
 }
 
-func (s *benchStore) Job(ctx context.Context, id id.Job) (provision.Job, error) {
+func (s *benchStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	if s.b.down.Load() {
-		return provision.Job{}, errDown
+		return job.Job{}, errDown
 	}
 	return s.Store.Job(ctx, id)
 }
 
-func (s *benchStore) Jobs(ctx context.Context, f provision.JobFilter, p page.Page) ([]provision.Job, error) {
+func (s *benchStore) Jobs(ctx context.Context, f job.Filter, p page.Page) ([]job.Job, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
@@ -310,7 +312,7 @@ func (b *bench) rows() [2]int {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
 	instances, err1 := b.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 1000})
-	jobs, err2 := b.store.Jobs(ctx, provision.JobFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
+	jobs, err2 := b.store.Jobs(ctx, job.Filter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 	if err := errors.Join(err1, err2); err != nil {
 		b.Fatal(err)
 	}

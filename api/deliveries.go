@@ -6,6 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
@@ -67,14 +68,14 @@ func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (provi
 
 func (s *server) listDeliveries(ctx context.Context, in *struct {
 	DeliveryListInput
-	WebhookID  string `query:"webhook_id"`
-	InstanceID string `query:"instance_id"`
-	JobID      string `query:"job_id" doc:"also finds the deliveries to the job's callback_url"`
-	EventID    string `query:"event_id"`
+	WebhookID string `query:"webhook_id"`
+	SubjectInput
+	JobID   string `query:"job_id" doc:"also finds the deliveries to the job's callback_url"`
+	EventID string `query:"event_id"`
 },
 ) (*body[pageView[deliveryView]], error) {
 	return s.deliveryPage(ctx, provision.DeliveryFilter{
-		Webhook: provision.WebhookID(in.WebhookID), Instance: provision.InstanceID(in.InstanceID), Job: id.Job(in.JobID), Event: provision.EventID(in.EventID),
+		Webhook: provision.WebhookID(in.WebhookID), Subject: in.subject(), Job: id.Job(in.JobID), Event: event.ID(in.EventID),
 	}, in.DeliveryListInput)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
@@ -29,16 +30,17 @@ const (
 
 type eventView struct {
 	Number     int64                `json:"number" doc:"its place in the feed: from 1, without gaps"`
-	ID         provision.EventID    `json:"id"`
+	ID         event.ID             `json:"id"`
 	Type       string               `json:"type" example:"instance.running"`
-	InstanceID provision.InstanceID `json:"instance_id"`
+	Subject    id.Subject           `json:"subject" doc:"the id of what it is about"`
+	InstanceID provision.InstanceID `json:"instance_id" doc:"the same, where that is an instance"`
 	JobID      id.Job               `json:"job_id,omitempty"`
 	Message    string               `json:"message"`
 	CreatedAt  stamp                `json:"created_at"`
 }
 
-func viewEvent(e provision.Event) eventView {
-	return eventView{Number: e.Number, ID: e.ID, Type: e.Type, InstanceID: e.Instance, JobID: e.Job, Message: e.Message, CreatedAt: at(e.At)}
+func viewEvent(e event.Event) eventView {
+	return eventView{Number: e.Number, ID: e.ID, Type: e.Type, Subject: e.Subject, InstanceID: instanceOf(e.Subject), JobID: e.Job, Message: e.Message, CreatedAt: at(e.At)}
 }
 
 type eventPageView struct {
@@ -50,13 +52,13 @@ type eventPageView struct {
 
 // EventsInput says which part of the feed is wanted.
 type EventsInput struct {
-	After      int64    `query:"after" minimum:"0" doc:"the number of the last event that is known already"`
-	Type       []string `query:"type" doc:"only events of these types, comma-separated"`
-	InstanceID string   `query:"instance_id" doc:"only events about this instance"`
+	After int64    `query:"after" minimum:"0" doc:"the number of the last event that is known already"`
+	Type  []string `query:"type" doc:"only events of these types, comma-separated"`
+	SubjectInput
 }
 
-func (in EventsInput) filter(tenant tenant.ID) provision.EventFilter {
-	return provision.EventFilter{Tenant: tenant, Types: in.Type, Instance: provision.InstanceID(in.InstanceID)}
+func (in EventsInput) filter(tenant tenant.ID) event.Filter {
+	return event.Filter{Tenant: tenant, Types: in.Type, Subject: in.subject()}
 }
 
 const eventsDoc = "The tenant's events in the order of their numbers. With `Accept: text/event-stream` the answer is a stream of server-sent events " +

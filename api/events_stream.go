@@ -17,8 +17,8 @@ import (
 	"github.com/coder/websocket"
 	"github.com/labstack/echo/v4"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 const (
@@ -51,7 +51,7 @@ func (s *server) untilStop(ctx context.Context) (context.Context, context.Cancel
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html).
 //
 // Where end is given, the feed ends there, before the number asked for.
-func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter provision.EventFilter, after int64, end *eventView) {
+func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter event.Filter, after int64, end *eventView) {
 	ctx, cancel := s.untilStop(ctx)
 	defer cancel()
 	out := http.NewResponseController(w)
@@ -84,7 +84,7 @@ func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter
 			return
 		}
 	}
-	s.ended(ctx, s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []provision.Event) error {
+	s.ended(ctx, s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []event.Event) error {
 		text, err := eventText(events)
 		if err != nil {
 			return err
@@ -93,7 +93,7 @@ func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter
 	}))
 }
 
-func eventText(events []provision.Event) ([]byte, error) {
+func eventText(events []event.Event) ([]byte, error) {
 	if len(events) == 0 {
 		return []byte(": alive\n\n"), nil
 	}
@@ -170,14 +170,14 @@ func (s *server) eventSocket(c echo.Context) error {
 
 // followSocket sends what the feed has and gets. An ended ctx would cut the line before the
 // farewell, so sending goes by the connection's.
-func (s *server) followSocket(ctx, connected context.Context, conn *websocket.Conn, filter provision.EventFilter, after int64) error {
-	return s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []provision.Event) error {
+func (s *server) followSocket(ctx, connected context.Context, conn *websocket.Conn, filter event.Filter, after int64) error {
+	return s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []event.Event) error {
 		return sendSocket(connected, conn, events)
 	})
 }
 
 // sendSocket sends the events, or, where there are none, asks whether anybody is there.
-func sendSocket(ctx context.Context, conn *websocket.Conn, events []provision.Event) error {
+func sendSocket(ctx context.Context, conn *websocket.Conn, events []event.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, streamWrite)
 	defer cancel()
 	if len(events) == 0 {
@@ -211,10 +211,10 @@ func (s *server) mayCall(origin, host string) bool {
 
 // socketInput reads what huma does not: the query of the WebSocket.
 func socketInput(q url.Values) (EventsInput, error) {
-	if wrong := wrongNames(q, []string{"after", "type", "instance_id"}, nil); len(wrong) > 0 {
+	if wrong := wrongNames(q, []string{"after", "type", "subject", "instance_id"}, nil); len(wrong) > 0 {
 		return EventsInput{}, refusal(wrong)
 	}
-	in := EventsInput{InstanceID: q.Get("instance_id")}
+	in := EventsInput{SubjectInput: SubjectInput{Subject: q.Get("subject"), InstanceID: q.Get("instance_id")}}
 	if types := q.Get("type"); types != "" {
 		in.Type = strings.Split(types, ",")
 	}

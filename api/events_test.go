@@ -16,7 +16,9 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -29,7 +31,7 @@ func (b *bench) say(owner tenant.ID, messages ...string) {
 	ctx := context.WithoutCancel(b.Context())
 	err := b.store.Tx(ctx, func(tx provision.Tx) error {
 		for _, m := range messages {
-			e := provision.Event{ID: provision.EventID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Instance: "ins_1", Job: "job_1", Message: m, At: clock.System()}
+			e := event.Event{ID: event.ID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Subject: "ins_1", Job: "job_1", Message: m, At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
 				return err
 			}
@@ -39,7 +41,7 @@ func (b *bench) say(owner tenant.ID, messages ...string) {
 	if err != nil {
 		b.Error(err)
 	}
-	sequencer := provision.Sequencer{Store: b.store, Now: clock.System, Owner: "test"}
+	sequencer := event.NewSequencer(provision.Events(b.store), &bell.Local{}, clock.System, "test")
 	if _, err := sequencer.RunOnce(ctx); err != nil {
 		b.Error(err)
 	}

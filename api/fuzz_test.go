@@ -17,7 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -72,7 +74,7 @@ func fuzz(t *testing.T, seed uint64, count int) {
 	b.setPorts(20000, 29999)
 	d := describe(t, b)
 	r := &draws{Rand: rand.New(rand.NewPCG(seed, 0)), d: d}
-	sequencer := provision.Sequencer{Store: b.store, Now: clock.System, Owner: "test"}
+	sequencer := event.NewSequencer(provision.Events(b.store), &bell.Local{}, clock.System, "test")
 	succeeded := map[string]bool{}
 	failures := 0
 	for n := range count {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/idempotency"
 )
 
 const (
@@ -62,7 +62,7 @@ type KeyInput struct {
 // keyed gives what makes a request with a key safe to repeat; nil where it has none. While
 // the first request with the key is being answered, another one is told to come back;
 // done says that it has been.
-func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (idem *provision.Idempotency, done func(), err error) {
+func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (idem *idempotency.Request, done func(), err error) {
 	if key == "" {
 		return nil, func() {}, nil
 	}
@@ -74,11 +74,11 @@ func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (
 			RetryAfter: time.Second,
 		})
 	}
-	return &provision.Idempotency{Key: key, Fingerprint: fingerprint(operation, raw)}, func() { s.inFlight.Delete(mine) }, nil
+	return &idempotency.Request{Key: key, Fingerprint: fingerprint(operation, raw)}, func() { s.inFlight.Delete(mine) }, nil
 }
 
 // keyedBody is keyed for a body that was decoded.
-func (s *server) keyedBody(ctx context.Context, key, operation string, body any) (*provision.Idempotency, func(), error) {
+func (s *server) keyedBody(ctx context.Context, key, operation string, body any) (*idempotency.Request, func(), error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return nil, nil, s.fail(err)

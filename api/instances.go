@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
@@ -112,7 +113,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	req := provision.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
-		req.Timeout, req.OnFailure = b.Timeout, provision.FailurePolicy(b.OnFailure)
+		req.Timeout, req.OnFailure = b.Timeout, job.FailurePolicy(b.OnFailure)
 		req.Resources = b.Resources.request()
 		if b.Name != nil {
 			req.Name, req.HasName = *b.Name, true
@@ -124,7 +125,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	}
 	defer done()
 	if req.Idempotency = idem; idem != nil {
-		idem.Encode = func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
+		req.Encode = func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
 	}
 	a, err := s.Service.Create(ctx, req)
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -134,7 +136,7 @@ func TestOtherTenants(t *testing.T) {
 		if err := tx.InsertInstance(other); err != nil {
 			return err
 		}
-		return tx.InsertJob(provision.Job{ID: "job_other", Tenant: "other", Instance: other.ID, Engine: "mysql", Kind: provision.JobCreate, State: provision.JobQueued})
+		return tx.InsertJob(job.Job{ID: "job_other", Tenant: "other", Subject: id.Subject(other.ID), Class: "mysql", Kind: provision.JobCreate, State: job.Queued})
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -152,8 +154,8 @@ func TestOtherTenants(t *testing.T) {
 			t.Errorf("%s: %s", path, got.body)
 		}
 	}
-	if job, err := b.store.Job(t.Context(), "job_other"); err != nil || job.State != provision.JobQueued {
-		t.Errorf("%+v, %v", job, err)
+	if j, err := b.store.Job(t.Context(), "job_other"); err != nil || j.State != job.Queued {
+		t.Errorf("%+v, %v", j, err)
 	}
 	// And its name is not taken here.
 	b.call("POST", mysqlPath, `{"name":"secret-name"}`).is(202, "")

@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // maxWait bounds a long poll, below the time limits of usual proxies.
@@ -33,13 +33,13 @@ func (s *server) jobRoutes(h huma.API) {
 
 func (s *server) listJobs(ctx context.Context, in *struct {
 	PageInput
-	InstanceID string `query:"instance_id"`
-	State      string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
-	Kind       string `query:"kind" enum:"instance.create,instance.delete"`
+	SubjectInput
+	State string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
+	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair"`
 },
 ) (*body[pageView[jobView]], error) {
-	jobs, next, err := s.Service.Jobs(ctx, provision.JobFilter{
-		Tenant: tenantOf(ctx), Instance: provision.InstanceID(in.InstanceID), State: provision.JobState(in.State), Kind: provision.JobKind(in.Kind),
+	jobs, next, err := s.Service.Jobs(ctx, job.Filter{
+		Tenant: tenantOf(ctx), Subject: in.subject(), State: job.State(in.State), Kind: job.Kind(in.Kind),
 	}, in.page())
 	if err != nil {
 		return nil, s.fail(err)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
@@ -35,7 +35,7 @@ func TestTimeoutAndPolicy(t *testing.T) {
 // A create beyond the limit is refused with a time to come back, and changes nothing.
 func TestTooManyJobs(t *testing.T) {
 	b := newBench(t)
-	for range provision.DefaultMaxJobsPerTenant {
+	for range job.DefaultMaxPerTenant {
 		b.call("POST", redisPath, "").is(202, "")
 	}
 	before := b.rows()

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"math"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -79,13 +81,13 @@ func viewInstance(i provision.Instance) instanceView {
 }
 
 type stepView struct {
-	Name       string              `json:"name"`
-	State      provision.StepState `json:"state" enum:"waiting,running,done,failed,undone"`
-	Attempt    int                 `json:"attempt" doc:"how often it was begun"`
-	Detail     string              `json:"detail,omitempty"`
-	Error      string              `json:"error,omitempty" doc:"why its last attempt failed"`
-	StartedAt  stamp               `json:"started_at,omitempty"`
-	FinishedAt stamp               `json:"finished_at,omitempty"`
+	Name       string        `json:"name"`
+	State      job.StepState `json:"state" enum:"waiting,running,done,failed,undone"`
+	Attempt    int           `json:"attempt" doc:"how often it was begun"`
+	Detail     string        `json:"detail,omitempty"`
+	Error      string        `json:"error,omitempty" doc:"why its last attempt failed"`
+	StartedAt  stamp         `json:"started_at,omitempty"`
+	FinishedAt stamp         `json:"finished_at,omitempty"`
 }
 
 type jobErrorView struct {
@@ -97,10 +99,11 @@ type jobErrorView struct {
 
 type jobView struct {
 	ID          id.Job               `json:"id"`
-	InstanceID  provision.InstanceID `json:"instance_id"`
+	Subject     id.Subject           `json:"subject" doc:"the id of what it works on"`
+	InstanceID  provision.InstanceID `json:"instance_id" doc:"the same, where that is an instance"`
 	Engine      string               `json:"engine"`
-	Kind        provision.JobKind    `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
-	State       provision.JobState   `json:"state" enum:"queued,running,succeeded,failed,canceled"`
+	Kind        job.Kind             `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
+	State       job.State            `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int                  `json:"progress" minimum:"0" maximum:"100"`
 	Attempt     int                  `json:"attempt" doc:"1 for the first"`
 	Steps       []stepView           `json:"steps"`
@@ -115,9 +118,9 @@ type jobView struct {
 	FinishedAt  stamp                `json:"finished_at,omitempty"`
 }
 
-func viewJob(j provision.Job) jobView {
+func viewJob(j job.Job) jobView {
 	v := jobView{
-		ID: j.ID, InstanceID: j.Instance, Engine: j.Engine, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
+		ID: j.ID, Subject: j.Subject, InstanceID: instanceOf(j.Subject), Engine: j.Class, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
 		Undoing: j.Undoing && !j.State.Ended(), CallbackURL: j.CallbackURL, OnFailure: string(j.OnFailure), Worker: j.Owner,
 		Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
 		StartedAt: at(j.StartedAt), FinishedAt: at(j.FinishedAt), Steps: make([]stepView, len(j.Steps)),
@@ -226,4 +229,20 @@ type createBody struct {
 	CallbackURL string            `json:"callback_url,omitempty" doc:"gets a signed POST when the job ends"`
 	Timeout     string            `json:"timeout,omitempty" doc:"how long the job may take, from 10s to 1h" example:"5m"`
 	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup if missing; keep: a failed create is left as it is for inspection, for a while"`
+}
+
+// SubjectInput narrows a list to what is about one thing.
+type SubjectInput struct {
+	Subject    string `query:"subject" doc:"only what is about the thing with this id"`
+	InstanceID string `query:"instance_id" doc:"only what is about this instance"`
+}
+
+func (in SubjectInput) subject() id.Subject { return id.Subject(cmp.Or(in.Subject, in.InstanceID)) }
+
+// instanceOf returns the instance that something is about, where it is about one.
+func instanceOf(s id.Subject) provision.InstanceID {
+	if s.Prefix() != provision.PrefixInstance {
+		return ""
+	}
+	return provision.InstanceID(s)
 }

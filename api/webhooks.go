@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
@@ -195,7 +196,7 @@ type attemptView struct {
 type deliveryView struct {
 	ID            provision.DeliveryID    `json:"id"`
 	WebhookID     provision.WebhookID     `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
-	EventID       provision.EventID       `json:"event_id" doc:"sent as webhook-id"`
+	EventID       event.ID                `json:"event_id" doc:"sent as webhook-id"`
 	EventType     string                  `json:"event_type,omitempty"`
 	InstanceID    provision.InstanceID    `json:"instance_id,omitempty"`
 	JobID         id.Job                  `json:"job_id,omitempty"`
@@ -213,7 +214,7 @@ type deliveryView struct {
 
 func viewDelivery(d provision.Delivery) deliveryView {
 	v := deliveryView{
-		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: d.Instance, JobID: d.Job, URL: d.URL, State: d.State,
+		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: provision.InstanceID(d.Subject), JobID: d.Job, URL: d.URL, State: d.State,
 		Attempt: d.Attempt, LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: at(d.CreatedAt), UpdatedAt: at(d.UpdatedAt),
 		Attempts: make([]attemptView, len(d.Attempts)),
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/tenant"
@@ -75,7 +76,7 @@ func TestWaitInAnotherProcess(t *testing.T) {
 			mini.Close()
 		}
 		a := b.create() // without Redis, the relay's when it is back
-		answered := make(chan provision.Job, 1)
+		answered := make(chan job.Job, 1)
 		go func() {
 			job, err := api.WaitJob(t.Context(), tenant.Default, a.Job.ID, long)
 			if err != nil {
@@ -90,11 +91,11 @@ func TestWaitInAnotherProcess(t *testing.T) {
 				}
 			}()
 		}
-		job := await(t, "the answer", answered)
-		late := time.Since(job.FinishedAt)
+		j := await(t, "the answer", answered)
+		late := time.Since(j.FinishedAt)
 		t.Logf("without Redis: %v: answered %s after the end", without, late.Round(time.Millisecond))
-		if job.State != provision.JobSucceeded || late > long/3 {
-			t.Errorf("%s, %s late", job.State, late)
+		if j.State != job.Succeeded || late > long/3 {
+			t.Errorf("%s, %s late", j.State, late)
 		}
 	}
 	if err := mini.Restart(); err != nil {

@@ -23,11 +23,11 @@ const (
 	away = 100 * time.Millisecond
 )
 
-// patient is the Redis client of one pool. Asynq has no way to be woken: it asks for
+// blockingClient is the Redis client of one pool. Asynq has no way to be woken: it asks for
 // a task, and when there is none it sleeps and asks again. So the answer "none" is
 // held back here until the bell rings for the pool's queue. A ring between question
 // and answer is in the channel by then, so none is missed.
-type patient struct {
+type blockingClient struct {
 	redis.UniversalClient
 	bell     bell.Bell
 	rung     <-chan struct{}
@@ -35,17 +35,17 @@ type patient struct {
 }
 
 // EvalSha runs a script of Asynq.
-func (p *patient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+func (p *blockingClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
 	return p.hold(ctx, keys, p.UniversalClient.EvalSha(ctx, sha, keys, args...))
 }
 
 // Eval runs a script that Redis does not know yet, or not any more.
-func (p *patient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+func (p *blockingClient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
 	return p.hold(ctx, keys, p.UniversalClient.Eval(ctx, script, keys, args...))
 }
 
 // hold holds the answer to a question for a task back, where there is none.
-func (p *patient) hold(ctx context.Context, keys []string, answer *redis.Cmd) *redis.Cmd {
+func (p *blockingClient) hold(ctx context.Context, keys []string, answer *redis.Cmd) *redis.Cmd {
 	err, pause := answer.Err(), away
 	switch {
 	case err == nil || !asksForTask(keys) || redis.HasErrorPrefix(err, "NOSCRIPT"):

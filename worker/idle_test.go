@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-project/berth/internal/bell"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // scripts is a Redis that answers every script the same.
@@ -40,7 +39,7 @@ var dequeue = []string{"asynq:{creates}:pending", "asynq:{creates}:paused", "asy
 
 // TestHolding says how long an answer is held back.
 func TestHolding(t *testing.T) {
-	task := bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}
+	task := bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolCreates)}
 	noScript := redis.NewCmd(t.Context())
 	noScript.SetErr(noScriptError("NOSCRIPT No matching script"))
 	for name, test := range map[string]struct {
@@ -55,8 +54,8 @@ func TestHolding(t *testing.T) {
 		"none":                         {answer: redis.Nil, keys: dequeue, want: unasked},
 		"none, and deaf":               {answer: redis.Nil, keys: dequeue, deaf: true, want: unaskedDeaf},
 		"none, and it rings":           {answer: redis.Nil, keys: dequeue, ring: task, want: 5 * time.Millisecond},
-		"none, and another pool's":     {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)}, want: unasked},
-		"none, and it may have rung":   {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: provision.RingTask}, want: 5 * time.Millisecond},
+		"none, and another pool's":     {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolUpkeep)}, want: unasked},
+		"none, and it may have rung":   {answer: redis.Nil, keys: dequeue, ring: bell.Ring{Kind: bell.RingTask}, want: 5 * time.Millisecond},
 		"a task comes with the answer": {answer: redis.Nil, keys: dequeue, early: true, ring: task},
 		"stopping":                     {answer: redis.Nil, keys: dequeue, stop: true, want: 5 * time.Millisecond},
 		"a task":                       {keys: dequeue},
@@ -70,13 +69,13 @@ func TestHolding(t *testing.T) {
 				if test.deaf {
 					ringer = &bell.Local{}
 				}
-				rung, forget := bell.Signals(ringer, provision.RingTask, string(provision.TaskCreate))
+				rung, forget := bell.Signals(ringer, bell.RingTask, string(bell.PoolCreates))
 				defer forget()
 				server, stopping := &scripts{answer: test.answer}, make(chan struct{})
 				if test.early {
 					server.on = func() { ringer.Ring(test.ring) }
 				}
-				client := &patient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping}
+				client := &blockingClient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping}
 				later := time.AfterFunc(5*time.Millisecond, func() {
 					if test.stop {
 						close(stopping)

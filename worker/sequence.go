@@ -7,7 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/duty"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/event"
 )
 
 // releaseTimeout bounds the last write of a duty.
@@ -16,13 +16,13 @@ const releaseTimeout = time.Second
 // Sequence numbers events until the context ends. Processes that only serve the API
 // have this duty, too: events are to be seen while no worker runs.
 // It looks when the bell says that something was written.
-func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer *provision.Sequencer) error {
-	rung, stop := bell.Signals(ringer, provision.RingWritten, "")
+func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer *event.Sequencer) error {
+	rung, stop := bell.Signals(ringer, event.RingWritten, "")
 	defer stop()
 	err := duty.Loop{
-		Name: "sequencer", RunOnce: sequencer.RunOnce, Rung: rung, Gap: provision.SequencerGap,
+		Name: "sequencer", RunOnce: sequencer.RunOnce, Rung: rung, Gap: event.SequencerGap,
 		Pause: func() time.Duration {
-			return bell.Interval(ringer, provision.SequencerEvery, provision.SequencerEveryDeaf)
+			return bell.Interval(ringer, event.SequencerEvery, event.SequencerEveryDeaf)
 		},
 	}.Run(ctx, log)
 	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)

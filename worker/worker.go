@@ -17,6 +17,7 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 )
@@ -25,9 +26,9 @@ import (
 type Config struct {
 	Redis   redis.UniversalClient
 	Bell    bell.Bell // wakes idle pools
-	Runner  *provision.Runner
+	Runner  *job.Runner
 	Courier *provision.Courier
-	Relay   *provision.Relay
+	Relays  []Relay // each wakes what is due of one room
 	Janitor *provision.Janitor
 	Upkeep  Upkeep
 	Log     *slog.Logger
@@ -42,6 +43,11 @@ const (
 	// handBackTimeout is how long interrupted jobs may take to write where they are.
 	handBackTimeout = 12 * time.Second
 )
+
+// Relay wakes what is due and has no live task.
+type Relay interface {
+	RunOnce(context.Context) (woken int, err error)
+}
 
 // Run works until the context ends, then finishes or hands back what it has begun.
 func Run(ctx context.Context, cfg Config) error {
@@ -62,9 +68,9 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 	}
 	group, dutyCtx := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		return duty.Every("relay", provision.RelayEvery, cfg.Relay.RunOnce).Run(dutyCtx, cfg.Log)
-	})
+	for _, relay := range cfg.Relays {
+		group.Go(func() error { return duty.Every("relay", job.RelayEvery, relay.RunOnce).Run(dutyCtx, cfg.Log) })
+	}
 	group.Go(func() error {
 		return duty.Every("janitor", provision.JanitorEvery, cfg.Janitor.RunOnce).Run(dutyCtx, cfg.Log)
 	})
@@ -91,7 +97,7 @@ func Run(ctx context.Context, cfg Config) error {
 // pool is an Asynq server with its one queue and one handler.
 type pool struct {
 	queue  string
-	kind   provision.TaskKind
+	kind   bell.Pool
 	server *asynq.Server
 	handle asynq.HandlerFunc
 }
@@ -106,10 +112,10 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 	runJob := func(ctx context.Context, theID string) error { return cfg.Runner.Run(ctx, id.Job(theID)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
 	var stops []func()
-	addPool := func(name string, kind provision.TaskKind, concurrency int, do func(context.Context, string) error) {
-		rung, stop := bell.Signals(cfg.Bell, provision.RingTask, string(kind))
+	addPool := func(name string, kind bell.Pool, concurrency int, do func(context.Context, string) error) {
+		rung, stop := bell.Signals(cfg.Bell, bell.RingTask, string(kind))
 		stops = append(stops, stop)
-		client := &patient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping}
+		client := &blockingClient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping}
 		pools = append(pools, pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(client, asynq.Config{
 			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: askAgain,
 			BaseContext: func() context.Context { return base },
@@ -127,9 +133,9 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 			LogLevel:        asynq.WarnLevel,
 		})})
 	}
-	addPool(queue.Creates, provision.TaskCreate, cfg.Concurrency, runJob)
-	addPool(queue.Upkeep, provision.TaskUpkeep, max(2, cfg.Concurrency/2), runJob)
-	addPool(queue.Webhooks, provision.TaskDeliver, provision.CourierPlaces, deliver)
+	addPool(queue.Creates, bell.PoolCreates, cfg.Concurrency, runJob)
+	addPool(queue.Upkeep, bell.PoolUpkeep, max(2, cfg.Concurrency/2), runJob)
+	addPool(queue.Webhooks, bell.PoolWebhooks, provision.CourierPlaces, deliver)
 	return pools, func() {
 		for _, stop := range stops {
 			stop()

@@ -13,8 +13,10 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -45,8 +47,8 @@ const long = 30 * time.Second
 type bench struct {
 	testing.TB
 	store   *store.Store
-	rows    provision.Store // the store, with the bell
-	tasks   provision.Queue
+	rows    provision.Store
+	tasks   bell.Queue
 	service *provision.Service
 	runtime *provisiontest.Runtime
 	sender  *sender
@@ -64,19 +66,21 @@ func newBench(t testing.TB, redisURL string) *bench {
 	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &sender{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
 	allocator, now := ports.New(s, rdb, clock.System, log), clock.System
-	bell := hangBell(t, rdb)
-	b.rows, b.tasks = provision.RingingStore(s, bell), provision.RingingQueue(queue.New(rdb), bell)
+	ringer := hangBell(t, rdb)
+	b.rows, b.tasks = s, bell.RingingQueue(queue.New(rdb), ringer)
 	tasks := b.tasks
 	b.service = provision.NewService(provision.ServiceConfig{
-		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: bell,
+		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: ringer,
 	})
 	b.cfg = worker.Config{
-		Redis: rdb, Bell: bell, Log: log, Concurrency: 4, ShutdownTimeout: long,
+		Redis: rdb, Bell: ringer, Log: log, Concurrency: 4, ShutdownTimeout: long,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: b.rows, Queue: tasks, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: provision.NewCourier(provision.CourierConfig{Store: b.rows, Queue: tasks, Vault: vault, Sender: b.sender, NewID: newID, Now: now, Log: log}),
-		Relay:   &provision.Relay{Store: b.rows, Queue: tasks, Now: now, Log: log, Owner: "w1"},
+		Courier: provision.NewCourier(provision.CourierConfig{Store: b.rows, Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
+		Relays: []worker.Relay{
+			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &provision.Relay{Store: b.rows, Queue: tasks, Now: now, Log: log, Owner: "w1"},
+		},
 		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
 	err = s.Tx(t.Context(), func(tx provision.Tx) error {
@@ -138,13 +142,13 @@ func (b *bench) create() provision.Accepted {
 	return a
 }
 
-func (b *bench) succeeded(id id.Job) provision.Job {
+func (b *bench) succeeded(id id.Job) job.Job {
 	b.Helper()
-	job, err := b.service.WaitJob(b.Context(), tenant.Default, id, long)
-	if err != nil || job.State != provision.JobSucceeded {
-		b.Fatalf("job is %s: %+v, %v", job.State, job.Error, err)
+	j, err := b.service.WaitJob(b.Context(), tenant.Default, id, long)
+	if err != nil || j.State != job.Succeeded {
+		b.Fatalf("job is %s: %+v, %v", j.State, j.Error, err)
 	}
-	return job
+	return j
 }
 
 // onFirst gives a channel that hears of each instance's first call of the method.
@@ -274,11 +278,11 @@ func TestShutdownWaits(t *testing.T) {
 	}
 	close(hold)
 	await(t, "the stop", stopped)
-	if job, err := b.store.Job(t.Context(), first.Job.ID); err != nil || job.State != provision.JobSucceeded {
-		t.Errorf("the first is %s, %v", job.State, err)
+	if j, err := b.store.Job(t.Context(), first.Job.ID); err != nil || j.State != job.Succeeded {
+		t.Errorf("the first is %s, %v", j.State, err)
 	}
-	if job, err := b.store.Job(t.Context(), second.Job.ID); err != nil || job.State != provision.JobQueued || job.Attempt != 0 || job.Crashes != 0 {
-		t.Errorf("the second is %+v, %v", job, err)
+	if j, err := b.store.Job(t.Context(), second.Job.ID); err != nil || j.State != job.Queued || j.Attempt != 0 || j.Crashes != 0 {
+		t.Errorf("the second is %+v, %v", j, err)
 	}
 	// Another worker goes on with what is left.
 	b.start()
@@ -300,9 +304,9 @@ func TestShutdownHandsBack(t *testing.T) {
 	if took := time.Since(begun); took > long/2 {
 		t.Errorf("stopping took %s", took)
 	}
-	job, err := b.store.Job(t.Context(), a.Job.ID)
-	if err != nil || job.State != provision.JobQueued || job.Attempt != 0 || job.Crashes != 0 || job.Error != nil || job.Owner != "" {
-		t.Errorf("handed back as %+v, %v", job, err)
+	j, err := b.store.Job(t.Context(), a.Job.ID)
+	if err != nil || j.State != job.Queued || j.Attempt != 0 || j.Crashes != 0 || j.Error != nil || j.Owner != "" {
+		t.Errorf("handed back as %+v, %v", j, err)
 	}
 	b.runtime.Heal()
 	b.start()

@@ -2,7 +2,7 @@
 
 package main
 
-import "github.com/berth-project/berth/internal/provision"
+import "github.com/berth-project/berth/internal/job"
 
 // onStep is nothing outside of chaos tests.
-func onStep() func(provision.JobKind, string, bool) { return nil }
+func onStep() func(job.Kind, string, bool) { return nil }

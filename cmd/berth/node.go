@@ -19,11 +19,14 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/config"
 	"github.com/berth-project/berth/internal/docker"
 	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
@@ -50,10 +53,10 @@ type node struct {
 	redis      redis.UniversalClient
 	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
-	contact    *provision.Contact
-	rows       provision.Store // the store, and who waits is told of what is written
-	queue      provision.Queue
-	behind     *provision.BehindQueue // the queue, for those who answer clients
+	contact    *job.Contact
+	rows       provision.Store // the store, whose answers the contact hears of
+	queue      bell.Queue
+	behind     *bell.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
 	runtimes   provision.Runtimes
 	hosts      *provision.Known // the runtimes, of hosts that are who they were
@@ -77,7 +80,7 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	tail := make([]byte, 3)
 	_, _ = rand.Read(tail) // never fails: it ends the program first
 	n := &node{cfg: cfg, out: out, owner: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), hex.EncodeToString(tail)), newID: id.NewSource().New}
-	n.contact = provision.NewContact(clock.System, cfg.LeaseTTL)
+	n.contact = job.NewContact(clock.System, cfg.LeaseTTL)
 	n.log = slog.New(handler)
 	return n, nil
 }
@@ -187,8 +190,8 @@ func (n *node) openRedis(ctx context.Context) error {
 	client := redis.NewClient(options)
 	n.redis, n.closers = client, append(n.closers, client.Close)
 	n.hangBell(ctx)
-	n.queue, n.rows = provision.RingingQueue(queue.New(client), n.bell), n.contact.Store(provision.RingingStore(n.store, n.bell))
-	n.behind = provision.NewBehindQueue(n.queue, n.log)
+	n.queue, n.rows = bell.RingingQueue(queue.New(client), n.bell), provision.WithContact(n.store, n.contact)
+	n.behind = bell.NewBehindQueue(n.queue, n.log)
 	n.closers = append(n.closers, func() error {
 		n.behind.Wait()
 		return nil
@@ -240,6 +243,11 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 		case <-time.After(pause):
 		}
 	}
+}
+
+// engine makes what writes jobs and events besides the jobs themselves.
+func (n *node) engine() *job.Engine {
+	return provision.NewEngine(provision.EngineConfig{Store: n.rows, Queue: n.queue, Bell: n.bell, Vault: n.vault, NewID: n.newID, Log: n.log})
 }
 
 // service makes the use cases.
@@ -354,14 +362,17 @@ func (n *node) work(ctx context.Context) error {
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: n.rows, Queue: n.queue, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
-			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, NewID: n.newID, Now: clock.System, Log: n.log,
+			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
 		}),
-		Relay: &provision.Relay{Store: n.rows, Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+		Relays: []worker.Relay{
+			job.NewRelay(n.engine(), provision.Jobs(n.rows), n.owner),
+			&provision.Relay{Store: n.rows, Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+		},
 		Janitor: &provision.Janitor{
 			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
 		},
@@ -371,5 +382,5 @@ func (n *node) work(ctx context.Context) error {
 
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
-	return worker.Sequence(ctx, n.log, n.bell, &provision.Sequencer{Store: n.rows, Now: clock.System, Owner: n.owner})
+	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(provision.Events(n.rows), n.bell, clock.System, n.owner))
 }

@@ -9,20 +9,20 @@ import (
 
 // upkeep wires what keeps instances as they should be.
 func (n *node) upkeep() worker.Upkeep {
-	rows := provision.WakingStore(n.rows, n.queue, n.log)
+	jobs := n.engine()
 	reconciler := &provision.Reconciler{
-		Store: rows, Runtimes: n.hosts, NewID: n.newID, Now: clock.System, Log: n.log, Owner: n.owner,
+		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
-			Store: rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Now: clock.System, Log: n.log,
+			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &provision.Pool{
-			Store: rows, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
+			Store: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/store"
@@ -114,7 +115,7 @@ func fillPorts(ctx context.Context, d database, host provision.Host, full int) e
 // allocate has each worker take a port for a claim of its own and give it back, again
 // and again.
 func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, host provision.Host, workers, count int) ([]time.Duration, error) {
-	claims := make([]provision.Claim, workers)
+	claims := make([]job.Claim, workers)
 	for i := range claims {
 		var err error
 		if claims[i], err = claimed(ctx, s); err != nil {
@@ -134,7 +135,9 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 				port, err := allocator.Allocate(ctx, claim, host, "redis")
 				length := time.Since(begun)
 				if err == nil {
-					err = s.Tx(ctx, func(tx provision.Tx) error { return tx.RestPort(host.ID, port, claim.Instance, begun) })
+					err = s.Tx(ctx, func(tx provision.Tx) error {
+						return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), begun)
+					})
 				}
 				if errs[i] = err; err != nil {
 					return
@@ -152,16 +155,16 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 var newID = id.NewSource().New
 
 // claimed makes a job that somebody has.
-func claimed(ctx context.Context, s *store.Store) (provision.Claim, error) {
+func claimed(ctx context.Context, s *store.Store) (job.Claim, error) {
 	now := clock.System()
 	inst := provision.Instance{
 		ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", State: provision.StateProvisioning, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = string(inst.ID)
-	job := provision.Job{
-		ID: id.Job(newID(provision.PrefixJob)), Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: provision.JobCreate, State: provision.JobRunning,
+	j := job.Job{
+		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: provision.JobCreate, State: job.Running,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
-	err := s.Tx(ctx, func(tx provision.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(job)) })
-	return provision.Claim{Job: job.ID, Instance: inst.ID, Fence: 1}, err
+	err := s.Tx(ctx, func(tx provision.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
+	return job.Claim{Job: j.ID, Subject: id.Subject(inst.ID), Fence: 1}, err
 }

@@ -15,9 +15,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/client"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -225,12 +225,12 @@ func doubleTasks(w *world, r *rand.Rand) {
 		for _, o := range w.known() {
 			jobs := w.jobsOf(o)
 			job := jobs[len(jobs)-1]
-			kind := provision.TaskCreate
+			kind := bell.PoolCreates
 			if len(jobs) > 1 {
-				kind = provision.TaskUpkeep
+				kind = bell.PoolUpkeep
 			}
 			for range 3 {
-				task := provision.Task{Kind: kind, ID: job.id, Generation: r.Int64()}
+				task := bell.Task{Pool: kind, ID: job.id, Generation: r.Int64()}
 				if err := q.Enqueue(w.Context(), task); err != nil && !errors.Is(err, fault.ErrConflict) {
 					w.Errorf("double a task: %v", err)
 				}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -28,7 +29,7 @@ func TestDevDefaults(t *testing.T) {
 		LeaseTTL: 10 * time.Second, ShutdownTimeout: 15 * time.Second, Retention: 24 * time.Hour, CallbackAllowPrivate: true, LogFormat: "text", LogLevel: "info",
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
-		MaxJobsPerTenant: provision.DefaultMaxJobsPerTenant, MaxJobs: provision.DefaultMaxJobs,
+		MaxJobsPerTenant: job.DefaultMaxPerTenant, MaxJobs: job.DefaultMax,
 	}
 	if c.WorkerConcurrency < 4 {
 		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)

@@ -1,5 +1,7 @@
 package id
 
+import "strings"
+
 // Job names a job ("job_…"). It is here because errors and events name jobs, too.
 type Job string
 
@@ -19,3 +21,13 @@ func WellFormed[ID ~string](id ID) bool {
 
 // Maker makes a fresh id with the given prefix; ids made later sort later.
 type Maker func(prefix string) string
+
+// Subject names what a job or an event is about: the id of an instance, a host, a service.
+// Its prefix tells which.
+type Subject string
+
+// Prefix returns what kind of thing it is, for example "ins".
+func (s Subject) Prefix() string {
+	prefix, _, _ := strings.Cut(string(s), "_")
+	return prefix
+}

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -85,7 +86,7 @@ type modelRun struct {
 	ctx    context.Context //nolint:containedctx // of the test
 	host   provision.Host
 	model  model
-	claims [modelInstances]provision.Claim
+	claims [modelInstances]job.Claim
 }
 
 func (r *modelRun) instance(t *rapid.T) int {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -42,7 +43,7 @@ func New(store provision.Store, rdb redis.UniversalClient, now clock.Clock, log 
 }
 
 // Allocate implements provision.Ports.
-func (a *Allocator) Allocate(ctx context.Context, claim provision.Claim, host provision.Host, name string) (int, error) {
+func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, host provision.Host, name string) (int, error) {
 	unlock := a.acquire(ctx, host)
 	defer unlock()
 	for try := 1; ; try++ {
@@ -52,9 +53,9 @@ func (a *Allocator) Allocate(ctx context.Context, claim provision.Claim, host pr
 			if err != nil {
 				return err
 			}
-			port, err = tx.HeldPort(host.ID, claim.Instance, name)
+			port, err = tx.HeldPort(host.ID, provision.InstanceID(claim.Subject), name)
 			if errors.Is(err, fault.ErrNotFound) {
-				port, err = tx.TakePort(host, claim.Instance, name, a.now())
+				port, err = tx.TakePort(host, provision.InstanceID(claim.Subject), name, a.now())
 			}
 			return err
 		})
@@ -72,13 +73,13 @@ func (a *Allocator) Allocate(ctx context.Context, claim provision.Claim, host pr
 }
 
 // Refused implements provision.Ports.
-func (a *Allocator) Refused(ctx context.Context, claim provision.Claim, host provision.Host, port int) error {
-	a.log.WarnContext(ctx, "the host refused a port", "host", host.Name, "port", port, "instance", claim.Instance, "rests", refusedFor.String())
+func (a *Allocator) Refused(ctx context.Context, claim job.Claim, host provision.Host, port int) error {
+	a.log.WarnContext(ctx, "the host refused a port", "host", host.Name, "port", port, "instance", claim.Subject, "rests", refusedFor.String())
 	return a.store.Tx(ctx, func(tx provision.Tx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, claim.Instance, a.now().Add(refusedFor))
+		return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), a.now().Add(refusedFor))
 	})
 }
 

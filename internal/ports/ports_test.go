@@ -19,6 +19,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/storetest"
@@ -83,17 +84,17 @@ func host(id string, count int) provision.Host {
 }
 
 // claim makes an instance with a running job and gives the claim to it.
-func (q *quay) claim(ctx context.Context, theID string) (provision.Claim, error) {
-	c := provision.Claim{Job: id.Job("job_" + theID), Instance: provision.InstanceID("ins_" + theID), Fence: 1}
+func (q *quay) claim(ctx context.Context, theID string) (job.Claim, error) {
+	c := job.Claim{Job: id.Job("job_" + theID), Subject: id.Subject(provision.InstanceID("ins_" + theID)), Fence: 1}
 	return c, q.store.Tx(ctx, func(tx provision.Tx) error {
 		return errors.Join(
-			tx.InsertInstance(provision.Instance{ID: c.Instance, Tenant: "t", Name: theID, State: provision.StateProvisioning}),
-			tx.InsertJob(provision.Job{ID: c.Job, Tenant: "t", Instance: c.Instance, State: provision.JobRunning, Fence: c.Fence}),
+			tx.InsertInstance(provision.Instance{ID: provision.InstanceID(c.Subject), Tenant: "t", Name: theID, State: provision.StateProvisioning}),
+			tx.InsertJob(job.Job{ID: c.Job, Tenant: "t", Subject: c.Subject, State: job.Running, Fence: c.Fence}),
 		)
 	})
 }
 
-func (q *quay) mustClaim(t *testing.T, id string) provision.Claim {
+func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 	t.Helper()
 	c, err := q.claim(t.Context(), id)
 	if err != nil {
@@ -102,8 +103,8 @@ func (q *quay) mustClaim(t *testing.T, id string) provision.Claim {
 	return c
 }
 
-func (q *quay) release(ctx context.Context, c provision.Claim, until time.Time) error {
-	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(c.Instance, until) })
+func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
+	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(provision.InstanceID(c.Subject), until) })
 }
 
 func wantPort(t *testing.T, got int, err error, want int) {

@@ -7,18 +7,19 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 // slowQueue is one that takes its time, or forever.
 type slowQueue struct {
-	provision.Queue
+	bell.Queue
 	takes time.Duration
 	calls atomic.Int64
 }
 
-func (q *slowQueue) Enqueue(ctx context.Context, t provision.Task) error {
+func (q *slowQueue) Enqueue(ctx context.Context, t bell.Task) error {
 	q.calls.Add(1)
 	select {
 	case <-time.After(q.takes):
@@ -33,7 +34,7 @@ func (q *slowQueue) Enqueue(ctx context.Context, t provision.Task) error {
 func TestNobodyWaitsForTheQueue(t *testing.T) {
 	inWorld(t, func(w *world) {
 		slow := &slowQueue{Queue: w.queue, takes: 300 * time.Millisecond}
-		behind := provision.NewBehindQueue(slow, w.log)
+		behind := bell.NewBehindQueue(slow, w.log)
 		cfg := w.serviceConfig(w.store)
 		cfg.Queue = behind
 		service := provision.NewService(cfg)
@@ -50,7 +51,7 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 			t.Errorf("the queue has %v", tasks)
 		}
 		// A request that outlives the end waits for its call.
-		w.must(behind.Enqueue(w.ctx, provision.Task{Kind: provision.TaskCreate, ID: "late", Generation: 1}))
+		w.must(behind.Enqueue(w.ctx, bell.Task{Pool: bell.PoolCreates, ID: "late", Generation: 1}))
 		if tasks := w.queue.Take(); len(tasks) != 1 {
 			t.Errorf("after the end the queue has %v", tasks)
 		}
@@ -62,14 +63,14 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 func TestCallsBehindAreBounded(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hung := &slowQueue{Queue: w.queue, takes: time.Hour}
-		behind := provision.NewBehindQueue(hung, w.log)
+		behind := bell.NewBehindQueue(hung, w.log)
 		const bound = 64
 		for range bound {
-			w.must(behind.Enqueue(w.ctx, provision.Task{Kind: provision.TaskCreate, ID: "x"}))
+			w.must(behind.Enqueue(w.ctx, bell.Task{Pool: bell.PoolCreates, ID: "x"}))
 		}
 		ctx, cancel := context.WithTimeout(w.ctx, 100*time.Millisecond)
 		defer cancel()
-		if err := behind.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "y"}); err == nil {
+		if err := behind.Enqueue(ctx, bell.Task{Pool: bell.PoolCreates, ID: "y"}); err == nil {
 			t.Error("one more was taken on")
 		}
 		synctest.Wait()

@@ -4,16 +4,17 @@ import (
 	"context"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 )
 
 // Check looks at one instance that is said to have ended, and reports whether a repair
 // was begun. It is for news of the host; a sweep never asks for single instances.
-func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
-	inst, err := r.Store.Instance(ctx, id)
+func (r *Reconciler) Check(ctx context.Context, which InstanceID) (bool, error) {
+	inst, err := r.Store.Instance(ctx, which)
 	if err != nil || !dead(inst, Unit{}) {
 		return false, fault.IgnoreLostRace(err)
 	}
-	if _, err := r.Store.ActiveJob(ctx, id); err == nil {
+	if _, err := r.Store.ActiveJob(ctx, id.Subject(which)); err == nil {
 		return false, nil // whoever has it sees for himself
 	}
 	host, err := r.Store.Host(ctx, inst.Host)
@@ -24,7 +25,7 @@ func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	unit, err := runtime.Inspect(ctx, id)
+	unit, err := runtime.Inspect(ctx, which)
 	if err = fault.IgnoreLostRace(err); err != nil {
 		return false, err
 	}
@@ -34,7 +35,7 @@ func (r *Reconciler) Check(ctx context.Context, id InstanceID) (bool, error) {
 	if err := r.restarted(ctx, inst, runtime, unit); err != nil {
 		return false, err
 	}
-	return false, r.probeNow(ctx, id)
+	return false, r.probeNow(ctx, which)
 }
 
 // restarted says that a server has ended that runs again by now: somebody started it, or
@@ -56,7 +57,7 @@ func (r *Reconciler) restarted(ctx context.Context, inst Instance, runtime Runti
 			return err
 		}
 		message := "its server had ended and was started again, not by Berth"
-		return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceRestarted, inst, "", message, r.Now()))
+		return announce(r.Jobs, tx, EventInstanceRestarted, inst, "", message, r.Now())
 	}))
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -16,15 +17,15 @@ import (
 // process is a worker process that looks at the database all the time, as its relay
 // does.
 type process struct {
-	*provision.Runner
-	contact *provision.Contact
+	*job.Runner
+	contact *job.Contact
 	store   *cutStore
 }
 
 // process starts one. It looks until the test ends.
 func (w *world) process(owner string) *process {
-	p := &process{contact: provision.NewContact(clock.System, provision.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
-	rows := p.contact.Store(p.store)
+	p := &process{contact: job.NewContact(clock.System, job.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
+	rows := provision.WithContact(p.store, p.contact)
 	w.contact = p.contact
 	p.Runner = w.runnerOn(rows, w.runtimes, owner, clock.System)
 	w.contact = nil
@@ -36,7 +37,7 @@ func (w *world) process(owner string) *process {
 			_ = rows.Tx(ctx, func(tx provision.Tx) error { _, err := tx.TakeDuty("look", owner, time.Now(), time.Now()); return err })
 			select {
 			case <-ctx.Done():
-			case <-time.After(provision.RelayEvery):
+			case <-time.After(job.RelayEvery):
 			}
 		}
 	}()
@@ -46,7 +47,7 @@ func (w *world) process(owner string) *process {
 
 // loses has the job's worker hang in a call to the host for longer than its lease, in
 // which the database is away for these processes, and then has the taker go on.
-func (w *world) loses(id id.Job, owner, taker *process, away ...*process) provision.Job {
+func (w *world) loses(id id.Job, owner, taker *process, away ...*process) job.Job {
 	w.Helper()
 	w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
 	done := make(chan error, 1)
@@ -70,16 +71,16 @@ func TestOutageIsNoCrash(t *testing.T) {
 		for name, taker := range map[string]*process{"another one": two, "the same": one} {
 			a := w.create()
 			w.queue.Take()
-			if job := w.loses(a.Job.ID, one, taker, one, two); job.State != provision.JobSucceeded || job.Crashes != 0 {
-				t.Errorf("taken by %s: %s after %d crashes: %+v", name, job.State, job.Crashes, job.Error)
+			if j := w.loses(a.Job.ID, one, taker, one, two); j.State != job.Succeeded || j.Crashes != 0 {
+				t.Errorf("taken by %s: %s after %d crashes: %+v", name, j.State, j.Crashes, j.Error)
 			}
 		}
 		// Cut off alone, it cannot be told from one that has died.
-		w.pass(provision.DefaultLeaseTTL)
+		w.pass(job.DefaultLeaseTTL)
 		a := w.create()
 		w.queue.Take()
-		if job := w.loses(a.Job.ID, one, two, one); job.State != provision.JobSucceeded || job.Crashes != 1 {
-			t.Errorf("%s after %d crashes", job.State, job.Crashes)
+		if j := w.loses(a.Job.ID, one, two, one); j.State != job.Succeeded || j.Crashes != 1 {
+			t.Errorf("%s after %d crashes", j.State, j.Crashes)
 		}
 	})
 }
@@ -126,16 +127,16 @@ func TestCrashesAreStillCounted(t *testing.T) {
 				a := w.create()
 				for range 20 {
 					if w.contact = living.contact; name != "others live on" {
-						w.contact = provision.NewContact(clock.System, provision.DefaultLeaseTTL)
+						w.contact = job.NewContact(clock.System, job.DefaultLeaseTTL)
 					}
 					w.runMortal(a.Job.ID, 3, true)
 					if w.job(a.Job.ID).State.Ended() {
 						break
 					}
-					w.pass(provision.DefaultLeaseTTL)
+					w.pass(job.DefaultLeaseTTL)
 				}
 				w.spin(a.Job.ID)
-				if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
+				if why := w.clean(a.Job.ID, job.Failed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
 					t.Errorf("failed with %+v", why)
 				}
 			})
@@ -159,7 +160,7 @@ func (s *hungStore) Tx(ctx context.Context, do func(provision.Tx) error) error {
 }
 
 func TestContact(t *testing.T) {
-	const ttl = provision.DefaultLeaseTTL
+	const ttl = job.DefaultLeaseTTL
 	nothing := func(provision.Tx) error { return nil }
 	for name, test := range map[string]struct {
 		meet func(w *world, rows provision.Store, hung *hungStore)
@@ -213,17 +214,17 @@ func TestContact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				contact := provision.NewContact(clock.System, ttl)
+				contact := job.NewContact(clock.System, ttl)
 				hung := &hungStore{Store: w.store, hold: make(chan struct{})}
 				begun := time.Now()
-				test.meet(w, contact.Store(hung), hung)
-				if away := provision.Away(contact, begun, time.Now()); away != test.away {
+				test.meet(w, provision.WithContact(hung, contact), hung)
+				if away := contact.Away(begun, time.Now()); away != test.away {
 					t.Errorf("away: %v", away)
 				}
-				if later := time.Now().Add(time.Hour); provision.Away(contact, later, later.Add(ttl)) && name != "it hangs still" {
+				if later := time.Now().Add(time.Hour); contact.Away(later, later.Add(ttl)) && name != "it hangs still" {
 					t.Error("away in an hour")
 				}
-				if provision.Away(nil, begun, time.Now()) {
+				if (*job.Contact)(nil).Away(begun, time.Now()) {
 					t.Error("nobody's contact was away")
 				}
 			})

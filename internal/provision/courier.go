@@ -7,9 +7,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -22,10 +23,10 @@ type Courier struct {
 // CourierConfig is what a Courier needs.
 type CourierConfig struct {
 	Store  Store
-	Queue  Queue
+	Queue  bell.Queue
 	Vault  secret.Vault
 	Sender Sender
-	NewID  id.Maker
+	Events *event.Log
 	Now    clock.Clock
 	Log    *slog.Logger
 }
@@ -33,7 +34,6 @@ type CourierConfig struct {
 // NewCourier makes a Courier. A process has one: it is where the deliveries to one
 // receiver are counted.
 func NewCourier(cfg CourierConfig) *Courier {
-	cfg.Store = WakingStore(cfg.Store, cfg.Queue, cfg.Log)
 	return &Courier{cfg: cfg}
 }
 
@@ -120,14 +120,14 @@ func (c *Courier) leaveToNext(ctx context.Context, receiver string) error {
 	if err != nil {
 		return fmt.Errorf("next delivery: %w", err)
 	}
-	wake(ctx, c.cfg.Queue, c.cfg.Log, d.task())
+	bell.Wake(ctx, c.cfg.Queue, c.cfg.Log, d.task())
 	return nil
 }
 
 // attempt makes one attempt, and reports whether the delivery has arrived.
 func (c *Courier) attempt(ctx context.Context, id DeliveryID, v *visit) (delivered bool, err error) {
 	p, err := c.take(ctx, id, v.standing)
-	if errors.Is(err, errNotClaimable) || errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) {
+	if errors.Is(err, errNotDue) || errors.Is(err, fault.ErrNotFound) || errors.Is(err, fault.ErrConflict) {
 		return true, nil // somebody else has it, or it has ended: the next one, then
 	}
 	if err != nil {
@@ -145,6 +145,9 @@ func (c *Courier) attempt(ctx context.Context, id DeliveryID, v *visit) (deliver
 	v.standing, err = c.settle(ctx, p, o, v.standing)
 	return o.delivered(), err
 }
+
+// errNotDue says that there is nothing to do: the delivery has ended, or is not due.
+var errNotDue = errors.New("the delivery is not due")
 
 // parcel is a delivery that was taken, with what sends it.
 type parcel struct {
@@ -169,7 +172,7 @@ func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (p
 		}
 		now := c.cfg.Now()
 		if !d.due(now) {
-			return errNotClaimable
+			return errNotDue
 		}
 		taken := d
 		taken.Attempt++
@@ -195,7 +198,7 @@ func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (p
 		return tx.PutStanding(standing)
 	})
 	if err == nil && canceled {
-		err = errNotClaimable
+		err = errNotDue
 	}
 	return p, err
 }

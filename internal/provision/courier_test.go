@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
@@ -79,7 +80,7 @@ func TestCallback(t *testing.T) {
 			}
 		}
 		w.must(json.Unmarshal([]byte(sent[0].body), &body))
-		if body.Type != provision.EventJobSucceeded || body.Data.Job.ID != string(a.Job.ID) || body.Data.Instance.State != "running" || !strings.HasSuffix(body.Timestamp, "Z") {
+		if body.Type != job.EventSucceeded || body.Data.Job.ID != string(a.Job.ID) || body.Data.Instance.State != "running" || !strings.HasSuffix(body.Timestamp, "Z") {
 			w.Errorf("body %+v", body)
 		}
 		// Told again, it does nothing.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -49,14 +50,14 @@ func TestCrashDuringCreate(t *testing.T) {
 		crashed := w.job(a.Job.ID)
 		w.spin(a.Job.ID)
 		w.usable(a.Job.ID)
-		job := w.job(a.Job.ID)
-		if !crashed.State.Ended() && job.Fence <= crashed.Fence {
-			t.Errorf("the fence did not grow: %d, %d", crashed.Fence, job.Fence)
+		j := w.job(a.Job.ID)
+		if !crashed.State.Ended() && j.Fence <= crashed.Fence {
+			t.Errorf("the fence did not grow: %d, %d", crashed.Fence, j.Fence)
 		}
-		if job.Attempt != 0 {
-			w.Errorf("a crash used up %d attempts", job.Attempt)
+		if j.Attempt != 0 {
+			w.Errorf("a crash used up %d attempts", j.Attempt)
 		}
-		w.pass(3 * provision.RelayEvery) // the relay leaves a new row to the one who wrote it for a while
+		w.pass(3 * job.RelayEvery) // the relay leaves a new row to the one who wrote it for a while
 		if _, err := w.relay.RunOnce(w.ctx); err != nil {
 			w.Error(err)
 		}
@@ -74,8 +75,8 @@ func TestCrashDuringDelete(t *testing.T) {
 		inst := w.created()
 		d := w.delete(inst.ID)
 		w.runMortal(d.Job.ID, n, after)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("delete is %s: %+v", job.State, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			w.Errorf("delete is %s: %+v", j.State, j.Error)
 		}
 		w.gone(inst.ID)
 		w.journalEnded(w.job(d.Job.ID))
@@ -101,13 +102,13 @@ func TestCrashDuringUndo(t *testing.T) {
 	inWorld(t, func(w *world) {
 		id := undo(w)
 		calls = w.runMortal(id, -1, false).calls
-		w.clean(id, provision.JobCanceled, provision.StateFailed)
+		w.clean(id, job.Canceled, provision.StateFailed)
 	})
 	eachCrash(t, calls, func(w *world, n int, after bool) {
 		id := undo(w)
 		w.runMortal(id, n, after)
 		w.spin(id)
-		w.clean(id, provision.JobCanceled, provision.StateFailed)
+		w.clean(id, job.Canceled, provision.StateFailed)
 	})
 }
 
@@ -121,10 +122,10 @@ func TestWorkerCrashesAgainAndAgain(t *testing.T) {
 			if w.job(a.Job.ID).State.Ended() {
 				break
 			}
-			w.pass(provision.DefaultLeaseTTL)
+			w.pass(job.DefaultLeaseTTL)
 		}
 		w.spin(a.Job.ID)
-		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
+		if why := w.clean(a.Job.ID, job.Failed, provision.StateFailed); why.Code != fault.CodeWorkerCrashed {
 			w.Errorf("failed with %+v", why)
 		}
 	})

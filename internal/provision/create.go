@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -27,8 +29,10 @@ type CreateRequest struct {
 	Labels      map[string]string
 	CallbackURL string
 	Timeout     string // of the job, for example "5m"
-	OnFailure   FailurePolicy
-	Idempotency *Idempotency // nil: the client sent no key
+	OnFailure   job.FailurePolicy
+	Idempotency *idempotency.Request // nil: the client sent no key
+	// Encode returns the answer as it is kept for a repeated request.
+	Encode func(Accepted) ([]byte, error)
 }
 
 // ResourceRequest asks for explicit resources; nil fields are the plan's.
@@ -40,27 +44,17 @@ func (r ResourceRequest) empty() bool {
 	return r.CPUMillis == nil && r.MemoryBytes == nil && r.DiskBytes == nil
 }
 
-// Idempotency makes a request safe to repeat.
-type Idempotency struct {
-	Key         string
-	Fingerprint string
-	// Encode gives the answer to a create as it is stored.
-	Encode func(Accepted) ([]byte, error)
-}
-
 // Limits of what a client may send.
 const (
 	maxNameLength     = 40
 	maxLabels         = 32
 	maxLabelLength    = 63
-	maxKeyLength      = 255
 	passwordLength    = 28
 	generatedNameTail = 8
 )
 
 var (
 	namePattern  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`)
-	keyPattern   = regexp.MustCompile(fmt.Sprintf(`^[ -~]{1,%d}$`, maxKeyLength))
 	labelPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$`)
 )
 
@@ -75,7 +69,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	if req.Idempotency == nil {
 		return s.create(ctx, engine, req)
 	}
-	if err := req.Idempotency.check(); err != nil {
+	if err := req.Idempotency.Check(); err != nil {
 		return Accepted{}, err
 	}
 	accepted, refusal := s.create(ctx, engine, req)
@@ -84,7 +78,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	}
 	// The transaction refuses a key that is there. So a stored answer is looked for only
 	// where nothing was accepted, and it goes before any other reason for that.
-	replay, err := s.replay(ctx, req.Tenant, req.Idempotency)
+	replay, err := s.keeper.Replay(ctx, req.Tenant, req.Idempotency)
 	switch {
 	case err != nil:
 		return Accepted{}, err
@@ -98,7 +92,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 func (s *Service) create(ctx context.Context, engine Engine, req CreateRequest) (Accepted, error) {
 	now := s.cfg.Now()
 	limit, wrong := s.timeLimit(req.Timeout)
-	inst, err := s.newInstance(ctx, engine, req, now, append(wrong, req.OnFailure.check()...))
+	inst, err := s.newInstance(ctx, engine, req, now, append(wrong, req.OnFailure.Check()...))
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -134,85 +128,71 @@ func (s *Service) accept(ctx context.Context, o order) (Accepted, error) {
 func (s *Service) commitCreate(ctx context.Context, o order, warm *Instance) (a Accepted, err error) {
 	var from secret.Secret
 	if warm != nil {
-		o.inst = o.inst.takenFrom(*warm)
+		o.inst = o.inst.claimWarm(*warm)
 		if from, err = s.warmPassword(ctx, warm.ID); err != nil {
 			return Accepted{}, err
 		}
 	}
 	creds := o.engine.NewCredentials(o.inst, s.cfg.Secrets)
 	creds.CallbackSecret, creds.WarmPassword = s.cfg.Secrets.SigningSecret(), from
-	a = Accepted{
-		Instance: o.inst, Job: s.newJob(JobCreate, o.inst, o.limit, o.req.CallbackURL, o.inst.CreatedAt),
-		CallbackSecret: creds.CallbackSecret,
-	}
-	a.Job.OnFailure = o.req.OnFailure.orDefault()
+	firstStep := ""
 	if warm != nil {
-		a.Job.Steps = waiting(adoptSteps())
+		firstStep = adoptStep
 	}
-	return a, s.insertCreate(ctx, a, creds, o.req.Idempotency)
+	j, err := newJob(s.jobs, JobCreate, firstStep, o.inst, o.limit, o.req.CallbackURL)
+	if err != nil {
+		return Accepted{}, err
+	}
+	j.OnFailure = o.req.OnFailure.OrDefault()
+	a = Accepted{Instance: o.inst, Job: j, CallbackSecret: creds.CallbackSecret}
+	return a, s.insertCreate(ctx, a, creds, o.req)
 }
 
-func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, idem *Idempotency) error {
-	listeners := s.readListeners(ctx, a.Instance.Tenant)
+func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credentials, req CreateRequest) error {
+	listeners := s.jobs.Events.Listeners(ctx, a.Instance.Tenant)
 	sealed, err := SealCredentials(s.cfg.Vault, a.Instance.ID, creds)
 	if err != nil {
 		return fmt.Errorf("seal credentials: %w", err)
 	}
-	var record *IdempotencyRecord
-	if idem != nil {
-		if record, err = s.keptAccepted(a, idem); err != nil {
+	var record *idempotency.Record
+	if req.Idempotency != nil {
+		if record, err = s.keptAccepted(a, req); err != nil {
 			return err
 		}
 	}
-	event := newEvent(s.cfg.NewID, EventInstancePending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
 	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if record != nil {
 			if err := tx.PutIdempotent(*record); err != nil {
 				return err
 			}
 		}
-		if err := s.admit(tx, a.Job.Tenant); err != nil {
+		if err := s.Admit(tx, a.Job.Tenant); err != nil {
 			return err
 		}
 		if err := putAccepted(tx, a.Instance); err != nil {
 			return err
 		}
-		if err := tx.InsertJob(a.Job); err != nil {
+		if err := s.jobs.Insert(tx, a.Job); err != nil {
 			return err
 		}
 		if err := tx.PutCredentials(a.Instance.ID, sealed); err != nil {
 			return err
 		}
-		select {
-		case hooks := <-listeners:
-			return announceTo(tx, s.cfg.NewID, event, hooks)
-		default:
-			return announce(tx, s.cfg.NewID, event)
-		}
+		pending := announcement(s.jobs, tx, EventInstancePending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
+		pending.Listeners = listeners
+		return s.jobs.Events.Announce(tx, pending)
 	})
 }
 
-// keptAccepted gives the record of an accepted create.
-func (s *Service) keptAccepted(a Accepted, idem *Idempotency) (*IdempotencyRecord, error) {
+// keptAccepted returns the record of an accepted create.
+func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Record, error) {
 	a.CallbackSecret = secret.Secret{} // it goes with the instance, and is put back at a replay
-	answer, err := idem.Encode(a)
+	answer, err := req.Encode(a)
 	if err != nil {
 		return nil, fmt.Errorf("encode answer: %w", err)
 	}
-	return s.idempotencyRecord(a.Instance.Tenant, idem, answer, a.Instance.CreatedAt)
-}
-
-// readListeners reads the tenant's webhooks while other things are done: those that were
-// there when the request came. Nobody should wait for them within a transaction, which has
-// a connection already; who does not find them in time reads them there.
-func (s *Service) readListeners(ctx context.Context, tenant tenant.ID) <-chan []Webhook {
-	read := make(chan []Webhook, 1)
-	go func() {
-		if hooks, err := s.cfg.Store.Listeners(ctx, tenant); err == nil {
-			read <- hooks
-		}
-	}()
-	return read
+	record, err := s.keeper.Record(a.Instance.Tenant, req.Idempotency, answer)
+	return &record, err
 }
 
 // newInstance checks every field and gives the pending instance, or CodeInvalid

@@ -7,16 +7,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 // endsWithin spins the job and checks when it ended.
-func (w *world) endsWithin(id id.Job, since time.Time, most time.Duration) provision.Job {
+func (w *world) endsWithin(id id.Job, since time.Time, most time.Duration) job.Job {
 	w.Helper()
 	job := w.spin(id)
 	if took := job.FinishedAt.Sub(since); took > most {
@@ -25,11 +28,11 @@ func (w *world) endsWithin(id id.Job, since time.Time, most time.Duration) provi
 	return job
 }
 
-func (w *world) eventTypes(id provision.InstanceID) (types []string) {
+func (w *world) eventTypes(theID provision.InstanceID) (types []string) {
 	w.Helper()
-	_, err := (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
+	_, err := event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 	w.must(err)
-	list, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Instance: id}, 0, 100)
+	list, err := w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default, Subject: id.Subject(theID)}, 0, 100)
 	w.must(err)
 	for _, e := range list.Events {
 		types = append(types, e.Type)
@@ -50,9 +53,9 @@ func TestHostIsAwayAtTheDeadline(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.awayIn(provisiontest.MethodCreate)
 		a := w.createWith("20s", "")
-		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 66*time.Second)
-		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline || !strings.Contains(job.Error.Message, "could not be finished") {
-			t.Fatalf("%s: %+v", job.State, job.Error)
+		j := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 66*time.Second)
+		if j.State != job.Failed || j.Error.Code != fault.CodeDeadline || !strings.Contains(j.Error.Message, "could not be finished") {
+			t.Fatalf("%s: %+v", j.State, j.Error)
 		}
 		inst := w.instance(a.Instance.ID)
 		if inst.State != provision.StateFailed || w.port(inst.ID) == 0 {
@@ -75,7 +78,7 @@ func TestHostIsAwayAtTheDeadline(t *testing.T) {
 				t.Errorf("no %s among %v", want, types)
 			}
 		}
-		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != provision.JobSucceeded {
+		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != job.Succeeded {
 			t.Error("it cannot be deleted")
 		}
 	})
@@ -89,12 +92,12 @@ func TestDeleteOfWhatWasLeftBehind(t *testing.T) {
 		w.spin(a.Job.ID)
 		d := w.delete(a.Instance.ID)
 		w.runTasks()
-		if job := w.job(d.Job.ID); job.State != provision.JobQueued || job.Error == nil {
-			t.Fatalf("the delete is %s: %+v", job.State, job.Error)
+		if j := w.job(d.Job.ID); j.State != job.Queued || j.Error == nil {
+			t.Fatalf("the delete is %s: %+v", j.State, j.Error)
 		}
 		w.runtime.Heal()
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			t.Errorf("the delete is %s: %+v", job.State, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			t.Errorf("the delete is %s: %+v", j.State, j.Error)
 		}
 		w.gone(a.Instance.ID)
 	})
@@ -113,9 +116,9 @@ func TestCancelWhileTheHostIsAway(t *testing.T) {
 				canceled := time.Now()
 				_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 				w.must(err)
-				job := w.endsWithin(a.Job.ID, canceled, 45*time.Second)
-				if job.State != provision.JobCanceled || job.Error.Code != fault.CodeCanceled || w.port(a.Instance.ID) == 0 {
-					t.Errorf("%s, %+v, port %d", job.State, job.Error, w.port(a.Instance.ID))
+				j := w.endsWithin(a.Job.ID, canceled, 45*time.Second)
+				if j.State != job.Canceled || j.Error.Code != fault.CodeCanceled || w.port(a.Instance.ID) == 0 {
+					t.Errorf("%s, %+v, port %d", j.State, j.Error, w.port(a.Instance.ID))
 				}
 				w.runtime.Heal()
 				w.pass(time.Hour)
@@ -134,9 +137,9 @@ func TestHostWasNeverReached(t *testing.T) {
 			w.runtime.Fail(m, provisiontest.Fault{Before: true})
 		}
 		a := w.createWith("10s", "")
-		job := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 45*time.Second)
-		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline {
-			t.Errorf("%s, %+v", job.State, job.Error)
+		j := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 45*time.Second)
+		if j.State != job.Failed || j.Error.Code != fault.CodeDeadline {
+			t.Errorf("%s, %+v", j.State, j.Error)
 		}
 		w.runtime.Heal()
 		w.pass(time.Hour)
@@ -150,7 +153,7 @@ func TestHostWasNeverReached(t *testing.T) {
 func TestKeptWhileTheHostIsAway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.awayIn(provisiontest.MethodStart)
-		a := w.createWith("20s", provision.OnFailureKeep)
+		a := w.createWith("20s", job.OnFailureKeep)
 		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 22*time.Second)
 		w.runtime.Heal()
 		w.pass(10 * time.Minute)
@@ -190,14 +193,14 @@ func TestHostRowIsGone(t *testing.T) {
 		w.runTasks()
 		gone := &hostlessStore{Store: w.store}
 		w.runner = w.runnerOn(gone, w.runtimes, "w2", clock.System)
-		if job := w.spin(w.delete(inst.ID).Job.ID); job.State != provision.JobSucceeded || w.port(inst.ID) != 0 {
-			t.Errorf("the delete is %s, %+v, port %d", job.State, job.Error, w.port(inst.ID))
+		if j := w.spin(w.delete(inst.ID).Job.ID); j.State != job.Succeeded || w.port(inst.ID) != 0 {
+			t.Errorf("the delete is %s, %+v, port %d", j.State, j.Error, w.port(inst.ID))
 		}
 		w.state(inst.ID, provision.StateDeleted, "")
 		_, err := w.service.CancelJob(w.ctx, tenant.Default, left.Job.ID)
 		w.must(err)
-		if job := w.spin(left.Job.ID); job.State != provision.JobCanceled || w.port(left.Instance.ID) != 0 {
-			t.Errorf("the create is %s, %+v", job.State, job.Error)
+		if j := w.spin(left.Job.ID); j.State != job.Canceled || w.port(left.Instance.ID) != 0 {
+			t.Errorf("the create is %s, %+v", j.State, j.Error)
 		}
 	})
 }

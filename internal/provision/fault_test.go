@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -67,14 +68,14 @@ func TestCreateFailsCleanly(t *testing.T) {
 		w.runtime.Fail(m, faults[i].fault)
 		a := w.create()
 		w.spin(a.Job.ID)
-		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 		if !contains(faults[i].codes, why.Code) || !why.Retryable {
 			w.Errorf("%+v; want one of %v, retryable", why, faults[i].codes)
 		}
 		w.runtime.Heal()
 		d := w.delete(a.Instance.ID)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("delete of the failed instance: %s", job.State)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			w.Errorf("delete of the failed instance: %s", j.State)
 		}
 	})
 }
@@ -97,8 +98,8 @@ func TestDeleteOutlivesFaults(t *testing.T) {
 		f.Times = 6 // more than a create's attempts: a delete is more patient
 		w.runtime.Fail(m, f)
 		d := w.delete(inst.ID)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("delete is %s: %+v", job.State, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			w.Errorf("delete is %s: %+v", j.State, j.Error)
 		}
 		w.gone(inst.ID)
 	})
@@ -111,23 +112,23 @@ func TestDeleteFailsAndGoesOn(t *testing.T) {
 		inst := w.created()
 		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
 		d := w.delete(inst.ID)
-		job := w.spin(d.Job.ID)
-		if job.State != provision.JobFailed || job.Error.Code != fault.CodeDeadline || !strings.Contains(job.Error.Message, "does not answer") || !job.Error.Retryable {
-			w.Errorf("%s: %+v", job.State, job.Error)
+		j := w.spin(d.Job.ID)
+		if j.State != job.Failed || j.Error.Code != fault.CodeDeadline || !strings.Contains(j.Error.Message, "does not answer") || !j.Error.Retryable {
+			w.Errorf("%s: %+v", j.State, j.Error)
 		}
-		for _, s := range job.Steps {
-			if s.State == provision.StepUndone {
+		for _, s := range j.Steps {
+			if s.State == job.StepUndone {
 				w.Errorf("step %s of a delete was undone", s.Name)
 			}
 		}
 		if inst := w.instance(inst.ID); inst.State != provision.StateFailed || w.port(inst.ID) != inst.Port {
 			w.Errorf("instance is %s, its port %d", inst.State, w.port(inst.ID))
 		}
-		w.journalEnded(job)
+		w.journalEnded(j)
 		w.runtime.Heal()
 		again := w.delete(inst.ID)
-		if job := w.spin(again.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("second delete is %s", job.State)
+		if j := w.spin(again.Job.ID); j.State != job.Succeeded {
+			w.Errorf("second delete is %s", j.State)
 		}
 		w.gone(inst.ID)
 	})
@@ -144,9 +145,9 @@ func TestDeleteFailsHalfway(t *testing.T) {
 				w.runtime.Fail(m, provisiontest.Fault{Before: true})
 			}
 		})
-		job := w.spin(d.Job.ID)
-		if job.State != provision.JobFailed || job.Steps[0].State != provision.StepDone || job.Steps[1].State != provision.StepFailed {
-			w.Errorf("%s: %+v", job.State, job.Steps)
+		j := w.spin(d.Job.ID)
+		if j.State != job.Failed || j.Steps[0].State != job.StepDone || j.Steps[1].State != job.StepFailed {
+			w.Errorf("%s: %+v", j.State, j.Steps)
 		}
 	})
 }
@@ -163,13 +164,13 @@ func TestDeleteWhileTheHostIsAway(t *testing.T) {
 			w.runTasks()
 			w.pass(20 * time.Second)
 		}
-		job := w.job(d.Job.ID)
-		if job.State != provision.JobQueued || job.Attempt == 0 || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
-			w.Errorf("%s after %d attempts: %+v", job.State, job.Attempt, job.Error)
+		j := w.job(d.Job.ID)
+		if j.State != job.Queued || j.Attempt == 0 || j.Error == nil || j.Error.Code != fault.CodeHostUnavailable {
+			w.Errorf("%s after %d attempts: %+v", j.State, j.Attempt, j.Error)
 		}
 		w.runtimes.Set(w.host.ID, w.runtime)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Error != nil {
-			w.Errorf("%s: %+v", job.State, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded || j.Error != nil {
+			w.Errorf("%s: %+v", j.State, j.Error)
 		}
 		w.gone(inst.ID)
 	})
@@ -182,12 +183,12 @@ func TestDeleteOfANeverPlacedInstance(t *testing.T) {
 		w.queue.Flush()
 		w.runtimes.Set(w.host.ID, nil)
 		d := w.delete(a.Instance.ID)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("%s: %+v", job.State, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			w.Errorf("%s: %+v", j.State, j.Error)
 		}
 		w.gone(a.Instance.ID)
-		if job := w.job(a.Job.ID); job.State != provision.JobCanceled {
-			w.Errorf("the create is %s", job.State)
+		if j := w.job(a.Job.ID); j.State != job.Canceled {
+			w.Errorf("the create is %s", j.State)
 		}
 	})
 }
@@ -199,19 +200,19 @@ func TestUndoThatCannotBeDone(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
 		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
 		a := w.create()
-		job := w.spin(a.Job.ID)
-		if job.State != provision.JobFailed || !strings.Contains(job.Error.Message, "clean-up could not be finished") || job.Error.Step != "start" {
-			w.Errorf("%s: %+v", job.State, job.Error)
+		j := w.spin(a.Job.ID)
+		if j.State != job.Failed || !strings.Contains(j.Error.Message, "clean-up could not be finished") || j.Error.Step != "start" {
+			w.Errorf("%s: %+v", j.State, j.Error)
 		}
-		if took := job.FinishedAt.Sub(job.CreatedAt); took > provision.DefaultCreateDeadline+45*time.Second {
+		if took := j.FinishedAt.Sub(j.CreatedAt); took > provision.DefaultCreateDeadline+45*time.Second {
 			w.Errorf("it took %s", took)
 		}
 		if w.port(a.Instance.ID) == 0 {
 			w.Error("the port was given away though the container may be there")
 		}
 		w.runtime.Heal()
-		if job := w.spin(w.delete(a.Instance.ID).Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("delete: %s", job.State)
+		if j := w.spin(w.delete(a.Instance.ID).Job.ID); j.State != job.Succeeded {
+			w.Errorf("delete: %s", j.State)
 		}
 		w.gone(a.Instance.ID)
 	})

@@ -12,17 +12,20 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (w *world) sequencer(owner string) *provision.Sequencer {
-	return &provision.Sequencer{Store: w.store, Now: clock.System, Owner: owner}
+func (w *world) sequencer(owner string) *event.Sequencer {
+	return event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, owner)
 }
 
-func (w *world) sequence(q *provision.Sequencer) int {
+func (w *world) sequence(q *event.Sequencer) int {
 	w.Helper()
 	n, err := q.RunOnce(w.ctx)
 	w.must(err)
@@ -34,7 +37,7 @@ func (w *world) say(owner tenant.ID, count int) {
 	w.Helper()
 	w.tx(func(tx provision.Tx) error {
 		for range count {
-			e := provision.Event{ID: provision.EventID(w.newID(provision.PrefixEvent)), Tenant: owner, Type: "test", Instance: "ins_1", At: clock.System()}
+			e := event.Event{ID: event.ID(w.newID(event.Prefix)), Tenant: owner, Type: "test", Subject: "ins_1", At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
 				return err
 			}
@@ -52,12 +55,12 @@ func TestFeedOfALife(t *testing.T) {
 		if n := w.sequence(q); n != 7 {
 			w.Errorf("%d numbered", n)
 		}
-		page, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 0)
+		page, err := w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 0)
 		w.must(err)
 		var types []string
 		for i, e := range page.Events {
 			types = append(types, e.Type)
-			if e.Number != int64(i+1) || e.Message == "" || e.Instance != inst.ID {
+			if e.Number != int64(i+1) || e.Message == "" || e.Subject != id.Subject(inst.ID) {
 				w.Errorf("%+v", e)
 			}
 		}
@@ -81,7 +84,7 @@ func TestSequencerDuty(t *testing.T) {
 		}
 		step(1, 0)
 		for range 50 {
-			w.pass(provision.SequencerEvery)
+			w.pass(event.SequencerEvery)
 			step(1, 0)
 		}
 		w.must(one.Release(w.ctx))
@@ -137,7 +140,7 @@ type follower struct {
 	delay time.Duration
 }
 
-func (f *follower) hand(list []provision.Event) error {
+func (f *follower) hand(list []event.Event) error {
 	<-time.After(f.delay)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -177,7 +180,7 @@ func TestFollow(t *testing.T) {
 		var following sync.WaitGroup
 		follow := func(f *follower, owner tenant.ID, after int64) {
 			following.Go(func() {
-				if err := service.Follow(ctx, provision.EventFilter{Tenant: owner}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
+				if err := service.Follow(ctx, event.Filter{Tenant: owner}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
 					w.Errorf("follow: %v", err)
 				}
 			})
@@ -230,10 +233,10 @@ func TestFollowThroughAnOutage(t *testing.T) {
 		f, q := &follower{}, w.sequencer("q")
 		ctx, stop := context.WithCancel(w.ctx)
 		done := make(chan error, 2)
-		go func() { done <- service.Follow(ctx, provision.EventFilter{Tenant: "a"}, 0, time.Minute, f.hand) }()
+		go func() { done <- service.Follow(ctx, event.Filter{Tenant: "a"}, 0, time.Minute, f.hand) }()
 		broken := errors.New("the client is gone")
 		go func() {
-			done <- service.Follow(ctx, provision.EventFilter{Tenant: "a"}, 0, time.Minute, func([]provision.Event) error { return broken })
+			done <- service.Follow(ctx, event.Filter{Tenant: "a"}, 0, time.Minute, func([]event.Event) error { return broken })
 		}()
 		w.pass(time.Second)
 		s.down.Store(true)
@@ -261,7 +264,7 @@ func TestFilteredPages(t *testing.T) {
 		w.created()
 		w.say(tenant.Default, 10)
 		w.sequence(w.sequencer("q"))
-		f := provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRunning}}
+		f := event.Filter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRunning}}
 		for after, want := range map[int64]string{0: "1 114", 50: "1 114", 103: "0 114", 114: "0 114", 500: "0 500"} {
 			page, err := w.service.Events(w.ctx, f, after, 10)
 			w.must(err)
@@ -269,7 +272,7 @@ func TestFilteredPages(t *testing.T) {
 				w.Errorf("after %d: %s, want %s", after, got, want)
 			}
 		}
-		f = provision.EventFilter{Tenant: tenant.Default, Instance: "no id\x00"}
+		f = event.Filter{Tenant: tenant.Default, Subject: "no id\x00"}
 		if page, err := w.service.Events(w.ctx, f, 0, 10); err != nil || len(page.Events) > 0 {
 			w.Errorf("%v, %v", page, err)
 		}
@@ -289,7 +292,7 @@ func TestEventRetention(t *testing.T) {
 		if n, err := j.RunOnce(w.ctx); n != 1200 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
-		page, err := w.service.Events(w.ctx, provision.EventFilter{Tenant: "a"}, 0, 10)
+		page, err := w.service.Events(w.ctx, event.Filter{Tenant: "a"}, 0, 10)
 		if w.must(err); len(page.Events) != 1 || page.Events[0].Number != 1201 {
 			w.Errorf("%+v", page)
 		}

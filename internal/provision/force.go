@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -34,16 +34,16 @@ func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine stri
 	return accepted, nil
 }
 
-func (s *Service) forceDelete(tx Tx, id InstanceID, callbackURL, by string) (Accepted, error) {
+func (s *Service) forceDelete(tx Tx, which InstanceID, callbackURL, by string) (Accepted, error) {
 	now := s.cfg.Now()
-	active, err := tx.ActiveJob(id)
+	active, err := tx.ActiveJob(id.Subject(which))
 	if err == nil {
-		err = s.cutOff(tx, active, now)
+		err = s.jobs.CutOff(tx, active, cutOffMessage)
 	}
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Accepted{}, err
 	}
-	inst, err := tx.Instance(id)
+	inst, err := tx.Instance(which)
 	if err != nil {
 		return Accepted{}, err
 	}
@@ -65,37 +65,24 @@ func (s *Service) forceDelete(tx Tx, id InstanceID, callbackURL, by string) (Acc
 		return Accepted{}, err
 	}
 	message := fmt.Sprintf("deleted by force by %s while it was %s; its ports stay reserved until its host has nothing of it", by, was)
-	job, err := s.forcedJob(tx, inst, callbackURL, message, now)
+	j, err := newJob(s.jobs, JobDelete, "", inst, s.cfg.DeleteDeadline, callbackURL)
 	if err != nil {
 		return Accepted{}, err
 	}
+	j.Fence = inst.Fence
+	for i := range j.Steps {
+		j.Steps[i].Detail = "left to the reconciler"
+	}
+	if j, err = s.jobs.InsertEnded(tx, j, message); err != nil {
+		return Accepted{}, err
+	}
 	for _, kind := range []string{EventInstanceDeleteForced, EventInstanceDeleted} {
-		if err := announce(tx, s.cfg.NewID, newEvent(s.cfg.NewID, kind, inst, job.ID, message, now)); err != nil {
+		if err := announce(s.jobs, tx, kind, inst, j.ID, message, now); err != nil {
 			return Accepted{}, err
 		}
 	}
-	if err := tx.EndWatch(id); err != nil {
+	if err := tx.EndWatch(which); err != nil {
 		return Accepted{}, err
 	}
-	return Accepted{Instance: inst, Job: job}, tx.DeleteCredentials(id)
-}
-
-// forcedJob writes the delete as a job that has ended, so that whoever asks for jobs or
-// callbacks sees a delete like any other.
-func (s *Service) forcedJob(tx Tx, inst Instance, callbackURL, message string, now time.Time) (Job, error) {
-	job := s.newJob(JobDelete, inst, s.cfg.DeleteDeadline, callbackURL, now)
-	job.Fence = inst.Fence
-	for i := range job.Steps {
-		job.Steps[i].Detail = "left to the reconciler"
-	}
-	for _, state := range []JobState{JobRunning, JobSucceeded} {
-		if err := job.move(state, now); err != nil {
-			return Job{}, err
-		}
-	}
-	if err := tx.InsertJob(job); err != nil {
-		return Job{}, err
-	}
-	err := endJob(tx, endOf{newID: s.cfg.NewID, vault: s.cfg.Vault, job: job, event: EventJobSucceeded, message: message, now: now})
-	return job, err
+	return Accepted{Instance: inst, Job: j}, tx.DeleteCredentials(which)
 }

@@ -39,19 +39,19 @@ const (
 // A repair has its data already.
 func (w *work) golden(ctx context.Context) error {
 	golden, ok := w.run.engine.Golden(w.instance())
-	if !ok || w.kind != JobCreate {
+	if !ok || w.Kind() != JobCreate {
 		return nil
 	}
 	golden.Image = w.run.image
 	what := fmt.Sprintf("%s on host %s", golden.Image, w.run.host.Name)
 	if why, ok := w.goldens.resting(what, w.cfg.Now()); ok {
-		w.detail(ctx, "image", golden.Image+", without golden data: "+why)
+		w.Detail(ctx, "image", golden.Image+", without golden data: "+why)
 		return w.tellOfGolden(ctx, what, why)
 	}
-	patience := max(min(goldenPatience, w.deadline.Sub(w.cfg.Now())/2), 0).Round(time.Second)
+	patience := max(min(goldenPatience, w.Deadline().Sub(w.cfg.Now())/2), 0).Round(time.Second)
 	late := fault.Errorf(fault.CodeTimeout, nil, "it was not there within %s", patience)
 	patient, cancel := context.WithTimeoutCause(ctx, patience, late)
-	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.detail(ctx, "image", text) })
+	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.Detail(ctx, "image", text) })
 	if err != nil && patient.Err() != nil {
 		err = context.Cause(patient)
 	}
@@ -59,19 +59,19 @@ func (w *work) golden(ctx context.Context) error {
 	switch {
 	case err == nil:
 		w.run.image, w.run.golden = ref, true
-		w.detail(ctx, "image", ref)
+		w.Detail(ctx, "image", ref)
 		return nil
 	case ctx.Err() != nil:
 		return err
 	}
-	w.detail(ctx, "image", golden.Image+", without golden data: "+fault.Explain(err))
+	w.Detail(ctx, "image", golden.Image+", without golden data: "+fault.Explain(err))
 	return w.goldenFailed(ctx, what, err)
 }
 
 // goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
 	if w.goldens.begin(what, fault.Explain(cause), w.cfg.Now()) {
-		w.cfg.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
+		w.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
 			"of", what, "again_after", goldenRest.String(), "error", cause)
 	}
 	return w.tellOfGolden(ctx, what, fault.Explain(cause))
@@ -86,7 +86,7 @@ func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
 		"which takes a little longer; it is tried again after %s", what, why, goldenRest)
 	err := w.save(ctx, func(tx Tx) error {
-		return announce(tx, w.cfg.NewID, newEvent(w.cfg.NewID, EventGoldenFailed, w.inst, w.claim.Job, message, w.cfg.Now()))
+		return announce(w.Engine, tx, EventGoldenFailed, w.inst, w.Claim().Job, message, w.cfg.Now())
 	})
 	if err != nil {
 		w.goldens.tell(what, false)

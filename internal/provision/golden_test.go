@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -16,7 +18,7 @@ func (w *world) goldenEvents() (messages []string) {
 	w.Helper()
 	w.pass(time.Second)
 	w.sequence(w.sequencer("golden"))
-	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventGoldenFailed}}, 0, 1000)
+	events, err := w.store.Events(w.ctx, event.Filter{Tenant: tenant.Default, Types: []string{provision.EventGoldenFailed}}, 0, 1000)
 	w.must(err)
 	for _, e := range events {
 		messages = append(messages, e.Message)
@@ -34,7 +36,7 @@ func (w *world) imageOf(id provision.InstanceID) string {
 }
 
 // imageStep gives what the job says of its image.
-func imageStep(job provision.Job) string {
+func imageStep(job job.Job) string {
 	for _, s := range job.Steps {
 		if s.Name == "image" {
 			return s.Detail
@@ -172,8 +174,8 @@ func TestDeleteWhileGoldenIsMade(t *testing.T) {
 		w.pass(time.Second)
 		d := w.delete(a.Instance.ID)
 		began := time.Now()
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			t.Errorf("delete is %s", job.State)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			t.Errorf("delete is %s", j.State)
 		}
 		w.must(<-done)
 		if took := time.Since(began); took > 15*time.Second {
@@ -186,9 +188,9 @@ func TestDeleteWhileGoldenIsMade(t *testing.T) {
 	})
 }
 
-func (w *world) mustRun(job provision.Job) {
+func (w *world) mustRun(j job.Job) {
 	w.Helper()
-	if job.State != provision.JobSucceeded {
-		w.Fatalf("job is %s: %+v", job.State, job.Error)
+	if j.State != job.Succeeded {
+		w.Fatalf("job is %s: %+v", j.State, j.Error)
 	}
 }

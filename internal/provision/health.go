@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -29,6 +30,7 @@ type Health struct {
 	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
 	Runtimes Runtimes
 	NewID    id.Maker
+	Jobs     *job.Engine
 	Now      clock.Clock
 	Log      *slog.Logger
 	Every    time.Duration // between two probes of one instance, give or take a tenth
@@ -278,7 +280,7 @@ func (v verdict) another(inst Instance) bool {
 
 // turn changes the state or the reason of an instance that has no job: a job knows better.
 func (h *Health) turn(tx Tx, inst Instance, next InstanceState, said verdict, now time.Time) error {
-	if err := idle(tx, inst.ID); err != nil {
+	if err := job.Idle(tx, id.Subject(inst.ID)); err != nil {
 		return err
 	}
 	if inst.State == next {
@@ -289,5 +291,5 @@ func (h *Health) turn(tx Tx, inst Instance, next InstanceState, said verdict, no
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return announce(tx, h.NewID, newEvent(h.NewID, said.event, inst, "", said.message, now))
+	return announce(h.Jobs, tx, said.event, inst, "", said.message, now)
 }

@@ -7,8 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -26,14 +29,14 @@ func (c caretaker) Look(context.Context, provision.Instance, provision.Credentia
 }
 
 // told gives the messages of the instance's events of a type.
-func (w *world) told(id provision.InstanceID, kind string) (messages []string) {
+func (w *world) told(theID provision.InstanceID, kind string) (messages []string) {
 	w.Helper()
-	_, err := (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
+	_, err := event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 	w.must(err)
-	events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 1000)
+	events, err := w.store.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 1000)
 	w.must(err)
 	for _, e := range events {
-		if e.Instance == id && e.Type == kind {
+		if e.Subject == id.Subject(theID) && e.Type == kind {
 			messages = append(messages, e.Message)
 		}
 	}

@@ -9,13 +9,14 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 func (w *world) health() *provision.Health {
 	return &provision.Health{
-		Store: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Now: clock.System, Log: w.log, Every: provision.DefaultProbeEvery,
+		Store: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Every: provision.DefaultProbeEvery,
 	}
 }
 
@@ -167,7 +168,7 @@ func TestNewsOfARestart(t *testing.T) {
 		w.pass(5 * time.Second)
 		synctest.Wait()
 		w.state(inst.ID, provision.StateRunning, "")
-		if _, err := w.store.ActiveJob(w.ctx, inst.ID); !errors.Is(err, fault.ErrNotFound) {
+		if _, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID)); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("a job: %v", err)
 		}
 		cancel()

@@ -5,8 +5,6 @@ package provision
 type (
 	// InstanceID names an instance ("ins_…").
 	InstanceID string
-	// EventID names an event ("evt_…").
-	EventID string
 	// DeliveryID names a webhook delivery ("dlv_…").
 	DeliveryID string
 	// WebhookID names a webhook ("whk_…").
@@ -18,8 +16,6 @@ type (
 // Prefixes of the ids, without the underscore.
 const (
 	PrefixInstance = "ins"
-	PrefixJob      = "job"
-	PrefixEvent    = "evt"
 	PrefixDelivery = "dlv"
 	PrefixWebhook  = "whk"
 	PrefixHost     = "hst"

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 )
 
@@ -52,30 +53,17 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	if removed += expired; err != nil {
 		return removed, err
 	}
-	events, err := j.removeEvents(ctx, now)
-	if removed += events; err != nil || j.Service == nil {
-		return removed, err
+	if j.EventRetention > 0 {
+		events, err := event.Clean(ctx, Events(j.Store), now.Add(-j.EventRetention))
+		if removed += events; err != nil {
+			return removed, err
+		}
+	}
+	if j.Service == nil {
+		return removed, nil
 	}
 	kept, err := j.Service.RemoveKept(ctx)
 	return removed + kept, err
-}
-
-// eventBatches bounds how many batches of events one look removes: there are several
-// for each job.
-const eventBatches = 20
-
-func (j *Janitor) removeEvents(ctx context.Context, now time.Time) (removed int, err error) {
-	for n := 0; n < eventBatches && j.EventRetention > 0; n++ {
-		batch := 0
-		err = j.Store.Tx(ctx, func(tx Tx) error {
-			batch, err = tx.DeleteEvents(now.Add(-j.EventRetention), janitorBatch)
-			return err
-		})
-		if removed += batch; err != nil || batch < janitorBatch {
-			break
-		}
-	}
-	return removed, err
 }
 
 // expiryBatches bounds how many batches of deliveries one look gives up.

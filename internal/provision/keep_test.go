@@ -7,12 +7,14 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (w *world) createWith(timeout string, policy provision.FailurePolicy) provision.Accepted {
+func (w *world) createWith(timeout string, policy job.FailurePolicy) provision.Accepted {
 	w.Helper()
 	a, err := w.service.Create(w.ctx, provision.CreateRequest{
 		Tenant: tenant.Default, Engine: provisiontest.EngineName, Timeout: timeout, OnFailure: policy,
@@ -30,12 +32,12 @@ func (w *world) janitor() *provision.Janitor {
 func TestFailedIsKept(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
-		a := w.createWith("", provision.OnFailureKeep)
+		a := w.createWith("", job.OnFailureKeep)
 		w.spin(a.Job.ID)
 		w.runtime.Heal()
-		job, inst := w.job(a.Job.ID), w.instance(a.Instance.ID)
-		if job.State != provision.JobFailed || inst.State != provision.StateFailed || inst.KeptUntil.Sub(clock.System()).Round(time.Minute) != time.Hour {
-			w.Fatalf("job %s, instance %s, kept until %v", job.State, inst.State, inst.KeptUntil)
+		j, inst := w.job(a.Job.ID), w.instance(a.Instance.ID)
+		if j.State != job.Failed || inst.State != provision.StateFailed || inst.KeptUntil.Sub(clock.System()).Round(time.Minute) != time.Hour {
+			w.Fatalf("job %s, instance %s, kept until %v", j.State, inst.State, inst.KeptUntil)
 		}
 		if !strings.Contains(inst.Reason, "no luck") || !strings.Contains(inst.Reason, inst.KeptUntil.Format(time.RFC3339)) {
 			w.Errorf("reason %q", inst.Reason)
@@ -59,9 +61,9 @@ func TestFailedIsKept(t *testing.T) {
 				w.Errorf("%d removed, want %d, %v", n, want, err)
 			}
 		}
-		removal, err := w.store.ActiveJob(w.ctx, inst.ID)
+		removal, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID))
 		w.must(err)
-		if removal = w.spin(removal.ID); removal.Kind != provision.JobDelete || removal.State != provision.JobSucceeded {
+		if removal = w.spin(removal.ID); removal.Kind != provision.JobDelete || removal.State != job.Succeeded {
 			w.Errorf("%s is %s", removal.Kind, removal.State)
 		}
 		w.gone(inst.ID)
@@ -85,13 +87,13 @@ func TestKeptGoes(t *testing.T) {
 			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			w.must(err)
 			w.spin(a.Job.ID)
-			w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed)
+			w.clean(a.Job.ID, job.Canceled, provision.StateFailed)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
-				a := w.createWith("", provision.OnFailureKeep)
+				a := w.createWith("", job.OnFailureKeep)
 				end(w, a)
 				w.gone(a.Instance.ID)
 				if inst := w.instance(a.Instance.ID); !inst.KeptUntil.IsZero() {
@@ -107,7 +109,7 @@ func TestKeptFromALateWorker(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hold := make(chan struct{})
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Hold: hold, Times: 1})
-		a := w.createWith("20s", provision.OnFailureKeep)
+		a := w.createWith("20s", job.OnFailureKeep)
 		cut := &cutStore{Store: w.store}
 		late := make(chan error, 1)
 		go func() {
@@ -133,12 +135,12 @@ func TestTimeout(t *testing.T) {
 		a := w.createWith("10s", "")
 		begun := time.Now()
 		w.spin(a.Job.ID)
-		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 		if took := time.Since(begun); why.Code != fault.CodeDeadline || took < 9*time.Second || took > 13*time.Second || !strings.Contains(why.Message, "within 10s") {
 			w.Errorf("%+v after %s", why, took)
 		}
-		if job := w.job(a.Job.ID); job.OnFailure != provision.OnFailureCleanup {
-			w.Errorf("policy %q", job.OnFailure)
+		if j := w.job(a.Job.ID); j.OnFailure != job.OnFailureCleanup {
+			w.Errorf("policy %q", j.OnFailure)
 		}
 	})
 }

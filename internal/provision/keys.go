@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -37,7 +38,7 @@ func (s SealedSample) context() string {
 	case SealedDelivery:
 		return deliveryContext(DeliveryID(s.ID))
 	case SealedAnswer:
-		return idempotencyContext(s.Tenant, s.ID)
+		return idempotency.Place(s.Tenant, s.ID)
 	default:
 		return keyCheckContext(s.ID)
 	}

@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -37,7 +40,7 @@ func TestMuchMissingAtOnceIsNotBelieved(t *testing.T) {
 				for range 10 {
 					w.reconcile(r, 0)
 				}
-				job, err := w.store.ActiveJob(w.ctx, all[0].ID)
+				job, err := w.store.ActiveJob(w.ctx, id.Subject(all[0].ID))
 				w.must(err)
 				w.must(w.runner.Run(w.ctx, job.ID))
 				if job = w.job(job.ID); job.State.Ended() || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
@@ -79,8 +82,8 @@ func TestLostDataThatComesBackIsRepaired(t *testing.T) {
 		w.runtime.Back(away)
 		w.reconcile(r, 2)
 		w.state(one.ID, provision.StateUnhealthy, "there again")
-		if job := w.repaired(one.ID); job.State != provision.JobSucceeded {
-			t.Fatalf("the repair is %s: %+v", job.State, job.Error)
+		if j := w.repaired(one.ID); j.State != job.Succeeded {
+			t.Fatalf("the repair is %s: %+v", j.State, j.Error)
 		}
 		w.state(one.ID, provision.StateRunning, "")
 		if inst := w.instance(one.ID); inst.DataLost || inst.Port != w.port(one.ID) || w.unit(one.ID).Ports[provisiontest.EngineName] != inst.Port {
@@ -100,7 +103,7 @@ func TestLeftOverOfLostDataIsRemovedWithoutIt(t *testing.T) {
 		w.runtime.Lose(inst.ID, true)
 		w.reconcile(r, 1)
 		w.repaired(inst.ID)
-		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != provision.JobSucceeded {
+		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != job.Succeeded {
 			t.Error("it cannot be deleted")
 		}
 	})
@@ -186,7 +189,7 @@ func TestStuckOrphans(t *testing.T) {
 		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
 		r := w.reconciler()
 		w.reconcile(r, 1)
-		w.spin(func() id.Job { job, err := w.store.ActiveJob(w.ctx, inst.ID); w.must(err); return job.ID }())
+		w.spin(func() id.Job { job, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID)); w.must(err); return job.ID }())
 		for range 3 {
 			_, err := r.RunOnce(w.ctx)
 			w.must(err)
@@ -225,9 +228,9 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 			if _, settled, _ := w.runtime.Workload(inst.ID); !settled {
 				t.Error("its host may start it again by itself")
 			}
-			_, err = (&provision.Sequencer{Store: w.store, Now: clock.System, Owner: "w1"}).RunOnce(w.ctx)
+			_, err = event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 			w.must(err)
-			events, err := w.store.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRestarted}}, 0, 100)
+			events, err := w.store.Events(w.ctx, event.Filter{Tenant: tenant.Default, Types: []string{provision.EventInstanceRestarted}}, 0, 100)
 			if err != nil || len(events) != want {
 				t.Errorf("it was said %d times, want %d: %v", len(events), want, err)
 			}

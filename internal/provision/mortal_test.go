@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
@@ -124,8 +125,8 @@ func (w *world) runMortal(id id.Job, n int, after bool) *life {
 func (w *world) callsOf(id id.Job) []string {
 	w.Helper()
 	l := w.runMortal(id, -1, false)
-	if job := w.job(id); job.State != provision.JobSucceeded {
-		w.Fatalf("dry run: job is %s: %+v", job.State, job.Error)
+	if j := w.job(id); j.State != job.Succeeded {
+		w.Fatalf("dry run: job is %s: %+v", j.State, j.Error)
 	}
 	return l.calls
 }

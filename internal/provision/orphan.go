@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // orphan is what a host has of an instance that is deleted, failed, or (nil) unknown.
@@ -80,64 +82,64 @@ func (s *sweep) removeOrphans(ctx context.Context) error {
 // removeOrphan removes one. What is left of an instance whose data was lost may be all
 // that there is of it: its volume stays.
 func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
-	id, fence, why, data := o.unit.Instance, o.unit.Fence, "the instance is not known", true
+	which, fence, why, data := o.unit.Instance, o.unit.Fence, "the instance is not known", true
 	if o.inst != nil {
 		fence, why, data = max(fence, o.inst.Fence), "the instance is "+string(o.inst.State), !o.inst.DataLost || o.inst.State == StateDeleted
 	}
 	if s.DryRun {
-		s.Log.InfoContext(ctx, "dry run: would remove an orphan", "instance", id, "host", s.host.Name, "reason", why)
+		s.Log.InfoContext(ctx, "dry run: would remove an orphan", "instance", which, "host", s.host.Name, "reason", why)
 		return nil
 	}
 	removeCtx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	// A delete that was asked for just now removes it as well, and says so.
-	err := s.Store.Tx(removeCtx, func(tx Tx) error { return idle(tx, id) })
+	err := s.Store.Tx(removeCtx, func(tx Tx) error { return job.Idle(tx, id.Subject(which)) })
 	if err == nil {
-		err = s.runtime.Remove(removeCtx, id, fence, data)
+		err = s.runtime.Remove(removeCtx, which, fence, data)
 	}
 	if err != nil {
 		if fault.IgnoreLostRace(err) != nil && ctx.Err() == nil {
-			s.stuck.failed(id, s.Now())
-			s.Log.WarnContext(ctx, "an orphan could not be removed", "instance", id, "host", s.host.Name, "error", err,
-				"again", s.stuck[id].again.Format(time.RFC3339))
+			s.stuck.failed(which, s.Now())
+			s.Log.WarnContext(ctx, "an orphan could not be removed", "instance", which, "host", s.host.Name, "error", err,
+				"again", s.stuck[which].again.Format(time.RFC3339))
 		}
 		return nil // the others must not wait for this one
 	}
 	s.removed++
 	s.count(true)
-	delete(s.seen, id)
-	delete(s.stuck, id)
-	s.Log.WarnContext(ctx, "removed an orphan", "instance", id, "host", s.host.Name, "container", o.unit.Container, "volume", o.unit.Volume, "reason", why)
-	about := Instance{ID: id, Tenant: o.unit.Tenant}
+	delete(s.seen, which)
+	delete(s.stuck, which)
+	s.Log.WarnContext(ctx, "removed an orphan", "instance", which, "host", s.host.Name, "container", o.unit.Container, "volume", o.unit.Volume, "reason", why)
+	about := Instance{ID: which, Tenant: o.unit.Tenant}
 	if o.inst != nil {
 		about = *o.inst
 	}
 	message := "what host " + s.host.Name + " still had of it was removed: " + why
 	return s.Store.Tx(ctx, func(tx Tx) error {
-		return announce(tx, s.NewID, newEvent(s.NewID, EventInstanceOrphanRemoved, about, "", message, s.Now()))
+		return announce(s.Jobs, tx, EventInstanceOrphanRemoved, about, "", message, s.Now())
 	})
 }
 
 // releasePorts puts the ports of an instance to rest that is deleted, failed or
 // unknown (nil).
-func (r *Reconciler) releasePorts(ctx context.Context, id InstanceID, inst *Instance, why string) (bool, error) {
+func (r *Reconciler) releasePorts(ctx context.Context, which InstanceID, inst *Instance, why string) (bool, error) {
 	if r.DryRun {
-		r.Log.InfoContext(ctx, "dry run: would release ports", "instance", id, "reason", why)
+		r.Log.InfoContext(ctx, "dry run: would release ports", "instance", which, "reason", why)
 		return false, nil
 	}
 	err := r.Store.Tx(ctx, func(tx Tx) error {
 		now := r.Now()
-		if err := idle(tx, id); err != nil {
+		if err := job.Idle(tx, id.Subject(which)); err != nil {
 			return err
 		}
-		if err := tx.RestPorts(id, now.Add(r.Quarantine)); err != nil || inst == nil {
+		if err := tx.RestPorts(which, now.Add(r.Quarantine)); err != nil || inst == nil {
 			return err
 		}
-		return announce(tx, r.NewID, newEvent(r.NewID, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now))
+		return announce(r.Jobs, tx, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now)
 	})
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}
-	r.Log.WarnContext(ctx, "released ports", "instance", id, "reason", why)
+	r.Log.WarnContext(ctx, "released ports", "instance", which, "reason", why)
 	return true, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -43,6 +44,7 @@ type Pool struct {
 	Secrets secret.Generator
 	Catalog Catalog
 	NewID   id.Maker
+	Jobs    *job.Engine
 	Now     clock.Clock
 	Log     *slog.Logger
 	Owner   string
@@ -176,7 +178,7 @@ func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, e
 		wanted[w.Kind] += w.Count
 	}
 	for kind, s := range have {
-		for _, inst := range p.outworn(s, wanted[kind], p.images(kind)) {
+		for _, inst := range p.toRetire(s, wanted[kind], p.images(kind)) {
 			if err := p.retire(ctx, inst); err != nil {
 				return done, err
 			}
@@ -187,8 +189,8 @@ func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, e
 		s := have[w.Kind]
 		missing := wanted[w.Kind] - len(s.ready) - s.filling
 		for ; missing > 0 && len(s.failed) == 0 && filling < fillsAtOnce; missing-- {
-			roomy, err := p.roomy(ctx, host)
-			if err != nil || !roomy {
+			hasSparePorts, err := p.hasSparePorts(ctx, host)
+			if err != nil || !hasSparePorts {
 				return done, err
 			}
 			if err := p.fill(ctx, host, w.Kind); err != nil {
@@ -202,9 +204,9 @@ func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, e
 	return done, nil
 }
 
-// outworn gives what is to go: the oldest that are too many, one that is too old, and
+// toRetire gives what is to go: the oldest that are too many, one that is too old, and
 // what has failed, once that has held the next try back for long enough.
-func (p *Pool) outworn(s *stock, wanted int, images string) []Instance {
+func (p *Pool) toRetire(s *stock, wanted int, images string) []Instance {
 	now := p.Now()
 	out := s.ready[:max(0, min(len(s.ready), len(s.ready)+s.filling-wanted))]
 	if len(out) == 0 && s.filling == 0 {
@@ -237,15 +239,15 @@ func (p *Pool) images(kind Kind) string {
 }
 
 func (p *Pool) retire(ctx context.Context, inst Instance) error {
-	err := p.Store.Tx(ctx, func(tx Tx) error { return retire(tx, p.NewID, inst.ID, p.Now()) })
+	err := p.Store.Tx(ctx, func(tx Tx) error { return retire(p.Jobs, tx, inst.ID) })
 	if err == nil {
 		p.Log.InfoContext(ctx, "retiring a warm instance", "instance", inst.ID, "kind", kindOf(inst).String(), "state", inst.State, "age", p.Now().Sub(inst.CreatedAt).String())
 	}
 	return fault.IgnoreLostRace(err)
 }
 
-// roomy reports whether the host has ports to spare.
-func (p *Pool) roomy(ctx context.Context, host Host) (bool, error) {
+// hasSparePorts reports whether the host has ports to spare.
+func (p *Pool) hasSparePorts(ctx context.Context, host Host) (bool, error) {
 	free, err := p.Store.PortsFree(ctx, host, p.Now())
 	return free > max(leastSpare, (host.PortHigh-host.PortLow+1)/spareShare), err
 }
@@ -272,12 +274,15 @@ func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
 	if err != nil {
 		return err
 	}
-	job := newJob(p.NewID, JobCreate, inst, fillDeadline, "", now)
+	j, err := newJob(p.Jobs, JobCreate, "", inst, fillDeadline, "")
+	if err != nil {
+		return err
+	}
 	err = p.Store.Tx(ctx, func(tx Tx) error {
 		if err := tx.InsertInstance(inst); err != nil {
 			return err
 		}
-		if err := tx.InsertJob(job); err != nil {
+		if err := p.Jobs.Insert(tx, j); err != nil {
 			return err
 		}
 		return tx.PutCredentials(inst.ID, sealed)

@@ -62,7 +62,7 @@ func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, i
 		return Instance{}, Connection{}, fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
 	default:
 		refusal := fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
-		if job, err := s.cfg.Store.ActiveJob(ctx, id); err == nil {
+		if job, err := s.cfg.Store.ActiveJob(ctx, subjectOf(id)); err == nil {
 			refusal.Job, refusal.RetryAfter = job.ID, time.Second
 		}
 		return Instance{}, Connection{}, refusal
@@ -94,88 +94,4 @@ func (s *Service) CallbackSecret(ctx context.Context, tenant tenant.ID, id Insta
 	}
 	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
 	return creds.CallbackSecret, err
-}
-
-// Job gives one job of the tenant.
-func (s *Service) Job(ctx context.Context, tenant tenant.ID, theID id.Job) (Job, error) {
-	if !id.WellFormed(theID) {
-		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such job")
-	}
-	job, err := s.cfg.Store.Job(ctx, theID)
-	if err != nil && !errors.Is(err, fault.ErrNotFound) {
-		return Job{}, err
-	}
-	if err != nil || job.Tenant != tenant {
-		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no job %s", theID)
-	}
-	return job, nil
-}
-
-// Jobs gives a page of jobs, newest first, and the cursor of the next page.
-func (s *Service) Jobs(ctx context.Context, filter JobFilter, p1 page.Page) ([]Job, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: PrefixJob, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Job, error) { return s.cfg.Store.Jobs(ctx, filter, p) },
-		func(j Job) string { return string(j.ID) })
-}
-
-// WaitJob gives the job as soon as it has ended, or as it is when the time is up
-// or the context ends.
-func (s *Service) WaitJob(ctx context.Context, tenant tenant.ID, id id.Job, wait time.Duration) (Job, error) {
-	job, err := s.Job(ctx, tenant, id)
-	if err != nil || job.State.Ended() || wait <= 0 {
-		return job, err
-	}
-	me := s.waiters.join(ctx, id)
-	defer me.leave()
-	timeUp := time.NewTimer(wait)
-	defer timeUp.Stop()
-	for {
-		// It may have ended between the last look and the joining.
-		if job, err = s.Job(ctx, tenant, id); err != nil || job.State.Ended() {
-			return job, err
-		}
-		select {
-		case <-ctx.Done():
-			return job, nil
-		case <-timeUp.C:
-			return job, nil
-		case <-me.over:
-		}
-	}
-}
-
-// CancelJob stops a create: the worker that has it is cut off by a higher fence,
-// and the job is taken up again to undo what was done. It then ends as canceled and
-// the instance as failed. A delete cannot be canceled.
-func (s *Service) CancelJob(ctx context.Context, tenant tenant.ID, id id.Job) (Job, error) {
-	if _, err := s.Job(ctx, tenant, id); err != nil {
-		return Job{}, err
-	}
-	var job Job
-	err := s.decide(ctx, func(tx Tx) error {
-		now := s.cfg.Now()
-		var err error
-		if job, err = tx.Job(id); err != nil {
-			return err
-		}
-		switch {
-		case job.State.Ended():
-			return fault.Errorf(fault.CodeNotCancelable, nil, "job %s has ended: it is %s", id, job.State)
-		case job.Kind != JobCreate:
-			return fault.Errorf(fault.CodeNotCancelable, nil, "a %s cannot be canceled", job.Kind)
-		case job.Undoing:
-			return nil // it is on its way back already
-		}
-		fence := job.Fence
-		job.Fence++
-		job.giveUp(JobError{Code: fault.CodeCanceled, Step: runningStep(job), Message: "canceled on request"}, now)
-		if err := job.release(now, now); err != nil {
-			return err
-		}
-		return tx.UpdateJob(job, fence)
-	})
-	if err != nil {
-		return Job{}, err
-	}
-	s.wake(ctx, job)
-	return job, nil
 }

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
@@ -62,7 +63,7 @@ func (t *traffic) count(url string) int {
 func (w *world) pool(size int, limit time.Duration, until func() bool) time.Duration {
 	w.Helper()
 	begun := time.Now()
-	tasks := make(chan provision.Task, 100_000)
+	tasks := make(chan bell.Task, 100_000)
 	var all sync.WaitGroup
 	for range size {
 		all.Go(func() {

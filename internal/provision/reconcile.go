@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // Reconciler compares what is written with what the hosts have, both ways, and mends
@@ -29,7 +29,7 @@ import (
 type Reconciler struct {
 	Store      Store
 	Runtimes   Runtimes
-	NewID      id.Maker
+	Jobs       *job.Engine
 	Now        clock.Clock
 	Log        *slog.Logger
 	Owner      string

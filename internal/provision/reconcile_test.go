@@ -10,6 +10,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -17,7 +19,7 @@ import (
 
 func (w *world) reconciler() *provision.Reconciler {
 	return &provision.Reconciler{
-		Store: provision.WakingStore(w.store, w.queue, w.log), Runtimes: w.runtimes, NewID: w.newID, Now: clock.System, Log: w.log, Owner: "w1",
+		Store: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Owner: "w1",
 		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace, Quarantine: provision.DefaultQuarantine,
 	}
 }
@@ -34,9 +36,9 @@ func (w *world) reconcile(r *provision.Reconciler, want int) {
 }
 
 // repaired runs the repair that has begun.
-func (w *world) repaired(id provision.InstanceID) provision.Job {
+func (w *world) repaired(theID provision.InstanceID) job.Job {
 	w.Helper()
-	job, err := w.store.ActiveJob(w.ctx, id)
+	job, err := w.store.ActiveJob(w.ctx, id.Subject(theID))
 	w.must(err)
 	if job.Kind != provision.JobRepair {
 		w.Fatalf("the job is a %s", job.Kind)
@@ -97,14 +99,14 @@ func TestGoneDataIsSaid(t *testing.T) {
 		w.pass(time.Minute)
 		w.runtime.Lose(inst.ID, true)
 		w.reconcile(w.reconciler(), 1)
-		job := w.repaired(inst.ID)
-		why := w.clean(job.ID, provision.JobFailed, provision.StateFailed)
+		j := w.repaired(inst.ID)
+		why := w.clean(j.ID, job.Failed, provision.StateFailed)
 		if why.Code != fault.CodeDataLost || why.Retryable || !strings.Contains(why.Message, "gone") {
 			t.Errorf("it says %+v", why)
 		}
 		w.pass(time.Hour)
 		w.reconcile(w.reconciler(), 0)
-		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != provision.JobSucceeded {
+		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != job.Succeeded {
 			t.Error("it cannot be deleted")
 		}
 	})
@@ -143,8 +145,8 @@ func TestRepairFails(t *testing.T) {
 		w.runtime.Lose(inst.ID, false)
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		w.reconcile(w.reconciler(), 1)
-		if job := w.repaired(inst.ID); job.State != provision.JobFailed || job.Error.Code != fault.CodeStartFailed {
-			t.Errorf("the repair is %s: %+v", job.State, job.Error)
+		if j := w.repaired(inst.ID); j.State != job.Failed || j.Error.Code != fault.CodeStartFailed {
+			t.Errorf("the repair is %s: %+v", j.State, j.Error)
 		}
 		w.state(inst.ID, provision.StateUnhealthy, "no luck")
 		if w.port(inst.ID) != inst.Port || !w.unit(inst.ID).Volume {
@@ -165,8 +167,8 @@ func TestRepairWaitsForItsHost(t *testing.T) {
 		w.runtime.Lose(inst.ID, false)
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Times: 5})
 		w.reconcile(w.reconciler(), 1)
-		if job := w.repaired(inst.ID); job.State != provision.JobSucceeded {
-			t.Errorf("the repair is %s: %+v", job.State, job.Error)
+		if j := w.repaired(inst.ID); j.State != job.Succeeded {
+			t.Errorf("the repair is %s: %+v", j.State, j.Error)
 		}
 		w.state(inst.ID, provision.StateRunning, "")
 	})
@@ -197,7 +199,7 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 		w.pass(time.Minute)
 		w.runtime.Lose(inst.ID, false)
 		w.reconcile(w.reconciler(), 1)
-		repair, err := w.store.ActiveJob(w.ctx, inst.ID)
+		repair, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID))
 		w.must(err)
 		var d provision.Accepted
 		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
@@ -206,8 +208,8 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 			}
 		})
 		w.must(w.runner.Run(w.ctx, repair.ID))
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-			t.Fatalf("the delete is %s", job.State)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+			t.Fatalf("the delete is %s", j.State)
 		}
 		w.gone(inst.ID)
 	})
@@ -288,13 +290,13 @@ func TestForcedDelete(t *testing.T) {
 		w.runtimes.Set(w.host.ID, nil)
 		first := w.delete(inst.ID)
 		w.runTasks()
-		job := w.job(first.Job.ID)
-		if job.State.Ended() || job.Error == nil || job.Error.Code != fault.CodeHostUnavailable {
-			t.Fatalf("the delete is %s and says %+v", job.State, job.Error)
+		j := w.job(first.Job.ID)
+		if j.State.Ended() || j.Error == nil || j.Error.Code != fault.CodeHostUnavailable {
+			t.Fatalf("the delete is %s and says %+v", j.State, j.Error)
 		}
 		a, err := w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "https://example.com/gone", "somebody")
 		w.must(err)
-		if a.Job.State != provision.JobSucceeded || w.job(first.Job.ID).State != provision.JobCanceled {
+		if a.Job.State != job.Succeeded || w.job(first.Job.ID).State != job.Canceled {
 			t.Errorf("the jobs are %s and %s", a.Job.State, w.job(first.Job.ID).State)
 		}
 		w.state(inst.ID, provision.StateDeleted, "by force")

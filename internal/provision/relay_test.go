@@ -7,10 +7,11 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
-func (w *world) relayOnce(r *provision.Relay) int {
+func (w *world) relayOnce(r relays) int {
 	w.Helper()
 	n, err := r.RunOnce(w.ctx)
 	w.must(err)
@@ -107,24 +108,23 @@ func TestConflictTakesANewGeneration(t *testing.T) {
 // Of two relays one acts; when it is gone, the other one does.
 func TestRelayDutyIsExclusive(t *testing.T) {
 	inWorld(t, func(w *world) {
-		other := *w.relay
-		other.Owner = "w2"
+		other := w.relaysOf("w2")
 		w.create()
 		w.pass(5 * time.Second)
-		if w.relayOnce(w.relay) != 1 || w.relayOnce(&other) != 0 {
+		if w.relayOnce(w.relay) != 1 || w.relayOnce(other) != 0 {
 			w.Error("two relays at once")
 		}
 		for range 5 {
-			w.pass(provision.RelayEvery)
+			w.pass(job.RelayEvery)
 			w.queue.Flush()
 			w.relayOnce(w.relay)
-			if n := w.relayOnce(&other); n != 0 {
+			if n := w.relayOnce(other); n != 0 {
 				w.Errorf("the other one woke %d", n)
 			}
 		}
 		w.pass(10 * time.Second)
 		w.queue.Flush()
-		if n := w.relayOnce(&other); n != 1 {
+		if n := w.relayOnce(other); n != 1 {
 			w.Errorf("the first is gone, and the other one woke %d", n)
 		}
 	})

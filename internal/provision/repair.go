@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 )
 
 const (
@@ -16,22 +18,13 @@ const (
 	maxRepairAttempts = 2
 )
 
-// repairSteps bring an instance back on its data. That the data is there is asked
-// first, because a server on an empty volume would be running, and a lie.
-var repairSteps = []step{
-	{name: "data", timeout: time.Minute, do: dataThere, fenced: true},
-	{name: "image", timeout: 10 * time.Minute, do: image},
-	{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
-	{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
-}
-
 // dataThere finds the instance's volume.
-func dataThere(ctx context.Context, w *work) error {
+func (w *work) dataThere(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return fault.Errorf(fault.CodeDataLost, nil, "the instance was never placed on a host")
 	}
 	err := w.run.runtime.CreateVolume(ctx, Workload{
-		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.claim.Fence, KeepData: true,
+		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
 	})
 	switch {
 	case errors.Is(err, fault.ErrDataLost):
@@ -70,7 +63,7 @@ func (w *work) markData(ctx context.Context, lost bool) error {
 			return err
 		}
 		inst.Rev++
-		w.inst = inst
+		w.setInstance(inst)
 		return nil
 	})
 }
@@ -108,12 +101,12 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 		return r.replace(ctx, inst, why)
 	}
 	var (
-		job   Job
+		j     job.Job
 		begun bool
 	)
 	err := r.Store.Tx(ctx, func(tx Tx) error {
 		now := r.Now()
-		if err := idle(tx, inst.ID); err != nil {
+		if err := job.Idle(tx, id.Subject(inst.ID)); err != nil {
 			return err
 		}
 		watch, err := watchOf(tx, inst.ID, now)
@@ -128,17 +121,19 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 		if err := tx.UpdateWatch(watch); err != nil {
 			return err
 		}
-		job = newJob(r.NewID, JobRepair, inst, repairDeadline, "", now)
-		if err := tx.InsertJob(job); err != nil {
+		if j, err = newJob(r.Jobs, JobRepair, "", inst, repairDeadline, ""); err != nil {
+			return err
+		}
+		if err := r.Jobs.Insert(tx, j); err != nil {
 			return err
 		}
 		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
-		return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceRepairing, inst, job.ID, message, now))
+		return announce(r.Jobs, tx, EventInstanceRepairing, inst, j.ID, message, now)
 	})
 	if err != nil || !begun {
 		return false, fault.IgnoreLostRace(err)
 	}
-	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", job.ID, "reason", why)
+	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", j.ID, "reason", why)
 	return true, nil
 }
 
@@ -158,7 +153,7 @@ func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now 
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return announce(tx, r.NewID, newEvent(r.NewID, EventInstanceUnhealthy, inst, "", why, now))
+	return announce(r.Jobs, tx, EventInstanceUnhealthy, inst, "", why, now)
 }
 
 // watchOf gives the instance's watch, and makes it where there is none.
@@ -171,16 +166,4 @@ func watchOf(tx Tx, id InstanceID, now time.Time) (Watch, error) {
 		return Watch{}, err
 	}
 	return tx.Watch(id)
-}
-
-// idle fails with CodeBusy where the instance has a job that has not ended.
-func idle(tx Tx, id InstanceID) error {
-	job, err := tx.ActiveJob(id)
-	switch {
-	case errors.Is(err, fault.ErrNotFound):
-		return nil
-	case err != nil:
-		return err
-	}
-	return &fault.Error{Code: fault.CodeBusy, Message: "another job is running on the instance", Job: job.ID}
 }

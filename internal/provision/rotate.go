@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -22,17 +23,17 @@ const (
 // RotateWebhook gives the webhook a new secret, shown in this answer only. For the
 // time given, the old one signs as well, and so do those from earlier rotations until
 // their own time is up. No time at all ends all of them at once.
-func (s *Service) RotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration) (Webhook, secret.Secret, error) {
+func (s *Hooks) RotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.RotateWebhookOnce(ctx, tenant, id, overlap, nil)
 	return h, secret, err
 }
 
 // RotateWebhookOnce is RotateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that the first answer showed.
-func (s *Service) RotateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, idem *Idempotency,
+func (s *Hooks) RotateWebhookOnce(
+	ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, idem *idempotency.Request,
 ) (h Webhook, secret secret.Secret, replayed bool, err error) {
-	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
+	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
 		h, secret, err = s.rotateWebhook(ctx, tenant, id, overlap, keep)
 		return err
 	}, func(made keptAnswer) error {
@@ -42,7 +43,7 @@ func (s *Service) RotateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Service) rotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) rotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
 	if overlap < 0 || overlap > maxSecretOverlap {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "overlap", Message: fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
@@ -67,7 +68,7 @@ type oldSecret struct {
 }
 
 // keepSecret puts the active secret to the old ones.
-func (s *Service) keepSecret(h *Webhook, overlap time.Duration) error {
+func (s *Hooks) keepSecret(h *Webhook, overlap time.Duration) error {
 	now := h.UpdatedAt
 	if overlap == 0 {
 		h.Previous, h.PreviousUntil = secret.Sealed{}, time.Time{}

@@ -4,21 +4,22 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 func TestCreateAndDelete(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
-		if a.Instance.State != provision.StatePending || a.Job.State != provision.JobQueued {
+		if a.Instance.State != provision.StatePending || a.Job.State != job.Queued {
 			t.Errorf("accepted as %s and %s", a.Instance.State, a.Job.State)
 		}
 		w.spin(a.Job.ID)
 		w.usable(a.Job.ID)
 
 		d := w.delete(a.Instance.ID)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Error != nil || job.Progress() != 100 {
-			t.Errorf("delete: %+v", job)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded || j.Error != nil || j.Progress() != 100 {
+			t.Errorf("delete: %+v", j)
 		}
 		w.gone(a.Instance.ID)
 		if inst := w.instance(a.Instance.ID); inst.State != provision.StateDeleted || inst.DeletedAt.IsZero() {

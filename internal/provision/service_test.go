@@ -9,7 +9,10 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -20,9 +23,10 @@ import (
 func request(key, fingerprint string) provision.CreateRequest {
 	return provision.CreateRequest{
 		Tenant: tenant.Default, Engine: provisiontest.EngineName,
-		Idempotency: &provision.Idempotency{Key: key, Fingerprint: fingerprint, Encode: func(a provision.Accepted) ([]byte, error) {
+		Idempotency: &idempotency.Request{Key: key, Fingerprint: fingerprint},
+		Encode: func(a provision.Accepted) ([]byte, error) {
 			return json.Marshal(map[string]string{"instance": string(a.Instance.ID), "secret": a.CallbackSecret.Reveal()})
-		}},
+		},
 	}
 }
 
@@ -172,11 +176,11 @@ func (t failingTx) UpdateInstance(i provision.Instance) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.UpdateInstance(i) })
 }
 
-func (t failingTx) InsertJob(j provision.Job) error {
+func (t failingTx) InsertJob(j job.Job) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.InsertJob(j) })
 }
 
-func (t failingTx) UpdateJob(j provision.Job, fence int64) error {
+func (t failingTx) UpdateJob(j job.Job, fence int64) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.UpdateJob(j, fence) })
 }
 
@@ -184,11 +188,11 @@ func (t failingTx) PutCredentials(id provision.InstanceID, s secret.Sealed) erro
 	return cmpErr(t.s.write(), func() error { return t.Tx.PutCredentials(id, s) })
 }
 
-func (t failingTx) AppendEvent(e provision.Event) error {
+func (t failingTx) AppendEvent(e event.Event) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.AppendEvent(e) })
 }
 
-func (t failingTx) PutIdempotent(r provision.IdempotencyRecord) error {
+func (t failingTx) PutIdempotent(r idempotency.Record) error {
 	return cmpErr(t.s.write(), func() error { return t.Tx.PutIdempotent(r) })
 }
 
@@ -219,7 +223,7 @@ func TestAcceptIsAllOrNothing(t *testing.T) {
 			if _, err := w.store.Idempotent(w.ctx, tenant.Default, fmt.Sprint("key", n)); !errors.Is(err, fault.ErrNotFound) {
 				w.Errorf("write %d: the answer was kept: %v", n, err)
 			}
-			jobs, err := w.store.Jobs(w.ctx, provision.JobFilter{Tenant: tenant.Default}, page.Page{Limit: 9})
+			jobs, err := w.store.Jobs(w.ctx, job.Filter{Tenant: tenant.Default}, page.Page{Limit: 9})
 			if err != nil || len(jobs) != 0 {
 				w.Errorf("write %d: %d jobs, %v", n, len(jobs), err)
 			}
@@ -262,11 +266,11 @@ func TestLostMasterKeyEndsJobs(t *testing.T) {
 		w.tx(func(tx provision.Tx) error {
 			return tx.PutCredentials(a.Instance.ID, secret.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})
 		})
-		if job := w.spin(a.Job.ID); job.State != provision.JobFailed {
-			w.Errorf("the create is %s", job.State)
+		if j := w.spin(a.Job.ID); j.State != job.Failed {
+			w.Errorf("the create is %s", j.State)
 		}
-		if job := w.spin(w.delete(a.Instance.ID).Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("the delete is %s: %+v", job.State, job.Error)
+		if j := w.spin(w.delete(a.Instance.ID).Job.ID); j.State != job.Succeeded {
+			w.Errorf("the delete is %s: %+v", j.State, j.Error)
 		}
 		w.gone(a.Instance.ID)
 	})

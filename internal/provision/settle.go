@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/secret"
 )
 
-// outcome is what came of an attempt.
-type outcome struct {
+// attempted is what came of an attempt.
+type attempted struct {
 	after Delivery
 	at    time.Time
 	took  time.Duration
@@ -21,10 +22,10 @@ type outcome struct {
 	asked time.Duration // for which the receiver wants to be left alone
 }
 
-func (o outcome) delivered() bool { return o.after.State == DeliveryDelivered }
+func (o attempted) delivered() bool { return o.after.State == DeliveryDelivered }
 
 // hopeless says why the receiver is to be sent nothing any more; empty: it is not.
-func (o outcome) hopeless(standing Standing) string {
+func (o attempted) hopeless(standing Standing) string {
 	switch {
 	case o.gone:
 		return o.after.LastError
@@ -35,10 +36,10 @@ func (o outcome) hopeless(standing Standing) string {
 	}
 }
 
-// outcome gives the delivery as it is after the attempt.
-func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) outcome {
+// attempted gives the delivery as it is after the attempt.
+func (c *Courier) outcome(p parcel, answer Answer, err error, begun time.Time) attempted {
 	now := c.cfg.Now()
-	o := outcome{at: now, took: now.Sub(begun), gone: answer.Status == http.StatusGone}
+	o := attempted{at: now, took: now.Sub(begun), gone: answer.Status == http.StatusGone}
 	d := p.before
 	d.LastStatus, d.LastError, d.UpdatedAt = answer.Status, "", now
 	good := err == nil && answer.Status >= 200 && answer.Status < 300
@@ -72,10 +73,10 @@ func (p parcel) scrub(text string) string {
 	return clip(text, maxAnswerKept)
 }
 
-// settle writes the outcome, and what it says of the receiver, which it gives. A
+// settle writes the attempted, and what it says of the receiver, which it gives. A
 // webhook whose receiver is gone, or hopeless, is disabled in the same transaction. A
 // conflict means that the delivery was ended or begun anew meanwhile.
-func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standing) (Standing, error) {
+func (c *Courier) settle(ctx context.Context, p parcel, o attempted, known Standing) (Standing, error) {
 	ctx = context.WithoutCancel(ctx)
 	var standing Standing
 	err := c.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
@@ -104,7 +105,7 @@ func (c *Courier) settle(ctx context.Context, p parcel, o outcome, known Standin
 
 // standingAfter gives how the receiver is after the attempt. Of one that was well and
 // is, there is nothing to read or write.
-func standingAfter(tx Tx, known Standing, o outcome) (Standing, error) {
+func standingAfter(tx Tx, known Standing, o attempted) (Standing, error) {
 	if known.UpdatedAt.IsZero() && known.after(o).well() {
 		return known, nil
 	}
@@ -164,8 +165,7 @@ func (c *Courier) disable(tx Tx, after, before Delivery, reason string) error {
 	if err := tx.EndDeliveries(hook.ID, "the webhook was disabled: "+hook.Reason, after.UpdatedAt); err != nil {
 		return err
 	}
-	return announce(tx, c.cfg.NewID, Event{
-		ID: EventID(c.cfg.NewID(PrefixEvent)), Tenant: hook.Tenant, Type: EventWebhookDisabled,
-		Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
-	})
+	return c.cfg.Events.Announce(tx, event.Announcement{Event: event.Event{
+		Tenant: hook.Tenant, Type: EventWebhookDisabled, Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
+	}})
 }

@@ -35,7 +35,7 @@ func (s Standing) failing() bool { return s.Failures > 0 }
 func (s Standing) well() bool { return !s.failing() && s.Took < slowAnswer }
 
 // after gives the standing after an attempt.
-func (s Standing) after(o outcome) Standing {
+func (s Standing) after(o attempted) Standing {
 	took, now := o.took, o.at
 	if now.Sub(s.UpdatedAt) > standingAge {
 		s = Standing{Receiver: s.Receiver, Took: took}

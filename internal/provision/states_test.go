@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -73,52 +74,52 @@ func TestInstanceWalks(t *testing.T) {
 }
 
 func TestJobTable(t *testing.T) {
-	all := provision.JobStates()
-	can := provision.JobState.CanBecome
-	if got := reach(provision.JobQueued, all, can); len(got) != len(all) {
+	all := job.States()
+	can := job.State.CanBecome
+	if got := reach(job.Queued, all, can); len(got) != len(all) {
 		t.Errorf("only %v can be reached", got)
 	}
 	for _, s := range all {
 		if s.Ended() != (len(reach(s, all, can)) == 1) {
 			t.Errorf("%s: ended %v, leads to %v", s, s.Ended(), reach(s, all, can))
 		}
-		if !s.Ended() && !slices.ContainsFunc(reach(s, all, can), provision.JobState.Ended) {
+		if !s.Ended() && !slices.ContainsFunc(reach(s, all, can), job.State.Ended) {
 			t.Errorf("%s never ends", s)
 		}
 	}
-	if can(provision.JobQueued, provision.JobSucceeded) {
+	if can(job.Queued, job.Succeeded) {
 		t.Error("a job can succeed without a worker")
 	}
 }
 
 func TestJobWalks(t *testing.T) {
-	steps := []provision.StepState{provision.StepWaiting, provision.StepRunning, provision.StepDone, provision.StepFailed, provision.StepUndone}
+	steps := []job.StepState{job.StepWaiting, job.StepRunning, job.StepDone, job.StepFailed, job.StepUndone}
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.UnixMilli(0).UTC()
-		job := provision.Job{
-			ID: "job_1", State: provision.JobQueued, Owner: "w", WakeAt: now, LeaseUntil: now,
-			Steps: []provision.Step{{State: rapid.SampledFrom(steps).Draw(t, "step 1")}, {State: rapid.SampledFrom(steps).Draw(t, "step 2")}},
+		j := job.Job{
+			ID: "job_1", State: job.Queued, Owner: "w", WakeAt: now, LeaseUntil: now,
+			Steps: []job.Step{{State: rapid.SampledFrom(steps).Draw(t, "step 1")}, {State: rapid.SampledFrom(steps).Draw(t, "step 2")}},
 		}
-		for _, next := range rapid.SliceOf(rapid.SampledFrom(provision.JobStates())).Draw(t, "walk") {
+		for _, next := range rapid.SliceOf(rapid.SampledFrom(job.States())).Draw(t, "walk") {
 			now = now.Add(time.Second)
-			before := job
+			before := j
 			allowed := before.State.CanBecome(next)
-			err := provision.MoveJob(&job, next, now)
+			err := j.Move(next, now)
 			if allowed != (err == nil) {
 				t.Fatalf("%s to %s: allowed %v, error %v", before.State, next, allowed, err)
 			}
-			if before.State.Ended() && (err == nil || job.State != before.State || job.FinishedAt != before.FinishedAt) {
-				t.Fatalf("an ended job moved from %+v to %+v", before, job)
+			if before.State.Ended() && (err == nil || j.State != before.State || j.FinishedAt != before.FinishedAt) {
+				t.Fatalf("an ended job moved from %+v to %+v", before, j)
 			}
-			ended := job.State.Ended()
-			if ended == job.FinishedAt.IsZero() || ended != job.WakeAt.IsZero() || ended && (job.Owner != "" || !job.LeaseUntil.IsZero()) {
-				t.Fatalf("%+v", job)
+			ended := j.State.Ended()
+			if ended == j.FinishedAt.IsZero() || ended != j.WakeAt.IsZero() || ended && (j.Owner != "" || !j.LeaseUntil.IsZero()) {
+				t.Fatalf("%+v", j)
 			}
-			if p := job.Progress(); p < 0 || p > 100 || job.State == provision.JobSucceeded && p != 100 {
-				t.Fatalf("progress %d of a job that is %s", p, job.State)
+			if p := j.Progress(); p < 0 || p > 100 || j.State == job.Succeeded && p != 100 {
+				t.Fatalf("progress %d of a job that is %s", p, j.State)
 			}
-			for _, s := range job.Steps {
-				if ended && s.State == provision.StepRunning {
+			for _, s := range j.Steps {
+				if ended && s.State == job.StepRunning {
 					t.Fatal("a job that has ended has a step that runs")
 				}
 			}

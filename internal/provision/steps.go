@@ -4,88 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
 )
 
-// step is one part of a job. It is idempotent: run again after a crash at any line
-// it comes to the same end.
-type step struct {
-	name    string
-	timeout time.Duration
-	do      func(context.Context, *work) error
-	// fenced steps make or prove the thing that carries the fence, or the port that the
-	// start may have given back, so a new owner runs them again rather than trust what
-	// an old one may still be changing.
-	fenced bool
-	// beside says that the step runs at the same time as the one before it.
-	beside bool
-}
-
-// createSteps gives the steps of a create. It is a function because one of them may
-// begin a job itself.
-func createSteps() []step {
-	return []step{
-		{name: "reserve", timeout: 30 * time.Second, do: reserve, fenced: true},
-		{name: "image", timeout: 10 * time.Minute, do: image, beside: true},
-		{name: "data", timeout: time.Minute, do: data, beside: true},
-		{name: "start", timeout: 2 * time.Minute, do: start, fenced: true},
-		{name: "ready", timeout: 2 * time.Minute, do: ready, fenced: true},
-	}
-}
-
-var deleteSteps = []step{
-	{name: "remove", timeout: 2 * time.Minute, do: remove},
-	{name: "data", timeout: 2 * time.Minute, do: removeData},
-}
-
-func stepsOf(kind JobKind) []step {
-	switch kind {
-	case JobDelete:
-		return deleteSteps
-	case JobRepair:
-		return repairSteps
-	default:
-		return createSteps()
-	}
-}
-
-func waiting(list []step) []Step {
-	steps := make([]Step, 0, len(list))
-	for _, s := range list {
-		steps = append(steps, Step{Name: s.name, State: StepWaiting})
-	}
-	return steps
-}
-
-// plan gives the steps that the job's journal is of. The journal may be shorter: a
-// warm instance that was adopted needs no more.
-func (j *Job) plan() []step {
-	list := stepsOf(j.Kind)
-	if j.Kind == JobCreate && len(j.Steps) > 0 && j.Steps[0].Name == adoptStep {
-		list = adoptSteps()
-	}
-	return list[:min(len(list), len(j.Steps))]
-}
-
-func (j *Job) redoWhatCarriesTheFence() {
-	steps := slices.Clone(j.Steps)
-	for i, s := range j.plan() {
-		if s.name == adoptStep && len(steps) > 1 {
-			continue // it did not work out, and what was there is gone
-		}
-		if s.fenced && steps[i].State == StepDone {
-			steps[i].State = StepWaiting
-		}
-	}
-	j.Steps = steps
-}
-
 // reserve finds a host and a port.
-func reserve(ctx context.Context, w *work) error {
+func (w *work) reserve(ctx context.Context) error {
 	if w.run.runtime != nil {
 		return w.takePort(ctx)
 	}
@@ -106,11 +32,11 @@ func reserve(ctx context.Context, w *work) error {
 
 // takePort reserves a port and writes where the instance will be.
 func (w *work) takePort(ctx context.Context) error {
-	port, err := w.cfg.Ports.Allocate(ctx, w.claim, w.run.host, w.inst.Engine)
+	port, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Engine)
 	if err != nil {
 		return err
 	}
-	w.detail(ctx, "reserve", fmt.Sprintf("port %d on %s", port, w.run.host.Name))
+	w.Detail(ctx, "reserve", fmt.Sprintf("port %d on %s", port, w.run.host.Name))
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
@@ -128,14 +54,14 @@ func (w *work) takePort(ctx context.Context) error {
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
-		w.inst = inst
+		w.setInstance(inst)
 		return nil
 	})
 }
 
 // image makes the image present on the host.
-func image(ctx context.Context, w *work) error {
-	if err := comes(ctx, w.run.placed); err != nil {
+func (w *work) image(ctx context.Context) error {
+	if err := await(ctx, w.run.placed); err != nil {
 		return err
 	}
 	inst := w.instance()
@@ -143,12 +69,12 @@ func image(ctx context.Context, w *work) error {
 	if !ok {
 		return fault.Errorf(fault.CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
 	}
-	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.detail(ctx, "image", text) })
+	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.Detail(ctx, "image", text) })
 	if err != nil {
 		return err
 	}
 	w.run.image = ref
-	w.detail(ctx, "image", ref)
+	w.Detail(ctx, "image", ref)
 	return w.golden(ctx)
 }
 
@@ -156,7 +82,7 @@ func image(ctx context.Context, w *work) error {
 func (w *work) workload(ctx context.Context) (Workload, error) {
 	if w.run.image == "" {
 		// An earlier run did the image step; this only looks the reference up again.
-		if err := image(ctx, w); err != nil {
+		if err := w.image(ctx); err != nil {
 			return Workload{}, err
 		}
 	}
@@ -164,9 +90,9 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 	if err != nil {
 		return Workload{}, err
 	}
-	load.Fence, load.Image, load.Bind = w.claim.Fence, w.run.image, w.run.host.Bind
-	load.KeepData = w.kind == JobRepair
-	load.UserOwnsData = load.UserOwnsData && w.snapshot().Attempt == 0 // what failed once is done the sure way
+	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
+	load.KeepData = w.Kind() == JobRepair
+	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
 	for i := range load.Ports {
 		load.Ports[i].Host = w.inst.Port
 	}
@@ -184,12 +110,12 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 }
 
 // data makes the volume.
-func data(ctx context.Context, w *work) error {
-	if err := comes(ctx, w.run.noted); err != nil {
+func (w *work) data(ctx context.Context) error {
+	if err := await(ctx, w.run.noted); err != nil {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, Workload{Instance: inst.ID, Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.claim.Fence})
+	return w.run.runtime.CreateVolume(ctx, Workload{Instance: inst.ID, Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.
@@ -197,7 +123,7 @@ const maxPortTries = 20
 
 // start creates and starts the instance. A port that the host refuses is marked,
 // and the next one is tried.
-func start(ctx context.Context, w *work) error {
+func (w *work) start(ctx context.Context) error {
 	for try := 1; ; try++ {
 		load, err := w.workload(ctx)
 		if err != nil {
@@ -212,14 +138,14 @@ func start(ctx context.Context, w *work) error {
 		if fault.CodeOf(err) != fault.CodePortRefused || err == nil {
 			return err
 		}
-		if w.kind == JobRepair { // its tenants know it by its port
+		if w.Kind() == JobRepair { // its tenants know it by its port
 			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
 		}
 		if try == maxPortTries {
 			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
 		}
-		w.detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
-		if err := w.cfg.Ports.Refused(ctx, w.claim, w.run.host, w.inst.Port); err != nil {
+		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
+		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Port); err != nil {
 			return err
 		}
 		if err := w.takePort(ctx); err != nil {
@@ -254,7 +180,7 @@ func (w *work) proof(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	caretaker, ok := w.run.engine.(Caretaker)
-	if !ok || w.kind != JobRepair {
+	if !ok || w.Kind() != JobRepair {
 		return w.run.engine.Probe(ctx, w.inst, w.run.creds)
 	}
 	found, err := caretaker.Look(ctx, w.inst, w.run.creds)
@@ -263,7 +189,7 @@ func (w *work) proof(ctx context.Context) error {
 }
 
 // ready waits until the instance can be used.
-func ready(ctx context.Context, w *work) error {
+func (w *work) ready(ctx context.Context) error {
 	begun := w.cfg.Now()
 	inspected := begun
 	for {
@@ -297,7 +223,7 @@ func (w *work) stillThere(ctx context.Context) error {
 		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
 	case err != nil:
 		return err
-	case unit.Fence > w.claim.Fence:
+	case unit.Fence > w.Claim().Fence:
 		return fault.Errorf(fault.CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
 	case unit.Running:
 		return nil
@@ -317,21 +243,21 @@ func (w *work) lastWords(ctx context.Context) string {
 	if err != nil || strings.TrimSpace(out) == "" {
 		return "it wrote nothing"
 	}
-	return w.scrub(strings.Join(strings.Fields(out), " "))
+	return w.Scrub(strings.Join(strings.Fields(out), " "))
 }
 
 // remove ends and removes the container. What is deleted needs no farewell.
-func remove(ctx context.Context, w *work) error {
+func (w *work) remove(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil // it was never placed, or its host is not known any more
 	}
-	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, false)
+	return w.run.runtime.Remove(ctx, w.inst.ID, w.Claim().Fence, false)
 }
 
 // removeData removes the volume.
-func removeData(ctx context.Context, w *work) error {
+func (w *work) removeData(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil
 	}
-	return w.run.runtime.Remove(ctx, w.inst.ID, w.claim.Fence, true)
+	return w.run.runtime.Remove(ctx, w.inst.ID, w.Claim().Fence, true)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -25,25 +28,26 @@ type Store interface {
 // Reader reads.
 type Reader interface {
 	ReconcileReader
-	EventReader
+	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
+	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
+	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
+	idempotency.Store
 	Instance(context.Context, InstanceID) (Instance, error)
 	Instances(context.Context, InstanceFilter, page.Page) ([]Instance, error)
 	// KeptInstances gives failed instances whose KeptUntil has come.
 	KeptInstances(ctx context.Context, now time.Time, limit int) ([]InstanceID, error)
-	Job(context.Context, id.Job) (Job, error)
-	Jobs(context.Context, JobFilter, page.Page) ([]Job, error)
+	Job(context.Context, id.Job) (job.Job, error)
+	Jobs(context.Context, job.Filter, page.Page) ([]job.Job, error)
 	// EndedJobs gives which of the jobs have ended, or are not there any more.
 	EndedJobs(context.Context, []id.Job) ([]id.Job, error)
 	// ActiveJob gives the job of the instance that has not ended.
-	ActiveJob(context.Context, InstanceID) (Job, error)
+	ActiveJob(context.Context, id.Subject) (job.Job, error)
 	Credentials(context.Context, InstanceID) (secret.Sealed, error)
 	Delivery(context.Context, DeliveryID) (Delivery, error)
 	WebhookReader
-	// Idempotent gives what was answered to a request with this key.
-	Idempotent(ctx context.Context, tenant tenant.ID, key string) (IdempotencyRecord, error)
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
-	DueJobs(ctx context.Context, now time.Time, limit int) ([]Job, error)
+	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
 	Hosts(context.Context) ([]Host, error)
 	Host(context.Context, HostID) (Host, error)
 	// PortLeft reports whether TakePort could succeed.
@@ -57,24 +61,17 @@ type Reader interface {
 // Lock order, which keeps transactions from blocking one another: the job's row
 // first, then the instance's, then everything else.
 type Tx interface {
-	// OnCommit has the function called after the commit, in the order of the calls. It is
-	// called, too, where the answer to the commit was lost, and dropped where the
-	// transaction was rolled back, also by a try after which another one succeeds. All
-	// functions of a transaction share a context of half a second.
-	OnCommit(do func(context.Context))
+	job.Tx
+	idempotency.Tx
 	ReconcileTx
-	EventTx
-	// Job and Instance read inside the transaction.
-	Job(id.Job) (Job, error)
+	// NumberEvents gives the events, in the order given, the next numbers of their
+	// tenants, and fails with CodeConflict where somebody else has numbered one of them.
+	NumberEvents([]event.Unnumbered) error
+	// DeleteEvents removes numbered events that are older than given.
+	DeleteEvents(before time.Time, limit int) (int, error)
 	Instance(InstanceID) (Instance, error)
 	Delivery(DeliveryID) (Delivery, error)
 	WebhookTx
-	// ActiveJob gives the job of the instance that has not ended.
-	ActiveJob(InstanceID) (Job, error)
-	// LiveJobs counts the jobs that have not ended, of the tenant or, where that is
-	// empty, of all; it counts no further than the limit.
-	LiveJobs(tenant tenant.ID, limit int) (int, error)
-
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error
@@ -83,30 +80,17 @@ type Tx interface {
 	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error
-	// InsertJob fails with CodeBusy where the instance has a job that has not ended.
-	InsertJob(Job) error
-	// UpdateJob writes the job and its steps, and fails with CodeFenced unless the row
-	// still has that fence and has not ended.
-	UpdateJob(job Job, fence int64) error
-	// RescheduleJob sets when the job is woken and the generation of its task, and
-	// fails with CodeConflict unless the row still has the WakeAt, generation and fence
-	// of the job given.
-	RescheduleJob(job Job, generation int64, wakeAt time.Time) error
 	// CheckClaim takes the job's row for the rest of the transaction, and fails with
 	// CodeFenced unless it still has the claim's fence and has not ended.
-	CheckClaim(Claim) error
+	CheckClaim(job.Claim) error
 
 	Credentials(InstanceID) (secret.Sealed, error)
 	PutCredentials(InstanceID, secret.Sealed) error
 	DeleteCredentials(InstanceID) error
-	AppendEvent(Event) error
 	InsertDelivery(Delivery) error
 	// UpdateDelivery writes what changes of a delivery, and fails with CodeConflict
 	// unless the row still has the attempt and generation of the one before.
 	UpdateDelivery(after, before Delivery) error
-	// PutIdempotent fails with CodeConflict where the key is there already.
-	PutIdempotent(IdempotencyRecord) error
-
 	// HeldPort gives the port that the instance holds on the host under the name.
 	HeldPort(host HostID, instance InstanceID, name string) (int, error)
 	// TakePort gives the instance the port of the host that nobody has held for the
@@ -136,16 +120,6 @@ type Tx interface {
 	DeleteExpired(before time.Time, limit int) (int, error)
 }
 
-// IdempotencyRecord remembers the answer to a request (draft-ietf-httpapi-
-// idempotency-key-header).
-type IdempotencyRecord struct {
-	Tenant      tenant.ID
-	Key         string
-	Fingerprint string        // of the request: same key with another one is refused
-	Answer      secret.Sealed // it may hold a secret
-	CreatedAt   time.Time
-}
-
 // InstanceFilter narrows a list of instances; empty fields do not.
 type InstanceFilter struct {
 	Tenant tenant.ID
@@ -155,12 +129,4 @@ type InstanceFilter struct {
 	Labels map[string]string
 	// Deleted also lists deleted instances; State "deleted" implies it.
 	Deleted bool
-}
-
-// JobFilter narrows a list of jobs; empty fields do not.
-type JobFilter struct {
-	Tenant   tenant.ID
-	Instance InstanceID
-	State    JobState
-	Kind     JobKind
 }

@@ -51,8 +51,9 @@ func BenchmarkSweep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: provisiontest.NewQueue(), NewID: newID, Log: slog.New(slog.DiscardHandler)})
 	r := provision.Reconciler{
-		Store: s, Runtimes: provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units}), NewID: newID, Now: clock.System,
+		Store: s, Runtimes: provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units}), Jobs: jobs, Now: clock.System,
 		Log: slog.New(slog.DiscardHandler), Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	for b.Loop() {

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -70,10 +71,10 @@ func TestDeleteDuringCreate(t *testing.T) {
 				if !happened() {
 					w.Fatal("the call was not made")
 				}
-				if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded {
-					w.Errorf("delete is %s: %+v", job.State, job.Error)
+				if j := w.spin(d.Job.ID); j.State != job.Succeeded {
+					w.Errorf("delete is %s: %+v", j.State, j.Error)
 				}
-				why := w.clean(a.Job.ID, provision.JobCanceled, provision.StateDeleted)
+				why := w.clean(a.Job.ID, job.Canceled, provision.StateDeleted)
 				if why.Code != fault.CodeCanceled {
 					w.Errorf("create ended with %+v", why)
 				}
@@ -92,7 +93,7 @@ func TestDeleteBeforeCreate(t *testing.T) {
 			w.Errorf("asked again: job %s, then %s", d.Job.ID, again.Job.ID)
 		}
 		w.spin(d.Job.ID)
-		w.clean(a.Job.ID, provision.JobCanceled, provision.StateDeleted)
+		w.clean(a.Job.ID, job.Canceled, provision.StateDeleted)
 		_, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "")
 		if fault.CodeOf(err) != fault.CodeGone {
 			w.Errorf("delete of a deleted instance: %v", err)
@@ -118,7 +119,7 @@ func TestCancelDuringCreate(t *testing.T) {
 					w.Fatal("the call was not made")
 				}
 				w.spin(a.Job.ID)
-				if why := w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed); why.Code != fault.CodeCanceled {
+				if why := w.clean(a.Job.ID, job.Canceled, provision.StateFailed); why.Code != fault.CodeCanceled {
 					w.Errorf("ended with %+v", why)
 				}
 			})
@@ -134,7 +135,7 @@ func TestCancelBeforeCreateAndTooLate(t *testing.T) {
 			w.must(err)
 		}
 		w.spin(a.Job.ID)
-		w.clean(a.Job.ID, provision.JobCanceled, provision.StateFailed)
+		w.clean(a.Job.ID, job.Canceled, provision.StateFailed)
 		_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 		if fault.CodeOf(err) != fault.CodeNotCancelable {
 			w.Errorf("cancel of an ended job: %v", err)
@@ -152,8 +153,8 @@ func TestCancelBeforeCreateAndTooLate(t *testing.T) {
 func TestLostLease(t *testing.T) {
 	eachHostCall(t, func(w *world, n int) {
 		a := w.create()
-		later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
-		var ended provision.Job
+		later := func() time.Time { return clock.System().Add(2 * job.DefaultLeaseTTL) }
+		var ended job.Job
 		happened := w.atCall(n, func() {
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
 			w.usable(a.Job.ID)
@@ -182,7 +183,7 @@ func TestLostLeaseLeavesTheVolume(t *testing.T) {
 				return
 			}
 			if creates.Add(1) == 1 {
-				later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
+				later := func() time.Time { return clock.System().Add(2 * job.DefaultLeaseTTL) }
 				go func() {
 					defer close(gone)
 					w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
@@ -218,7 +219,7 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
 		begun := time.Now()
 		w.must(w.runnerOn(cut, w.runtimes, "w2", clock.System).Run(w.ctx, a.Job.ID))
-		if took := time.Since(begun); took > 2*provision.DefaultLeaseTTL {
+		if took := time.Since(begun); took > 2*job.DefaultLeaseTTL {
 			w.Errorf("it held on for %s", took)
 		}
 		w.spin(a.Job.ID)
@@ -268,9 +269,9 @@ func TestShutdownHandsBack(t *testing.T) {
 		defer stop()
 		w.atCall(n, stop)
 		w.must(w.runner.Run(ctx, a.Job.ID))
-		job := w.job(a.Job.ID)
-		if job.State != provision.JobQueued || job.Attempt != 0 || job.Crashes != 0 || job.Error != nil || job.WakeAt.After(time.Now()) {
-			w.Errorf("handed back as %+v", job)
+		j := w.job(a.Job.ID)
+		if j.State != job.Queued || j.Attempt != 0 || j.Crashes != 0 || j.Error != nil || j.WakeAt.After(time.Now()) {
+			w.Errorf("handed back as %+v", j)
 		}
 		w.spin(a.Job.ID)
 		w.usable(a.Job.ID)

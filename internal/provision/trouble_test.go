@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -36,7 +37,7 @@ func TestEveryPortRefused(t *testing.T) {
 		}
 		a := w.create()
 		w.spin(a.Job.ID)
-		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 		if why.Code != fault.CodePortRefused || !why.Retryable || why.Step != "start" {
 			w.Errorf("%+v", why)
 		}
@@ -51,16 +52,16 @@ func TestRefusedPortIsNotKept(t *testing.T) {
 		w.runtime.TakePort(20001)
 		a := w.create()
 		w.runTasks()
-		if job := w.job(a.Job.ID); job.State != provision.JobQueued || job.Error == nil || job.Error.Code != fault.CodePortsExhausted {
-			w.Fatalf("%s, %+v", job.State, job.Error)
+		if j := w.job(a.Job.ID); j.State != job.Queued || j.Error == nil || j.Error.Code != fault.CodePortsExhausted {
+			w.Fatalf("%s, %+v", j.State, j.Error)
 		}
 		w.runtime.FreePort(20000)
 		w.runtime.FreePort(20001)
-		if w.spin(a.Job.ID).State == provision.JobSucceeded {
+		if w.spin(a.Job.ID).State == job.Succeeded {
 			w.usable(a.Job.ID) // the row and the host agree
 			return
 		}
-		w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 	})
 }
 
@@ -70,7 +71,7 @@ func TestPortsExhausted(t *testing.T) {
 		a, b := w.create(), w.create()
 		w.spin(a.Job.ID)
 		w.spin(b.Job.ID)
-		why := w.clean(b.Job.ID, provision.JobFailed, provision.StateFailed)
+		why := w.clean(b.Job.ID, job.Failed, provision.StateFailed)
 		if why.Code != fault.CodePortsExhausted || why.Step != "reserve" || !strings.Contains(why.Message, "20000") || !why.Retryable {
 			w.Errorf("%+v", why)
 		}
@@ -83,8 +84,8 @@ func TestPortsExhausted(t *testing.T) {
 		w.spin(w.delete(a.Instance.ID).Job.ID)
 		w.pass(provision.DefaultQuarantine)
 		c := w.create()
-		if job := w.spin(c.Job.ID); job.State != provision.JobSucceeded {
-			w.Errorf("%s: %+v", job.State, job.Error)
+		if j := w.spin(c.Job.ID); j.State != job.Succeeded {
+			w.Errorf("%s: %+v", j.State, j.Error)
 		}
 	})
 }
@@ -96,18 +97,18 @@ func TestHostRefuses(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Before: true, Err: refusal})
 		a := w.create()
-		job := w.spin(a.Job.ID)
-		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
-		if why.Code != fault.CodeHostRefused || why.Retryable || job.Attempt > 1 {
-			w.Errorf("%+v after %d attempts", why, job.Attempt)
+		j := w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
+		if why.Code != fault.CodeHostRefused || why.Retryable || j.Attempt > 1 {
+			w.Errorf("%+v after %d attempts", why, j.Attempt)
 		}
 		w.runtime.Heal()
 		a = w.create()
 		w.spin(a.Job.ID)
 		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true, Err: refusal, Times: 5})
 		d := w.delete(a.Instance.ID)
-		if job := w.spin(d.Job.ID); job.State != provision.JobSucceeded || job.Attempt < 5 {
-			w.Errorf("the delete %s after %d attempts: %+v", job.State, job.Attempt, job.Error)
+		if j := w.spin(d.Job.ID); j.State != job.Succeeded || j.Attempt < 5 {
+			w.Errorf("the delete %s after %d attempts: %+v", j.State, j.Attempt, j.Error)
 		}
 	})
 }
@@ -162,8 +163,8 @@ func TestCreateExplainsItself(t *testing.T) {
 				test.prepare(w)
 				a := w.create()
 				password := w.password(a.Instance.ID)
-				job := w.spin(a.Job.ID)
-				why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+				j := w.spin(a.Job.ID)
+				why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 				if why.Code != test.code || why.Step != test.step || !why.Retryable {
 					w.Errorf("%+v; want %s in %s", why, test.code, test.step)
 				}
@@ -177,7 +178,7 @@ func TestCreateExplainsItself(t *testing.T) {
 						w.Error("the callback holds the password")
 					}
 				}
-				if strings.Contains(fmt.Sprintf("%+v %+v %s", job.Steps, why, w.instance(a.Instance.ID).Reason), password) {
+				if strings.Contains(fmt.Sprintf("%+v %+v %s", j.Steps, why, w.instance(a.Instance.ID).Reason), password) {
 					w.Error("the job holds the password")
 				}
 			})
@@ -220,7 +221,7 @@ func TestDeadlinePassesBeforeAnybodyBegins(t *testing.T) {
 		w.queue.Flush()
 		w.pass(provision.DefaultCreateDeadline + time.Second)
 		w.spin(a.Job.ID)
-		if why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed); why.Code != fault.CodeDeadline || !strings.Contains(why.Message, "15m0s") {
+		if why := w.clean(a.Job.ID, job.Failed, provision.StateFailed); why.Code != fault.CodeDeadline || !strings.Contains(why.Message, "15m0s") {
 			w.Errorf("%+v", why)
 		}
 	})
@@ -232,12 +233,12 @@ func TestDeadlinePassesDuringAStep(t *testing.T) {
 		a := w.create()
 		w.pass(provision.DefaultCreateDeadline - 30*time.Second)
 		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Hang: true})
-		job := w.spin(a.Job.ID)
-		why := w.clean(a.Job.ID, provision.JobFailed, provision.StateFailed)
+		j := w.spin(a.Job.ID)
+		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 		if why.Code != fault.CodeDeadline || why.Step != "image" || !why.Retryable {
 			w.Errorf("%+v", why)
 		}
-		if late := job.FinishedAt.Sub(job.Deadline); late > time.Minute {
+		if late := j.FinishedAt.Sub(j.Deadline); late > time.Minute {
 			w.Errorf("it ended %s after its deadline", late)
 		}
 	})
@@ -257,7 +258,7 @@ func TestPullOnce(t *testing.T) {
 		}
 		w.pass(5 * time.Second)
 		for _, id := range jobs {
-			if s := w.job(id).Steps[1]; s.State != provision.StepRunning || !strings.Contains(s.Detail, "50%") {
+			if s := w.job(id).Steps[1]; s.State != job.StepRunning || !strings.Contains(s.Detail, "50%") {
 				w.Errorf("%+v", s)
 			}
 		}

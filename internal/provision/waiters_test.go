@@ -9,7 +9,9 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -33,7 +35,7 @@ func (s *lookStore) EndedJobs(ctx context.Context, ids []id.Job) ([]id.Job, erro
 	return s.Store.EndedJobs(ctx, ids)
 }
 
-func (s *lookStore) Job(ctx context.Context, id id.Job) (provision.Job, error) {
+func (s *lookStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	s.reads.Add(1)
 	return s.Store.Job(ctx, id)
 }
@@ -56,20 +58,20 @@ func TestWaitAcrossProcesses(t *testing.T) {
 				cfg := w.serviceConfig(w.store)
 				cfg.Bell = ringer
 				service := provision.NewService(cfg)
-				job := w.create().Job
+				j := w.create().Job
 				over := make(chan time.Time, 1)
 				go func() {
-					got, err := service.WaitJob(w.ctx, tenant.Default, job.ID, time.Hour)
-					if err != nil || got.State != provision.JobSucceeded {
+					got, err := service.WaitJob(w.ctx, tenant.Default, j.ID, time.Hour)
+					if err != nil || got.State != job.Succeeded {
 						w.Errorf("%s, %v", got.State, err)
 					}
 					over <- time.Now()
 				}()
 				w.pass(7 * time.Second)
-				w.spin(job.ID) // by a Berth without this bell
+				w.spin(j.ID) // by a Berth without this bell
 				ended := time.Now()
 				if test.rings && test.connected {
-					ringer.Ring(bell.Ring{Kind: provision.RingEnded, ID: string(job.ID)})
+					ringer.Ring(bell.Ring{Kind: job.RingEnded, ID: string(j.ID)})
 				} else if test.rings {
 					ringer.Missed()
 				}
@@ -110,7 +112,7 @@ func TestManyWait(t *testing.T) {
 			w.Errorf("%d looks and %d reads in 10 s", looks, reads)
 		}
 		w.spin(jobs[0])
-		ringer.Ring(bell.Ring{Kind: provision.RingEnded, ID: string(jobs[0])})
+		ringer.Ring(bell.Ring{Kind: job.RingEnded, ID: string(jobs[0])})
 		w.pass(time.Millisecond)
 		if n, reads := over.Load(), counted.reads.Load(); n != 10 || reads != 10 {
 			w.Errorf("%d have ended, after %d reads", n, reads)
@@ -128,12 +130,16 @@ func TestManyWait(t *testing.T) {
 }
 
 // Every commit that somebody may wait for is rung, and no other.
-func TestRingingStore(t *testing.T) {
+func TestCommitsAreRung(t *testing.T) {
 	inWorld(t, func(w *world) {
 		ringer := &bell.Local{}
 		var heard []bell.Ring
-		for _, kind := range []bell.Kind{provision.RingEnded, provision.RingWritten, provision.RingNumbered, provision.RingTask} {
-			defer ringer.Listen(kind, func(id string) { heard = append(heard, bell.Ring{Kind: kind, ID: id}) })()
+		for _, kind := range []bell.Kind{job.RingEnded, event.RingWritten, event.RingNumbered, bell.RingTask} {
+			defer ringer.Listen(kind, func(id string) {
+				if r := (bell.Ring{Kind: kind, ID: id}); len(heard) == 0 || heard[len(heard)-1] != r { // each event rings
+					heard = append(heard, r)
+				}
+			})()
 		}
 		rang := func(what string, want ...bell.Ring) {
 			w.Helper()
@@ -148,16 +154,18 @@ func TestRingingStore(t *testing.T) {
 			}
 			heard = nil
 		}
-		written, numbered := bell.Ring{Kind: provision.RingWritten}, bell.Ring{Kind: provision.RingNumbered}
-		rows := provision.RingingStore(w.store, ringer)
+		written, numbered := bell.Ring{Kind: event.RingWritten}, bell.Ring{Kind: event.RingNumbered}
+		rows := w.store
 		cfg := w.serviceConfig(rows)
-		cfg.Queue = provision.RingingQueue(w.queue, ringer)
-		a, err := provision.NewService(cfg).Create(w.ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
+		cfg.Bell = ringer
+		cfg.Queue = bell.RingingQueue(w.queue, ringer)
+		service := provision.NewService(cfg)
+		a, err := service.Create(w.ctx, provision.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
 		w.must(err)
-		rang("create", bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskCreate)}, written)
-		w.must(w.runnerOn(rows, w.runtimes, "w1", clock.System).Run(w.ctx, a.Job.ID))
-		rang("run", written, bell.Ring{Kind: provision.RingEnded, ID: string(a.Job.ID)}, written)
-		sequencer := provision.Sequencer{Store: rows, Now: clock.System, Owner: "q"}
+		rang("create", bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolCreates)}, written)
+		w.must(w.ringingRunner(ringer).Run(w.ctx, a.Job.ID))
+		rang("run", written, bell.Ring{Kind: job.RingEnded, ID: string(a.Job.ID)}, written)
+		sequencer := event.NewSequencer(provision.Events(rows), ringer, clock.System, "q")
 		_, err = sequencer.RunOnce(w.ctx)
 		w.must(err)
 		rang("number", numbered)
@@ -167,15 +175,15 @@ func TestRingingStore(t *testing.T) {
 		rang("nothing to number")
 		gone := context.Canceled
 		if err := rows.Tx(w.ctx, func(tx provision.Tx) error {
-			_ = tx.AppendEvent(provision.Event{ID: "evt_1", Tenant: "t", Type: "test", At: clock.System()})
+			_ = service.Engine.Events.Announce(tx, event.Announcement{Event: event.Event{Tenant: "t", Type: "test", At: clock.System()}})
 			return gone
 		}); err == nil {
 			w.Error("it was committed")
 		}
 		rang("rolled back")
 		w.queue.SetDown(true)
-		w.must(ignore(cfg.Queue.Enqueue(w.ctx, provision.Task{Kind: provision.TaskUpkeep, ID: "x"})))
-		rang("the queue may have it", bell.Ring{Kind: provision.RingTask, ID: string(provision.TaskUpkeep)})
+		w.must(ignore(cfg.Queue.Enqueue(w.ctx, bell.Task{Pool: bell.PoolUpkeep, ID: "x"})))
+		rang("the queue may have it", bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolUpkeep)})
 	})
 }
 

@@ -5,52 +5,67 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // The queue hears of each job and each delivery that was inserted and committed, and of
 // nothing else.
-func TestWakingStore(t *testing.T) {
+func TestQueueHearsAfterTheCommit(t *testing.T) {
 	inWorld(t, func(w *world) {
-		rows := provision.WakingStore(w.store, w.queue, w.log)
-		at := clock.System()
+		engine, at := w.service.Engine, clock.System()
 		inst := w.created()
 		w.queue.Take()
-		job := func(id id.Job, state provision.JobState) provision.Job {
-			return provision.Job{ID: id, Tenant: inst.Tenant, Instance: inst.ID, Engine: inst.Engine, Kind: provision.JobDelete, State: state, Generation: 1, CreatedAt: at, UpdatedAt: at, WakeAt: at, Deadline: at}
+		insert := func(name id.Job, state job.State) func(provision.Tx) error {
+			return func(tx provision.Tx) error {
+				return engine.Insert(tx, job.Job{
+					ID: name, Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: provision.JobDelete, State: state,
+					Generation: 1, CreatedAt: at, UpdatedAt: at, WakeAt: at, Deadline: at,
+				})
+			}
 		}
-		delivery := func(id provision.DeliveryID) provision.Delivery {
-			return provision.Delivery{ID: id, Tenant: inst.Tenant, Instance: inst.ID, URL: "https://example.com", State: provision.DeliveryPending, Body: []byte("{}"), Generation: 1, DueAt: at, WakeAt: at, ExpiresAt: at, CreatedAt: at, UpdatedAt: at}
+		callback := func(tx provision.Tx) error {
+			return engine.Events.Announce(tx, event.Announcement{
+				Event:    event.Event{Tenant: inst.Tenant, Type: "test", Subject: id.Subject(inst.ID), At: at},
+				Callback: &event.Callback{URL: "https://example.com", Secret: secret.New("whsec_x")},
+			})
 		}
 		onPurpose := errors.New("on purpose")
 		for _, c := range []struct {
 			what string
-			do   func(tx provision.Tx) error
+			do   []func(tx provision.Tx) error
 			err  error
-			want []string
+			want []bell.Pool
 		}{
-			{"rolled back", func(tx provision.Tx) error {
-				return errors.Join(tx.InsertJob(job("job_1", provision.JobQueued)), tx.InsertDelivery(delivery("dlv_1")), onPurpose)
-			}, onPurpose, nil},
-			{"one that has ended", func(tx provision.Tx) error { return tx.InsertJob(job("job_2", provision.JobSucceeded)) }, nil, nil},
-			{"a job and two deliveries", func(tx provision.Tx) error {
-				return errors.Join(tx.InsertJob(job("job_3", provision.JobQueued)), tx.InsertDelivery(delivery("dlv_3")), tx.InsertDelivery(delivery("dlv_4")))
-			}, nil, []string{"job_3", "dlv_3", "dlv_4"}},
+			{"rolled back", []func(tx provision.Tx) error{insert("job_1", job.Queued), callback, func(provision.Tx) error { return onPurpose }}, onPurpose, nil},
+			{"one that has ended", []func(tx provision.Tx) error{insert("job_2", job.Succeeded)}, nil, nil},
+			{"a job and two deliveries", []func(tx provision.Tx) error{insert("job_3", job.Queued), callback, callback}, nil, []bell.Pool{bell.PoolUpkeep, bell.PoolWebhooks, bell.PoolWebhooks}},
 		} {
-			if err := rows.Tx(w.ctx, c.do); !errors.Is(err, c.err) {
+			err := w.store.Tx(w.ctx, func(tx provision.Tx) error {
+				for _, do := range c.do {
+					if err := do(tx); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if !errors.Is(err, c.err) {
 				w.Errorf("%s: %v", c.what, err)
 			}
-			var got []string
+			var got []bell.Pool
 			for _, task := range w.queue.Take() {
-				got = append(got, task.ID)
+				got = append(got, task.Pool)
 			}
 			if !slices.Equal(got, c.want) {
 				w.Errorf("%s: the queue was told of %v, want %v", c.what, got, c.want)
 			}
 		}
 		w.queue.SetDown(true)
-		w.must(rows.Tx(w.ctx, func(tx provision.Tx) error { return tx.InsertDelivery(delivery("dlv_5")) }))
+		w.must(w.store.Tx(w.ctx, callback))
 	})
 }

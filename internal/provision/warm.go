@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -58,8 +57,8 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 	return found[:min(len(found), maxClaims)]
 }
 
-// takenFrom gives what is asked for in the place of a warm instance.
-func (i Instance) takenFrom(warm Instance) Instance {
+// claimWarm returns what is asked for in the place of a warm instance.
+func (i Instance) claimWarm(warm Instance) Instance {
 	i.ID, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
 	return i
 }
@@ -92,32 +91,10 @@ func putAccepted(tx Tx, inst Instance) error {
 	return errTaken
 }
 
-// retire has a warm instance deleted, or one that was to become warm and has failed.
-// Nothing happens where it is no such instance any more.
-func retire(tx Tx, newID id.Maker, id InstanceID, now time.Time) error {
-	inst, err := tx.Instance(id)
-	if err != nil {
-		return err
-	}
-	if inst.Tenant != tenant.Nobody || (inst.State != StateWarm && inst.State != StateFailed) {
-		return fault.ErrConflict
-	}
-	if err := idle(tx, id); err != nil {
-		return err
-	}
-	if err := inst.Move(StateDeleting, "", now); err != nil {
-		return err
-	}
-	if err := tx.UpdateInstance(inst); err != nil {
-		return err
-	}
-	return tx.InsertJob(newJob(newID, JobDelete, inst, DefaultDeleteDeadline, "", now))
-}
-
 // replace has a warm instance deleted that does not run any more; the pool makes
 // another one.
 func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bool, error) {
-	err := r.Store.Tx(ctx, func(tx Tx) error { return retire(tx, r.NewID, inst.ID, r.Now()) })
+	err := r.Store.Tx(ctx, func(tx Tx) error { return retire(r.Jobs, tx, inst.ID) })
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}
@@ -135,9 +112,9 @@ func (w *work) makeRoom(ctx context.Context) (bool, error) {
 	if err != nil || len(warm) == 0 {
 		return false, err
 	}
-	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(tx, w.cfg.NewID, warm[0].ID, w.cfg.Now()) })
+	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(w.Engine, tx, warm[0].ID) })
 	if err == nil {
-		w.cfg.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
+		w.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
 	}
 	return true, fault.IgnoreLostRace(err) // or it gives way to somebody else
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -27,7 +28,7 @@ func TestLostLeaseLeavesTheAdopted(t *testing.T) {
 		}
 		var taken atomic.Bool
 		takeOver := func() {
-			later := func() time.Time { return clock.System().Add(2 * provision.DefaultLeaseTTL) }
+			later := func() time.Time { return clock.System().Add(2 * job.DefaultLeaseTTL) }
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
 			w.usable(a.Job.ID)
 		}

@@ -7,7 +7,9 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -19,7 +21,7 @@ var fakeKind = provision.Kind{Engine: provisiontest.EngineName, Version: "1", Pl
 
 func (w *world) warmPool(count int) *provision.Pool {
 	return &provision.Pool{
-		Store: provision.WakingStore(w.store, w.queue, w.log), Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID,
+		Store: w.store, Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine,
 		Now: clock.System, Log: w.log, Owner: "w1", Want: []provision.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
 	}
 }
@@ -63,7 +65,7 @@ func (w *world) credentials(id provision.InstanceID) provision.Credentials {
 	return creds
 }
 
-func stepNames(job provision.Job) (names []string) {
+func stepNames(job job.Job) (names []string) {
 	for _, s := range job.Steps {
 		names = append(names, s.Name)
 	}
@@ -89,9 +91,9 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		if a.Instance.ID != warm.ID || a.Instance.State != provision.StatePending || !a.Instance.CreatedAt.After(warm.CreatedAt) {
 			t.Fatalf("accepted %+v, warm was %+v", a.Instance, warm)
 		}
-		job := w.spin(a.Job.ID)
-		if got := stepNames(job); !slices.Equal(got, []string{"adopt"}) || job.State != provision.JobSucceeded {
-			t.Fatalf("job is %s with %v: %+v", job.State, got, job.Error)
+		j := w.spin(a.Job.ID)
+		if got := stepNames(j); !slices.Equal(got, []string{"adopt"}) || j.State != job.Succeeded {
+			t.Fatalf("job is %s with %v: %+v", j.State, got, j.Error)
 		}
 		inst, creds := w.instance(warm.ID), w.credentials(warm.ID)
 		if inst.State != provision.StateRunning || inst.Tenant != tenant.Default || inst.Port != warm.Port || w.port(inst.ID) != warm.Port {
@@ -103,7 +105,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		if creds.Password == before.Password || creds.WarmPassword != before.Password {
 			t.Error("the password is not the tenant's own")
 		}
-		_, err = w.service.Events(w.ctx, provision.EventFilter{Tenant: tenant.Default}, 0, 10)
+		_, err = w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 10)
 		w.must(err)
 		w.spin(w.delete(inst.ID).Job.ID)
 		w.gone(inst.ID)
@@ -152,9 +154,9 @@ func TestAdoptionSurvivesEveryCrash(t *testing.T) {
 				w.tend(w.warmPool(1))
 				a := w.create()
 				w.runMortal(a.Job.ID, n+1, after)
-				job := w.spin(a.Job.ID)
-				if job.State != provision.JobSucceeded {
-					t.Fatalf("call %d, after it %v: %s, %+v", n+1, after, job.State, job.Error)
+				j := w.spin(a.Job.ID)
+				if j.State != job.Succeeded {
+					t.Fatalf("call %d, after it %v: %s, %+v", n+1, after, j.State, j.Error)
 				}
 				inst, unit := w.instance(a.Instance.ID), w.unit(a.Instance.ID)
 				if inst.State != provision.StateRunning || w.port(inst.ID) != inst.Port || unit == nil || !unit.Running {
@@ -178,8 +180,8 @@ func TestOneWarmInstanceHasOneTaker(t *testing.T) {
 			t.Fatalf("warm %s, first %s, second %s", warm.ID, first.Instance.ID, second.Instance.ID)
 		}
 		for _, a := range []provision.Accepted{first, second} {
-			if job := w.spin(a.Job.ID); job.State != provision.JobSucceeded {
-				t.Errorf("%s: %+v", job.State, job.Error)
+			if j := w.spin(a.Job.ID); j.State != job.Succeeded {
+				t.Errorf("%s: %+v", j.State, j.Error)
 			}
 		}
 	})
@@ -210,9 +212,9 @@ func TestDeleteWinsOverAnAdoption(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.tend(w.warmPool(1))
 		a := w.create()
-		job := w.spin(w.delete(a.Instance.ID).Job.ID)
-		if job.State != provision.JobSucceeded || w.job(a.Job.ID).State != provision.JobCanceled {
-			t.Errorf("delete is %s, create %s", job.State, w.job(a.Job.ID).State)
+		j := w.spin(w.delete(a.Instance.ID).Job.ID)
+		if j.State != job.Succeeded || w.job(a.Job.ID).State != job.Canceled {
+			t.Errorf("delete is %s, create %s", j.State, w.job(a.Job.ID).State)
 		}
 		w.gone(a.Instance.ID)
 	})
@@ -284,8 +286,8 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 				w.queue.Done()
 				w.pass(time.Second)
 			}
-			if job := w.job(a.Job.ID); job.State != provision.JobSucceeded {
-				t.Fatalf("create %d: %+v", n, job.Error)
+			if j := w.job(a.Job.ID); j.State != job.Succeeded {
+				t.Fatalf("create %d: %+v", n, j.Error)
 			}
 		}
 		if n := len(w.nobodys()); n != 0 {

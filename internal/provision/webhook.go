@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/page"
@@ -81,12 +82,12 @@ type WebhookTx interface {
 
 // DeliveryFilter narrows a list of deliveries; empty fields do not.
 type DeliveryFilter struct {
-	Tenant   tenant.ID
-	Webhook  WebhookID
-	Instance InstanceID
-	Job      id.Job
-	Event    EventID
-	State    DeliveryState
+	Tenant  tenant.ID
+	Webhook WebhookID
+	Subject id.Subject
+	Job     id.Job
+	Event   event.ID
+	State   DeliveryState
 }
 
 const allEvents = "*"

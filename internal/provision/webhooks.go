@@ -2,17 +2,83 @@ package provision
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
+
+// Hooks is what clients can ask of webhooks and deliveries.
+type Hooks struct {
+	cfg    HooksConfig
+	keeper idempotency.Keeper
+}
+
+// HooksConfig is what Hooks needs.
+type HooksConfig struct {
+	Store   Store
+	Queue   bell.Queue
+	Vault   secret.Vault
+	Secrets secret.Generator
+	Sender  Sender
+	NewID   id.Maker
+	Now     clock.Clock
+	Log     *slog.Logger
+	// Signer returns what callbacks about a subject are signed with now.
+	Signer func(job.Tx, id.Subject) (secret.Secret, error)
+}
+
+// NewHooks makes Hooks.
+func NewHooks(cfg HooksConfig) *Hooks {
+	return &Hooks{cfg: cfg, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now}}
+}
+
+// decide runs a transaction that depends on what a worker may be changing at the same
+// moment. Where the worker was faster, it is run again and sees the change.
+func (s *Hooks) decide(ctx context.Context, do func(Tx) error) error {
+	return fault.Redecide(func() error { return s.cfg.Store.Tx(ctx, do) })
+}
+
+// keptAnswer is what is kept of the answer to a request with a key: what it made. What has
+// become of that is read when the request comes again.
+type keptAnswer struct {
+	Webhook  WebhookID  `json:"webhook,omitempty"`
+	Delivery DeliveryID `json:"delivery,omitempty"`
+	Secret   string     `json:"secret,omitempty"` // which the answer showed, and shows again
+}
+
+// keep writes the answer in the transaction that makes what it is about.
+type keep = func(idempotency.Tx, keptAnswer) error
+
+// madeWebhook returns the webhook that a request with the same key made or changed, as it is
+// now, and the secret that its answer showed.
+func (s *Hooks) madeWebhook(ctx context.Context, owner tenant.ID, a keptAnswer) (Webhook, secret.Secret, error) {
+	h, err := s.Webhook(ctx, owner, a.Webhook)
+	if errors.Is(err, fault.ErrNotFound) {
+		err = fault.Errorf(fault.CodeGone, err, "webhook %s, which the first request with this Idempotency-Key was about, was deleted", a.Webhook)
+	}
+	return h, secret.New(a.Secret), err
+}
+
+// madeDelivery returns the delivery that a request with the same key made, as it is now.
+func (s *Hooks) madeDelivery(ctx context.Context, owner tenant.ID, a keptAnswer) (Delivery, error) {
+	d, err := s.Delivery(ctx, owner, a.Delivery)
+	if errors.Is(err, fault.ErrNotFound) {
+		err = fault.Errorf(fault.CodeGone, err, "delivery %s, which the first request with this Idempotency-Key made, is not kept any more", a.Delivery)
+	}
+	return d, err
+}
 
 // WebhookRequest asks for a webhook, or for changes of one: nil fields stay as they
 // are, and have defaults in a new one.
@@ -23,7 +89,7 @@ type WebhookRequest struct {
 	Enabled     *bool
 }
 
-func (s *Service) checkWebhook(ctx context.Context, r WebhookRequest) error {
+func (s *Hooks) checkWebhook(ctx context.Context, r WebhookRequest) error {
 	var wrong []fault.FieldError
 	if r.URL != nil {
 		if err := s.cfg.Sender.CheckURL(ctx, *r.URL); err != nil {
@@ -58,17 +124,17 @@ func (r WebhookRequest) apply(h *Webhook) {
 }
 
 // CreateWebhook registers an address. The secret is shown in this answer only.
-func (s *Service) CreateWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest) (Webhook, secret.Secret, error) {
+func (s *Hooks) CreateWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.CreateWebhookOnce(ctx, tenant, r, nil)
 	return h, secret, err
 }
 
 // CreateWebhookOnce is CreateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that it had at first.
-func (s *Service) CreateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, r WebhookRequest, idem *Idempotency,
+func (s *Hooks) CreateWebhookOnce(
+	ctx context.Context, tenant tenant.ID, r WebhookRequest, idem *idempotency.Request,
 ) (h Webhook, secret secret.Secret, replayed bool, err error) {
-	replayed, err = s.once(ctx, tenant, idem, func(keep keep) error {
+	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
 		h, secret, err = s.createWebhook(ctx, tenant, r, keep)
 		return err
 	}, func(made keptAnswer) error {
@@ -78,7 +144,7 @@ func (s *Service) CreateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Service) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest, keep keep) (Webhook, secret.Secret, error) {
 	if r.URL == nil {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: where the events are to be sent"}})
 	}
@@ -107,7 +173,7 @@ func (s *Service) createWebhook(ctx context.Context, tenant tenant.ID, r Webhook
 	})
 }
 
-func (s *Service) newWebhookSecret(h *Webhook) (secret.Secret, error) {
+func (s *Hooks) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 	sec := s.cfg.Secrets.SigningSecret()
 	var err error
 	if h.Secret, err = s.cfg.Vault.Seal([]byte(sec.Reveal()), webhookContext(h.ID)); err != nil {
@@ -117,7 +183,7 @@ func (s *Service) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 }
 
 // Webhook gives one webhook of the tenant.
-func (s *Service) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID) (Webhook, error) {
+func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID) (Webhook, error) {
 	if !id.WellFormed(theID) {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such webhook")
 	}
@@ -132,14 +198,14 @@ func (s *Service) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID
 }
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
-func (s *Service) Webhooks(ctx context.Context, tenant tenant.ID, p1 page.Page) ([]Webhook, string, error) {
+func (s *Hooks) Webhooks(ctx context.Context, tenant tenant.ID, p1 page.Page) ([]Webhook, string, error) {
 	return page.Fetch(ctx, page.List{Prefix: PrefixWebhook, Filter: tenant}, p1, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
 		func(h Webhook) string { return string(h.ID) })
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
 // to the address that it has when they are sent; disabling it cancels them.
-func (s *Service) ChangeWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, r WebhookRequest) (Webhook, error) {
+func (s *Hooks) ChangeWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, r WebhookRequest) (Webhook, error) {
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
@@ -150,7 +216,7 @@ func (s *Service) ChangeWebhook(ctx context.Context, tenant tenant.ID, id Webhoo
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Service) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
+func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Webhook{}, err
 	}
@@ -183,7 +249,7 @@ func (s *Service) updateWebhook(ctx context.Context, tenant tenant.ID, id Webhoo
 
 // DeleteWebhook ends the webhook and cancels its deliveries, which stay visible for
 // a while.
-func (s *Service) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Webhook, error) {
+func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Webhook, error) {
 	h, err := s.Webhook(ctx, tenant, id)
 	if err != nil {
 		return Webhook{}, err
@@ -204,28 +270,28 @@ func (s *Service) DeleteWebhook(ctx context.Context, tenant tenant.ID, id Webhoo
 }
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
-func (s *Service) PingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Delivery, error) {
+func (s *Hooks) PingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Delivery, error) {
 	d, _, err := s.PingWebhookOnce(ctx, tenant, id, nil)
 	return d, err
 }
 
 // PingWebhookOnce is PingWebhook for a request with a key. A replay gives the delivery as
 // it is now.
-func (s *Service) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id WebhookID, idem *Idempotency) (d Delivery, replayed bool, err error) {
+func (s *Hooks) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id WebhookID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
 	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, tenant, id, keep) })
 }
 
-func (s *Service) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, keep keep) (Delivery, error) {
+func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, keep keep) (Delivery, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Delivery{}, err
 	}
 	now := s.cfg.Now()
-	event := Event{ID: EventID(s.cfg.NewID(PrefixEvent)), Tenant: tenant, Type: EventWebhookPing, Message: "a test of webhook " + string(id), At: now}
-	body, err := json.Marshal(newCallback(event, nil, nil))
+	ping := event.Event{ID: event.ID(s.cfg.NewID(event.Prefix)), Tenant: tenant, Type: EventWebhookPing, Message: "a test of webhook " + string(id), At: now}
+	body, err := bodyOf(event.Announcement{Event: ping})
 	if err != nil {
-		return Delivery{}, fmt.Errorf("encode event: %w", err)
+		return Delivery{}, err
 	}
-	d := newDeliveryOf(s.cfg.NewID, event, now)
+	d := newDeliveryOf(s.cfg.NewID, ping, now)
 	d.Webhook, d.Body = id, body
 	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
@@ -234,7 +300,7 @@ func (s *Service) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 		if err := d.address(tx); err != nil {
 			return err
 		}
-		if err := tx.InsertDelivery(d); err != nil {
+		if err := insertDelivery(tx, s.cfg.Queue, s.cfg.Log, d); err != nil {
 			return err
 		}
 		return wakeReceiver(tx, d)

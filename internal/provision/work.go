@@ -6,20 +6,61 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
-// work is one claimed job while this worker is at it.
-type work struct {
-	*Runner
-	claim    Claim
-	kind     JobKind
-	deadline time.Time
+// Works does the jobs of instances. A process that only accepts them needs the vault and
+// nothing else: it knows what kinds there are, and does none.
+type Works struct {
+	cfg     WorksConfig
+	goldens resting
+	hosts   hostList
+}
 
-	mu      sync.Mutex // guards job, savedAt and inst: steps that run together and the lease keeper write
-	job     Job
-	savedAt time.Time
-	inst    Instance
+// WorksConfig is what workers need for the jobs of instances.
+type WorksConfig struct {
+	Store    Store
+	Ports    Ports
+	Runtimes Runtimes
+	Vault    secret.Vault
+	Catalog  Catalog
+	Now      clock.Clock
+	// Quarantine is how long a freed port rests.
+	Quarantine time.Duration
+	// KeepFailed is how long a failed create is kept where that was asked for.
+	KeepFailed time.Duration
+}
+
+// DefaultQuarantine is how long a freed port rests where the configuration says nothing.
+const DefaultQuarantine = 2 * time.Minute
+
+// NewWorks makes Works.
+func NewWorks(cfg WorksConfig) *Works {
+	if cfg.Now == nil {
+		cfg.Now = clock.System
+	}
+	if cfg.Quarantine == 0 {
+		cfg.Quarantine = DefaultQuarantine
+	}
+	if cfg.KeepFailed == 0 {
+		cfg.KeepFailed = DefaultKeepFailed
+	}
+	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}}
+}
+
+// work is one claimed job of an instance while this worker is at it.
+type work struct {
+	*job.Run
+	*Works
+
+	mu   sync.Mutex // guards inst: steps run in parallel
+	inst Instance
 
 	run running
 }
@@ -38,8 +79,8 @@ type running struct {
 	noted   chan struct{} // closed once that is written, too: what is made there can be found
 }
 
-// comes waits for what a step beside this one does.
-func comes(ctx context.Context, thing <-chan struct{}) error {
+// await waits for what a step beside this one does.
+func await(ctx context.Context, thing <-chan struct{}) error {
 	select {
 	case <-thing:
 		return nil
@@ -48,136 +89,61 @@ func comes(ctx context.Context, thing <-chan struct{}) error {
 	}
 }
 
-// instance gives the instance as it is at this moment, to steps that run beside others.
+// find reads the instance of a job that is claimed.
+func (s *Works) find(t job.Tx, r *job.Run, j job.Job) (*work, int64, error) {
+	inst, err := within(t).Instance(InstanceID(j.Subject))
+	return &work{Run: r, Works: s, inst: inst}, inst.Fence, err
+}
+
+// instance returns the instance as it is at this moment, to steps that run beside others.
 func (w *work) instance() Instance {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.inst
 }
 
-// snapshot gives the job as it is at this moment.
-func (w *work) snapshot() Job {
+func (w *work) setInstance(inst Instance) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.job
+	w.inst = inst
 }
 
-// change changes the job in memory; the next save writes it. Steps and Error are
-// shared with snapshots, so a change replaces them.
-func (w *work) change(change func(*Job)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	change(&w.job)
-}
-
-// save writes the job under its fence, with whatever else belongs to the same
-// moment.
+// save writes the job under its fence, with whatever else belongs to the same moment.
 func (w *work) save(ctx context.Context, also func(Tx) error) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.saveLocked(ctx, also)
+	return w.Save(ctx, func(tx job.Tx) error { return also(within(tx)) })
 }
 
-func (w *work) saveLocked(ctx context.Context, also func(Tx) error) error {
-	now := w.cfg.Now()
-	job := w.job
-	job.UpdatedAt = now
-	if job.State == JobRunning {
-		job.LeaseUntil = now.Add(w.cfg.LeaseTTL)
-		job.WakeAt = job.LeaseUntil
-	}
-	err := w.cfg.Store.Tx(ctx, func(tx Tx) error {
-		if err := tx.UpdateJob(job, w.claim.Fence); err != nil || also == nil {
+// Begin implements job.Work.
+func (w *work) Begin(t job.Tx, j job.Job) error {
+	tx, inst := within(t), w.inst
+	inst.Fence = j.Fence
+	begins := j.Kind == JobCreate && inst.State == StatePending
+	if begins {
+		if err := inst.Move(StateProvisioning, "", j.UpdatedAt); err != nil {
 			return err
 		}
-		return also(tx)
-	})
-	if err == nil {
-		w.job, w.savedAt = job, now
 	}
-	return err
-}
-
-// keepLease renews the lease until the context ends. When somebody else has the
-// job, or the lease has run out because the database could not be reached, it
-// takes the run's context away.
-func (w *work) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
-	ticker := time.NewTicker(w.cfg.LeaseTTL / 3)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		saveCtx, cancel := context.WithTimeout(ctx, w.cfg.LeaseTTL/3)
-		err := w.save(saveCtx, nil)
-		cancel()
-		if errors.Is(err, fault.ErrFenced) || (err != nil && w.leaseOver()) {
-			lost(fault.Errorf(fault.CodeFenced, err, "the lease of %s is lost", w.claim.Job))
-			return
+	if err := tx.UpdateInstance(inst); err != nil {
+		return err
+	}
+	if begins {
+		if err := announce(w.Engine, tx, EventInstanceProvisioning, inst, j.ID, "a worker has begun", j.UpdatedAt); err != nil {
+			return err
 		}
 	}
-}
-
-// held fails once the lease is over by this worker's own clock.
-func (w *work) held() error {
-	if w.leaseOver() {
-		return fault.Errorf(fault.CodeFenced, nil, "the lease of %s is over", w.claim.Job)
-	}
+	inst.Rev++
+	w.inst = inst
 	return nil
 }
 
-func (w *work) leaseOver() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.job.LeaseUntil.After(w.cfg.Now())
-}
-
-// work runs the steps, and where they fail for good, takes back what they did.
-// The error says that the run is to be tried again later.
-func (w *work) work(ctx context.Context) error {
-	if !w.snapshot().Undoing {
-		err := w.forward(ctx)
-		if err == nil || !w.final(ctx, err) {
-			return err
-		}
-		if err := w.save(ctx, nil); err != nil {
-			return err
-		}
-	}
-	return w.undo(ctx)
-}
-
-// forward runs what is not done yet.
-func (w *work) forward(ctx context.Context) error {
-	ctx, cancel := context.WithDeadline(ctx, w.deadline)
-	defer cancel()
-	if err := w.prepare(ctx); err != nil {
-		return err
-	}
-	for i := 0; ; {
-		job := w.snapshot() // a step may change what comes after it
-		plan := job.plan()
-		if i >= len(plan) {
-			return nil
-		}
-		n := together(plan[i:])
-		if err := w.runSteps(ctx, i, plan[i:i+n]); err != nil {
-			return err
-		}
-		i += n
-	}
-}
-
-// prepare gathers what every step needs.
-func (w *work) prepare(ctx context.Context) error {
+// Open implements job.Work: it gathers what every step needs.
+func (w *work) Open(ctx context.Context) error {
 	var err error
 	w.run.placed, w.run.noted = make(chan struct{}), make(chan struct{})
-	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.kind != JobDelete {
+	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.Kind() != JobDelete {
 		return err
 	}
-	if w.kind != JobDelete {
+	if w.Kind() != JobDelete {
 		sealed, err := w.cfg.Store.Credentials(ctx, w.inst.ID)
 		if err != nil {
 			return err
@@ -190,8 +156,8 @@ func (w *work) prepare(ctx context.Context) error {
 		return nil
 	}
 	err = w.useHost(ctx, w.inst.Host)
-	if w.kind == JobDelete && errors.Is(err, fault.ErrNotFound) {
-		w.cfg.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
+	if w.Kind() == JobDelete && errors.Is(err, fault.ErrNotFound) {
+		w.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
 		return nil
 	}
 	if err == nil {
@@ -201,15 +167,73 @@ func (w *work) prepare(ctx context.Context) error {
 	return err
 }
 
-func (w *work) useHost(ctx context.Context, id HostID) error {
-	host, err := w.cfg.Store.Host(ctx, id)
+func (w *work) useHost(ctx context.Context, host HostID) error {
+	h, err := w.cfg.Store.Host(ctx, host)
 	if err != nil {
 		return err
 	}
-	runtime, err := w.cfg.Runtimes.Runtime(host)
+	runtime, err := w.cfg.Runtimes.Runtime(h)
 	if err != nil {
 		return err
 	}
-	w.run.host, w.run.anytime, w.run.runtime = host, runtime, leasedRuntime{runtime, w.held}
+	w.run.host, w.run.anytime, w.run.runtime = h, runtime, leasedRuntime{runtime, w.Held}
 	return nil
 }
+
+// announce has an event about the instance told. It is called after the writes that make
+// the event true.
+func announce(e *job.Engine, tx Tx, kind string, inst Instance, about id.Job, message string, now time.Time) error {
+	return e.Events.Announce(tx, announcement(e, tx, kind, inst, about, message, now))
+}
+
+func announcement(e *job.Engine, tx Tx, kind string, inst Instance, about id.Job, message string, now time.Time) event.Announcement {
+	subject := id.Subject(inst.ID)
+	return event.Announcement{
+		Event:    event.Event{Tenant: inst.Tenant, Type: kind, Subject: subject, Job: about, Message: message, At: now},
+		Snapshot: e.Kinds.Snapshot(tx, subject, about),
+	}
+}
+
+// newJob returns a queued job for the instance.
+func newJob(e *job.Engine, kind job.Kind, firstStep string, inst Instance, limit time.Duration, callbackURL string) (job.Job, error) {
+	j, err := e.New(kind, id.Subject(inst.ID), firstStep, limit)
+	j.Tenant, j.Class, j.CallbackURL = inst.Tenant, inst.Engine, callbackURL
+	return j, err
+}
+
+// subject is what instances bring to all of their jobs.
+type subject struct{ vault secret.Vault }
+
+// instanceSnapshot is what events tell of an instance.
+type instanceSnapshot struct {
+	ID     InstanceID        `json:"id"`
+	Engine string            `json:"engine"`
+	Name   string            `json:"name"`
+	State  InstanceState     `json:"state"`
+	Labels map[string]string `json:"labels,omitempty"`
+}
+
+// Snapshot implements job.Subject.
+func (s subject) Snapshot(tx job.Tx, of id.Subject) (event.Part, error) {
+	inst, err := within(tx).Instance(InstanceID(of))
+	return event.Part{Name: "instance", Value: instanceSnapshot{inst.ID, inst.Engine, inst.Name, inst.State, inst.Labels}}, err
+}
+
+// CallbackSecret implements job.Subject.
+func (s subject) CallbackSecret(tx job.Tx, of id.Subject) (secret.Secret, error) {
+	sealed, err := within(tx).Credentials(InstanceID(of))
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	creds, err := OpenCredentials(s.vault, InstanceID(of), sealed)
+	return creds.CallbackSecret, err
+}
+
+// within returns the transaction of a job as one that writes instances, too.
+func within(tx job.Tx) Tx { return tx.(Tx) } //nolint:forcetypeassert // there is one store
+
+// ofNobody reports whether nobody waits for the job.
+func ofNobody(j job.Job) bool { return j.Tenant == tenant.Nobody }
+
+// subjectOf returns the instance as jobs and events name it.
+func subjectOf(inst InstanceID) id.Subject { return id.Subject(inst) }

@@ -11,9 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -39,12 +41,12 @@ type world struct {
 	catalog  provision.Catalog
 	newID    id.Maker
 	host     provision.Host
-	runner   *provision.Runner
-	relay    *provision.Relay
+	runner   *job.Runner
+	relay    relays
 	courier  *provision.Courier
 	log      *slog.Logger
 	logged   *syncBuffer
-	contact  *provision.Contact // of the runners; nil: none
+	contact  *job.Contact // of the runners; nil: none
 }
 
 // inWorld runs the test in a world of its own.
@@ -77,7 +79,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.catalog = provision.Catalog{provisiontest.Engine{Runtime: w.runtime}}
 	w.service = w.serviceOn(s)
 	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
-	w.relay = &provision.Relay{Store: s, Queue: w.queue, Now: clock.System, Log: w.log, Owner: "w1"}
+	w.relay = w.relaysOf("w1")
 	w.courier = provision.NewCourier(w.courierConfig())
 	w.tx(func(tx provision.Tx) error {
 		var err error
@@ -90,9 +92,31 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	return w
 }
 
+func (w *world) relaysOf(owner string) relays {
+	return relays{
+		job.NewRelay(w.service.Engine, provision.Jobs(w.store), owner),
+		&provision.Relay{Store: w.store, Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
+	}
+}
+
+// relays wakes what each of them finds due.
+type relays []interface {
+	RunOnce(context.Context) (int, error)
+}
+
+func (r relays) RunOnce(ctx context.Context) (woken int, err error) {
+	for _, one := range r {
+		n, err := one.RunOnce(ctx)
+		if woken += n; err != nil {
+			return woken, err
+		}
+	}
+	return woken, nil
+}
+
 func (w *world) courierConfig() provision.CourierConfig {
 	return provision.CourierConfig{
-		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, NewID: w.newID, Now: clock.System, Log: w.log,
+		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
 	}
 }
 
@@ -107,11 +131,22 @@ func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
 	}
 }
 
-func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) *provision.Runner {
-	return provision.NewRunner(provision.RunnerConfig{
+func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) *job.Runner {
+	return provision.NewRunner(w.runnerConfig(s, runtimes, owner, now))
+}
+
+// ringingRunner is a runner of a process that has the bell.
+func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
+	cfg := w.runnerConfig(w.store, w.runtimes, "w1", clock.System)
+	cfg.Bell = ringer
+	return provision.NewRunner(cfg)
+}
+
+func (w *world) runnerConfig(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) provision.RunnerConfig {
+	return provision.RunnerConfig{
 		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
-	})
+	}
 }
 
 func (w *world) must(err error) {
@@ -148,33 +183,33 @@ func (w *world) delete(id provision.InstanceID) provision.Accepted {
 func (w *world) created() provision.Instance {
 	w.Helper()
 	a := w.create()
-	if job := w.spin(a.Job.ID); job.State != provision.JobSucceeded {
-		w.Fatalf("create is %s: %+v", job.State, job.Error)
+	if j := w.spin(a.Job.ID); j.State != job.Succeeded {
+		w.Fatalf("create is %s: %+v", j.State, j.Error)
 	}
 	return w.instance(a.Instance.ID)
 }
 
 // spin is the worker process: relay and runner go on until the job has ended.
-func (w *world) spin(id id.Job) provision.Job {
+func (w *world) spin(id id.Job) job.Job {
 	w.Helper()
 	for range 2000 {
 		_, err := w.relay.RunOnce(w.ctx)
 		w.must(err)
 		w.runTasks()
 		w.queue.Done()
-		job := w.job(id)
-		if job.State.Ended() {
-			return job
+		j := w.job(id)
+		if j.State.Ended() {
+			return j
 		}
-		w.pass(max(provision.RelayEvery, time.Until(job.WakeAt)))
+		w.pass(max(job.RelayEvery, time.Until(j.WakeAt)))
 	}
 	w.Fatalf("job %s never ends: %+v", id, w.job(id))
-	return provision.Job{}
+	return job.Job{}
 }
 
 func (w *world) runTasks() {
 	for _, task := range w.queue.Take() {
-		if task.Kind == provision.TaskDeliver {
+		if task.Pool == bell.PoolWebhooks {
 			w.must(w.courier.Deliver(w.ctx, provision.DeliveryID(task.ID)))
 			continue
 		}
@@ -185,7 +220,7 @@ func (w *world) runTasks() {
 // pass lets time pass. It is the bubble's, so nobody waits for it.
 func (w *world) pass(d time.Duration) { <-time.After(d) }
 
-func (w *world) job(id id.Job) provision.Job {
+func (w *world) job(id id.Job) job.Job {
 	w.Helper()
 	job, err := w.store.Job(w.ctx, id)
 	w.must(err)
@@ -229,13 +264,13 @@ func (w *world) port(id provision.InstanceID) (port int) {
 // usable checks that a create succeeded, once in effect.
 func (w *world) usable(id id.Job) {
 	w.Helper()
-	job := w.job(id)
-	inst := w.instance(job.Instance)
-	if job.State != provision.JobSucceeded || inst.State != provision.StateRunning || job.Error != nil {
-		w.Fatalf("job is %s, instance %s, error %+v", job.State, inst.State, job.Error)
+	j := w.job(id)
+	inst := w.instance(provision.InstanceID(j.Subject))
+	if j.State != job.Succeeded || inst.State != provision.StateRunning || j.Error != nil {
+		w.Fatalf("job is %s, instance %s, error %+v", j.State, inst.State, j.Error)
 	}
-	for _, s := range job.Steps {
-		if s.State != provision.StepDone || s.StartedAt.IsZero() || s.FinishedAt.IsZero() {
+	for _, s := range j.Steps {
+		if s.State != job.StepDone || s.StartedAt.IsZero() || s.FinishedAt.IsZero() {
 			w.Errorf("step %+v of a job that succeeded", s)
 		}
 	}
@@ -245,20 +280,20 @@ func (w *world) usable(id id.Job) {
 		w.Fatalf("%d units instead of one: %+v", len(units), units)
 	}
 	u := units[0]
-	if !u.Running || !u.Volume || u.Fence != job.Fence || inst.Fence != job.Fence {
-		w.Errorf("unit %+v, job's fence %d, instance's %d", u, job.Fence, inst.Fence)
+	if !u.Running || !u.Volume || u.Fence != j.Fence || inst.Fence != j.Fence {
+		w.Errorf("unit %+v, job's fence %d, instance's %d", u, j.Fence, inst.Fence)
 	}
 	if held := w.port(inst.ID); held == 0 || held != inst.Port || u.Ports[provisiontest.EngineName] != held {
 		w.Errorf("row holds port %d, instance says %d, host publishes %v", held, inst.Port, u.Ports)
 	}
-	w.journalEnded(job)
+	w.journalEnded(j)
 }
 
 // clean checks that a job that did not succeed left nothing and says why.
-func (w *world) clean(id id.Job, state provision.JobState, instance provision.InstanceState) provision.JobError {
+func (w *world) clean(id id.Job, state job.State, instance provision.InstanceState) job.Error {
 	w.Helper()
 	job := w.job(id)
-	inst := w.instance(job.Instance)
+	inst := w.instance(provision.InstanceID(job.Subject))
 	if job.State != state || inst.State != instance {
 		w.Fatalf("job is %s, instance %s; want %s, %s; error %+v", job.State, inst.State, state, instance, job.Error)
 	}
@@ -284,20 +319,20 @@ func (w *world) gone(id provision.InstanceID) {
 }
 
 // journalEnded checks what holds for every ended job.
-func (w *world) journalEnded(job provision.Job) {
+func (w *world) journalEnded(j job.Job) {
 	w.Helper()
-	if job.FinishedAt.IsZero() || !job.WakeAt.IsZero() || job.Owner != "" {
-		w.Errorf("ended, but finished %v, wake %v, owner %q", job.FinishedAt, job.WakeAt, job.Owner)
+	if j.FinishedAt.IsZero() || !j.WakeAt.IsZero() || j.Owner != "" {
+		w.Errorf("ended, but finished %v, wake %v, owner %q", j.FinishedAt, j.WakeAt, j.Owner)
 	}
-	for _, s := range job.Steps {
-		if s.State == provision.StepRunning {
+	for _, s := range j.Steps {
+		if s.State == job.StepRunning {
 			w.Errorf("the job has ended and step %s is running", s.Name)
 		}
-		if s.State == provision.StepDone && (job.State != provision.JobSucceeded && job.Kind == provision.JobCreate) {
-			w.Errorf("the job is %s and step %s still done", job.State, s.Name)
+		if s.State == job.StepDone && (j.State != job.Succeeded && j.Kind == provision.JobCreate) {
+			w.Errorf("the job is %s and step %s still done", j.State, s.Name)
 		}
 	}
-	if _, err := w.store.ActiveJob(w.ctx, job.Instance); err == nil && !w.isDeleting(job.Instance) {
+	if _, err := w.store.ActiveJob(w.ctx, id.Subject(provision.InstanceID(j.Subject))); err == nil && !w.isDeleting(provision.InstanceID(j.Subject)) {
 		w.Error("the instance has an active job")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -73,17 +73,17 @@ func TestBellIsHeardEverywhere(t *testing.T) {
 			url := server(t)
 			one, two, stranger := hang(t, url, "dep_1"), hang(t, url, "dep_1"), hang(t, url, "dep_2")
 			connected(t, one, two, stranger)
-			here, there := ears(t, one, provision.RingEnded), ears(t, two, provision.RingEnded)
-			other, elsewhere := ears(t, two, provision.RingTask), ears(t, stranger, provision.RingEnded)
+			here, there := ears(t, one, job.RingEnded), ears(t, two, job.RingEnded)
+			other, elsewhere := ears(t, two, bell.RingTask), ears(t, stranger, job.RingEnded)
 			for n := range 50 {
 				id := fmt.Sprintf("job_%d", n)
-				one.Ring(bell.Ring{Kind: provision.RingEnded, ID: id})
+				one.Ring(bell.Ring{Kind: job.RingEnded, ID: id})
 				if got := <-here; got != id { // before Ring has returned
 					t.Errorf("heard %q here", got)
 				}
 				hear(t, there, id)
 			}
-			stranger.Ring(bell.Ring{Kind: provision.RingEnded, ID: "last"})
+			stranger.Ring(bell.Ring{Kind: job.RingEnded, ID: "last"})
 			if got := <-elsewhere; got != "last" {
 				t.Errorf("another deployment heard %q", got)
 			}
@@ -100,11 +100,11 @@ func TestBellStorm(t *testing.T) {
 	url := testenv.Redis(t)
 	one, two := hang(t, url, "dep_storm"), hang(t, url, "dep_storm")
 	connected(t, one, two)
-	there := ears(t, two, provision.RingEnded)
+	there := ears(t, two, job.RingEnded)
 	began := time.Now()
 	const rings = 900 // below the backlog
 	for n := range rings {
-		one.Ring(bell.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
+		one.Ring(bell.Ring{Kind: job.RingEnded, ID: fmt.Sprintf("job_%d", n)})
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("ringing took %s", took)
@@ -125,7 +125,7 @@ func TestBellWhileRedisIsAway(t *testing.T) {
 	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
 	one, two := hang(t, proxied, "dep_away"), hang(t, proxied, "dep_away")
 	connected(t, one, two)
-	here, there := ears(t, one, provision.RingEnded), ears(t, two, provision.RingTask)
+	here, there := ears(t, one, job.RingEnded), ears(t, two, bell.RingTask)
 	for round := range 2 {
 		proxy.Cut()
 		testenv.Eventually(t, "the bells notice", bellLimit, func(context.Context) error {
@@ -135,7 +135,7 @@ func TestBellWhileRedisIsAway(t *testing.T) {
 			return nil
 		})
 		for n := range 5000 {
-			one.Ring(bell.Ring{Kind: provision.RingEnded, ID: fmt.Sprintf("job_%d", n)})
+			one.Ring(bell.Ring{Kind: job.RingEnded, ID: fmt.Sprintf("job_%d", n)})
 			if got := <-here; got == "" {
 				t.Fatal("rings of this process need no Redis")
 			}
@@ -150,7 +150,7 @@ func TestBellWhileRedisIsAway(t *testing.T) {
 		hear(t, there, "") // whatever it may have missed
 		hear(t, here, "")
 	}
-	two.Ring(bell.Ring{Kind: provision.RingEnded, ID: "job_after"})
+	two.Ring(bell.Ring{Kind: job.RingEnded, ID: "job_after"})
 	hear(t, here, "job_after")
 }
 
@@ -160,11 +160,11 @@ func TestBellRingsLast(t *testing.T) {
 	url := testenv.Redis(t)
 	listening := hang(t, url, "dep_last")
 	connected(t, listening)
-	heard := ears(t, listening, provision.RingEnded)
+	heard := ears(t, listening, job.RingEnded)
 	ending := NewBell(connect(t, url), "dep_last")
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	ending.Ring(bell.Ring{Kind: provision.RingEnded, ID: "job_last"})
+	ending.Ring(bell.Ring{Kind: job.RingEnded, ID: "job_last"})
 	ending.Run(ctx)
 	hear(t, heard, "job_last")
 }
@@ -172,7 +172,7 @@ func TestBellRingsLast(t *testing.T) {
 // A message that no Berth has sent harms nobody.
 func TestBellHearsNonsense(t *testing.T) {
 	bell := NewBell(nil, "dep")
-	heard := ears(t, bell, provision.RingEnded)
+	heard := ears(t, bell, job.RingEnded)
 	for _, message := range []string{"", " ", "x", "x ended", "x =", "x what=ever", "x ended=job_1=2"} {
 		bell.hear(message)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // The queues, one for each pool of workers.
@@ -25,10 +25,10 @@ const (
 )
 
 // names says which queue a kind of task goes to.
-var names = map[provision.TaskKind]string{
-	provision.TaskCreate:  Creates,
-	provision.TaskUpkeep:  Upkeep,
-	provision.TaskDeliver: Webhooks,
+var names = map[bell.Pool]string{
+	bell.PoolCreates:  Creates,
+	bell.PoolUpkeep:   Upkeep,
+	bell.PoolWebhooks: Webhooks,
 }
 
 const (
@@ -73,19 +73,19 @@ func New(rdb redis.UniversalClient) *Queue {
 
 // Enqueue implements provision.Queue. The task's id holds the generation, so that a
 // reply lost on the way, or a second caller, makes no second task.
-func (q *Queue) Enqueue(ctx context.Context, t provision.Task) error {
+func (q *Queue) Enqueue(ctx context.Context, t bell.Task) error {
 	body, err := json.Marshal(payload{t.ID, t.Generation})
 	if err != nil {
 		return fmt.Errorf("encode task: %w", err)
 	}
-	queue, taskID := names[t.Kind], fmt.Sprintf("%s:%d", t.ID, t.Generation)
+	queue, taskID := names[t.Pool], fmt.Sprintf("%s:%d", t.ID, t.Generation)
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	// A client of Asynq does this only once in its life: a Redis that has lost everything
 	// would take the tasks, but neither the Inspector nor the operators' pages show them.
 	registered := make(chan error, 1)
 	go func() { registered <- q.rdb.SAdd(ctx, known, queue).Err() }() // at the same time: it is a round trip
-	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(string(t.Kind), body),
+	_, err = q.client.EnqueueContext(ctx, asynq.NewTask(string(t.Pool), body),
 		asynq.Queue(queue), asynq.TaskID(taskID), asynq.MaxRetry(maxRetry), asynq.Timeout(taskTimeout))
 	unregistered := <-registered
 	switch {

@@ -15,8 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/testenv"
@@ -76,8 +76,8 @@ func TestContract(t *testing.T) {
 				rdb := connect(t, server(t))
 				return provisiontest.QueueSubject{
 					Queue: New(rdb), Unreachable: New(connect(t, "redis://"+closedPort(t))),
-					Waiting: func(t *testing.T) []provision.Task { return waiting(t, rdb) },
-					Begin:   func(t *testing.T, task provision.Task) func(error) { return begin(t, rdb, task) },
+					Waiting: func(t *testing.T) []bell.Task { return waiting(t, rdb) },
+					Begin:   func(t *testing.T, task bell.Task) func(error) { return begin(t, rdb, task) },
 					Lose: func(t *testing.T) {
 						if err := rdb.FlushDB(t.Context()).Err(); err != nil {
 							t.Fatal(err)
@@ -112,26 +112,26 @@ func pending(t *testing.T, rdb *redis.Client, queue string) []*asynq.TaskInfo {
 	return tasks
 }
 
-func waiting(t *testing.T, rdb *redis.Client) []provision.Task {
+func waiting(t *testing.T, rdb *redis.Client) []bell.Task {
 	t.Helper()
-	var out []provision.Task
+	var out []bell.Task
 	for _, queue := range []string{Creates, Upkeep, Webhooks} {
 		for _, info := range pending(t, rdb, queue) {
 			var p payload
 			if err := json.Unmarshal(info.Payload, &p); err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, provision.Task{Kind: provision.TaskKind(info.Type), ID: p.ID, Generation: p.Generation})
+			out = append(out, bell.Task{Pool: bell.Pool(info.Type), ID: p.ID, Generation: p.Generation})
 		}
 	}
 	return out
 }
 
 // begin runs a worker on the task's queue until it is told how the task ends.
-func begin(t *testing.T, rdb *redis.Client, want provision.Task) (end func(error)) {
+func begin(t *testing.T, rdb *redis.Client, want bell.Task) (end func(error)) {
 	t.Helper()
 	server := asynq.NewServerFromRedisClient(rdb, asynq.Config{
-		Queues: map[string]int{names[want.Kind]: 1}, Concurrency: 1, TaskCheckInterval: 5 * time.Millisecond, LogLevel: asynq.FatalLevel,
+		Queues: map[string]int{names[want.Pool]: 1}, Concurrency: 1, TaskCheckInterval: 5 * time.Millisecond, LogLevel: asynq.FatalLevel,
 		ShutdownTimeout: 10 * time.Second,
 	})
 	began, outcome, ended := make(chan string), make(chan error, 1), make(chan struct{})
@@ -170,7 +170,7 @@ func begin(t *testing.T, rdb *redis.Client, want provision.Task) (end func(error
 // TestTaskInRedis looks at everything that a task puts into Redis.
 func TestTaskInRedis(t *testing.T) {
 	rdb := connect(t, testenv.Redis(t))
-	if err := New(rdb).Enqueue(t.Context(), provision.Task{Kind: provision.TaskCreate, ID: "job_1", Generation: 3}); err != nil {
+	if err := New(rdb).Enqueue(t.Context(), bell.Task{Pool: bell.PoolCreates, ID: "job_1", Generation: 3}); err != nil {
 		t.Fatal(err)
 	}
 	infos := pending(t, rdb, Creates)
@@ -192,7 +192,7 @@ func TestTaskInRedis(t *testing.T) {
 }
 
 func TestKindsHaveQueues(t *testing.T) {
-	kinds := []provision.TaskKind{provision.TaskCreate, provision.TaskUpkeep, provision.TaskDeliver}
+	kinds := []bell.Pool{bell.PoolCreates, bell.PoolUpkeep, bell.PoolWebhooks}
 	for _, kind := range kinds {
 		if names[kind] == "" {
 			t.Errorf("%s goes nowhere", kind)
@@ -219,7 +219,7 @@ func TestQueueComesBack(t *testing.T) {
 	t.Parallel()
 	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
 	q := New(connect(t, proxied))
-	task := provision.Task{Kind: provision.TaskCreate, ID: "job_1", Generation: 1}
+	task := bell.Task{Pool: bell.PoolCreates, ID: "job_1", Generation: 1}
 	for _, away := range []bool{false, true, false} {
 		if away {
 			proxy.Cut()
@@ -247,7 +247,7 @@ func TestQueueHangs(t *testing.T) {
 	took := testenv.Quickest(func() {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		if err := q.Enqueue(ctx, provision.Task{Kind: provision.TaskCreate, ID: "job_1"}); fault.CodeOf(err) != fault.CodeUnavailable {
+		if err := q.Enqueue(ctx, bell.Task{Pool: bell.PoolCreates, ID: "job_1"}); fault.CodeOf(err) != fault.CodeUnavailable {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -7,8 +7,11 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -70,14 +73,14 @@ func BenchmarkCreateTx(b *testing.B) {
 				State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
 			}
 			i.Name = string(i.ID)
-			j := provision.Job{
-				ID: id.Job(newID("job")), Tenant: "t", Instance: i.ID, Engine: "redis", Kind: provision.JobCreate, State: provision.JobQueued,
-				Steps: make([]provision.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
+			j := job.Job{
+				ID: id.Job(newID("job")), Tenant: "t", Subject: id.Subject(i.ID), Class: "redis", Kind: provision.JobCreate, State: job.Queued,
+				Steps: make([]job.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
 			}
-			e := provision.Event{ID: provision.EventID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Instance: i.ID, Job: j.ID, Message: "accepted", At: now}
+			e := event.Event{ID: event.ID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Subject: id.Subject(i.ID), Job: j.ID, Message: "accepted", At: now}
 			return s.Tx(b.Context(), func(tx provision.Tx) error {
 				_, err := tx.Listeners("t")
-				answer := provision.IdempotencyRecord{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
+				answer := idempotency.Record{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
 				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),
 					tx.PutCredentials(i.ID, secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 300)}), tx.AppendEvent(e))
 			})

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
@@ -22,21 +23,21 @@ type eventCounterRow struct {
 
 func (eventCounterRow) TableName() string { return "event_counters" }
 
-func (r eventRow) entity() (provision.Event, error) {
-	return provision.Event{
-		Number: value(r.Seq), ID: provision.EventID(r.ID), Tenant: tenant.ID(r.TenantID), Type: r.Type,
-		Instance: provision.InstanceID(r.InstanceID), Job: id.Job(r.JobID), Message: r.Message, At: moment(r.At),
+func (r eventRow) entity() (event.Event, error) {
+	return event.Event{
+		Number: value(r.Seq), ID: event.ID(r.ID), Tenant: tenant.ID(r.TenantID), Type: r.Type,
+		Subject: id.Subject(provision.InstanceID(r.InstanceID)), Job: id.Job(r.JobID), Message: r.Message, At: moment(r.At),
 	}, nil
 }
 
-// Events implements provision.EventReader.
-func (r reader) Events(ctx context.Context, f provision.EventFilter, after int64, limit int) ([]provision.Event, error) {
+// Events implements event.Store.
+func (r reader) Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error) {
 	if !legible(f.Types...) {
 		return nil, nil
 	}
 	q := r.db.WithContext(ctx).Where("tenant_id = ? AND seq > ?", key(f.Tenant), after)
-	if f.Instance != "" {
-		q = q.Where("instance_id = ?", key(f.Instance))
+	if f.Subject != "" {
+		q = q.Where("instance_id = ?", key(f.Subject))
 	}
 	if len(f.Types) > 0 {
 		q = q.Where("type IN ?", f.Types)
@@ -48,7 +49,7 @@ func (r reader) Events(ctx context.Context, f provision.EventFilter, after int64
 	return entities(rows, eventRow.entity)
 }
 
-// LastNumbers implements provision.EventReader.
+// LastNumbers implements event.Store.
 func (r reader) LastNumbers(ctx context.Context, tenants []tenant.ID) (map[tenant.ID]int64, error) {
 	keys := make([]string, len(tenants))
 	for i, t := range tenants {
@@ -65,15 +66,15 @@ func (r reader) LastNumbers(ctx context.Context, tenants []tenant.ID) (map[tenan
 	return out, nil
 }
 
-// UnnumberedEvents implements provision.EventReader.
-func (r reader) UnnumberedEvents(ctx context.Context, limit int) ([]provision.UnnumberedEvent, error) {
+// UnnumberedEvents implements event.Store.
+func (r reader) UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error) {
 	var rows []eventRow
 	err := r.db.WithContext(ctx).Select("number", "tenant_id").Where("seq IS NULL").Order("number").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, translate(err)
 	}
-	return entities(rows, func(row eventRow) (provision.UnnumberedEvent, error) {
-		return provision.UnnumberedEvent{Row: row.Number, Tenant: tenant.ID(row.TenantID)}, nil
+	return entities(rows, func(row eventRow) (event.Unnumbered, error) {
+		return event.Unnumbered{Row: row.Number, Tenant: tenant.ID(row.TenantID)}, nil
 	})
 }
 
@@ -81,8 +82,8 @@ func (r reader) UnnumberedEvents(ctx context.Context, limit int) ([]provision.Un
 // the other, so that one statement can number them all.
 type run struct{ row, seq, length int64 }
 
-// NumberEvents implements provision.EventTx.
-func (t *tx) NumberEvents(list []provision.UnnumberedEvent) error {
+// NumberEvents implements provision.Tx.
+func (t *tx) NumberEvents(list []event.Unnumbered) error {
 	var tenants []tenant.ID // in a steady order
 	rows := map[tenant.ID][]int64{}
 	for _, e := range list {
@@ -138,7 +139,7 @@ func runs(rows []int64, seq int64) []run {
 	return out
 }
 
-// DeleteEvents implements provision.EventTx.
+// DeleteEvents implements provision.Tx.
 func (t *tx) DeleteEvents(before time.Time, limit int) (int, error) {
 	var numbers []int64
 	err := t.db.Model(&eventRow{}).Where("at < ? AND seq IS NOT NULL", millis(before)).Order("at").Limit(limit).Pluck("number", &numbers).Error

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -20,7 +20,7 @@ func TestFrozenTransactionIsTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	begun := time.Now()
-	testenv.Eventually(t, "somebody else gets the row", 2*provision.DefaultLeaseTTL, func(ctx context.Context) error {
+	testenv.Eventually(t, "somebody else gets the row", 2*job.DefaultLeaseTTL, func(ctx context.Context) error {
 		return other.db.WithContext(ctx).Exec("UPDATE hosts SET endpoint = 'unix:///other' WHERE name = 'one'").Error
 	})
 	t.Logf("after %s", time.Since(begun).Round(time.Millisecond))

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -122,7 +123,7 @@ func TestLookAtSealed(t *testing.T) {
 				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_1", State: provision.DeliveryPending, Secret: seal("delivery", "delivery/dlv_1")}),
 				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_2", State: provision.DeliveryPending}),
 				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_3", State: provision.DeliveryExhausted, Secret: seal("ended", "delivery/dlv_3")}),
-				tx.PutIdempotent(provision.IdempotencyRecord{Tenant: "t", Key: "k", Answer: seal("answer", "idempotency/t/k"), CreatedAt: now}),
+				tx.PutIdempotent(idempotency.Record{Tenant: "t", Key: "k", Answer: seal("answer", "idempotency/t/k"), CreatedAt: now}),
 			}
 			return errors.Join(errs...)
 		})

@@ -14,7 +14,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
@@ -156,7 +158,7 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	mustBeAway(t, "Tx", s.Tx(ctx, func(provision.Tx) error { return nil }))
 	_, err := s.Instance(ctx, "ins_1")
 	mustBeAway(t, "Instance", err)
-	_, err = s.Jobs(ctx, provision.JobFilter{Tenant: "t"}, page.Page{Limit: 1})
+	_, err = s.Jobs(ctx, job.Filter{Tenant: "t"}, page.Page{Limit: 1})
 	mustBeAway(t, "Jobs", err)
 	_, err = s.DueJobs(ctx, time.Now(), 1)
 	mustBeAway(t, "DueJobs", err)
@@ -217,7 +219,7 @@ func TestEventsAreNumbered(t *testing.T) {
 		for n := range events {
 			all.Go(func() error {
 				return s.Tx(t.Context(), func(tx provision.Tx) error {
-					return tx.AppendEvent(provision.Event{ID: provision.EventID(fmt.Sprint("evt_", n)), Tenant: "t", Type: "instance.running", Message: "üsable"})
+					return tx.AppendEvent(event.Event{ID: event.ID(fmt.Sprint("evt_", n)), Tenant: "t", Type: "instance.running", Message: "üsable"})
 				})
 			})
 		}

@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -106,14 +107,14 @@ func planInstance(i int, now int64) instanceRow {
 
 func planJob(i int, inst instanceRow, now int64) jobRow {
 	row := jobRow{
-		ID: fmt.Sprintf("job_%07d", i), TenantID: "default", InstanceID: inst.ID, Kind: string(provision.JobCreate), State: string(provision.JobSucceeded),
+		ID: fmt.Sprintf("job_%07d", i), TenantID: "default", InstanceID: inst.ID, Kind: string(provision.JobCreate), State: string(job.Succeeded),
 		Steps: "[]", FinishedAt: now, CreatedAt: now, UpdatedAt: now,
 	}
 	if i%1000 == 500 {
 		row.Kind = string(provision.JobDelete)
 	}
 	if i >= planRows-planLive {
-		row.State, row.FinishedAt, row.LiveInstanceID, row.WakeAt = string(provision.JobQueued), 0, &inst.ID, &now
+		row.State, row.FinishedAt, row.LiveInstanceID, row.WakeAt = string(job.Queued), 0, &inst.ID, &now
 	}
 	return row
 }

@@ -10,7 +10,9 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
@@ -168,7 +170,7 @@ func listed(f provision.InstanceFilter, before string) func(context.Context, *St
 	}
 }
 
-func jobsListed(f provision.JobFilter, before string) func(context.Context, *Store) error {
+func jobsListed(f job.Filter, before string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
 		found, err := s.Jobs(ctx, f, page.Page{Before: before, Limit: planPage})
 		if err == nil && len(found) == 0 {
@@ -211,22 +213,22 @@ func questions() []question {
 		{name: "instances: by two labels", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
 		{name: "instances: by name and label", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Labels: team}, "")},
 		{name: "instances: that are warm", ask: listed(provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm}, "")},
-		{name: "jobs: first page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, "")},
-		{name: "jobs: deep page", ask: jobsListed(provision.JobFilter{Tenant: "default"}, deepJob)},
-		{name: "jobs: of an instance", ask: jobsListed(provision.JobFilter{Tenant: "default", Instance: "ins_0000100"}, "")},
-		{name: "jobs: of a state", ask: jobsListed(provision.JobFilter{Tenant: "default", State: provision.JobQueued}, "")},
-		{name: "jobs: of a rare kind", ask: jobsListed(provision.JobFilter{Tenant: "default", Kind: provision.JobDelete}, "")},
+		{name: "jobs: first page", ask: jobsListed(job.Filter{Tenant: "default"}, "")},
+		{name: "jobs: deep page", ask: jobsListed(job.Filter{Tenant: "default"}, deepJob)},
+		{name: "jobs: of an instance", ask: jobsListed(job.Filter{Tenant: "default", Subject: "ins_0000100"}, "")},
+		{name: "jobs: of a state", ask: jobsListed(job.Filter{Tenant: "default", State: job.Queued}, "")},
+		{name: "jobs: of a rare kind", ask: jobsListed(job.Filter{Tenant: "default", Kind: provision.JobDelete}, "")},
 		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]id.Job, error) {
 			return s.EndedJobs(ctx, []id.Job{"job_0000001", "job_0000002", "job_0000003"})
 		})},
-		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Job, error) { return s.DueJobs(ctx, now, planPage) })},
-		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (provision.Job, error) {
-			return s.ActiveJob(ctx, provision.InstanceID(fmt.Sprintf("ins_%07d", planRows-1)))
+		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]job.Job, error) { return s.DueJobs(ctx, now, planPage) })},
+		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (job.Job, error) {
+			return s.ActiveJob(ctx, id.Subject(provision.InstanceID(fmt.Sprintf("ins_%07d", planRows-1))))
 		})},
 		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx provision.Tx) error { return live(tx, "default") })},
 		{name: "jobs: count of the living", ask: inTx(func(tx provision.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
 		{name: "jobs: claim", ask: inTx(func(tx provision.Tx) error {
-			return tx.CheckClaim(provision.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
+			return tx.CheckClaim(job.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
 		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
 			due, _, err := s.DueDeliveries(ctx, now, "", planPage)
@@ -240,13 +242,13 @@ func questions() []question {
 		})},
 		{name: "deliveries: first page", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default"})},
 		{name: "deliveries: of a webhook", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default", Webhook: "whk_1"})},
-		{name: "events: a page", ask: ask(func(ctx context.Context, s *Store) ([]provision.Event, error) {
-			return s.Events(ctx, provision.EventFilter{Tenant: "default"}, planRows/2, planPage)
+		{name: "events: a page", ask: ask(func(ctx context.Context, s *Store) ([]event.Event, error) {
+			return s.Events(ctx, event.Filter{Tenant: "default"}, planRows/2, planPage)
 		})},
-		{name: "events: of an instance", ask: ask(func(ctx context.Context, s *Store) ([]provision.Event, error) {
-			return s.Events(ctx, provision.EventFilter{Tenant: "default", Instance: "ins_0000100"}, 0, planPage)
+		{name: "events: of an instance", ask: ask(func(ctx context.Context, s *Store) ([]event.Event, error) {
+			return s.Events(ctx, event.Filter{Tenant: "default", Subject: "ins_0000100"}, 0, planPage)
 		})},
-		{name: "events: without a number", ask: ask(func(ctx context.Context, s *Store) ([]provision.UnnumberedEvent, error) {
+		{name: "events: without a number", ask: ask(func(ctx context.Context, s *Store) ([]event.Unnumbered, error) {
 			return s.UnnumberedEvents(ctx, planPage)
 		}), allow: []string{"events_unnumbered"}},
 		{name: "events: give numbers", ask: func(ctx context.Context, s *Store) error {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
@@ -132,23 +134,23 @@ func keysetBy(q *gorm.DB, page page.Page, column string) *gorm.DB {
 }
 
 // Job implements provision.Reader.
-func (r reader) Job(ctx context.Context, id id.Job) (provision.Job, error) {
-	return job(r.db.WithContext(ctx).Where("id = ?", key(id)))
+func (r reader) Job(ctx context.Context, id id.Job) (job.Job, error) {
+	return oneJob(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 
-func job(q *gorm.DB) (provision.Job, error) {
+func oneJob(q *gorm.DB) (job.Job, error) {
 	row, err := one[jobRow](q)
 	if err != nil {
-		return provision.Job{}, err
+		return job.Job{}, err
 	}
 	return row.entity()
 }
 
 // Jobs implements provision.Reader.
-func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page page.Page) ([]provision.Job, error) {
+func (r reader) Jobs(ctx context.Context, f job.Filter, page page.Page) ([]job.Job, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
-	if f.Instance != "" {
-		q = q.Where("instance_id = ?", key(f.Instance))
+	if f.Subject != "" {
+		q = q.Where("instance_id = ?", key(f.Subject))
 	}
 	if f.State != "" {
 		q = q.Where("state = ?", string(f.State))
@@ -164,8 +166,8 @@ func (r reader) Jobs(ctx context.Context, f provision.JobFilter, page page.Page)
 }
 
 // ActiveJob implements provision.Reader.
-func (r reader) ActiveJob(ctx context.Context, id provision.InstanceID) (provision.Job, error) {
-	return job(r.db.WithContext(ctx).Where("live_instance_id = ?", key(id)))
+func (r reader) ActiveJob(ctx context.Context, subject id.Subject) (job.Job, error) {
+	return oneJob(r.db.WithContext(ctx).Where("live_instance_id = ?", key(subject)))
 }
 
 // Credentials implements provision.Reader.
@@ -180,12 +182,12 @@ func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provisio
 }
 
 // Idempotent implements provision.Reader.
-func (r reader) Idempotent(ctx context.Context, tenant tenant.ID, idemKey string) (provision.IdempotencyRecord, error) {
+func (r reader) Idempotent(ctx context.Context, tenant tenant.ID, idemKey string) (idempotency.Record, error) {
 	if !legible(idemKey) {
-		return provision.IdempotencyRecord{}, fault.ErrNotFound
+		return idempotency.Record{}, fault.ErrNotFound
 	}
 	row, err := one[idempotencyRow](r.db.WithContext(ctx).Where("tenant_id = ? AND idem_key = ?", key(tenant), idemKey))
-	return provision.IdempotencyRecord{
+	return idempotency.Record{
 		Tenant: tenant, Key: idemKey, Fingerprint: row.Fingerprint, CreatedAt: moment(row.CreatedAt),
 		Answer: secret.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext},
 	}, err
@@ -197,7 +199,7 @@ func (r reader) due(ctx context.Context, now time.Time, limit int) *gorm.DB {
 }
 
 // DueJobs implements provision.Reader.
-func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]provision.Job, error) {
+func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error) {
 	var rows []jobRow
 	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
 		return nil, translate(err)

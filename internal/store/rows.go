@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -94,6 +96,8 @@ type jobRow struct {
 	WakeAt         *int64
 	CallbackURL    string
 	OnFailure      string
+	ParentID       *string
+	ParentStep     string
 	Deadline       int64
 	Rev            int64
 	CreatedAt      int64 `gorm:"autoCreateTime:false"`
@@ -279,17 +283,21 @@ func (r instanceRow) entity() (provision.Instance, error) {
 	return i, nil
 }
 
-func toJobRow(j provision.Job) (jobRow, error) {
+func toJobRow(j job.Job) (jobRow, error) {
 	steps, err := toJSON(j.Steps)
 	if err != nil {
 		return jobRow{}, err
 	}
 	row := jobRow{
-		ID: string(j.ID), TenantID: string(j.Tenant), InstanceID: string(j.Instance), Engine: j.Engine, Kind: string(j.Kind),
+		ID: string(j.ID), TenantID: string(j.Tenant), InstanceID: string(j.Subject), Engine: j.Class, Kind: string(j.Kind),
 		State: string(j.State), Steps: steps, Attempt: j.Attempt, Crashes: j.Crashes, Undoing: j.Undoing, Fence: j.Fence,
 		Owner: j.Owner, LeaseUntil: millis(j.LeaseUntil), Generation: j.Generation, WakeAt: nullable(millis(j.WakeAt)),
 		CallbackURL: j.CallbackURL, OnFailure: string(j.OnFailure), Deadline: millis(j.Deadline), CreatedAt: millis(j.CreatedAt), StartedAt: millis(j.StartedAt),
 		FinishedAt: millis(j.FinishedAt), UpdatedAt: millis(j.UpdatedAt),
+	}
+	if j.Parent != "" {
+		parent := string(j.Parent)
+		row.ParentID, row.ParentStep = &parent, j.ParentStep
 	}
 	if !j.State.Ended() {
 		row.LiveInstanceID = &row.InstanceID
@@ -304,13 +312,16 @@ func toJobRow(j provision.Job) (jobRow, error) {
 	return row, nil
 }
 
-func (r jobRow) entity() (provision.Job, error) {
-	j := provision.Job{
-		ID: id.Job(r.ID), Tenant: tenant.ID(r.TenantID), Instance: provision.InstanceID(r.InstanceID), Engine: r.Engine,
-		Kind: provision.JobKind(r.Kind), State: provision.JobState(r.State), Attempt: r.Attempt, Crashes: r.Crashes, Undoing: r.Undoing,
+func (r jobRow) entity() (job.Job, error) {
+	j := job.Job{
+		ID: id.Job(r.ID), Tenant: tenant.ID(r.TenantID), Subject: id.Subject(r.InstanceID), Class: r.Engine,
+		Kind: job.Kind(r.Kind), State: job.State(r.State), Attempt: r.Attempt, Crashes: r.Crashes, Undoing: r.Undoing,
 		Fence: r.Fence, Owner: r.Owner, LeaseUntil: moment(r.LeaseUntil), Generation: r.Generation, WakeAt: moment(value(r.WakeAt)),
-		CallbackURL: r.CallbackURL, OnFailure: provision.FailurePolicy(r.OnFailure), Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
+		CallbackURL: r.CallbackURL, OnFailure: job.FailurePolicy(r.OnFailure), Deadline: moment(r.Deadline), CreatedAt: moment(r.CreatedAt), StartedAt: moment(r.StartedAt),
 		FinishedAt: moment(r.FinishedAt), UpdatedAt: moment(r.UpdatedAt),
+	}
+	if r.ParentID != nil {
+		j.Parent, j.ParentStep = id.Job(*r.ParentID), r.ParentStep
 	}
 	if err := fromJSON(r.Steps, &j.Steps); err != nil {
 		return j, err
@@ -331,7 +342,7 @@ func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 		return deliveryRow{}, err
 	}
 	return deliveryRow{
-		ID: string(d.ID), TenantID: string(d.Tenant), InstanceID: string(d.Instance), JobID: string(d.Job), WebhookID: string(d.Webhook),
+		ID: string(d.ID), TenantID: string(d.Tenant), InstanceID: string(d.Subject), JobID: string(d.Job), WebhookID: string(d.Webhook),
 		Receiver: d.Receiver(), EventID: string(d.Event), EventType: d.EventType, Attempts: &attempts,
 		URL: d.URL, Body: d.Body, KeyID: d.Secret.KeyID, Ciphertext: ciphertext, State: string(d.State), Attempt: d.Attempt,
 		LastStatus: d.LastStatus, LastError: d.LastError, DueAt: millis(d.DueAt), Generation: d.Generation,
@@ -341,8 +352,8 @@ func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 
 func (r deliveryRow) entity() (provision.Delivery, error) {
 	d := provision.Delivery{
-		ID: provision.DeliveryID(r.ID), Tenant: tenant.ID(r.TenantID), Instance: provision.InstanceID(r.InstanceID),
-		Job: id.Job(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: provision.EventID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
+		ID: provision.DeliveryID(r.ID), Tenant: tenant.ID(r.TenantID), Subject: id.Subject(r.InstanceID),
+		Job: id.Job(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: event.ID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
 		Secret: secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
 		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
 		WakeAt: moment(value(r.WakeAt)), ExpiresAt: moment(r.ExpiresAt), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),

@@ -95,7 +95,7 @@ func delivery(q *gorm.DB) (provision.Delivery, error) {
 func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page page.Page) ([]provision.Delivery, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	for column, id := range map[string]string{
-		"webhook_id": string(f.Webhook), "job_id": string(f.Job), "instance_id": string(f.Instance), "event_id": string(f.Event),
+		"webhook_id": string(f.Webhook), "job_id": string(f.Job), "instance_id": string(f.Subject), "event_id": string(f.Event),
 	} {
 		if id != "" {
 			q = q.Where(column+" = ? AND "+column+" <> ''", key(id)) // unlike the others, these may be empty

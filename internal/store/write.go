@@ -8,8 +8,11 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -36,7 +39,7 @@ func changed(done *gorm.DB, otherwise *fault.Error) error {
 // oneMore makes every write change its row: MySQL counts only rows that changed.
 var oneMore = gorm.Expr("rev + 1")
 
-func (t *tx) Job(id id.Job) (provision.Job, error) { return t.reader.Job(t.ctx, id) }
+func (t *tx) Job(id id.Job) (job.Job, error) { return t.reader.Job(t.ctx, id) }
 
 func (t *tx) Instance(id provision.InstanceID) (provision.Instance, error) {
 	return t.reader.Instance(t.ctx, id)
@@ -46,8 +49,8 @@ func (t *tx) Delivery(id provision.DeliveryID) (provision.Delivery, error) {
 	return t.reader.Delivery(t.ctx, id)
 }
 
-func (t *tx) ActiveJob(id provision.InstanceID) (provision.Job, error) {
-	return t.reader.ActiveJob(t.ctx, id)
+func (t *tx) ActiveJob(subject id.Subject) (job.Job, error) {
+	return t.reader.ActiveJob(t.ctx, subject)
 }
 
 func (t *tx) Credentials(id provision.InstanceID) (secret.Sealed, error) {
@@ -115,7 +118,7 @@ func (r instanceRow) changing() map[string]any {
 	}
 }
 
-func (t *tx) InsertJob(j provision.Job) error {
+func (t *tx) InsertJob(j job.Job) error {
 	row, err := toJobRow(j)
 	if err != nil {
 		return err
@@ -123,7 +126,16 @@ func (t *tx) InsertJob(j provision.Job) error {
 	return duplicate(insert(t.db, row), fault.ErrBusy)
 }
 
-func (t *tx) UpdateJob(j provision.Job, fence int64) error {
+// ChildJobs implements job.Tx.
+func (t *tx) ChildJobs(parent id.Job) ([]job.Job, error) {
+	var rows []jobRow
+	if err := t.db.Where("parent_id = ?", string(parent)).Order("id").Find(&rows).Error; err != nil {
+		return nil, err
+	}
+	return entities(rows, jobRow.entity)
+}
+
+func (t *tx) UpdateJob(j job.Job, fence int64) error {
 	row, err := toJobRow(j)
 	if err != nil {
 		return err
@@ -141,12 +153,12 @@ func (t *tx) liveJob(id string, fence int64) *gorm.DB {
 	return t.db.Model(&jobRow{}).Where("id = ? AND fence = ? AND live_instance_id IS NOT NULL", id, fence)
 }
 
-func (t *tx) RescheduleJob(j provision.Job, generation int64, wakeAt time.Time) error {
+func (t *tx) RescheduleJob(j job.Job, generation int64, wakeAt time.Time) error {
 	return changed(t.liveJob(string(j.ID), j.Fence).Where("generation = ? AND wake_at = ?", j.Generation, millis(j.WakeAt)).
 		Updates(map[string]any{"generation": generation, "wake_at": millis(wakeAt), "rev": oneMore}), fault.ErrConflict)
 }
 
-func (t *tx) CheckClaim(c provision.Claim) error {
+func (t *tx) CheckClaim(c job.Claim) error {
 	return changed(t.liveJob(string(c.Job), c.Fence).Updates(map[string]any{"rev": oneMore}), fault.ErrFenced)
 }
 
@@ -158,9 +170,9 @@ func (t *tx) DeleteCredentials(id provision.InstanceID) error {
 	return t.db.Where("instance_id = ?", string(id)).Delete(&credentialsRow{}).Error
 }
 
-func (t *tx) AppendEvent(e provision.Event) error {
+func (t *tx) AppendEvent(e event.Event) error {
 	return insert(t.db, eventRow{
-		ID: string(e.ID), TenantID: string(e.Tenant), Type: e.Type, InstanceID: string(e.Instance), JobID: string(e.Job), Message: e.Message, At: millis(e.At),
+		ID: string(e.ID), TenantID: string(e.Tenant), Type: e.Type, InstanceID: string(e.Subject), JobID: string(e.Job), Message: e.Message, At: millis(e.At),
 	})
 }
 
@@ -186,7 +198,7 @@ func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
 		}), fault.ErrConflict)
 }
 
-func (t *tx) PutIdempotent(r provision.IdempotencyRecord) error {
+func (t *tx) PutIdempotent(r idempotency.Record) error {
 	return duplicate(insert(t.db, idempotencyRow{
 		TenantID: string(r.Tenant), IdemKey: r.Key, Fingerprint: r.Fingerprint, KeyID: r.Answer.KeyID, Ciphertext: r.Answer.Ciphertext, CreatedAt: millis(r.CreatedAt),
 	}), fault.ErrConflict)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -19,14 +20,14 @@ type Ports struct {
 var _ provision.Ports = Ports{}
 
 // Allocate gives the instance a port.
-func (p Ports) Allocate(ctx context.Context, claim provision.Claim, host provision.Host, name string) (port int, err error) {
+func (p Ports) Allocate(ctx context.Context, claim job.Claim, host provision.Host, name string) (port int, err error) {
 	err = p.Store.Tx(ctx, func(tx provision.Tx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		port, err = tx.HeldPort(host.ID, claim.Instance, name)
+		port, err = tx.HeldPort(host.ID, provision.InstanceID(claim.Subject), name)
 		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(host, claim.Instance, name, p.Now())
+			port, err = tx.TakePort(host, provision.InstanceID(claim.Subject), name, p.Now())
 		}
 		return err
 	})
@@ -34,12 +35,12 @@ func (p Ports) Allocate(ctx context.Context, claim provision.Claim, host provisi
 }
 
 // Refused lets the port rest.
-func (p Ports) Refused(ctx context.Context, claim provision.Claim, host provision.Host, port int) error {
+func (p Ports) Refused(ctx context.Context, claim job.Claim, host provision.Host, port int) error {
 	return p.Store.Tx(ctx, func(tx provision.Tx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, claim.Instance, p.Now().Add(10*time.Minute))
+		return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), p.Now().Add(10*time.Minute))
 	})
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // Queue is a provision.Queue in memory that can be down, forget, and be full of
@@ -15,17 +15,17 @@ import (
 type Queue struct {
 	mu    sync.Mutex
 	down  bool
-	tasks []provision.Task
+	tasks []bell.Task
 	known map[string]bool // ids of tasks, also of those that were taken
 }
 
-var _ provision.Queue = (*Queue)(nil)
+var _ bell.Queue = (*Queue)(nil)
 
 // NewQueue makes an empty queue.
 func NewQueue() *Queue { return &Queue{known: map[string]bool{}} }
 
 // Enqueue makes a task.
-func (q *Queue) Enqueue(_ context.Context, t provision.Task) error {
+func (q *Queue) Enqueue(_ context.Context, t bell.Task) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.down {
@@ -47,7 +47,7 @@ func (q *Queue) Enqueue(_ context.Context, t provision.Task) error {
 
 // Take gives the waiting tasks and takes them out of the queue. Their ids stay
 // blocked, as those of tasks that a worker has begun do.
-func (q *Queue) Take() []provision.Task {
+func (q *Queue) Take() []bell.Task {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	tasks := q.tasks

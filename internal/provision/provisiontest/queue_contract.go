@@ -9,19 +9,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // QueueSubject is a Queue under contract, with what the suite needs around it.
 type QueueSubject struct {
 	// Queue is the one that is tested, empty; Unreachable is one that is down.
-	Queue, Unreachable provision.Queue
+	Queue, Unreachable bell.Queue
 	// Waiting gives the tasks that no worker has taken, in any order.
-	Waiting func(*testing.T) []provision.Task
+	Waiting func(*testing.T) []bell.Task
 	// Begin has a worker take the task, which waits, and comes back when it is at work.
 	// The worker goes on until it is told how it ends: well, or for good with an error.
-	Begin func(*testing.T, provision.Task) (end func(error))
+	Begin func(*testing.T, bell.Task) (end func(error))
 	// Lose makes the queue forget everything.
 	Lose func(*testing.T)
 }
@@ -57,7 +57,7 @@ type line struct {
 	ctx context.Context
 }
 
-func (l line) enqueue(tasks ...provision.Task) {
+func (l line) enqueue(tasks ...bell.Task) {
 	l.Helper()
 	for _, task := range tasks {
 		if err := l.Queue.Enqueue(l.ctx, task); err != nil {
@@ -66,16 +66,16 @@ func (l line) enqueue(tasks ...provision.Task) {
 	}
 }
 
-func (l line) refused(task provision.Task) {
+func (l line) refused(task bell.Task) {
 	l.Helper()
 	if err := l.Queue.Enqueue(l.ctx, task); !errors.Is(err, fault.ErrConflict) {
 		l.Fatalf("Enqueue %v: %v, want %s", task, err, fault.CodeConflict)
 	}
 }
 
-func (l line) waiting(want ...provision.Task) {
+func (l line) waiting(want ...bell.Task) {
 	l.Helper()
-	byText := func(a, b provision.Task) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
+	byText := func(a, b bell.Task) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) }
 	got := slices.SortedFunc(slices.Values(l.Waiting(l.T)), byText)
 	slices.SortFunc(want, byText)
 	if !slices.Equal(got, want) {
@@ -84,13 +84,13 @@ func (l line) waiting(want ...provision.Task) {
 }
 
 var (
-	create  = provision.Task{Kind: provision.TaskCreate, ID: "job_01J9ZQ4T8E4W2Y6N0G5R7K3M1C", Generation: 1}
-	upkeep  = provision.Task{Kind: provision.TaskUpkeep, ID: "job_01J9ZQ4T8E4W2Y6N0G5R7K3M1D", Generation: 7}
-	deliver = provision.Task{Kind: provision.TaskDeliver, ID: "dlv_01J9ZQ4T8E4W2Y6N0G5R7K3M1E", Generation: 1}
+	create  = bell.Task{Pool: bell.PoolCreates, ID: "job_01J9ZQ4T8E4W2Y6N0G5R7K3M1C", Generation: 1}
+	upkeep  = bell.Task{Pool: bell.PoolUpkeep, ID: "job_01J9ZQ4T8E4W2Y6N0G5R7K3M1D", Generation: 7}
+	deliver = bell.Task{Pool: bell.PoolWebhooks, ID: "dlv_01J9ZQ4T8E4W2Y6N0G5R7K3M1E", Generation: 1}
 )
 
 // next gives the task's next generation.
-func next(task provision.Task) provision.Task {
+func next(task bell.Task) bell.Task {
 	task.Generation++
 	return task
 }
@@ -121,7 +121,7 @@ func manyMakeOne(l line) {
 
 // workIsInTheWay has a worker that may be gone for all the queue knows.
 func workIsInTheWay(l line) {
-	for _, task := range []provision.Task{create, upkeep, deliver} {
+	for _, task := range []bell.Task{create, upkeep, deliver} {
 		l.enqueue(task)
 		end := l.Begin(l.T, task)
 		l.waiting()

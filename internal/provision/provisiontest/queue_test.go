@@ -5,7 +5,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/bell"
 )
 
 // TestQueueContract keeps the fake honest.
@@ -15,15 +15,15 @@ func TestQueueContract(t *testing.T) {
 		down.SetDown(true)
 		return QueueSubject{
 			Queue: q, Unreachable: down, Lose: func(*testing.T) { q.Flush() },
-			Waiting: func(*testing.T) []provision.Task {
+			Waiting: func(*testing.T) []bell.Task {
 				q.mu.Lock()
 				defer q.mu.Unlock()
 				return slices.Clone(q.tasks)
 			},
-			Begin: func(_ *testing.T, task provision.Task) func(error) {
+			Begin: func(_ *testing.T, task bell.Task) func(error) {
 				q.mu.Lock()
 				defer q.mu.Unlock()
-				q.tasks = slices.DeleteFunc(q.tasks, func(t provision.Task) bool { return t == task })
+				q.tasks = slices.DeleteFunc(q.tasks, func(t bell.Task) bool { return t == task })
 				return func(err error) {
 					q.mu.Lock()
 					defer q.mu.Unlock()

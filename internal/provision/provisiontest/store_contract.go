@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -67,7 +68,7 @@ func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {
 		{"deliveries by filter", deliveryFilters},
 		{"the receiver's next delivery", nextDelivery},
 		{"deliveries end with their webhook", endDeliveries},
-		{"answers to repeated requests", idempotency},
+		{"answers to repeated requests", idempotencyKeys},
 		{"hosts", hosts},
 		{"a duty has one owner", duty},
 		{"a duty that many want at once", dutyRace},
@@ -147,10 +148,10 @@ func (s shelf) newInstance(name string) provision.Instance {
 }
 
 // newJob gives a job as a create makes it.
-func (s shelf) newJob(i provision.Instance) provision.Job {
-	return provision.Job{
-		ID: id.Job(s.newID(provision.PrefixJob)), Tenant: i.Tenant, Instance: i.ID, Engine: i.Engine, Kind: provision.JobCreate,
-		State: provision.JobQueued, Steps: []provision.Step{{Name: "reserve", State: provision.StepWaiting}}, Generation: 1,
+func (s shelf) newJob(i provision.Instance) job.Job {
+	return job.Job{
+		ID: id.Job(s.newID(job.Prefix)), Tenant: i.Tenant, Subject: id.Subject(i.ID), Class: i.Engine, Kind: provision.JobCreate,
+		State: job.Queued, Steps: []job.Step{{Name: "reserve", State: job.StepWaiting}}, Generation: 1,
 		WakeAt: at.Add(time.Second), Deadline: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
 }
@@ -167,7 +168,7 @@ func (s shelf) instance(name string, change ...func(*provision.Instance)) provis
 }
 
 // job inserts an instance with a job and gives the job as it is stored.
-func (s shelf) job(name string, change ...func(*provision.Job)) provision.Job {
+func (s shelf) job(name string, change ...func(*job.Job)) job.Job {
 	s.Helper()
 	j := s.newJob(s.instance(name))
 	for _, c := range change {
@@ -184,7 +185,7 @@ func (s shelf) storedInstance(id provision.InstanceID) provision.Instance {
 	return i
 }
 
-func (s shelf) storedJob(id id.Job) provision.Job {
+func (s shelf) storedJob(id id.Job) job.Job {
 	s.Helper()
 	j, err := s.store.Job(s.ctx, id)
 	s.ok(err, "Job")
@@ -233,4 +234,4 @@ func ids[E any, ID ~string](list []E, id func(E) ID) []ID {
 }
 
 func instanceID(i provision.Instance) provision.InstanceID { return i.ID }
-func jobID(j provision.Job) id.Job                         { return j.ID }
+func jobID(j job.Job) id.Job                               { return j.ID }

@@ -7,18 +7,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (s shelf) newEvent(owner tenant.ID, kind string) provision.Event {
-	return provision.Event{
-		ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: owner, Type: kind, Instance: "ins_1", Job: "job_1", Message: "ünd so weiter", At: at,
+func (s shelf) newEvent(owner tenant.ID, kind string) event.Event {
+	return event.Event{
+		ID: event.ID(s.newID(event.Prefix)), Tenant: owner, Type: kind, Subject: "ins_1", Job: "job_1", Message: "ünd so weiter", At: at,
 	}
 }
 
-func (s shelf) append(list ...provision.Event) {
+func (s shelf) append(list ...event.Event) {
 	s.Helper()
 	s.commit("AppendEvent", func(tx provision.Tx) error {
 		for _, e := range list {
@@ -44,12 +45,12 @@ func (s shelf) number(batch int) {
 }
 
 // feed gives all events of the tenant, and checks that the numbers have no gaps.
-func (s shelf) feed(owner tenant.ID) []provision.Event {
+func (s shelf) feed(owner tenant.ID) []event.Event {
 	s.Helper()
-	var all []provision.Event
+	var all []event.Event
 	for {
 		after := int64(len(all))
-		page, err := s.store.Events(s.ctx, provision.EventFilter{Tenant: owner}, after, 7)
+		page, err := s.store.Events(s.ctx, event.Filter{Tenant: owner}, after, 7)
 		s.ok(err, "Events")
 		for i, e := range page {
 			if e.Number != after+int64(i)+1 {
@@ -71,30 +72,30 @@ func (s shelf) feed(owner tenant.ID) []provision.Event {
 func eventsNumbered(s shelf) {
 	one, two, three := s.newEvent(owner, "a"), s.newEvent(owner, "b"), s.newEvent(owner, "a")
 	other := s.newEvent("other", "a")
-	two.Instance, two.Job = "ins_2", ""
+	two.Subject, two.Job = "ins_2", ""
 	s.append(one, other, two)
 	s.append(three)
 	if got := s.feed(owner); len(got) != 0 {
 		s.Fatalf("seen before they have numbers: %v", got)
 	}
 	s.number(2)
-	for i, want := range []*provision.Event{&one, &two, &three} {
+	for i, want := range []*event.Event{&one, &two, &three} {
 		want.Number = int64(i) + 1
 	}
 	other.Number = 1
-	s.same(s.feed(owner), []provision.Event{one, two, three}, nil)
-	s.same(s.feed("other"), []provision.Event{other}, nil)
+	s.same(s.feed(owner), []event.Event{one, two, three}, nil)
+	s.same(s.feed("other"), []event.Event{other}, nil)
 	for _, test := range []struct {
-		filter provision.EventFilter
+		filter event.Filter
 		after  int64
-		want   []provision.Event
+		want   []event.Event
 	}{
-		{provision.EventFilter{Tenant: owner, Types: []string{"a"}}, 0, []provision.Event{one, three}},
-		{provision.EventFilter{Tenant: owner, Types: []string{"a", "b"}}, 1, []provision.Event{two, three}},
-		{provision.EventFilter{Tenant: owner, Instance: "ins_2"}, 0, []provision.Event{two}},
-		{provision.EventFilter{Tenant: "other", Instance: "ins_2"}, 0, nil},
-		{provision.EventFilter{Tenant: owner, Types: []string{"\xff"}}, 0, nil},
-		{provision.EventFilter{Tenant: owner}, 3, nil},
+		{event.Filter{Tenant: owner, Types: []string{"a"}}, 0, []event.Event{one, three}},
+		{event.Filter{Tenant: owner, Types: []string{"a", "b"}}, 1, []event.Event{two, three}},
+		{event.Filter{Tenant: owner, Subject: "ins_2"}, 0, []event.Event{two}},
+		{event.Filter{Tenant: "other", Subject: "ins_2"}, 0, nil},
+		{event.Filter{Tenant: owner, Types: []string{"\xff"}}, 0, nil},
+		{event.Filter{Tenant: owner}, 3, nil},
 	} {
 		got, err := s.store.Events(s.ctx, test.filter, test.after, 10)
 		if len(got)+len(test.want) > 0 || err != nil {
@@ -142,7 +143,7 @@ func eventsRace(s shelf) {
 	})
 	s.ok(errors.Join(errs...), "writing, numbering and reading at once")
 	for _, owner := range owners {
-		seen, next := map[provision.EventID]bool{}, map[string]int{}
+		seen, next := map[event.ID]bool{}, map[string]int{}
 		for _, e := range s.feed(owner) {
 			if seen[e.ID] || e.Message != fmt.Sprint(next[e.Type]) {
 				s.Fatalf("%s: event %d is %q of %s, want %d; seen before: %v", owner, e.Number, e.Message, e.Type, next[e.Type], seen[e.ID])
@@ -212,7 +213,7 @@ func (s shelf) follow(owner tenant.ID, count int) error {
 		if err != nil {
 			return err
 		}
-		page, err := s.store.Events(s.ctx, provision.EventFilter{Tenant: owner}, after, 5)
+		page, err := s.store.Events(s.ctx, event.Filter{Tenant: owner}, after, 5)
 		if err != nil {
 			return err
 		}
@@ -246,15 +247,15 @@ func eventsExpire(s shelf) {
 		})
 	}
 	s.number(10)
-	left, err := s.store.Events(s.ctx, provision.EventFilter{Tenant: owner}, 0, 10)
+	left, err := s.store.Events(s.ctx, event.Filter{Tenant: owner}, 0, 10)
 	s.ok(err, "Events")
-	if got := ids(left, func(e provision.Event) provision.EventID { return e.ID }); !slices.Equal(got, []provision.EventID{young.ID, unnumbered.ID}) {
+	if got := ids(left, func(e event.Event) event.ID { return e.ID }); !slices.Equal(got, []event.ID{young.ID, unnumbered.ID}) {
 		s.Errorf("left: %v", left)
 	}
 	// Numbers go on where they were, also when all is gone.
 	s.append(s.newEvent("other", "a"))
 	s.number(10)
-	if left, err = s.store.Events(s.ctx, provision.EventFilter{Tenant: "other"}, 0, 10); err != nil || len(left) != 1 || left[0].Number != 2 {
+	if left, err = s.store.Events(s.ctx, event.Filter{Tenant: "other"}, 0, 10); err != nil || len(left) != 1 || left[0].Number != 2 {
 		s.Errorf("the other's: %v, %v", left, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
@@ -15,16 +16,16 @@ import (
 
 func jobRoundTrip(s shelf) {
 	i := s.instance("full")
-	full := provision.Job{
-		ID: id.Job(s.newID(provision.PrefixJob)), Tenant: owner, Instance: i.ID, Engine: "redis", Kind: provision.JobDelete, State: provision.JobRunning,
-		Steps: []provision.Step{
-			{Name: "image", State: provision.StepDone, Attempt: 2, Detail: "pulled 🚢", StartedAt: at, FinishedAt: at.Add(time.Second)},
-			{Name: "start", State: provision.StepFailed, Attempt: 1, Error: "it \"ended\"", StartedAt: at.Add(time.Second)},
-			{Name: "ready", State: provision.StepWaiting},
+	full := job.Job{
+		ID: id.Job(s.newID(job.Prefix)), Tenant: owner, Subject: id.Subject(i.ID), Class: "redis", Kind: provision.JobDelete, State: job.Running,
+		Steps: []job.Step{
+			{Name: "image", State: job.StepDone, Attempt: 2, Detail: "pulled 🚢", StartedAt: at, FinishedAt: at.Add(time.Second)},
+			{Name: "start", State: job.StepFailed, Attempt: 1, Error: "it \"ended\"", StartedAt: at.Add(time.Second)},
+			{Name: "ready", State: job.StepWaiting},
 		},
-		Error:   &provision.JobError{Code: fault.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
+		Error:   &job.Error{Code: fault.CodeStartFailed, Step: "start", Message: "why\nand what now", Retryable: true},
 		Attempt: 3, Crashes: 2, Undoing: true, Fence: 9, Owner: "host/1", LeaseUntil: at.Add(10 * time.Second), Generation: 4, WakeAt: at.Add(time.Minute),
-		CallbackURL: "https://example.com/hook?a=b", OnFailure: provision.OnFailureKeep, Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
+		CallbackURL: "https://example.com/hook?a=b", OnFailure: job.OnFailureKeep, Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
 	}
 	s.commit("InsertJob", func(tx provision.Tx) error {
 		if err := tx.InsertJob(full); err != nil {
@@ -32,7 +33,7 @@ func jobRoundTrip(s shelf) {
 		}
 		got, err := tx.Job(full.ID)
 		s.same(got, full, err)
-		got, err = tx.ActiveJob(i.ID)
+		got, err = tx.ActiveJob(id.Subject(i.ID))
 		s.same(got, full, err)
 		return nil
 	})
@@ -40,7 +41,7 @@ func jobRoundTrip(s shelf) {
 
 	// The same by an update, down to the zero values.
 	ended := full
-	ended.State, ended.Error, ended.Owner, ended.LeaseUntil, ended.WakeAt = provision.JobSucceeded, nil, "", time.Time{}, time.Time{}
+	ended.State, ended.Error, ended.Owner, ended.LeaseUntil, ended.WakeAt = job.Succeeded, nil, "", time.Time{}, time.Time{}
 	ended.Undoing, ended.Crashes, ended.Attempt, ended.FinishedAt = false, 0, 0, at.Add(time.Hour)
 	s.commit("UpdateJob", func(tx provision.Tx) error { return tx.UpdateJob(ended, full.Fence) })
 	s.same(s.storedJob(full.ID), ended, nil)
@@ -54,21 +55,21 @@ func (s shelf) activeJob(name string) id.Job {
 	if err != nil || len(list) != 1 {
 		s.Fatalf("Instances: %v, %v", list, err)
 	}
-	j, err := s.store.ActiveJob(s.ctx, list[0].ID)
+	j, err := s.store.ActiveJob(s.ctx, id.Subject(list[0].ID))
 	s.ok(err, "ActiveJob")
 	return j.ID
 }
 
-func claimOf(j provision.Job) provision.Claim {
-	return provision.Claim{Job: j.ID, Instance: j.Instance, Fence: j.Fence}
+func claimOf(j job.Job) job.Claim {
+	return job.Claim{Job: j.ID, Subject: j.Subject, Fence: j.Fence}
 }
 
 // claim gives the job to a worker, as a Runner does.
-func (s shelf) claim(j provision.Job, owner string) error {
+func (s shelf) claim(j job.Job, owner string) error {
 	return s.tx(func(tx provision.Tx) error {
 		before := j.Fence
 		mine := j
-		mine.State, mine.Owner, mine.Fence = provision.JobRunning, owner, before+1
+		mine.State, mine.Owner, mine.Fence = job.Running, owner, before+1
 		return tx.UpdateJob(mine, before)
 	})
 }
@@ -93,7 +94,7 @@ func jobFence(s shelf) {
 }
 
 // end writes the end of the job.
-func (s shelf) end(j provision.Job, state provision.JobState) provision.Job {
+func (s shelf) end(j job.Job, state job.State) job.Job {
 	s.Helper()
 	j.State, j.FinishedAt, j.WakeAt = state, at, time.Time{}
 	s.commit("end", func(tx provision.Tx) error { return tx.UpdateJob(j, j.Fence) })
@@ -101,17 +102,17 @@ func (s shelf) end(j provision.Job, state provision.JobState) provision.Job {
 }
 
 func jobEnded(s shelf) {
-	for _, state := range provision.JobStates() {
+	for _, state := range job.States() {
 		if !state.Ended() {
 			continue
 		}
 		before := s.job("ended-" + string(state))
 		j := s.end(before, state)
-		_, err := s.store.ActiveJob(s.ctx, j.Instance)
+		_, err := s.store.ActiveJob(s.ctx, id.Subject(j.Subject))
 		s.code(err, fault.CodeNotFound, "ActiveJob")
 		s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(before, j.Fence) }), fault.CodeFenced, "UpdateJob")
 		s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(claimOf(j)) }), fault.CodeFenced, "CheckClaim")
-		for _, seen := range []provision.Job{before, j} {
+		for _, seen := range []job.Job{before, j} {
 			err := s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, 2, at) })
 			s.code(err, fault.CodeConflict, "RescheduleJob")
 		}
@@ -121,15 +122,15 @@ func jobEnded(s shelf) {
 
 func oneActiveJob(s shelf) {
 	first := s.job("one")
-	second := s.newJob(provision.Instance{ID: first.Instance, Tenant: owner, Engine: "redis"})
+	second := s.newJob(provision.Instance{ID: provision.InstanceID(first.Subject), Tenant: owner, Engine: "redis"})
 	insert := func(tx provision.Tx) error { return tx.InsertJob(second) }
 	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one is queued")
 	s.ok(s.claim(first, "me"), "claim")
 	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one runs")
 	s.job("two")
-	s.end(s.storedJob(first.ID), provision.JobFailed)
+	s.end(s.storedJob(first.ID), job.Failed)
 	s.commit("InsertJob after the other one's end", insert)
-	active, err := s.store.ActiveJob(s.ctx, first.Instance)
+	active, err := s.store.ActiveJob(s.ctx, id.Subject(first.Subject))
 	if err != nil || active.ID != second.ID {
 		s.Fatalf("the active job is %s, %v", active.ID, err)
 	}
@@ -171,7 +172,7 @@ func claimHolds(s shelf) {
 				if err := tx.UpdateJob(mine, j.Fence); err != nil {
 					return err
 				}
-				_, err := tx.Credentials(j.Instance)
+				_, err := tx.Credentials(provision.InstanceID(j.Subject))
 				return err
 			})
 		}()
@@ -181,7 +182,7 @@ func claimHolds(s shelf) {
 			s.Errorf("the other one did not wait: %v", err)
 		case <-time.After(100 * time.Millisecond): // long enough for one that does not wait
 		}
-		return tx.PutCredentials(j.Instance, secret.Sealed{KeyID: "k", Ciphertext: []byte("x")})
+		return tx.PutCredentials(provision.InstanceID(j.Subject), secret.Sealed{KeyID: "k", Ciphertext: []byte("x")})
 	})
 	if waits {
 		s.ok(<-claimed, "the new claim, which must see what the old one wrote")
@@ -191,11 +192,11 @@ func claimHolds(s shelf) {
 func reschedule(s shelf) {
 	seen := s.job("later")
 	wake := at.Add(time.Minute)
-	for what, change := range map[string]func(*provision.Job){
-		"wake time":  func(j *provision.Job) { j.WakeAt = j.WakeAt.Add(time.Millisecond) },
-		"generation": func(j *provision.Job) { j.Generation++ },
-		"fence":      func(j *provision.Job) { j.Fence++ },
-		"id":         func(j *provision.Job) { j.ID += "x" },
+	for what, change := range map[string]func(*job.Job){
+		"wake time":  func(j *job.Job) { j.WakeAt = j.WakeAt.Add(time.Millisecond) },
+		"generation": func(j *job.Job) { j.Generation++ },
+		"fence":      func(j *job.Job) { j.Fence++ },
+		"id":         func(j *job.Job) { j.ID += "x" },
 	} {
 		other := seen
 		change(&other)
@@ -214,11 +215,11 @@ func reschedule(s shelf) {
 
 func dueJobs(s shelf) {
 	due := func(name string, after time.Duration) id.Job {
-		return s.job(name, func(j *provision.Job) { j.WakeAt = at.Add(after) }).ID
+		return s.job(name, func(j *job.Job) { j.WakeAt = at.Add(after) }).ID
 	}
 	third, first, second := due("third", 0), due("first", -time.Hour), due("second", -time.Millisecond)
 	due("not-yet", time.Millisecond)
-	s.end(s.storedJob(due("ended", -2*time.Hour)), provision.JobFailed)
+	s.end(s.storedJob(due("ended", -2*time.Hour)), job.Failed)
 	for limit, want := range map[int][]id.Job{1: {first}, 2: {first, second}, 10: {first, second, third}} {
 		list, err := s.store.DueJobs(s.ctx, at, limit)
 		s.ok(err, "DueJobs")
@@ -230,18 +231,18 @@ func dueJobs(s shelf) {
 
 func jobFilters(s shelf) {
 	a := s.job("a")
-	b := s.end(s.job("b", func(j *provision.Job) { j.Kind = provision.JobDelete }), provision.JobFailed)
-	c := s.job("c", func(j *provision.Job) { j.Tenant = "other" })
+	b := s.end(s.job("b", func(j *job.Job) { j.Kind = provision.JobDelete }), job.Failed)
+	c := s.job("c", func(j *job.Job) { j.Tenant = "other" })
 	for _, test := range []struct {
-		filter provision.JobFilter
+		filter job.Filter
 		want   []id.Job
 	}{
-		{provision.JobFilter{Tenant: owner}, []id.Job{b.ID, a.ID}},
-		{provision.JobFilter{Tenant: "other"}, []id.Job{c.ID}},
-		{provision.JobFilter{Tenant: owner, Instance: a.Instance}, []id.Job{a.ID}},
-		{provision.JobFilter{Tenant: owner, Instance: c.Instance}, nil},
-		{provision.JobFilter{Tenant: owner, State: provision.JobFailed}, []id.Job{b.ID}},
-		{provision.JobFilter{Tenant: owner, Kind: provision.JobCreate}, []id.Job{a.ID}},
+		{job.Filter{Tenant: owner}, []id.Job{b.ID, a.ID}},
+		{job.Filter{Tenant: "other"}, []id.Job{c.ID}},
+		{job.Filter{Tenant: owner, Subject: a.Subject}, []id.Job{a.ID}},
+		{job.Filter{Tenant: owner, Subject: c.Subject}, nil},
+		{job.Filter{Tenant: owner, State: job.Failed}, []id.Job{b.ID}},
+		{job.Filter{Tenant: owner, Kind: provision.JobCreate}, []id.Job{a.ID}},
 	} {
 		list, err := s.store.Jobs(s.ctx, test.filter, page.Page{Limit: 10})
 		s.ok(err, "Jobs")
@@ -249,7 +250,7 @@ func jobFilters(s shelf) {
 			s.Errorf("%+v: got %v, want %v", test.filter, got, test.want)
 		}
 	}
-	list, err := s.store.Jobs(s.ctx, provision.JobFilter{Tenant: owner}, page.Page{Before: string(b.ID), Limit: 10})
+	list, err := s.store.Jobs(s.ctx, job.Filter{Tenant: owner}, page.Page{Before: string(b.ID), Limit: 10})
 	if err != nil || !slices.Equal(ids(list, jobID), []id.Job{a.ID}) {
 		s.Errorf("the second page: %v, %v", list, err)
 	}
@@ -257,13 +258,13 @@ func jobFilters(s shelf) {
 
 // jobsEnded asks which of many jobs are over.
 func jobsEnded(s shelf) {
-	missing := id.Job(s.newID(provision.PrefixJob))
+	missing := id.Job(s.newID(job.Prefix))
 	var jobs, over []id.Job
 	for n := range 5 {
 		j := s.job(fmt.Sprintf("waits-%d", n))
 		jobs = append(jobs, j.ID)
 		if n%2 == 0 {
-			j.State, j.FinishedAt, j.WakeAt = provision.JobFailed, at, time.Time{}
+			j.State, j.FinishedAt, j.WakeAt = job.Failed, at, time.Time{}
 			s.commit("end", func(tx provision.Tx) error { return tx.UpdateJob(j, j.Fence) })
 			over = append(over, j.ID)
 		}

@@ -5,19 +5,20 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 func liveJobs(s shelf) {
 	for n := range 5 {
-		s.job(fmt.Sprint("live-", n), func(j *provision.Job) {
+		s.job(fmt.Sprint("live-", n), func(j *job.Job) {
 			if n == 4 {
 				j.Tenant = "other"
 			}
 		})
 	}
-	s.job("ended", func(j *provision.Job) { j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at })
+	s.job("ended", func(j *job.Job) { j.State, j.WakeAt, j.FinishedAt = job.Failed, time.Time{}, at })
 	for _, test := range []struct {
 		owner       tenant.ID
 		limit, want int

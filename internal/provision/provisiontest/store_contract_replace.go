@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
@@ -32,7 +34,7 @@ func (s shelf) claimOf(warm provision.Instance, owner tenant.ID, name string) pr
 }
 
 // adopt does what the acceptance of a create does with a warm instance.
-func (s shelf) adopt(i provision.Instance) (provision.Job, error) {
+func (s shelf) adopt(i provision.Instance) (job.Job, error) {
 	job := s.newJob(i)
 	return job, s.tx(func(tx provision.Tx) error {
 		if err := tx.ReplaceInstance(i); err != nil {
@@ -122,7 +124,7 @@ func replaceRefused(s shelf) {
 
 	s.same(s.storedInstance(warm.ID), warm, nil)
 	s.same(s.storedInstance(busy.ID), busy, nil)
-	if _, err := s.store.ActiveJob(s.ctx, warm.ID); !errors.Is(err, fault.ErrNotFound) {
+	if _, err := s.store.ActiveJob(s.ctx, id.Subject(warm.ID)); !errors.Is(err, fault.ErrNotFound) {
 		s.Errorf("a job is left: %v", err)
 	}
 	if _, err := s.store.Credentials(s.ctx, warm.ID); !errors.Is(err, fault.ErrNotFound) {
@@ -140,7 +142,7 @@ func replaceRefused(s shelf) {
 func replaceRace(s shelf) {
 	const claims = 8
 	warm := s.warm("waits")
-	jobs := make([]provision.Job, claims)
+	jobs := make([]job.Job, claims)
 	errs := together(claims, func(n int) (err error) {
 		jobs[n], err = s.adopt(s.claimOf(warm, tenant.ID(fmt.Sprint("t", n)), "mine"))
 		return err
@@ -148,7 +150,7 @@ func replaceRace(s shelf) {
 	s.oneWinner(errs, fault.CodeConflict)
 	winner := jobs[slices.Index(errs, nil)]
 	got := s.storedInstance(warm.ID)
-	active, err := s.store.ActiveJob(s.ctx, warm.ID)
+	active, err := s.store.ActiveJob(s.ctx, id.Subject(warm.ID))
 	s.ok(err, "ActiveJob")
 	sealed, err := s.store.Credentials(s.ctx, warm.ID)
 	s.ok(err, "Credentials")
@@ -209,27 +211,27 @@ func replaceOrRetire(s shelf) {
 func replaceFence(s shelf) {
 	warm := s.warm("waits")
 	old := s.newJob(warm)
-	old.State, old.Fence = provision.JobRunning, warm.Fence
+	old.State, old.Fence = job.Running, warm.Fence
 	s.commit("InsertJob", func(tx provision.Tx) error { return tx.InsertJob(old) })
 	ended := old
-	ended.State, ended.WakeAt, ended.FinishedAt = provision.JobSucceeded, time.Time{}, at
+	ended.State, ended.WakeAt, ended.FinishedAt = job.Succeeded, time.Time{}, at
 	s.commit("UpdateJob", func(tx provision.Tx) error { return tx.UpdateJob(ended, old.Fence) })
 
-	job, err := s.adopt(s.claimOf(warm, owner, "mine"))
+	j, err := s.adopt(s.claimOf(warm, owner, "mine"))
 	s.ok(err, "claim")
 	got := s.storedInstance(warm.ID)
 	if got.Fence != warm.Fence {
 		s.Errorf("its fence went from %d to %d", warm.Fence, got.Fence)
 	}
-	late := provision.Claim{Job: old.ID, Instance: warm.ID, Fence: old.Fence}
+	late := job.Claim{Job: old.ID, Subject: id.Subject(warm.ID), Fence: old.Fence}
 	s.code(s.tx(func(tx provision.Tx) error { return tx.CheckClaim(late) }), fault.CodeFenced, "CheckClaim of the one who made it")
 	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateJob(old, old.Fence) }), fault.CodeFenced, "UpdateJob of the one who made it")
-	before := job.Fence
-	job.State, job.Fence, got.Fence = provision.JobRunning, got.Fence+1, got.Fence+1
+	before := j.Fence
+	j.State, j.Fence, got.Fence = job.Running, got.Fence+1, got.Fence+1
 	s.commit("claim of the job", func(tx provision.Tx) error {
-		return errors.Join(tx.UpdateJob(job, before), tx.UpdateInstance(got))
+		return errors.Join(tx.UpdateJob(j, before), tx.UpdateInstance(got))
 	})
 	s.commit("CheckClaim", func(tx provision.Tx) error {
-		return tx.CheckClaim(provision.Claim{Job: job.ID, Instance: warm.ID, Fence: job.Fence})
+		return tx.CheckClaim(job.Claim{Job: j.ID, Subject: id.Subject(warm.ID), Fence: j.Fence})
 	})
 }

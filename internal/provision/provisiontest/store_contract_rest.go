@@ -8,6 +8,8 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
@@ -43,7 +45,7 @@ func credentials(s shelf) {
 func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery {
 	s.Helper()
 	d := provision.Delivery{
-		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Instance: "ins_1", Job: "job_1", Event: "evt_1",
+		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Subject: "ins_1", Job: "job_1", Event: "evt_1",
 		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: secret.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
 		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
@@ -83,15 +85,15 @@ func deliveries(s shelf) {
 	s.same(got, ended, err)
 }
 
-func (s shelf) record(owner tenant.ID, key string, age time.Duration) provision.IdempotencyRecord {
-	return provision.IdempotencyRecord{
+func (s shelf) record(owner tenant.ID, key string, age time.Duration) idempotency.Record {
+	return idempotency.Record{
 		Tenant: owner, Key: key, Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: []byte{1, 0, 0xff}}, CreatedAt: at.Add(-age),
 	}
 }
 
-func idempotency(s shelf) {
+func idempotencyKeys(s shelf) {
 	record := s.record(owner, "Clé ☃ "+fmt.Sprintf("%0240d", 1), 0)
-	put := func(r provision.IdempotencyRecord) error {
+	put := func(r idempotency.Record) error {
 		return s.tx(func(tx provision.Tx) error { return tx.PutIdempotent(r) })
 	}
 	s.oneWinner(together(6, func(int) error { return put(record) }), fault.CodeConflict)
@@ -223,10 +225,10 @@ func expired(s shelf) {
 		}).ID
 	}
 	goneInstance, keptInstance := deleted("gone", old), deleted("kept", 0)
-	living := s.job("living", func(j *provision.Job) { j.CreatedAt, j.UpdatedAt = at.Add(-old), at.Add(-old) })
+	living := s.job("living", func(j *job.Job) { j.CreatedAt, j.UpdatedAt = at.Add(-old), at.Add(-old) })
 	ended := func(name string, age time.Duration) id.Job {
-		return s.job(name, func(j *provision.Job) {
-			j.State, j.WakeAt, j.FinishedAt = provision.JobFailed, time.Time{}, at.Add(-age)
+		return s.job(name, func(j *job.Job) {
+			j.State, j.WakeAt, j.FinishedAt = job.Failed, time.Time{}, at.Add(-age)
 		}).ID
 	}
 	goneJob, keptJob := ended("gone-job", old), ended("kept-job", 0)
@@ -251,7 +253,7 @@ func expired(s shelf) {
 	for what, err := range map[string]error{
 		"instance": second(s.store.Instance(s.ctx, keptInstance)), "job": second(s.store.Job(s.ctx, keptJob)), "delivery": second(s.store.Delivery(s.ctx, kept1)),
 		"pending delivery": second(s.store.Delivery(s.ctx, kept2)), "another tenant's answer": second(s.store.Idempotent(s.ctx, "other", "same")),
-		"living instance": second(s.store.Instance(s.ctx, living.Instance)), "living job": second(s.store.Job(s.ctx, living.ID)),
+		"living instance": second(s.store.Instance(s.ctx, provision.InstanceID(living.Subject))), "living job": second(s.store.Job(s.ctx, living.ID)),
 	} {
 		s.ok(err, "a "+what+" to be kept")
 	}

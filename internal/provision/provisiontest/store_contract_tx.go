@@ -6,8 +6,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
@@ -23,14 +26,14 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
 	host := provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "whole", PortLow: 20000, PortHigh: 20010}
-	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Instance: i.ID, Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
-	record := provision.IdempotencyRecord{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
+	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
+	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
 	write = func(tx provision.Tx) error {
 		_, hostErr := tx.PutHost(host)
 		_, portErr := tx.TakePort(host, i.ID, "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
 		return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, record.Answer), tx.InsertDelivery(d), tx.PutIdempotent(record),
-			tx.AppendEvent(provision.Event{ID: provision.EventID(s.newID(provision.PrefixEvent)), Tenant: owner, Type: "t", Instance: i.ID, At: at}), hostErr, portErr, dutyErr)
+			tx.AppendEvent(event.Event{ID: event.ID(s.newID(event.Prefix)), Tenant: owner, Type: "t", Subject: id.Subject(i.ID), At: at}), hostErr, portErr, dutyErr)
 	}
 	nothing = func() {
 		s.Helper()
@@ -191,14 +194,14 @@ func seenWhenCommitted(s shelf) {
 func writersWait(s shelf) {
 	const writers, rounds = 8, 5
 	j := s.job("busy")
-	claim := provision.Claim{Job: j.ID, Instance: j.Instance, Fence: j.Fence}
+	claim := job.Claim{Job: j.ID, Subject: j.Subject, Fence: j.Fence}
 	for _, err := range together(writers, func(int) error {
 		for range rounds {
 			err := s.tx(func(tx provision.Tx) error {
 				if err := tx.CheckClaim(claim); err != nil {
 					return err
 				}
-				i, err := tx.Instance(j.Instance)
+				i, err := tx.Instance(provision.InstanceID(j.Subject))
 				if err != nil {
 					return err
 				}
@@ -213,7 +216,7 @@ func writersWait(s shelf) {
 	}) {
 		s.ok(err, "a writer")
 	}
-	if got := s.storedInstance(j.Instance).Fence; got != writers*rounds {
+	if got := s.storedInstance(provision.InstanceID(j.Subject)).Fence; got != writers*rounds {
 		s.Fatalf("%d of %d changes are there", got, writers*rounds)
 	}
 }
@@ -254,7 +257,7 @@ func unknownNotFound(s shelf) {
 		s.code(err, fault.CodeNotFound, "Instance "+theID)
 		_, err = s.store.Job(s.ctx, id.Job(theID))
 		s.code(err, fault.CodeNotFound, "Job "+theID)
-		_, err = s.store.ActiveJob(s.ctx, provision.InstanceID(theID))
+		_, err = s.store.ActiveJob(s.ctx, id.Subject(theID))
 		s.code(err, fault.CodeNotFound, "ActiveJob "+theID)
 		_, err = s.store.Credentials(s.ctx, provision.InstanceID(theID))
 		s.code(err, fault.CodeNotFound, "Credentials "+theID)
@@ -270,7 +273,7 @@ func unknownNotFound(s shelf) {
 				s.Fatalf("Instances by %+v: %v, %v", filter, list, err)
 			}
 		}
-		_, err = s.store.Jobs(s.ctx, provision.JobFilter{Tenant: owner, Instance: provision.InstanceID(theID)}, page.Page{Before: theID, Limit: 5})
+		_, err = s.store.Jobs(s.ctx, job.Filter{Tenant: owner, Subject: id.Subject(theID)}, page.Page{Before: theID, Limit: 5})
 		s.ok(err, "Jobs before "+theID)
 	}
 }

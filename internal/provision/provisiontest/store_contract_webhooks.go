@@ -80,7 +80,7 @@ func deliveryID(d provision.Delivery) provision.DeliveryID { return d.ID }
 func deliveryFilters(s shelf) {
 	plain := s.delivery()
 	hooked := s.delivery(func(d *provision.Delivery) {
-		d.Webhook, d.Job, d.Instance, d.Event, d.EventType = "whk_1", "", "", "evt_2", "webhook.disabled"
+		d.Webhook, d.Job, d.Subject, d.Event, d.EventType = "whk_1", "", "", "evt_2", "webhook.disabled"
 		d.Attempts = []provision.Attempt{{At: at, Took: 1500 * time.Millisecond, Status: 500, Error: "ü", Answer: "<p>\x00"}}
 	})
 	ended := s.delivery(func(d *provision.Delivery) {
@@ -96,7 +96,7 @@ func deliveryFilters(s shelf) {
 		{provision.DeliveryFilter{Webhook: "whk_ü"}, []provision.DeliveryID{}},
 		{provision.DeliveryFilter{Job: "job_1"}, []provision.DeliveryID{plain.ID}},
 		{provision.DeliveryFilter{Event: "evt_2"}, []provision.DeliveryID{hooked.ID}},
-		{provision.DeliveryFilter{Instance: "ins_1"}, []provision.DeliveryID{ended.ID, plain.ID}},
+		{provision.DeliveryFilter{Subject: "ins_1"}, []provision.DeliveryID{ended.ID, plain.ID}},
 		{provision.DeliveryFilter{State: provision.DeliveryDelivered}, []provision.DeliveryID{ended.ID}},
 	} {
 		test.filter.Tenant = owner

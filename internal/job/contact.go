@@ -1,4 +1,4 @@
-package provision
+package job
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 
 // Contact knows when this process could not reach the database of late. A worker that
 // is cut off from the database loses its leases as one that has died does. Who takes
-// such a job has to tell the two apart, and cannot ask: but where he himself was cut off
-// while the lease ran out, he knows nothing against the other. A process that has just
+// such a job has to tell the two apart, and cannot ask: but where it was cut off itself
+// while the lease ran out, it knows nothing against the other. A process that has just
 // been started remembers no outage, so that a job that ends its worker again and again
 // is found out also where there is one worker.
 type Contact struct {
@@ -33,20 +33,10 @@ func NewContact(now clock.Clock, leaseTTL time.Duration) *Contact {
 	return &Contact{now: now, least: leaseTTL / 2, calls: map[*time.Time]bool{}}
 }
 
-// Store gives the store, and learns from each transaction whether it answers.
-func (c *Contact) Store(store Store) Store { return contactStore{store, c} }
-
-type contactStore struct {
-	Store
-	contact *Contact
-}
-
-// Tx implements Store.
-func (s contactStore) Tx(ctx context.Context, do func(Tx) error) error {
-	begun := s.contact.begin()
-	err := s.Store.Tx(ctx, do)
-	s.contact.end(begun, err)
-	return err
+// Observe is told of a transaction that begins, and returns what is told of its end.
+func (c *Contact) Observe() (ended func(error)) {
+	begun := c.begin()
+	return func(err error) { c.end(begun, err) }
 }
 
 func (c *Contact) begin() *time.Time {
@@ -85,9 +75,9 @@ func earliest(a, b time.Time) time.Time {
 	return a
 }
 
-// away reports whether the database was away at some time between the two, or still is.
+// Away reports whether the database was away at some time between the two, or still is.
 // Nobody's Contact never was.
-func (c *Contact) away(from, until time.Time) bool {
+func (c *Contact) Away(from, until time.Time) bool {
 	if c == nil {
 		return false
 	}

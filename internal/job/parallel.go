@@ -1,4 +1,4 @@
-package provision
+package job
 
 import (
 	"context"
@@ -9,8 +9,8 @@ import (
 // errBeside ends the steps that run beside one that failed.
 var errBeside = errors.New("a step beside it failed")
 
-// together gives how many steps from the first on run at the same time.
-func together(plan []step) int {
+// beside returns how many steps from the first on run in parallel.
+func beside(plan []step) int {
 	n := 1
 	for n < len(plan) && plan[n].beside {
 		n++
@@ -18,11 +18,11 @@ func together(plan []step) int {
 	return n
 }
 
-// runSteps runs what is not done of steps that run at the same time, the first of which
-// is the job's at the index. It comes back when all have ended; where one fails, the
+// runSteps runs what is not done of steps that run in parallel, the first of which is the
+// job's at the index. It returns when all have ended; where one fails, the
 // others are ended and wait to be run again.
-func (w *work) runSteps(ctx context.Context, first int, steps []step) error {
-	job := w.snapshot()
+func (r *Run) runSteps(ctx context.Context, first int, steps []step) error {
+	job := r.Job()
 	var todo []int
 	for i := range steps {
 		if job.Steps[first+i].State != StepDone {
@@ -33,13 +33,13 @@ func (w *work) runSteps(ctx context.Context, first int, steps []step) error {
 		return nil
 	}
 	for _, i := range todo {
-		w.begin(first + i)
+		r.begin(first + i)
 	}
-	if err := w.save(ctx, nil); err != nil {
+	if err := r.Save(ctx, nil); err != nil {
 		return err
 	}
 	if len(todo) == 1 {
-		return w.runStep(ctx, first+todo[0], steps[todo[0]])
+		return r.runStep(ctx, first+todo[0], steps[todo[0]])
 	}
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -47,7 +47,7 @@ func (w *work) runSteps(ctx context.Context, first int, steps []step) error {
 	var all sync.WaitGroup
 	for _, i := range todo {
 		all.Go(func() {
-			failed.note(func() error { return w.runStep(ctx, first+i, steps[i]) })
+			failed.note(func() error { return r.runStep(ctx, first+i, steps[i]) })
 		})
 	}
 	all.Wait()

@@ -1,4 +1,4 @@
-package provision
+package job
 
 import (
 	"testing"
@@ -7,8 +7,8 @@ import (
 
 // Far from a large bound a count is good for a second; near one, or where the bound is
 // small, every accept counts.
-func TestJobCounts(t *testing.T) {
-	var c jobCounts
+func TestLimits(t *testing.T) {
+	var c limits
 	now := time.Unix(1000, 0)
 	asked := func(limit int) int {
 		n := 0

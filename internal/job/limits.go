@@ -1,4 +1,4 @@
-package provision
+package job
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 
 // The bounds of the accepted jobs where the configuration says nothing.
 const (
-	DefaultMaxJobsPerTenant = 1000
-	DefaultMaxJobs          = 10000
+	DefaultMaxPerTenant = 1000
+	DefaultMax          = 10000
 	// tooManyPause is what a client is asked to wait: jobs end every second or so.
 	tooManyPause = 3 * time.Second
 )
@@ -24,10 +24,12 @@ const (
 	countedBound = 500
 )
 
-// jobCounts remembers how many jobs had not ended, so that accepts need not count far
-// from the bound: of a hundred thousand queued jobs, each of a thousand accepts in a
-// second would count them all.
-type jobCounts struct {
+// limits are how many accepted jobs may not have ended. It remembers how many there were,
+// so that accepts need not count far from the limit: of a hundred thousand queued jobs, each
+// of a thousand accepts in a second would count them all.
+type limits struct {
+	perTenant, inAll int
+
 	mu     sync.Mutex
 	counts map[tenant.ID]jobCount
 }
@@ -38,22 +40,22 @@ type jobCount struct {
 }
 
 // far reports that the bound is so far that nobody need count, and notes one job more.
-func (c *jobCounts) far(tenant tenant.ID, limit int, now time.Time) bool {
+func (c *limits) far(owner tenant.ID, limit int, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	last, known := c.counts[tenant]
+	last, known := c.counts[owner]
 	if !known || limit < countedBound || now.After(last.until) || last.jobs >= limit/2 {
 		return false
 	}
 	last.jobs++
-	c.counts[tenant] = last
+	c.counts[owner] = last
 	return true
 }
 
 // manyCounts bounds how many tenants' counts are remembered.
 const manyCounts = 10_000
 
-func (c *jobCounts) note(owner tenant.ID, jobs int, now time.Time) {
+func (c *limits) note(owner tenant.ID, jobs int, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil || len(c.counts) >= manyCounts {
@@ -62,27 +64,26 @@ func (c *jobCounts) note(owner tenant.ID, jobs int, now time.Time) {
 	c.counts[owner] = jobCount{jobs: jobs, until: now.Add(countFor)}
 }
 
-// admit refuses a create while too many jobs have not ended. It counts inside the
-// transaction that accepts, so what is there is counted; creates that are accepted at
-// the very same moment may exceed the bound by as many as they are. While less than half
-// of a large bound is used, a count is good for a second, in which other processes would
-// have to accept the other half to exceed it. Deletes are counted and never refused:
-// they are the way out.
-func (s *Service) admit(tx Tx, owner tenant.ID) error {
+// Admit refuses a new job while too many have not ended. It counts inside the transaction
+// that accepts, so what is there is counted; requests that are accepted at the very same
+// moment may exceed the limit by as many as they are. While less than half of a large limit
+// is used, a count is good for a second, in which other processes would have to accept the
+// other half to exceed it. Deletes are counted and never refused: they are the way out.
+func (s *Service) Admit(tx Tx, owner tenant.ID) error {
 	for _, bound := range []struct {
 		tenant tenant.ID
 		limit  int
 		whose  string
-	}{{owner, s.cfg.MaxJobsPerTenant, "a tenant"}, {"", s.cfg.MaxJobs, "in all"}} {
-		now := s.cfg.Now()
-		if s.counts.far(bound.tenant, bound.limit, now) {
+	}{{owner, s.limits.perTenant, "a tenant"}, {"", s.limits.inAll, "in all"}} {
+		now := s.Now()
+		if s.limits.far(bound.tenant, bound.limit, now) {
 			continue
 		}
 		n, err := tx.LiveJobs(bound.tenant, bound.limit)
 		if err != nil {
 			return err
 		}
-		s.counts.note(bound.tenant, n, now)
+		s.limits.note(bound.tenant, n, now)
 		if n >= bound.limit {
 			return &fault.Error{
 				Code: fault.CodeTooManyJobs, RetryAfter: tooManyPause,
