@@ -8,20 +8,20 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // onStep lets a worker that is built for chaos tests come to grief at a point such as
 // "instance.create/start/before": at the one that BERTH_CHAOS_KILL names it ends, as by a
 // power cut; at the one that BERTH_CHAOS_STOP names it stands still, once, until it is
 // sent SIGCONT.
-func onStep() func(provision.JobKind, string, bool) {
+func onStep() func(job.Kind, string, bool) {
 	kill, stop := os.Getenv("BERTH_CHAOS_KILL"), os.Getenv("BERTH_CHAOS_STOP")
 	if kill == "" && stop == "" {
 		return nil
 	}
 	var once sync.Once
-	return func(kind provision.JobKind, step string, after bool) {
+	return func(kind job.Kind, step string, after bool) {
 		when := "before"
 		if after {
 			when = "after"

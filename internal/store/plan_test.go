@@ -223,7 +223,11 @@ func questions() []question {
 		})},
 		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]job.Job, error) { return s.DueJobs(ctx, now, planPage) })},
 		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (job.Job, error) {
-			return s.ActiveJob(ctx, id.Subject(provision.InstanceID(fmt.Sprintf("ins_%07d", planRows-1))))
+			return s.ActiveJob(ctx, id.Subject(fmt.Sprintf("ins_%07d", planRows-1)))
+		})},
+		{name: "jobs: the children of one", ask: inTx(func(tx provision.Tx) error {
+			_, err := tx.ChildJobs(id.Job(fmt.Sprintf("job_%07d", planRows-1)))
+			return err
 		})},
 		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx provision.Tx) error { return live(tx, "default") })},
 		{name: "jobs: count of the living", ask: inTx(func(tx provision.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
