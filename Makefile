@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run test upgrade test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -41,6 +41,9 @@ engines: setup build ## what Berth needs of a Docker engine, on this machine's a
 	@failed=0; scripts/engine-checks.sh whole || failed=1; \
 	for suite in $(or $(ENGINES),trixie sid); do scripts/second-engine.sh $$suite scripts/engine-checks.sh whole || failed=1; done; exit $$failed
 
+upgrade: setup ## replace the processes of an earlier release (RELEASE, a commit) one by one, with jobs in flight
+	RELEASE=$(or $(RELEASE),f1ce3e8) scripts/upgrade.sh
+
 smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (BERTH_URL: on a server that runs)
 	BERTH_BIN=$(CURDIR)/bin/berth go test -count=1 -v -timeout 15m -run "TestSmoke" ./internal/smoke
 
@@ -55,6 +58,7 @@ bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BEN
 lint: $(LINTER) ## what the linters say (.golangci.yml)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted; run make fmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	go vet ./...
+	go vet -tags chaos,upgrade ./cmd/berth ./internal/upgrade
 	$(LINTER) run ./...
 
 $(LINTER):
