@@ -202,8 +202,14 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.disk.check(ctx, s.tryWrite)
 }
 
-// How often a transaction that lost to another one is tried again.
-const maxTxTries = 6
+// How often a transaction that lost to another one is tried, and the longest pause before it
+// is tried again. Pauses grow and are drawn from all of their length, so that those who met
+// do not meet again, and a slow database has time to get out of the knot.
+const (
+	maxTxTries   = 10
+	lastTxPause  = 200 * time.Millisecond
+	firstTxPause = 4 * time.Millisecond
+)
 
 // afterCommit limits how long the functions that follow a commit may take together.
 const afterCommit = 500 * time.Millisecond
@@ -254,7 +260,7 @@ func (s *Store) commit(ctx context.Context, fn func(provision.Tx) error) (after 
 			}
 			return after, err
 		}
-		if err := wait(ctx, time.Duration(try)*2*time.Millisecond+rand.N(5*time.Millisecond)); err != nil { //nolint:gosec // jitter, not a secret
+		if err := wait(ctx, rand.N(min(firstTxPause<<try, lastTxPause))); err != nil { //nolint:gosec // jitter, not a secret
 			return nil, err
 		}
 	}
