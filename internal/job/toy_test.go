@@ -364,6 +364,11 @@ func (p *playroom) consistent(j job.Job) {
 	}
 }
 
+// ended returns the place of the job's end among all that were told.
+func (p *playroom) ended(name id.Job) int {
+	return slices.IndexFunc(p.told, func(a event.Announcement) bool { return a.Job == name })
+}
+
 var toySteps = []string{"make", "paint", "check"}
 
 // TestToyOutlivesItsWorker has a worker die before and after every step.
@@ -541,8 +546,11 @@ func TestParentEndsItsChildren(t *testing.T) {
 				p.consistent(j)
 				for _, child := range p.children(set) {
 					child = p.spin(child.ID, nil)
-					if child.State == job.Succeeded || child.Deadline.After(j.Deadline) || name != "cut off" && child.FinishedAt.After(j.FinishedAt) {
-						p.Errorf("a child is %s, with the deadline %s, and ended at %s; its parent at %s", child.State, child.Deadline, child.FinishedAt, j.FinishedAt)
+					if child.State == job.Succeeded || child.Deadline.After(j.Deadline) || j.State == job.Canceled && child.Error.Code != fault.CodeCanceled {
+						p.Errorf("a child is %s, with the deadline %s: %+v", child.State, child.Deadline, child.Error)
+					}
+					if name != "cut off" && p.ended(child.ID) > p.ended(set) {
+						p.Error("a child ended after its parent was rolled back")
 					}
 					p.consistent(child)
 				}
