@@ -55,9 +55,9 @@ func (r *Relay) RunOnce(ctx context.Context) (int, error) {
 
 func (r *Relay) rewake(ctx context.Context, j Job, now time.Time) error {
 	def, err := r.Kinds.find(j.Kind)
-	if err != nil {
+	if err != nil { // it is put off, so that many of them never hide the others
 		r.Log.DebugContext(ctx, "a job is left to workers of another release", "job", j.ID, "kind", j.Kind)
-		return nil
+		return r.putOff(ctx, j, j.Generation, now)
 	}
 	task := j.task(def.pool(j))
 	if j.State == Running {
@@ -67,7 +67,12 @@ func (r *Relay) rewake(ctx context.Context, j Job, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	err = r.store.Tx(ctx, func(tx Tx) error { return tx.RescheduleJob(j, generation, now.Add(rewakeAfter)) })
+	return r.putOff(ctx, j, generation, now)
+}
+
+// putOff says when the job is looked at again.
+func (r *Relay) putOff(ctx context.Context, j Job, generation int64, now time.Time) error {
+	err := r.store.Tx(ctx, func(tx Tx) error { return tx.RescheduleJob(j, generation, now.Add(rewakeAfter)) })
 	if errors.Is(err, fault.ErrConflict) { // a worker has it by now
 		return nil
 	}

@@ -572,6 +572,13 @@ func TestUnknownKind(t *testing.T) {
 		if j := p.job(theJob); j.State != job.Queued || j.Fence != 0 {
 			p.Errorf("it is %+v", j)
 		}
+		<-time.After(3 * time.Second)
+		before := p.job(theJob).WakeAt
+		_, err := p.relay.RunOnce(p.ctx)
+		p.must(err)
+		if j := p.job(theJob); !j.WakeAt.After(before) || len(p.queue.Take()) > 0 {
+			p.Errorf("the relay leaves it in the way of others: %+v", j)
+		}
 		if _, err := p.engine.New(makeToy, "toy_2", "", time.Hour); err == nil {
 			p.Error("it was made")
 		}

@@ -4,36 +4,44 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/job"
 )
 
+// dutyStore keeps duties by the transactions of a Store.
+type dutyStore struct{ Store }
+
+// TakeDuty implements duty.Store.
+func (s dutyStore) TakeDuty(ctx context.Context, name, owner string, now, until time.Time) (mine bool, err error) {
+	err = s.Tx(ctx, func(tx Tx) error {
+		mine, err = tx.TakeDuty(name, owner, now, until)
+		return err
+	})
+	return mine, err
+}
+
+func newDuty(store Store, now clock.Clock, name, owner string, hold time.Duration) *duty.Duty {
+	return &duty.Duty{Store: dutyStore{store}, Now: now, Name: name, Owner: owner, Hold: hold}
+}
+
 // jobStore is the store as the job room sees it.
-type jobStore struct{ Store }
+type jobStore struct{ dutyStore }
 
 // Jobs returns the store as the job room sees it.
-func Jobs(s Store) job.Store { return jobStore{s} }
+func Jobs(s Store) job.Store { return jobStore{dutyStore{s}} }
 
 // Tx implements job.Store.
 func (s jobStore) Tx(ctx context.Context, do func(job.Tx) error) error {
 	return s.Store.Tx(ctx, func(tx Tx) error { return do(tx) })
 }
 
-// TakeDuty implements duty.Store.
-func (s jobStore) TakeDuty(ctx context.Context, name, owner string, now, until time.Time) (bool, error) {
-	return dutyStore(s).TakeDuty(ctx, name, owner, now, until)
-}
-
 // eventStore is the store as the event room sees it.
-type eventStore struct{ Store }
+type eventStore struct{ dutyStore }
 
 // Events returns the store as the event room sees it.
-func Events(s Store) event.Store { return eventStore{s} }
-
-// TakeDuty implements duty.Store.
-func (s eventStore) TakeDuty(ctx context.Context, name, owner string, now, until time.Time) (bool, error) {
-	return dutyStore(s).TakeDuty(ctx, name, owner, now, until)
-}
+func Events(s Store) event.Store { return eventStore{dutyStore{s}} }
 
 // NumberEvents implements event.Store.
 func (s eventStore) NumberEvents(ctx context.Context, list []event.Unnumbered) error {
