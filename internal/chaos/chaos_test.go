@@ -185,7 +185,7 @@ func (w *world) round(number int, broken []breakage, r *rand.Rand, result *table
 	over := time.Now()
 	load.Wait()
 	w.settle()
-	took, recovery := time.Since(begun), time.Since(over)
+	took, still := time.Since(begun), w.standstill(over)
 	v := w.check()
 	if swept := w.unexpectedly(); !late {
 		v.leaked = append(v.leaked, swept...)
@@ -197,8 +197,8 @@ func (w *world) round(number int, broken []breakage, r *rand.Rand, result *table
 		result.add(name, took, v)
 	}
 	w.Logf("round %d: %s: all jobs ended after %.1f s, lost %d, leaked %d", number, strings.Join(names, " + "), time.Since(begun).Seconds(), len(v.lost), len(v.leaked))
-	if recovery > testenv.Limit(recoveryLimit) && len(broken) == 1 {
-		w.Errorf("round %d, %s: jobs ended %s after it was over", number, strings.Join(names, " + "), recovery)
+	if still > testenv.Limit(recoveryLimit) && len(broken) == 1 {
+		w.Errorf("round %d, %s: a job stood still for %s after it was over", number, strings.Join(names, " + "), still)
 	}
 	for _, text := range slices.Concat(v.lost, v.leaked) {
 		w.Errorf("round %d, %s: %s", number, strings.Join(names, " + "), text)

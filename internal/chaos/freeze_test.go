@@ -37,8 +37,9 @@ func TestFreezeAtEachStep(t *testing.T) {
 // and the new owner takes it over or makes it anew.
 var sideBySide = []string{kindCreate + "/reserve", kindCreate + "/image", kindCreate + "/data"}
 
-// freezeAt gives the time from the wakening of the one that has the job to its end.
-func (w *world) freezeAt(kind, point string) (took time.Duration, v verdict) {
+// freezeAt gives the time from the wakening of the one that has the job to its end, and how
+// long the job stood still.
+func (w *world) freezeAt(kind, point string) (took, still time.Duration, v verdict) {
 	w.Helper()
 	o := w.victimOf(kind)
 	stop := "BERTH_CHAOS_STOP=" + point
@@ -61,17 +62,17 @@ func (w *world) freezeAt(kind, point string) (took time.Duration, v verdict) {
 	begun := time.Now()
 	_ = syscall.Kill(second.Pid(), syscall.SIGCONT)
 	w.await(kind, o)
-	took = time.Since(begun)
+	took, still = time.Since(begun), standstill(w.lastJob(kind, o).Steps, begun)
 	end := w.check()
 	v.lost, v.leaked = append(v.lost, end.lost...), append(v.leaked, end.leaked...)
 	w.stopWorkers()
-	return took, v
+	return took, still, v
 }
 
 // standsStill waits until the process has stopped.
 func (w *world) standsStill(p *testenv.Process, point string) {
 	w.Helper()
-	testenv.Eventually(w.T, "a worker stands still at "+point, time.Minute, func(context.Context) error { return still(p) })
+	testenv.Eventually(w.T, "a worker stands still at "+point, time.Minute, func(context.Context) error { return stopped(p) })
 }
 
 // standsStillOrEnds waits until the process has stopped, or the job is done: a step that
@@ -84,11 +85,11 @@ func (w *world) standsStillOrEnds(p *testenv.Process, o *order, point string) {
 		if err == nil && left == 0 {
 			return nil
 		}
-		return still(p)
+		return stopped(p)
 	})
 }
 
-func still(p *testenv.Process) error {
+func stopped(p *testenv.Process) error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
 	if err != nil {
 		return err

@@ -19,8 +19,9 @@ const (
 	kindRepair = "instance.repair"
 )
 
-// recoveryLimit is more than twice what is promised of a quiet machine, because the tests
-// share theirs. Asynq by itself needs more than thrice as long.
+// recoveryLimit is how long a job may stand still after a fault, and more than twice what is
+// promised of a quiet machine, because the tests share theirs. Asynq by itself needs more
+// than thrice as long.
 const recoveryLimit = 30 * time.Second
 
 // TestKillAtEachStep ends a worker right before and right after the work of every
@@ -46,7 +47,7 @@ func TestKillAtEachStep(t *testing.T) {
 const before, after = "before", "after"
 
 // atEach does something at the given sides of every step of a job of the kind.
-func (w *world) atEach(kind, what string, sides []string, result *table, do func(w *world, kind, point string) (time.Duration, verdict)) {
+func (w *world) atEach(kind, what string, sides []string, result *table, do func(w *world, kind, point string) (took, still time.Duration, v verdict)) {
 	w.Helper()
 	w.warmUp()
 	o := w.create("redis")
@@ -58,11 +59,11 @@ func (w *world) atEach(kind, what string, sides []string, result *table, do func
 	for _, s := range steps {
 		for _, side := range sides {
 			point := fmt.Sprintf("%s/%s/%s", kind, s.Name, side)
-			took, v := do(w, kind, point)
+			took, still, v := do(w, kind, point)
 			v.leaked = append(v.leaked, w.unexpectedly()...)
 			result.add(what+" at "+point, took, v)
-			if took > testenv.Limit(recoveryLimit) {
-				w.Errorf("%s: recovery took %s", point, took)
+			if still > testenv.Limit(recoveryLimit) {
+				w.Errorf("%s: the job stood still for %s", point, still)
 			}
 			for _, text := range slices.Concat(v.lost, v.leaked) {
 				w.Errorf("%s: %s", point, text)
@@ -152,8 +153,8 @@ func (w *world) startWatching(extra ...string) *testenv.Process {
 }
 
 // killAt lets one worker take a job and end itself at the point, and another one take
-// it up. It gives the time from the death to the end of the job.
-func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
+// it up. It gives the time from the death to the end of the job, and how long the job stood still.
+func (w *world) killAt(kind, point string) (took, still time.Duration, v verdict) {
 	w.Helper()
 	o := w.victimOf(kind)
 	mortal := w.startWatching("BERTH_CHAOS_KILL=" + point)
@@ -170,8 +171,8 @@ func (w *world) killAt(kind, point string) (took time.Duration, v verdict) {
 	w.workers = nil
 	w.startWorker()
 	w.await(kind, o)
-	took = time.Since(begun)
+	took, still = time.Since(begun), standstill(w.lastJob(kind, o).Steps, begun)
 	v = w.check()
 	w.stopWorkers()
-	return took, v
+	return took, still, v
 }
