@@ -31,7 +31,7 @@ func (b *bench) reallySend() {
 		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Random{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
 	b.cfg.Courier = provision.NewCourier(provision.CourierConfig{
-		Store: b.rows, Queue: b.tasks, Vault: vault, Sender: sender, Events: b.service.Engine.Events, Now: clock.System, Log: log,
+		Store: provision.Webhooks(b.rows), Queue: b.tasks, Vault: vault, Sender: sender, Events: b.service.Engine.Events, Now: clock.System, Log: log,
 	})
 }
 

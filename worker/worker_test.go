@@ -77,9 +77,9 @@ func newBench(t testing.TB, redisURL string) *bench {
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: provision.NewCourier(provision.CourierConfig{Store: b.rows, Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
+		Courier: provision.NewCourier(provision.CourierConfig{Store: provision.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
 		Relays: []worker.Relay{
-			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &provision.Relay{Store: b.rows, Queue: tasks, Now: now, Log: log, Owner: "w1"},
+			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &provision.Relay{Store: provision.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
 		},
 		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}

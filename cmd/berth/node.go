@@ -367,11 +367,11 @@ func (n *node) work(ctx context.Context) error {
 			Contact: n.contact,
 		}),
 		Courier: provision.NewCourier(provision.CourierConfig{
-			Store: n.rows, Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
+			Store: provision.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
 		}),
 		Relays: []worker.Relay{
 			job.NewRelay(n.engine(), provision.Jobs(n.rows), n.owner),
-			&provision.Relay{Store: n.rows, Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+			&provision.Relay{Store: provision.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
 		Janitor: &provision.Janitor{
 			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),

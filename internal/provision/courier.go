@@ -22,7 +22,7 @@ type Courier struct {
 
 // CourierConfig is what a Courier needs.
 type CourierConfig struct {
-	Store  Store
+	Store  HookStore
 	Queue  bell.Queue
 	Vault  secret.Vault
 	Sender Sender
@@ -165,7 +165,7 @@ type parcel struct {
 func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (parcel, error) {
 	var p parcel
 	canceled := false
-	err := c.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err := c.cfg.Store.Tx(ctx, func(tx HookTx) error {
 		d, err := tx.Delivery(id)
 		if err != nil {
 			return err

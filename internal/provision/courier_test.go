@@ -153,7 +153,7 @@ func TestCourierCrash(t *testing.T) {
 		_, d := w.undelivered()
 		l := &life{left: 2, end: func() {}} // it takes the delivery, sends, and never writes
 		cfg := w.courierConfig()
-		cfg.Store = mortalStore{w.store, l}
+		cfg.Store = provision.Webhooks(mortalStore{w.store, l})
 		mortal := provision.NewCourier(cfg)
 		w.sender.hook = func() {
 			w.sender.hook = nil

@@ -71,7 +71,7 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 		return Delivery{}, err
 	}
 	var d Delivery
-	err := s.decide(ctx, func(tx Tx) error {
+	err := s.decide(ctx, func(tx HookTx) error {
 		before, err := tx.Delivery(id)
 		if err != nil {
 			return err
@@ -117,7 +117,7 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 
 // signAgain gives a callback that is sent again its copy of the secret: the subject's, or,
 // where that is gone, the one that the delivery before has kept.
-func (s *Hooks) signAgain(d *Delivery, tx Tx, before Delivery) error {
+func (s *Hooks) signAgain(d *Delivery, tx HookTx, before Delivery) error {
 	sec, err := s.cfg.Signer(tx, d.Subject)
 	if errors.Is(err, fault.ErrNotFound) && len(before.Secret.Ciphertext) > 0 {
 		var kept []byte

@@ -5,10 +5,6 @@ package provision
 type (
 	// InstanceID names an instance ("ins_…").
 	InstanceID string
-	// DeliveryID names a webhook delivery ("dlv_…").
-	DeliveryID string
-	// WebhookID names a webhook ("whk_…").
-	WebhookID string
 	// HostID names a host ("hst_…").
 	HostID string
 )
@@ -16,7 +12,5 @@ type (
 // Prefixes of the ids, without the underscore.
 const (
 	PrefixInstance = "ins"
-	PrefixDelivery = "dlv"
-	PrefixWebhook  = "whk"
 	PrefixHost     = "hst"
 )

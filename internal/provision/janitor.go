@@ -2,12 +2,10 @@ package provision
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
-	"github.com/berth-project/berth/internal/fault"
 )
 
 // Janitor removes what nobody needs any more, and gives up what has waited too long.
@@ -40,16 +38,13 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	}
 	now, removed := j.Now(), 0
 	err = j.Store.Tx(ctx, func(tx Tx) error {
-		if removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch); err != nil {
-			return err
-		}
-		_, err = tx.DeleteStandings(now.Add(-standingAge), janitorBatch)
+		removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch)
 		return err
 	})
 	if err != nil {
 		return removed, err
 	}
-	expired, err := j.expireDeliveries(ctx, now)
+	expired, err := CleanHooks(ctx, Webhooks(j.Store), now)
 	if removed += expired; err != nil {
 		return removed, err
 	}
@@ -64,31 +59,4 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	}
 	kept, err := j.Service.RemoveKept(ctx)
 	return removed + kept, err
-}
-
-// expiryBatches bounds how many batches of deliveries one look gives up.
-const expiryBatches = 20
-
-// expireDeliveries gives up deliveries that are too old, tried or not: what waits for a
-// receiver that takes nothing must not wait for ever.
-func (j *Janitor) expireDeliveries(ctx context.Context, now time.Time) (given int, err error) {
-	for range expiryBatches {
-		old, err := j.Store.ExpiredDeliveries(ctx, now.Add(-deliveryGrace), now, janitorBatch)
-		if err != nil {
-			return given, err
-		}
-		err = j.Store.Tx(ctx, func(tx Tx) error {
-			for _, d := range old {
-				err := tx.UpdateDelivery(d.expired(now), d)
-				if err != nil && !errors.Is(err, fault.ErrConflict) { // a conflict: somebody has it by now
-					return err
-				}
-			}
-			return nil
-		})
-		if given += len(old); err != nil || len(old) < janitorBatch {
-			return given, err
-		}
-	}
-	return given, nil
 }

@@ -8,13 +8,14 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/fault"
 )
 
 // Relay wakes deliveries that are due and have no live task. Any number of processes may
 // have one; a duty lets one act at a time.
 type Relay struct {
-	Store Store
+	Store HookStore
 	Queue bell.Queue
 	Now   clock.Clock
 	Log   *slog.Logger
@@ -43,7 +44,7 @@ const (
 // waits costs and delays no more than one for which there is a single one. Where there are
 // more receivers than one look is for, the next one begins where this one ended.
 func (r *Relay) RunOnce(ctx context.Context) (woken int, err error) {
-	mine, err := newDuty(r.Store, r.Now, relayDuty, r.Owner, relayHold).Mine(ctx)
+	mine, err := (&duty.Duty{Store: r.Store, Now: r.Now, Name: relayDuty, Owner: r.Owner, Hold: relayHold}).Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
@@ -73,7 +74,7 @@ func (r *Relay) wake(ctx context.Context, d Delivery, now time.Time) error {
 	}
 	after := d
 	after.Generation, after.WakeAt = generation, now.Add(rewakeAfter)
-	err = r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
+	err = r.Store.Tx(ctx, func(tx HookTx) error { return tx.UpdateDelivery(after, d) })
 	if errors.Is(err, fault.ErrConflict) {
 		return nil
 	}

@@ -48,7 +48,7 @@ func (s *Hooks) rotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "overlap", Message: fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
 	var secret secret.Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(tx Tx, h *Webhook) error {
+	h, err := s.updateWebhook(ctx, tenant, id, func(tx HookTx, h *Webhook) error {
 		if err := s.keepSecret(h, overlap); err != nil {
 			return err
 		}

@@ -85,7 +85,7 @@ func NewService(cfg ServiceConfig) *Service {
 		Service: job.NewService(engine, Jobs(cfg.Store), cfg.MaxJobsPerTenant, cfg.MaxJobs),
 		Feed:    event.NewFeed(Events(cfg.Store), cfg.Bell),
 		Hooks: NewHooks(HooksConfig{
-			Store: cfg.Store, Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
+			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
 		cfg: cfg, jobs: engine, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now},

@@ -43,8 +43,7 @@ type Reader interface {
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(context.Context, id.Subject) (job.Job, error)
 	Credentials(context.Context, InstanceID) (secret.Sealed, error)
-	Delivery(context.Context, DeliveryID) (Delivery, error)
-	WebhookReader
+	HookReader
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
@@ -70,8 +69,7 @@ type Tx interface {
 	// DeleteEvents removes numbered events that are older than given.
 	DeleteEvents(before time.Time, limit int) (int, error)
 	Instance(InstanceID) (Instance, error)
-	Delivery(DeliveryID) (Delivery, error)
-	WebhookTx
+	HookRows
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error
@@ -87,10 +85,6 @@ type Tx interface {
 	Credentials(InstanceID) (secret.Sealed, error)
 	PutCredentials(InstanceID, secret.Sealed) error
 	DeleteCredentials(InstanceID) error
-	InsertDelivery(Delivery) error
-	// UpdateDelivery writes what changes of a delivery, and fails with CodeConflict
-	// unless the row still has the attempt and generation of the one before.
-	UpdateDelivery(after, before Delivery) error
 	// HeldPort gives the port that the instance holds on the host under the name.
 	HeldPort(host HostID, instance InstanceID, name string) (int, error)
 	// TakePort gives the instance the port of the host that nobody has held for the

@@ -57,6 +57,22 @@ func (s eventStore) DeleteEvents(ctx context.Context, before time.Time, limit in
 	return n, err
 }
 
+// hookStore is the store as the webhook room sees it.
+type hookStore struct{ Store }
+
+// Webhooks returns the store as the webhook room sees it.
+func Webhooks(s Store) HookStore { return hookStore{s} }
+
+// Tx implements HookStore.
+func (s hookStore) Tx(ctx context.Context, do func(HookTx) error) error {
+	return s.Store.Tx(ctx, func(tx Tx) error { return do(tx) })
+}
+
+// TakeDuty implements duty.Store.
+func (s hookStore) TakeDuty(ctx context.Context, name, owner string, now, until time.Time) (bool, error) {
+	return dutyStore(s).TakeDuty(ctx, name, owner, now, until)
+}
+
 // WithContact returns the store, of whose transactions the contact learns whether the
 // database answers.
 func WithContact(s Store, c *job.Contact) Store { return contactStore{s, c} }

@@ -1,7 +1,6 @@
 package provision
 
 import (
-	"context"
 	"fmt"
 	"regexp"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -34,50 +32,6 @@ type Webhook struct {
 	Rev           int64 // counts the writes
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
-}
-
-// WebhookReader reads webhooks and their deliveries.
-type WebhookReader interface {
-	Webhook(context.Context, WebhookID) (Webhook, error)
-	Webhooks(context.Context, tenant.ID, page.Page) ([]Webhook, error)
-	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
-	Listeners(context.Context, tenant.ID) ([]Webhook, error)
-	Deliveries(context.Context, DeliveryFilter, page.Page) ([]Delivery, error)
-	// DueDeliveries gives one delivery for each receiver that does not rest, in the
-	// order of the receivers' names: the one that has been due for the longest time, if
-	// its WakeAt has come. It looks at so many receivers after the one given, and says
-	// which it looked at last; empty: there are no more. It costs the same however many
-	// deliveries wait.
-	DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []Delivery, last string, err error)
-	// ExpiredDeliveries gives pending deliveries whose ExpiresAt has come before the
-	// time given and that nobody has in hand now.
-	ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]Delivery, error)
-	// Standing gives what is known of a receiver that is not well; CodeNotFound when it
-	// is.
-	Standing(ctx context.Context, receiver string) (Standing, error)
-	// NextDelivery gives the pending delivery of the receiver that has been due for
-	// the longest time; CodeNotFound when none is.
-	NextDelivery(ctx context.Context, receiver string, now time.Time) (Delivery, error)
-}
-
-// WebhookTx writes webhooks within a transaction. Their row is locked before those
-// of their deliveries.
-type WebhookTx interface {
-	Webhook(WebhookID) (Webhook, error)
-	Listeners(tenant.ID) ([]Webhook, error)
-	InsertWebhook(Webhook) error
-	// UpdateWebhook fails with CodeConflict unless the row is as it was read (Rev).
-	UpdateWebhook(Webhook) error
-	// DeleteWebhook fails with CodeConflict where the row is gone already.
-	DeleteWebhook(WebhookID) error
-	// EndDeliveries cancels all deliveries to the webhook that have not ended.
-	EndDeliveries(id WebhookID, reason string, now time.Time) error
-	Standing(receiver string) (Standing, error)
-	PutStanding(Standing) error
-	// DeleteStanding is for one that is well, or is not there any more.
-	DeleteStanding(receiver string) error
-	// DeleteStandings removes those that were not written since.
-	DeleteStandings(before time.Time, limit int) (int, error)
 }
 
 // DeliveryFilter narrows a list of deliveries; empty fields do not.

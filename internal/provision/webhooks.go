@@ -27,7 +27,7 @@ type Hooks struct {
 
 // HooksConfig is what Hooks needs.
 type HooksConfig struct {
-	Store   Store
+	Store   HookStore
 	Queue   bell.Queue
 	Vault   secret.Vault
 	Secrets secret.Generator
@@ -46,7 +46,7 @@ func NewHooks(cfg HooksConfig) *Hooks {
 
 // decide runs a transaction that depends on what a worker may be changing at the same
 // moment. Where the worker was faster, it is run again and sees the change.
-func (s *Hooks) decide(ctx context.Context, do func(Tx) error) error {
+func (s *Hooks) decide(ctx context.Context, do func(HookTx) error) error {
 	return fault.Redecide(func() error { return s.cfg.Store.Tx(ctx, do) })
 }
 
@@ -165,7 +165,7 @@ func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRe
 	if err != nil {
 		return Webhook{}, secret.Secret{}, err
 	}
-	return h, sec, s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	return h, sec, s.cfg.Store.Tx(ctx, func(tx HookTx) error {
 		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: sec.Reveal()}); err != nil {
 			return err
 		}
@@ -209,19 +209,19 @@ func (s *Hooks) ChangeWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
-	return s.updateWebhook(ctx, tenant, id, func(_ Tx, h *Webhook) error {
+	return s.updateWebhook(ctx, tenant, id, func(_ HookTx, h *Webhook) error {
 		r.apply(h)
 		return nil
 	})
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(Tx, *Webhook) error) (Webhook, error) {
+func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(HookTx, *Webhook) error) (Webhook, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Webhook{}, err
 	}
 	var h Webhook
-	err := s.decide(ctx, func(tx Tx) error {
+	err := s.decide(ctx, func(tx HookTx) error {
 		var err error
 		if h, err = tx.Webhook(id); err != nil {
 			return err
@@ -254,7 +254,7 @@ func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 	if err != nil {
 		return Webhook{}, err
 	}
-	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err = s.cfg.Store.Tx(ctx, func(tx HookTx) error {
 		if err := tx.DeleteWebhook(id); err != nil {
 			return err
 		}
@@ -293,7 +293,7 @@ func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID,
 	}
 	d := newDeliveryOf(s.cfg.NewID, ping, now)
 	d.Webhook, d.Body = id, body
-	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err = s.cfg.Store.Tx(ctx, func(tx HookTx) error {
 		if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
 			return err
 		}
@@ -312,7 +312,7 @@ func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID,
 }
 
 // wakeReceiver ends the receiver's rest: somebody wants to see how it does now.
-func wakeReceiver(tx Tx, d Delivery) error {
+func wakeReceiver(tx HookTx, d Delivery) error {
 	standing, err := tx.Standing(d.Receiver())
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil
@@ -325,7 +325,7 @@ func wakeReceiver(tx Tx, d Delivery) error {
 }
 
 // address gives a new delivery the address of its webhook, which must be listening.
-func (d *Delivery) address(tx Tx) error {
+func (d *Delivery) address(tx HookTx) error {
 	h, err := tx.Webhook(d.Webhook)
 	switch {
 	case errors.Is(err, fault.ErrNotFound):

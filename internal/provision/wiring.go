@@ -38,7 +38,7 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 	}
 	kinds := &job.Registry{}
 	cfg.Works.Register(kinds)
-	sink := &Fanout{Store: cfg.Store, Vault: cfg.Vault, Queue: cfg.Queue, NewID: cfg.NewID, Log: cfg.Log}
+	sink := &Fanout{Store: Webhooks(cfg.Store), Vault: cfg.Vault, Queue: cfg.Queue, NewID: cfg.NewID, Log: cfg.Log}
 	events := &event.Log{NewID: cfg.NewID, Bell: cfg.Bell, Sink: sink}
 	sink.Events = events
 	return &job.Engine{Kinds: kinds, Events: events, Queue: cfg.Queue, Bell: cfg.Bell, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log}

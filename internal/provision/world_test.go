@@ -95,7 +95,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 func (w *world) relaysOf(owner string) relays {
 	return relays{
 		job.NewRelay(w.service.Engine, provision.Jobs(w.store), owner),
-		&provision.Relay{Store: w.store, Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
+		&provision.Relay{Store: provision.Webhooks(w.store), Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
 	}
 }
 
@@ -116,7 +116,7 @@ func (r relays) RunOnce(ctx context.Context) (woken int, err error) {
 
 func (w *world) courierConfig() provision.CourierConfig {
 	return provision.CourierConfig{
-		Store: w.store, Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
+		Store: provision.Webhooks(w.store), Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
 	}
 }
 
