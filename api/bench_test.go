@@ -26,10 +26,10 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
-	"github.com/berth-project/berth/internal/webhook"
 )
 
 const adminKey = "berth_the-admin-key-of-the-tests"
@@ -72,7 +72,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	newID := id.NewSource().New
 	catalog := provisiontest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
-	sender := webhook.New(false, clock.System)
+	sender := sender.New(false, clock.System)
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{

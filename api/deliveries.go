@@ -9,7 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // DeliveryPath is the part of a path that names a delivery.
@@ -58,8 +58,8 @@ func (s *server) deliveryRoutes(h huma.API) {
 }
 
 // deliveryOf gives a delivery, if it is one of the webhook's.
-func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (provision.Delivery, error) {
-	d, err := s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.DeliveryID))
+func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (webhook.Delivery, error) {
+	d, err := s.Service.Delivery(ctx, tenantOf(ctx), webhook.DeliveryID(in.DeliveryID))
 	if err == nil && d.Webhook != in.id() {
 		err = fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s to that webhook", d.ID)
 	}
@@ -74,8 +74,8 @@ func (s *server) listDeliveries(ctx context.Context, in *struct {
 	EventID string `query:"event_id"`
 },
 ) (*body[pageView[deliveryView]], error) {
-	return s.deliveryPage(ctx, provision.DeliveryFilter{
-		Webhook: provision.WebhookID(in.WebhookID), Subject: in.subject(), Job: id.Job(in.JobID), Event: event.ID(in.EventID),
+	return s.deliveryPage(ctx, webhook.DeliveryFilter{
+		Webhook: webhook.ID(in.WebhookID), Subject: in.subject(), Job: id.Job(in.JobID), Event: event.ID(in.EventID),
 	}, in.DeliveryListInput)
 }
 
@@ -87,11 +87,11 @@ func (s *server) listWebhookDeliveries(ctx context.Context, in *struct {
 	if _, err := s.Service.Webhook(ctx, tenantOf(ctx), in.id()); err != nil {
 		return nil, s.fail(err)
 	}
-	return s.deliveryPage(ctx, provision.DeliveryFilter{Webhook: in.id()}, in.DeliveryListInput)
+	return s.deliveryPage(ctx, webhook.DeliveryFilter{Webhook: in.id()}, in.DeliveryListInput)
 }
 
-func (s *server) deliveryPage(ctx context.Context, filter provision.DeliveryFilter, in DeliveryListInput) (*body[pageView[deliveryView]], error) {
-	filter.Tenant, filter.State = tenantOf(ctx), provision.DeliveryState(in.State)
+func (s *server) deliveryPage(ctx context.Context, filter webhook.DeliveryFilter, in DeliveryListInput) (*body[pageView[deliveryView]], error) {
+	filter.Tenant, filter.State = tenantOf(ctx), webhook.DeliveryState(in.State)
 	list, next, err := s.Service.Deliveries(ctx, filter, in.page())
 	if err != nil {
 		return nil, s.fail(err)
@@ -100,7 +100,7 @@ func (s *server) deliveryPage(ctx context.Context, filter provision.DeliveryFilt
 }
 
 func (s *server) getDelivery(ctx context.Context, in *DeliveryPath) (*body[deliveryView], error) {
-	return s.deliveryAnswer(s.Service.Delivery(ctx, tenantOf(ctx), provision.DeliveryID(in.ID)))
+	return s.deliveryAnswer(s.Service.Delivery(ctx, tenantOf(ctx), webhook.DeliveryID(in.ID)))
 }
 
 type redeliverInput struct {
@@ -114,5 +114,5 @@ func (s *server) redeliver(ctx context.Context, in *redeliverInput) (*deliveryOu
 		return nil, err
 	}
 	defer done()
-	return s.newDelivery(s.Service.RedeliverOnce(ctx, tenantOf(ctx), provision.DeliveryID(in.ID), idem))
+	return s.newDelivery(s.Service.RedeliverOnce(ctx, tenantOf(ctx), webhook.DeliveryID(in.ID), idem))
 }

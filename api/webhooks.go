@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // WebhookPath is the part of a path that names a webhook.
@@ -19,7 +20,7 @@ type WebhookPath struct {
 	ID string `path:"id" doc:"the webhook's id"`
 }
 
-func (p WebhookPath) id() provision.WebhookID { return provision.WebhookID(p.ID) }
+func (p WebhookPath) id() webhook.ID { return webhook.ID(p.ID) }
 
 func (s *server) webhookRoutes(h huma.API) {
 	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
@@ -38,19 +39,19 @@ func (s *server) webhookRoutes(h huma.API) {
 }
 
 type webhookView struct {
-	ID             provision.WebhookID `json:"id"`
-	URL            string              `json:"url"`
-	Events         []string            `json:"events" nullable:"false" doc:"types, or beginnings such as instance.*; empty: all"`
-	Description    string              `json:"description"`
-	Enabled        bool                `json:"enabled"`
-	DisabledReason string              `json:"disabled_reason,omitempty" doc:"why Berth has disabled it"`
-	Secret         string              `json:"secret,omitempty" doc:"what deliveries are signed with; shown only in the answers to create and rotate"`
-	PreviousUntil  stamp               `json:"previous_secret_until,omitempty" doc:"until then secrets from before sign, too, each until its own time is up"`
-	CreatedAt      stamp               `json:"created_at"`
-	UpdatedAt      stamp               `json:"updated_at"`
+	ID             webhook.ID `json:"id"`
+	URL            string     `json:"url"`
+	Events         []string   `json:"events" nullable:"false" doc:"types, or beginnings such as instance.*; empty: all"`
+	Description    string     `json:"description"`
+	Enabled        bool       `json:"enabled"`
+	DisabledReason string     `json:"disabled_reason,omitempty" doc:"why Berth has disabled it"`
+	Secret         string     `json:"secret,omitempty" doc:"what deliveries are signed with; shown only in the answers to create and rotate"`
+	PreviousUntil  stamp      `json:"previous_secret_until,omitempty" doc:"until then secrets from before sign, too, each until its own time is up"`
+	CreatedAt      stamp      `json:"created_at"`
+	UpdatedAt      stamp      `json:"updated_at"`
 }
 
-func viewWebhook(h provision.Webhook) webhookView {
+func viewWebhook(h webhook.Webhook) webhookView {
 	v := webhookView{
 		ID: h.ID, URL: h.URL, Events: h.Events, Description: h.Description, Enabled: h.Enabled, DisabledReason: h.Reason,
 		PreviousUntil: at(h.PreviousUntil), CreatedAt: at(h.CreatedAt), UpdatedAt: at(h.UpdatedAt),
@@ -92,7 +93,7 @@ func (s *server) createWebhook(ctx context.Context, in *struct {
 		return nil, err
 	}
 	defer done()
-	h, secret, again, err := s.Service.CreateWebhookOnce(ctx, tenantOf(ctx), provision.WebhookRequest(in.Body), idem)
+	h, secret, again, err := s.Service.CreateWebhookOnce(ctx, tenantOf(ctx), webhook.Request(in.Body), idem)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -110,7 +111,7 @@ func (s *server) listWebhooks(ctx context.Context, in *PageInput) (*body[pageVie
 }
 
 // webhookAnswer encodes what a use case gave.
-func (s *server) webhookAnswer(h provision.Webhook, err error) (*body[webhookView], error) {
+func (s *server) webhookAnswer(h webhook.Webhook, err error) (*body[webhookView], error) {
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -126,7 +127,7 @@ func (s *server) changeWebhook(ctx context.Context, in *struct {
 	Body changeWebhookBody
 },
 ) (*body[webhookView], error) {
-	return s.webhookAnswer(s.Service.ChangeWebhook(ctx, tenantOf(ctx), in.id(), provision.WebhookRequest(in.Body)))
+	return s.webhookAnswer(s.Service.ChangeWebhook(ctx, tenantOf(ctx), in.id(), webhook.Request(in.Body)))
 }
 
 func (s *server) deleteWebhook(ctx context.Context, in *WebhookPath) (*body[webhookView], error) {
@@ -148,7 +149,7 @@ func (s *server) rotateWebhook(ctx context.Context, in *struct {
 	Body *rotateBody
 },
 ) (*rotateWebhookOutput, error) {
-	overlap := provision.DefaultSecretOverlap
+	overlap := webhook.DefaultSecretOverlap
 	if in.Body != nil && in.Body.Overlap != "" {
 		var err error
 		if overlap, err = time.ParseDuration(in.Body.Overlap); err != nil {
@@ -194,31 +195,31 @@ type attemptView struct {
 }
 
 type deliveryView struct {
-	ID            provision.DeliveryID    `json:"id"`
-	WebhookID     provision.WebhookID     `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
-	EventID       event.ID                `json:"event_id" doc:"sent as webhook-id"`
-	EventType     string                  `json:"event_type,omitempty"`
-	InstanceID    provision.InstanceID    `json:"instance_id,omitempty"`
-	JobID         id.Job                  `json:"job_id,omitempty"`
-	URL           string                  `json:"url"`
-	State         provision.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
-	Attempt       int                     `json:"attempt" doc:"how many were made"`
-	LastStatus    int                     `json:"last_status,omitempty"`
-	LastError     string                  `json:"last_error,omitempty"`
-	NextAttemptAt stamp                   `json:"next_attempt_at,omitempty"`
-	CreatedAt     stamp                   `json:"created_at"`
-	UpdatedAt     stamp                   `json:"updated_at"`
-	Attempts      []attemptView           `json:"attempts,omitempty" doc:"the last ten, the oldest first"`
-	Payload       any                     `json:"payload,omitempty" doc:"what is sent; not in lists"`
+	ID            webhook.DeliveryID    `json:"id"`
+	WebhookID     webhook.ID            `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
+	EventID       event.ID              `json:"event_id" doc:"sent as webhook-id"`
+	EventType     string                `json:"event_type,omitempty"`
+	InstanceID    provision.InstanceID  `json:"instance_id,omitempty"`
+	JobID         id.Job                `json:"job_id,omitempty"`
+	URL           string                `json:"url"`
+	State         webhook.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
+	Attempt       int                   `json:"attempt" doc:"how many were made"`
+	LastStatus    int                   `json:"last_status,omitempty"`
+	LastError     string                `json:"last_error,omitempty"`
+	NextAttemptAt stamp                 `json:"next_attempt_at,omitempty"`
+	CreatedAt     stamp                 `json:"created_at"`
+	UpdatedAt     stamp                 `json:"updated_at"`
+	Attempts      []attemptView         `json:"attempts,omitempty" doc:"the last ten, the oldest first"`
+	Payload       any                   `json:"payload,omitempty" doc:"what is sent; not in lists"`
 }
 
-func viewDelivery(d provision.Delivery) deliveryView {
+func viewDelivery(d webhook.Delivery) deliveryView {
 	v := deliveryView{
 		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: provision.InstanceID(d.Subject), JobID: d.Job, URL: d.URL, State: d.State,
 		Attempt: d.Attempt, LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: at(d.CreatedAt), UpdatedAt: at(d.UpdatedAt),
 		Attempts: make([]attemptView, len(d.Attempts)),
 	}
-	if d.State == provision.DeliveryPending {
+	if d.State == webhook.DeliveryPending {
 		v.NextAttemptAt = at(d.DueAt)
 	}
 	for i, a := range d.Attempts {
@@ -233,7 +234,7 @@ type deliveryOutput struct {
 }
 
 // newDelivery encodes what a use case made.
-func (s *server) newDelivery(d provision.Delivery, again bool, err error) (*deliveryOutput, error) {
+func (s *server) newDelivery(d webhook.Delivery, again bool, err error) (*deliveryOutput, error) {
 	answer, err := s.deliveryAnswer(d, err)
 	if err != nil {
 		return nil, err
@@ -242,7 +243,7 @@ func (s *server) newDelivery(d provision.Delivery, again bool, err error) (*deli
 }
 
 // deliveryAnswer encodes what a use case gave, with the whole body that is sent.
-func (s *server) deliveryAnswer(d provision.Delivery, err error) (*body[deliveryView], error) {
+func (s *server) deliveryAnswer(d webhook.Delivery, err error) (*body[deliveryView], error) {
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -25,12 +26,12 @@ func (b *bench) reallySend() {
 	if err != nil {
 		b.Fatal(err)
 	}
-	sender, log, newID := webhook.New(true, clock.System), slog.New(slog.DiscardHandler), id.NewSource().New
+	sender, log, newID := sender.New(true, clock.System), slog.New(slog.DiscardHandler), id.NewSource().New
 	b.Cleanup(sender.Close)
 	b.service = provision.NewService(provision.ServiceConfig{
 		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Random{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
-	b.cfg.Courier = provision.NewCourier(provision.CourierConfig{
+	b.cfg.Courier = webhook.NewCourier(webhook.CourierConfig{
 		Store: provision.Webhooks(b.rows), Queue: b.tasks, Vault: vault, Sender: sender, Events: b.service.Engine.Events, Now: clock.System, Log: log,
 	})
 }
@@ -45,7 +46,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 // after the first attempt. Where it is empty, there is no end to it in this test.
 var naughty = map[string]struct {
 	handler http.HandlerFunc
-	state   provision.DeliveryState
+	state   webhook.DeliveryState
 	says    string
 }{
 	"hangs": {handler: hang},
@@ -60,19 +61,19 @@ var naughty = map[string]struct {
 			<-time.After(100 * time.Millisecond)
 		}
 	}},
-	"fails":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "we are down", 500) }, provision.DeliveryPending, "500 Internal Server Error"},
-	"is gone": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, provision.DeliveryExhausted, "410 Gone"},
+	"fails":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "we are down", 500) }, webhook.DeliveryPending, "500 Internal Server Error"},
+	"is gone": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(410) }, webhook.DeliveryExhausted, "410 Gone"},
 	"redirects inside": {func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://169.254.169.254/latest/meta-data/", http.StatusTemporaryRedirect)
-	}, provision.DeliveryPending, "307 Temporary Redirect"},
+	}, webhook.DeliveryPending, "307 Temporary Redirect"},
 	"never ends": {func(w http.ResponseWriter, _ *http.Request) {
 		for {
 			if _, err := io.WriteString(w, strings.Repeat("more ", 1000)); err != nil {
 				return
 			}
 		}
-	}, provision.DeliveryDelivered, ""},
-	"hangs up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, provision.DeliveryPending, "EOF"},
+	}, webhook.DeliveryDelivered, ""},
+	"hangs up": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, webhook.DeliveryPending, "EOF"},
 }
 
 // Real receivers of every bad kind, with a backlog each, hold up nobody: one that is
@@ -81,16 +82,16 @@ func TestNaughtyReceivers(t *testing.T) {
 	b := newBench(t, embedded(t))
 	b.reallySend()
 	b.cfg.ShutdownTimeout = 100 * time.Millisecond // those that hang are hung up on
-	listen := func(handler http.HandlerFunc) provision.WebhookID {
+	listen := func(handler http.HandlerFunc) webhook.ID {
 		server := httptest.NewServer(handler)
 		t.Cleanup(server.Close)
-		h, _, err := b.service.CreateWebhook(t.Context(), tenant.Default, provision.WebhookRequest{URL: &server.URL, Events: &[]string{provision.EventWebhookPing}})
+		h, _, err := b.service.CreateWebhook(t.Context(), tenant.Default, webhook.Request{URL: &server.URL, Events: &[]string{webhook.EventPing}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.ID
 	}
-	ping := func(id provision.WebhookID) provision.DeliveryID {
+	ping := func(id webhook.ID) webhook.DeliveryID {
 		d, err := b.service.PingWebhook(t.Context(), tenant.Default, id)
 		if err != nil {
 			t.Fatal(err)
@@ -103,12 +104,12 @@ func TestNaughtyReceivers(t *testing.T) {
 		got.Add(1)
 		arrived <- r.Header.Get("webhook-id")
 	})
-	first := map[string]provision.DeliveryID{}
+	first := map[string]webhook.DeliveryID{}
 	for name, bad := range naughty {
 		id := listen(bad.handler)
 		first[name] = ping(id)
 		for range 9 {
-			if bad.state != provision.DeliveryExhausted { // which would end the others, too
+			if bad.state != webhook.DeliveryExhausted { // which would end the others, too
 				ping(id)
 			}
 		}
@@ -139,7 +140,7 @@ func TestNaughtyReceivers(t *testing.T) {
 }
 
 // attempted gives the delivery once it was tried.
-func (b *bench) attempted(id provision.DeliveryID) provision.Delivery {
+func (b *bench) attempted(id webhook.DeliveryID) webhook.Delivery {
 	b.Helper()
 	tick, deadline := time.NewTicker(20*time.Millisecond), time.After(long)
 	defer tick.Stop()

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Config is what a worker needs.
@@ -27,7 +28,7 @@ type Config struct {
 	Redis   redis.UniversalClient
 	Bell    bell.Bell // wakes idle pools
 	Runner  *job.Runner
-	Courier *provision.Courier
+	Courier *webhook.Courier
 	Relays  []Relay // each wakes what is due of one room
 	Janitor *provision.Janitor
 	Upkeep  Upkeep
@@ -110,7 +111,7 @@ func (p pool) start() error {
 
 func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}) (pools []pool, forget func()) {
 	runJob := func(ctx context.Context, theID string) error { return cfg.Runner.Run(ctx, id.Job(theID)) }
-	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, provision.DeliveryID(id)) }
+	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, webhook.DeliveryID(id)) }
 	var stops []func()
 	addPool := func(name string, kind bell.Pool, concurrency int, do func(context.Context, string) error) {
 		rung, stop := bell.Signals(cfg.Bell, bell.RingTask, string(kind))
@@ -135,7 +136,7 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 	}
 	addPool(queue.Creates, bell.PoolCreates, cfg.Concurrency, runJob)
 	addPool(queue.Upkeep, bell.PoolUpkeep, max(2, cfg.Concurrency/2), runJob)
-	addPool(queue.Webhooks, bell.PoolWebhooks, provision.CourierPlaces, deliver)
+	addPool(queue.Webhooks, bell.PoolWebhooks, webhook.CourierPlaces, deliver)
 	return pools, func() {
 		for _, stop := range stops {
 			stop()

@@ -26,6 +26,7 @@ import (
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 	"github.com/berth-project/berth/worker"
 )
 
@@ -51,7 +52,7 @@ type bench struct {
 	tasks   bell.Queue
 	service *provision.Service
 	runtime *provisiontest.Runtime
-	sender  *sender
+	sender  *outbox
 	cfg     worker.Config
 }
 
@@ -63,7 +64,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 		t.Fatal(err)
 	}
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
-	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &sender{sent: make(chan string, 1000)}}
+	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
 	allocator, now := ports.New(s, rdb, clock.System, log), clock.System
 	ringer := hangBell(t, rdb)
@@ -77,9 +78,9 @@ func newBench(t testing.TB, redisURL string) *bench {
 		Runner: provision.NewRunner(provision.RunnerConfig{
 			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: provision.NewCourier(provision.CourierConfig{Store: provision.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
+		Courier: webhook.NewCourier(webhook.CourierConfig{Store: provision.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
 		Relays: []worker.Relay{
-			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &provision.Relay{Store: provision.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
+			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &webhook.Relay{Store: provision.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
 		},
 		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
@@ -174,15 +175,15 @@ func await[T any](t testing.TB, what string, events <-chan T) T {
 	}
 }
 
-// sender says which callbacks it was asked to send.
-type sender struct{ sent chan string }
+// outbox says which callbacks it was asked to send.
+type outbox struct{ sent chan string }
 
-func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer, error) {
+func (s *outbox) Send(_ context.Context, m webhook.Message) (webhook.Answer, error) {
 	s.sent <- m.URL
-	return provision.Answer{Status: 204}, nil
+	return webhook.Answer{Status: 204}, nil
 }
 
-func (s *sender) CheckURL(context.Context, string) error { return nil }
+func (s *outbox) CheckURL(context.Context, string) error { return nil }
 
 // delays gives how long an idle worker took to reach the host, for each of n tasks.
 func (b *bench) delays(n int) []time.Duration {

@@ -32,6 +32,7 @@ import (
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/webhook"
@@ -61,7 +62,7 @@ type node struct {
 	runtimes   provision.Runtimes
 	hosts      *provision.Known // the runtimes, of hosts that are who they were
 	roots      *x509.CertPool   // whom receivers may be vouched for by; nil: the system's
-	sender     *webhook.Sender
+	sender     *sender.Sender
 	catalog    provision.Catalog
 	newID      id.Maker
 
@@ -92,7 +93,7 @@ func (n *node) trustReceivers() error {
 		return nil
 	}
 	var err error
-	if n.roots, err = webhook.Roots(n.cfg.CallbackCAFile); err != nil {
+	if n.roots, err = sender.Roots(n.cfg.CallbackCAFile); err != nil {
 		return fmt.Errorf("BERTH_CALLBACK_CA_FILE: %w", err)
 	}
 	return nil
@@ -147,7 +148,7 @@ func (n *node) openRest(ctx context.Context) error {
 		return err
 	}
 	n.ports = ports.New(n.store, n.redis, clock.System, n.log)
-	n.sender = webhook.New(n.cfg.CallbackAllowPrivate, clock.System)
+	n.sender = sender.New(n.cfg.CallbackAllowPrivate, clock.System)
 	if n.roots != nil {
 		n.sender.Trust(n.roots)
 	}
@@ -366,12 +367,12 @@ func (n *node) work(ctx context.Context) error {
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),
-		Courier: provision.NewCourier(provision.CourierConfig{
+		Courier: webhook.NewCourier(webhook.CourierConfig{
 			Store: provision.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
 		}),
 		Relays: []worker.Relay{
 			job.NewRelay(n.engine(), provision.Jobs(n.rows), n.owner),
-			&provision.Relay{Store: provision.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+			&webhook.Relay{Store: provision.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
 		Janitor: &provision.Janitor{
 			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),

@@ -12,12 +12,13 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // delivery gives the one delivery that is pending.
-func (w *world) delivery() provision.Delivery {
+func (w *world) delivery() webhook.Delivery {
 	w.Helper()
-	due, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, State: provision.DeliveryPending}, page.Page{Limit: 10})
+	due, err := w.store.Deliveries(w.ctx, webhook.DeliveryFilter{Tenant: tenant.Default, State: webhook.DeliveryPending}, page.Page{Limit: 10})
 	w.must(err)
 	if len(due) != 1 {
 		w.Fatalf("%d deliveries", len(due))
@@ -25,7 +26,7 @@ func (w *world) delivery() provision.Delivery {
 	return due[0]
 }
 
-func (w *world) deliveryNow(id provision.DeliveryID) provision.Delivery {
+func (w *world) deliveryNow(id webhook.DeliveryID) webhook.Delivery {
 	w.Helper()
 	d, err := w.store.Delivery(w.ctx, id)
 	w.must(err)
@@ -33,7 +34,7 @@ func (w *world) deliveryNow(id provision.DeliveryID) provision.Delivery {
 }
 
 // undelivered gives a delivery that nobody has tried to make yet.
-func (w *world) undelivered() (provision.Accepted, provision.Delivery) {
+func (w *world) undelivered() (provision.Accepted, webhook.Delivery) {
 	w.Helper()
 	a := w.create()
 	w.runOnce(a.Job.ID)
@@ -42,27 +43,27 @@ func (w *world) undelivered() (provision.Accepted, provision.Delivery) {
 }
 
 // attempts lets relay and courier go on until the delivery has ended.
-func (w *world) attempts(id provision.DeliveryID) provision.Delivery {
+func (w *world) attempts(id webhook.DeliveryID) webhook.Delivery {
 	w.Helper()
 	for range 100 {
 		w.relayOnce(w.relay)
 		w.runTasks()
 		w.queue.Done()
 		d := w.deliveryNow(id)
-		if d.State != provision.DeliveryPending {
+		if d.State != webhook.DeliveryPending {
 			return d
 		}
 		w.pass(max(time.Second, time.Until(d.DueAt)))
 	}
 	w.Fatal("the delivery never ends")
-	return provision.Delivery{}
+	return webhook.Delivery{}
 }
 
 func TestCallback(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, d := w.undelivered()
 		d = w.attempts(d.ID)
-		if d.State != provision.DeliveryDelivered || d.Attempt != 1 || d.LastStatus != 204 || d.LastError != "" {
+		if d.State != webhook.DeliveryDelivered || d.Attempt != 1 || d.LastStatus != 204 || d.LastError != "" {
 			w.Errorf("%+v", d)
 		}
 		if len(d.Secret.Ciphertext) != 0 || d.Secret.KeyID != "" {
@@ -103,15 +104,15 @@ func TestCallbackSchedule(t *testing.T) {
 			return 500, nil
 		}
 		d = w.attempts(d.ID)
-		if d.State != provision.DeliveryExhausted || d.LastError != "connection refused" {
+		if d.State != webhook.DeliveryExhausted || d.LastError != "connection refused" {
 			w.Errorf("%+v", d)
 		}
 		sent := w.sender.all()
-		if want := len(provision.DeliverySchedule) + 1; len(sent) != want || d.Attempt != want {
+		if want := len(webhook.DeliverySchedule) + 1; len(sent) != want || d.Attempt != want {
 			w.Fatalf("%d attempts, %d counted; want %d", len(sent), d.Attempt, want)
 		}
-		for i, pause := range provision.DeliverySchedule {
-			if i == len(provision.DeliverySchedule)-1 { // the last one is made when the three days are over
+		for i, pause := range webhook.DeliverySchedule {
+			if i == len(webhook.DeliverySchedule)-1 { // the last one is made when the three days are over
 				pause = 3*24*time.Hour - sent[i].at.Sub(sent[0].at)
 			}
 			got := sent[i+1].at.Sub(sent[i].at)
@@ -129,7 +130,7 @@ func TestCallbackGone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
 		w.sender.answer = func(int) (int, error) { return 410, nil }
-		if d = w.attempts(d.ID); d.State != provision.DeliveryExhausted || d.Attempt != 1 || !strings.Contains(d.LastError, "410") {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryExhausted || d.Attempt != 1 || !strings.Contains(d.LastError, "410") {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -140,7 +141,7 @@ func TestCallbackRedirected(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
 		w.sender.answer = func(n int) (int, error) { return []int{0, 302, 200}[n], nil }
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != 2 {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != 2 {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -154,7 +155,7 @@ func TestCourierCrash(t *testing.T) {
 		l := &life{left: 2, end: func() {}} // it takes the delivery, sends, and never writes
 		cfg := w.courierConfig()
 		cfg.Store = provision.Webhooks(mortalStore{w.store, l})
-		mortal := provision.NewCourier(cfg)
+		mortal := webhook.NewCourier(cfg)
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			w.must(w.courier.Deliver(w.ctx, d.ID)) // somebody else is told at the same time
@@ -165,7 +166,7 @@ func TestCourierCrash(t *testing.T) {
 		if sent := w.sender.all(); len(sent) != 1 {
 			w.Errorf("sent %d times at once", len(sent))
 		}
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != 2 {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != 2 {
 			w.Errorf("%+v", d)
 		}
 		sent := w.sender.all()
@@ -189,10 +190,10 @@ func TestCourierShutdown(t *testing.T) {
 			return 200, nil
 		}
 		w.must(w.courier.Deliver(ctx, d.ID))
-		if now := w.deliveryNow(d.ID); now.State != provision.DeliveryPending || now.Attempt != 0 || now.DueAt.After(time.Now()) {
+		if now := w.deliveryNow(d.ID); now.State != webhook.DeliveryPending || now.Attempt != 0 || now.DueAt.After(time.Now()) {
 			w.Errorf("handed back as %+v", now)
 		}
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != 1 {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != 1 {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -206,9 +207,9 @@ func TestCallbackWithoutItsKey(t *testing.T) {
 		other := newWorld(w.T, w.store, 100)
 		cfg := w.courierConfig()
 		cfg.Vault = other.vault
-		w.courier = provision.NewCourier(cfg)
+		w.courier = webhook.NewCourier(cfg)
 		d = w.attempts(d.ID)
-		if d.State != provision.DeliveryExhausted || len(w.sender.all()) != 0 || d.LastError == "" {
+		if d.State != webhook.DeliveryExhausted || len(w.sender.all()) != 0 || d.LastError == "" {
 			w.Errorf("%+v, sent %d", d, len(w.sender.all()))
 		}
 	})

@@ -1,8 +1,5 @@
 package provision
 
-// DeliverySchedule lets the tests know when attempts are due.
-var DeliverySchedule = deliverySchedule
-
 // KnownFor is knownFor.
 const KnownFor = knownFor
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Janitor removes what nobody needs any more, and gives up what has waited too long.
@@ -44,7 +45,7 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return removed, err
 	}
-	expired, err := CleanHooks(ctx, Webhooks(j.Store), now)
+	expired, err := webhook.Clean(ctx, Webhooks(j.Store), now)
 	if removed += expired; err != nil {
 		return removed, err
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // SealedKind says what a sealed value is; its text is for people.
@@ -34,9 +35,9 @@ func (s SealedSample) context() string {
 	case SealedCredentials:
 		return credentialsContext(InstanceID(s.ID))
 	case SealedWebhook:
-		return webhookContext(WebhookID(s.ID))
+		return webhook.Place(webhook.ID(s.ID))
 	case SealedDelivery:
-		return deliveryContext(DeliveryID(s.ID))
+		return webhook.DeliveryPlace(webhook.DeliveryID(s.ID))
 	case SealedAnswer:
 		return idempotency.Place(s.Tenant, s.ID)
 	default:

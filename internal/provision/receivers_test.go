@@ -11,8 +11,8 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // traffic is what receivers see: how many deliveries are in flight at each, and in
@@ -34,7 +34,7 @@ func newTraffic() *traffic {
 	}
 }
 
-func (t *traffic) receive(m provision.Message) (provision.Answer, error) {
+func (t *traffic) receive(m webhook.Message) (webhook.Answer, error) {
 	t.mu.Lock()
 	t.inFlight[m.URL]++
 	t.tried[m.URL]++
@@ -46,10 +46,10 @@ func (t *traffic) receive(m provision.Message) (provision.Answer, error) {
 	defer t.mu.Unlock()
 	t.inFlight[m.URL]--
 	if t.dead[m.URL] {
-		return provision.Answer{}, errors.New("no answer within 15 s")
+		return webhook.Answer{}, errors.New("no answer within 15 s")
 	}
 	t.arrived[m.URL] = append(t.arrived[m.URL], m.ID)
-	return provision.Answer{Status: 204}, nil
+	return webhook.Answer{Status: 204}, nil
 }
 
 func (t *traffic) count(url string) int {
@@ -68,7 +68,7 @@ func (w *world) pool(size int, limit time.Duration, until func() bool) time.Dura
 	for range size {
 		all.Go(func() {
 			for task := range tasks {
-				if err := w.courier.Deliver(w.ctx, provision.DeliveryID(task.ID)); err != nil {
+				if err := w.courier.Deliver(w.ctx, webhook.DeliveryID(task.ID)); err != nil {
 					w.Error(err)
 				}
 			}
@@ -119,7 +119,7 @@ func TestDeadReceiversDelayNobody(t *testing.T) {
 		for range 5 {
 			before := tr.count(good)
 			w.ping(h.ID)
-			if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
+			if took := w.pool(webhook.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
 				w.Errorf("it came after %s", took)
 			}
 		}
@@ -132,7 +132,7 @@ func TestDeadReceiversDelayNobody(t *testing.T) {
 		for i := range dead {
 			attempts := 0
 			url := fmt.Sprintf("https://dead-%d.example/hook", i)
-			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
+			list, err := w.store.Deliveries(w.ctx, webhook.DeliveryFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 			w.must(err)
 			for _, d := range list {
 				if d.URL == url {
@@ -159,12 +159,12 @@ func TestManyDeadReceivers(t *testing.T) {
 				w.ping(h.ID)
 			}
 		}
-		w.pool(provision.CourierPlaces, time.Minute, func() bool { return false }) // they become known
+		w.pool(webhook.CourierPlaces, time.Minute, func() bool { return false }) // they become known
 		h, _ := w.hook(good)
 		for range 5 {
 			before := tr.count(good)
 			w.ping(h.ID)
-			if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
+			if took := w.pool(webhook.CourierPlaces, time.Minute, func() bool { return tr.count(good) > before }); took > 2*time.Second {
 				w.Errorf("it came after %s", took)
 			}
 		}
@@ -200,7 +200,7 @@ func TestBacklogIsSentInOrder(t *testing.T) {
 			want = append(want, string(w.ping(h.ID).Event))
 			w.pass(time.Millisecond)
 		}
-		took := w.pool(provision.CourierPlaces, time.Hour, func() bool { return tr.count(url) == count })
+		took := w.pool(webhook.CourierPlaces, time.Hour, func() bool { return tr.count(url) == count })
 		if got := tr.arrived[url]; len(got) != count || tr.tried[url] != count || tr.most[url] != 2 {
 			w.Fatalf("%d of %d arrived in %d attempts, %d at once", len(got), count, tr.tried[url], tr.most[url])
 		}
@@ -212,7 +212,7 @@ func TestBacklogIsSentInOrder(t *testing.T) {
 			position[id] = i
 		}
 		for i, id := range tr.arrived[url] {
-			if off := position[id] - i; max(off, -off) > provision.CourierPlaces { // those that came together
+			if off := position[id] - i; max(off, -off) > webhook.CourierPlaces { // those that came together
 				w.Errorf("event %d came as number %d", position[id], i)
 			}
 		}
@@ -228,7 +228,7 @@ func TestLongLineIsCheap(t *testing.T) {
 		for range count {
 			w.ping(h.ID)
 		}
-		w.pool(provision.CourierPlaces, 2*time.Minute, func() bool { return false })
+		w.pool(webhook.CourierPlaces, 2*time.Minute, func() bool { return false })
 		generations := int64(0)
 		for _, d := range w.deliveriesTo(h.ID) {
 			generations += d.Generation

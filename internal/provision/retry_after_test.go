@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // What a receiver asks for is done, within an hour: neither is it forgotten by one that
@@ -32,16 +32,16 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 			inWorld(t, func(w *world) {
 				_, d := w.undelivered()
 				var at []time.Time
-				w.sender.receive = func(provision.Message) (provision.Answer, error) {
+				w.sender.receive = func(webhook.Message) (webhook.Answer, error) {
 					switch at = append(at, time.Now()); {
 					case len(at) <= s.before:
-						return provision.Answer{Status: 500}, nil
+						return webhook.Answer{Status: 500}, nil
 					case len(at) == s.before+1:
-						return provision.Answer{Status: s.status, RetryAfter: s.asked}, nil
+						return webhook.Answer{Status: s.status, RetryAfter: s.asked}, nil
 					}
-					return provision.Answer{Status: 204}, nil
+					return webhook.Answer{Status: 204}, nil
 				}
-				if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != s.before+2 {
+				if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != s.before+2 {
 					w.Fatalf("%+v", d)
 				}
 				if pause := at[s.before+1].Sub(at[s.before]); pause < s.least || pause > s.most {
@@ -57,11 +57,11 @@ func TestRetryAfterHoldsForTheReceiver(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h, _ := w.hook("https://a.example/hook")
 		tries := 0
-		w.sender.receive = func(provision.Message) (provision.Answer, error) {
+		w.sender.receive = func(webhook.Message) (webhook.Answer, error) {
 			if tries++; tries == 1 {
-				return provision.Answer{Status: 429, RetryAfter: 10 * time.Minute}, nil
+				return webhook.Answer{Status: 429, RetryAfter: 10 * time.Minute}, nil
 			}
-			return provision.Answer{Status: 204}, nil
+			return webhook.Answer{Status: 204}, nil
 		}
 		first := w.ping(h.ID)
 		w.runTasks()
@@ -75,7 +75,7 @@ func TestRetryAfterHoldsForTheReceiver(t *testing.T) {
 			w.Errorf("due in %s", due)
 		}
 		second := w.ping(h.ID)
-		if d := w.attempts(second.ID); d.State != provision.DeliveryDelivered || tries != 2 {
+		if d := w.attempts(second.ID); d.State != webhook.DeliveryDelivered || tries != 2 {
 			w.Errorf("%d tries, %+v", tries, d)
 		}
 	})
@@ -86,10 +86,10 @@ func TestImpatientReceiver(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
 		begun := time.Now()
-		w.sender.receive = func(provision.Message) (provision.Answer, error) {
-			return provision.Answer{Status: 429, RetryAfter: time.Second}, nil
+		w.sender.receive = func(webhook.Message) (webhook.Answer, error) {
+			return webhook.Answer{Status: 429, RetryAfter: time.Second}, nil
 		}
-		if d = w.attempts(d.ID); d.State != provision.DeliveryExhausted || time.Since(begun) < 70*time.Hour {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryExhausted || time.Since(begun) < 70*time.Hour {
 			w.Errorf("%s after %s", d.State, time.Since(begun))
 		}
 	})

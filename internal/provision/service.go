@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Service is what clients can ask for. It accepts and answers; the work itself is done by
@@ -21,7 +22,7 @@ import (
 type Service struct {
 	*job.Service
 	*event.Feed
-	*Hooks
+	*webhook.Hooks
 
 	cfg    ServiceConfig
 	jobs   *job.Engine
@@ -41,7 +42,7 @@ type ServiceConfig struct {
 	Ports   Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
-	Sender  Sender
+	Sender  webhook.Sender
 	Catalog Catalog
 	NewID   id.Maker
 	Now     clock.Clock
@@ -84,7 +85,7 @@ func NewService(cfg ServiceConfig) *Service {
 	return &Service{
 		Service: job.NewService(engine, Jobs(cfg.Store), cfg.MaxJobsPerTenant, cfg.MaxJobs),
 		Feed:    event.NewFeed(Events(cfg.Store), cfg.Bell),
-		Hooks: NewHooks(HooksConfig{
+		Hooks: webhook.NewHooks(webhook.HooksConfig{
 			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),

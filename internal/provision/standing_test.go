@@ -12,14 +12,15 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // quick checks that a webhook gets what is sent to it in the time given.
-func (w *world) quick(tr *traffic, id provision.WebhookID, url string, limit time.Duration) {
+func (w *world) quick(tr *traffic, id webhook.ID, url string, limit time.Duration) {
 	w.Helper()
 	before := tr.count(url)
 	w.ping(id)
-	if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.count(url) > before }); took > limit {
+	if took := w.pool(webhook.CourierPlaces, time.Minute, func() bool { return tr.count(url) > before }); took > limit {
 		w.Errorf("%s: it came after %s", url, took)
 	}
 }
@@ -42,7 +43,7 @@ func TestSlowReceiversDelayNobody(t *testing.T) {
 		for range 5 { // they are unknown at first
 			w.quick(tr, h.ID, fast, time.Second)
 		}
-		w.pool(provision.CourierPlaces, time.Minute, func() bool { return false })
+		w.pool(webhook.CourierPlaces, time.Minute, func() bool { return false })
 		for i := range 5 {
 			w.quick(tr, h.ID, fast, time.Second)
 			url := fmt.Sprint(fresh, i)
@@ -71,10 +72,10 @@ func TestBacklogDelaysNobodysRetries(t *testing.T) {
 		w.pass(time.Minute)
 		other, _ := w.hook(failing)
 		w.ping(other.ID)
-		if took := w.pool(provision.CourierPlaces, time.Minute, func() bool { return tr.attempts(failing) == 2 }); took > 10*time.Second {
+		if took := w.pool(webhook.CourierPlaces, time.Minute, func() bool { return tr.attempts(failing) == 2 }); took > 10*time.Second {
 			w.Errorf("the second attempt came after %s", took)
 		}
-		w.pool(provision.CourierPlaces, 10*time.Minute, func() bool { return false })
+		w.pool(webhook.CourierPlaces, 10*time.Minute, func() bool { return false })
 		woken := int64(0)
 		for _, d := range w.deliveriesTo(h.ID) {
 			woken += d.Generation - 1
@@ -101,7 +102,7 @@ func TestStandingIsShared(t *testing.T) {
 		tr.dead[url] = true
 		h, _ := w.hook(url)
 		first, second := w.ping(h.ID), w.ping(h.ID)
-		other := provision.NewCourier(w.courierConfig())
+		other := webhook.NewCourier(w.courierConfig())
 		w.must(w.courier.Deliver(w.ctx, first.ID))
 		w.must(other.Deliver(w.ctx, second.ID))
 		if n := tr.attempts(url); n != 1 {
@@ -133,29 +134,29 @@ func TestNothingWaitsForEver(t *testing.T) {
 		for range count {
 			w.ping(h.ID)
 		}
-		w.pool(provision.CourierPlaces, time.Minute, func() bool { return false })
+		w.pool(webhook.CourierPlaces, time.Minute, func() bool { return false })
 		janitor := &provision.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 1000 * time.Hour}
-		states := func(state provision.DeliveryState) (n, untried int) {
+		states := func(state webhook.DeliveryState) (n, untried int) {
 			_, err := janitor.RunOnce(w.ctx)
 			w.must(err)
-			list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, State: state}, page.Page{Limit: 2 * count})
+			list, err := w.store.Deliveries(w.ctx, webhook.DeliveryFilter{Tenant: tenant.Default, State: state}, page.Page{Limit: 2 * count})
 			w.must(err)
 			for _, d := range list {
 				if d.Attempt == 0 {
 					untried++
 				}
-				if d.State == provision.DeliveryExhausted && !strings.Contains(d.LastError, "not delivered within 72h") {
+				if d.State == webhook.DeliveryExhausted && !strings.Contains(d.LastError, "not delivered within 72h") {
 					w.Fatalf("%+v", d)
 				}
 			}
 			return len(list), untried
 		}
 		w.pass(72*time.Hour - time.Minute)
-		if n, _ := states(provision.DeliveryPending); n != count {
+		if n, _ := states(webhook.DeliveryPending); n != count {
 			w.Errorf("%d are pending before the time is up", n)
 		}
 		w.pass(20 * time.Minute)
-		if n, untried := states(provision.DeliveryExhausted); n != count || untried < count-10 {
+		if n, untried := states(webhook.DeliveryExhausted); n != count || untried < count-10 {
 			w.Errorf("%d are exhausted, %d without an attempt", n, untried)
 		}
 	})
@@ -197,11 +198,11 @@ func TestHopelessWebhook(t *testing.T) {
 			w.Errorf("%+v", now)
 		}
 		told := w.deliveriesTo(watch.ID)
-		if len(told) != 1 || told[0].EventType != provision.EventWebhookDisabled {
+		if len(told) != 1 || told[0].EventType != webhook.EventDisabled {
 			w.Errorf("%+v", told)
 		}
 		for _, d := range w.deliveriesTo(h.ID) {
-			if d.State == provision.DeliveryPending {
+			if d.State == webhook.DeliveryPending {
 				w.Fatalf("%+v", d)
 			}
 		}

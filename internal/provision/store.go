@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Store keeps what must not be lost. Reads outside a transaction see what is
@@ -43,7 +44,7 @@ type Reader interface {
 	// ActiveJob gives the job of the instance that has not ended.
 	ActiveJob(context.Context, id.Subject) (job.Job, error)
 	Credentials(context.Context, InstanceID) (secret.Sealed, error)
-	HookReader
+	webhook.Reader
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
@@ -69,7 +70,7 @@ type Tx interface {
 	// DeleteEvents removes numbered events that are older than given.
 	DeleteEvents(before time.Time, limit int) (int, error)
 	Instance(InstanceID) (Instance, error)
-	HookRows
+	webhook.Rows
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error

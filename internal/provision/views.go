@@ -8,6 +8,7 @@ import (
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // dutyStore keeps duties by the transactions of a Store.
@@ -61,10 +62,10 @@ func (s eventStore) DeleteEvents(ctx context.Context, before time.Time, limit in
 type hookStore struct{ Store }
 
 // Webhooks returns the store as the webhook room sees it.
-func Webhooks(s Store) HookStore { return hookStore{s} }
+func Webhooks(s Store) webhook.Store { return hookStore{s} }
 
 // Tx implements HookStore.
-func (s hookStore) Tx(ctx context.Context, do func(HookTx) error) error {
+func (s hookStore) Tx(ctx context.Context, do func(webhook.Tx) error) error {
 	return s.Store.Tx(ctx, func(tx Tx) error { return do(tx) })
 }
 

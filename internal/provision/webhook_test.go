@@ -13,17 +13,18 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // hook registers a webhook that wants these events, and gives it with its secret.
-func (w *world) hook(url string, events ...string) (provision.Webhook, string) {
+func (w *world) hook(url string, events ...string) (webhook.Webhook, string) {
 	w.Helper()
-	h, secret, err := w.service.CreateWebhook(w.ctx, tenant.Default, provision.WebhookRequest{URL: &url, Events: &events})
+	h, secret, err := w.service.CreateWebhook(w.ctx, tenant.Default, webhook.Request{URL: &url, Events: &events})
 	w.must(err)
 	return h, secret.Reveal()
 }
 
-func (w *world) hookNow(id provision.WebhookID) provision.Webhook {
+func (w *world) hookNow(id webhook.ID) webhook.Webhook {
 	w.Helper()
 	h, err := w.store.Webhook(w.ctx, id)
 	w.must(err)
@@ -31,22 +32,22 @@ func (w *world) hookNow(id provision.WebhookID) provision.Webhook {
 }
 
 // deliveriesTo gives the deliveries to a webhook, the oldest first.
-func (w *world) deliveriesTo(id provision.WebhookID) []provision.Delivery {
+func (w *world) deliveriesTo(id webhook.ID) []webhook.Delivery {
 	w.Helper()
-	list, err := w.store.Deliveries(w.ctx, provision.DeliveryFilter{Tenant: tenant.Default, Webhook: id}, page.Page{Limit: 1000})
+	list, err := w.store.Deliveries(w.ctx, webhook.DeliveryFilter{Tenant: tenant.Default, Webhook: id}, page.Page{Limit: 1000})
 	w.must(err)
 	slices.Reverse(list)
 	return list
 }
 
-func (w *world) ping(id provision.WebhookID) provision.Delivery {
+func (w *world) ping(id webhook.ID) webhook.Delivery {
 	w.Helper()
 	d, err := w.service.PingWebhook(w.ctx, tenant.Default, id)
 	w.must(err)
 	return d
 }
 
-func (w *world) redeliver(id provision.DeliveryID) provision.Delivery {
+func (w *world) redeliver(id webhook.DeliveryID) webhook.Delivery {
 	w.Helper()
 	d, err := w.service.Redeliver(w.ctx, tenant.Default, id)
 	w.must(err)
@@ -77,7 +78,7 @@ func TestWebhookHearsEverything(t *testing.T) {
 		all, secret := w.hook("https://all.example/hook")
 		_, _ = w.hook("https://some.example/hook", "instance.deleted", "job.*")
 		url := "https://other.example/hook"
-		_, _, err := w.service.CreateWebhook(w.ctx, "other", provision.WebhookRequest{URL: &url})
+		_, _, err := w.service.CreateWebhook(w.ctx, "other", webhook.Request{URL: &url})
 		w.must(err)
 		inst := w.created()
 		d := w.delete(inst.ID)
@@ -125,7 +126,7 @@ func TestWebhookWithoutQueue(t *testing.T) {
 		d := w.ping(h.ID)
 		w.create()
 		w.queue.SetDown(false)
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered {
 			w.Errorf("%+v", d)
 		}
 		if sent := w.sender.all(); len(sent) < 2 || !strings.Contains(sent[1].body, provision.EventInstancePending) {
@@ -149,7 +150,7 @@ func TestWebhookExhausted(t *testing.T) {
 		}
 		d := w.attempts(w.ping(h.ID).ID)
 		took := time.Since(begun)
-		if d.State != provision.DeliveryExhausted || d.Attempt != 10 || d.LastStatus != 503 || took < 3*24*time.Hour || took > 4*24*time.Hour {
+		if d.State != webhook.DeliveryExhausted || d.Attempt != 10 || d.LastStatus != 503 || took < 3*24*time.Hour || took > 4*24*time.Hour {
 			w.Errorf("after %s: %+v", took, d)
 		}
 		if len(d.Attempts) != 10 || d.Attempts[2].Error != "connection refused" || d.Attempts[2].Status != 0 || d.Attempts[9].Status != 503 {
@@ -200,7 +201,7 @@ func TestWebhookRotation(t *testing.T) {
 
 // rotatedTwice rotates again before the first overlap is over: each old secret signs
 // until its own end.
-func (w *world) rotatedTwice(id provision.WebhookID, first string) {
+func (w *world) rotatedTwice(id webhook.ID, first string) {
 	w.Helper()
 	want := first
 	for n, overlap := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, time.Hour} {
@@ -239,7 +240,7 @@ func TestWebhookGone(t *testing.T) {
 		d := w.ping(h.ID)
 		w.runTasks()
 		d, other = w.deliveryNow(d.ID), w.deliveryNow(other.ID)
-		if d.State != provision.DeliveryExhausted || other.State != provision.DeliveryCanceled || !strings.Contains(other.LastError, "410 Gone") {
+		if d.State != webhook.DeliveryExhausted || other.State != webhook.DeliveryCanceled || !strings.Contains(other.LastError, "410 Gone") {
 			w.Errorf("%+v %+v", d, other)
 		}
 		now := w.hookNow(h.ID)
@@ -247,7 +248,7 @@ func TestWebhookGone(t *testing.T) {
 			w.Errorf("%+v", now)
 		}
 		told := w.deliveriesTo(watch.ID)
-		if len(told) != 1 || told[0].EventType != provision.EventWebhookDisabled || !strings.Contains(string(told[0].Body), string(h.ID)) || strings.Contains(string(told[0].Body), `"job"`) {
+		if len(told) != 1 || told[0].EventType != webhook.EventDisabled || !strings.Contains(string(told[0].Body), string(h.ID)) || strings.Contains(string(told[0].Body), `"job"`) {
 			w.Fatalf("%+v", told)
 		}
 		_, err := w.service.PingWebhook(w.ctx, tenant.Default, h.ID)
@@ -259,7 +260,7 @@ func TestWebhookGone(t *testing.T) {
 			w.Errorf("%d deliveries", len(list))
 		}
 		yes := true
-		now, err = w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, provision.WebhookRequest{Enabled: &yes})
+		now, err = w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, webhook.Request{Enabled: &yes})
 		if err != nil || !now.Enabled || now.Reason != "" {
 			w.Errorf("%+v, %v", now, err)
 		}
@@ -275,10 +276,10 @@ func TestWebhookMovesMeanwhile(t *testing.T) {
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			url := "https://new.example/hook"
-			_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, provision.WebhookRequest{URL: &url})
+			_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, webhook.Request{URL: &url})
 			w.must(err)
 		}
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.URL != "https://new.example/hook" || !w.hookNow(h.ID).Enabled {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.URL != "https://new.example/hook" || !w.hookNow(h.ID).Enabled {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -288,13 +289,13 @@ func TestWebhookMovesMeanwhile(t *testing.T) {
 func TestWebhookEndsMeanwhile(t *testing.T) {
 	inWorld(t, func(w *world) {
 		no := false
-		for _, end := range []func(provision.WebhookID) error{
-			func(id provision.WebhookID) error {
+		for _, end := range []func(webhook.ID) error{
+			func(id webhook.ID) error {
 				_, err := w.service.DeleteWebhook(w.ctx, tenant.Default, id)
 				return err
 			},
-			func(id provision.WebhookID) error {
-				_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, id, provision.WebhookRequest{Enabled: &no})
+			func(id webhook.ID) error {
+				_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, id, webhook.Request{Enabled: &no})
 				return err
 			},
 		} {
@@ -307,8 +308,8 @@ func TestWebhookEndsMeanwhile(t *testing.T) {
 			}
 			sent := len(w.sender.all())
 			w.runTasks()
-			for _, id := range []provision.DeliveryID{d.ID, waiting.ID} {
-				if d := w.attempts(id); d.State != provision.DeliveryCanceled {
+			for _, id := range []webhook.DeliveryID{d.ID, waiting.ID} {
+				if d := w.attempts(id); d.State != webhook.DeliveryCanceled {
 					w.Errorf("%+v", d)
 				}
 			}
@@ -326,7 +327,7 @@ func TestWebhookGoneBeforeItsDelivery(t *testing.T) {
 		h, _ := w.hook("https://a.example/hook")
 		d := w.ping(h.ID)
 		w.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) })
-		if d = w.attempts(d.ID); d.State != provision.DeliveryCanceled || len(w.sender.all()) != 0 {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryCanceled || len(w.sender.all()) != 0 {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -338,7 +339,7 @@ func TestRedeliver(t *testing.T) {
 		h, _ := w.hook("https://a.example/hook")
 		d := w.attempts(w.ping(h.ID).ID)
 		again := w.redeliver(d.ID)
-		if again.ID == d.ID || again.Event != d.Event || again.EventType != provision.EventWebhookPing {
+		if again.ID == d.ID || again.Event != d.Event || again.EventType != webhook.EventPing {
 			w.Errorf("%+v", again)
 		}
 		w.attempts(again.ID)
@@ -361,7 +362,7 @@ func TestRedeliver(t *testing.T) {
 			w.Errorf("%+v", again)
 		}
 		w.runTasks()
-		if d = w.deliveryNow(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != 1 || len(d.Attempts) != 6 {
+		if d = w.deliveryNow(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != 1 || len(d.Attempts) != 6 {
 			w.Errorf("%+v", d)
 		}
 	})
@@ -397,14 +398,14 @@ func TestRedeliverCallbackOfADelete(t *testing.T) {
 		w.runOnce(gone.Job.ID)
 		d := w.attempts(w.delivery().ID)
 		again := w.attempts(w.redeliver(d.ID).ID)
-		if d.State != provision.DeliveryExhausted || again.State != provision.DeliveryExhausted {
+		if d.State != webhook.DeliveryExhausted || again.State != webhook.DeliveryExhausted {
 			w.Fatalf("%+v %+v", d, again)
 		}
 		w.sender.answer = nil
 		again = w.attempts(w.redeliver(again.ID).ID)
 		sent := w.sender.all()
 		last := sent[len(sent)-1]
-		if again.State != provision.DeliveryDelivered || last.secret != a.CallbackSecret.Reveal() || last.id != string(d.Event) || last.url != d.URL {
+		if again.State != webhook.DeliveryDelivered || last.secret != a.CallbackSecret.Reveal() || last.id != string(d.Event) || last.url != d.URL {
 			w.Errorf("%+v, sent %+v", again, last)
 		}
 		if len(w.deliveryNow(again.ID).Secret.Ciphertext) != 0 {
@@ -425,7 +426,7 @@ func TestWebhookCourierStops(t *testing.T) {
 		}
 		w.must(w.courier.Deliver(ctx, d.ID))
 		w.sender.answer = nil
-		if d = w.attempts(d.ID); d.State != provision.DeliveryDelivered || d.Attempt != 1 || len(d.Attempts) != 1 {
+		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.Attempt != 1 || len(d.Attempts) != 1 {
 			w.Errorf("%+v", d)
 		}
 	})

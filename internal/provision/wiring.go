@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // EngineConfig is what the job engine of a process is made of.
@@ -38,7 +39,7 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 	}
 	kinds := &job.Registry{}
 	cfg.Works.Register(kinds)
-	sink := &Fanout{Store: Webhooks(cfg.Store), Vault: cfg.Vault, Queue: cfg.Queue, NewID: cfg.NewID, Log: cfg.Log}
+	sink := &webhook.Fanout{Store: Webhooks(cfg.Store), Vault: cfg.Vault, Queue: cfg.Queue, NewID: cfg.NewID, Log: cfg.Log}
 	events := &event.Log{NewID: cfg.NewID, Bell: cfg.Bell, Sink: sink}
 	sink.Events = events
 	return &job.Engine{Kinds: kinds, Events: events, Queue: cfg.Queue, Bell: cfg.Bell, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log}

@@ -23,6 +23,7 @@ import (
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // world is a whole Berth without HTTP, Redis and Docker. Its time is that of a
@@ -43,7 +44,7 @@ type world struct {
 	host     provision.Host
 	runner   *job.Runner
 	relay    relays
-	courier  *provision.Courier
+	courier  *webhook.Courier
 	log      *slog.Logger
 	logged   *syncBuffer
 	contact  *job.Contact // of the runners; nil: none
@@ -80,7 +81,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.service = w.serviceOn(s)
 	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
 	w.relay = w.relaysOf("w1")
-	w.courier = provision.NewCourier(w.courierConfig())
+	w.courier = webhook.NewCourier(w.courierConfig())
 	w.tx(func(tx provision.Tx) error {
 		var err error
 		w.host, err = tx.PutHost(provision.Host{
@@ -95,7 +96,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 func (w *world) relaysOf(owner string) relays {
 	return relays{
 		job.NewRelay(w.service.Engine, provision.Jobs(w.store), owner),
-		&provision.Relay{Store: provision.Webhooks(w.store), Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
+		&webhook.Relay{Store: provision.Webhooks(w.store), Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
 	}
 }
 
@@ -114,8 +115,8 @@ func (r relays) RunOnce(ctx context.Context) (woken int, err error) {
 	return woken, nil
 }
 
-func (w *world) courierConfig() provision.CourierConfig {
-	return provision.CourierConfig{
+func (w *world) courierConfig() webhook.CourierConfig {
+	return webhook.CourierConfig{
 		Store: provision.Webhooks(w.store), Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
 	}
 }
@@ -210,7 +211,7 @@ func (w *world) spin(id id.Job) job.Job {
 func (w *world) runTasks() {
 	for _, task := range w.queue.Take() {
 		if task.Pool == bell.PoolWebhooks {
-			w.must(w.courier.Deliver(w.ctx, provision.DeliveryID(task.ID)))
+			w.must(w.courier.Deliver(w.ctx, webhook.DeliveryID(task.ID)))
 			continue
 		}
 		w.must(w.runner.Run(w.ctx, id.Job(task.ID)))
@@ -370,7 +371,7 @@ type sender struct {
 	hook   func()                   // called in the middle of sending
 	says   string                   // the answers' body
 
-	receive func(provision.Message) (provision.Answer, error) // in place of all that
+	receive func(webhook.Message) (webhook.Answer, error) // in place of all that
 }
 
 type sentCallback struct {
@@ -380,7 +381,7 @@ type sentCallback struct {
 	at      time.Time
 }
 
-func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer, error) {
+func (s *sender) Send(_ context.Context, m webhook.Message) (webhook.Answer, error) {
 	if s.receive != nil {
 		return s.receive(m)
 	}
@@ -396,10 +397,10 @@ func (s *sender) Send(_ context.Context, m provision.Message) (provision.Answer,
 		hook()
 	}
 	if answer == nil {
-		return provision.Answer{Status: 204}, nil
+		return webhook.Answer{Status: 204}, nil
 	}
 	status, err := answer(n)
-	return provision.Answer{Status: status, Body: s.says}, err
+	return webhook.Answer{Status: status, Body: s.says}, err
 }
 
 func (s *sender) CheckURL(_ context.Context, url string) error {

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // vaultOf seals with a key that is its own name.
@@ -114,15 +115,15 @@ func TestLookAtSealed(t *testing.T) {
 			errs := []error{
 				tx.PutCredentials("ins_1", seal("creds", "credentials/ins_1")), tx.PutCredentials("ins_2", seal("creds", "credentials/ins_2")),
 				tx.PutCredentials("ins_3", seal("creds", "credentials/ins_3")), tx.PutCredentials("ins_4", seal("other", "credentials/ins_4")),
-				tx.InsertWebhook(provision.Webhook{
+				tx.InsertWebhook(webhook.Webhook{
 					ID: "whk_1", Secret: seal("hook", "webhook/whk_1"), Previous: seal("previous", "webhook/whk_1"), PreviousUntil: now.Add(time.Hour),
 				}),
-				tx.InsertWebhook(provision.Webhook{
+				tx.InsertWebhook(webhook.Webhook{
 					ID: "whk_2", Secret: seal("hook", "webhook/whk_2"), Previous: seal("over", "webhook/whk_2"), PreviousUntil: now.Add(-time.Hour),
 				}),
-				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_1", State: provision.DeliveryPending, Secret: seal("delivery", "delivery/dlv_1")}),
-				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_2", State: provision.DeliveryPending}),
-				tx.InsertDelivery(provision.Delivery{Body: body, ID: "dlv_3", State: provision.DeliveryExhausted, Secret: seal("ended", "delivery/dlv_3")}),
+				tx.InsertDelivery(webhook.Delivery{Body: body, ID: "dlv_1", State: webhook.DeliveryPending, Secret: seal("delivery", "delivery/dlv_1")}),
+				tx.InsertDelivery(webhook.Delivery{Body: body, ID: "dlv_2", State: webhook.DeliveryPending}),
+				tx.InsertDelivery(webhook.Delivery{Body: body, ID: "dlv_3", State: webhook.DeliveryExhausted, Secret: seal("ended", "delivery/dlv_3")}),
 				tx.PutIdempotent(idempotency.Record{Tenant: "t", Key: "k", Answer: seal("answer", "idempotency/t/k"), CreatedAt: now}),
 			}
 			return errors.Join(errs...)

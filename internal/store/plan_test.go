@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // planPage is how long the pages are that the questions ask for, and planReads how many
@@ -180,7 +181,7 @@ func jobsListed(f job.Filter, before string) func(context.Context, *Store) error
 	}
 }
 
-func deliveriesListed(f provision.DeliveryFilter) func(context.Context, *Store) error {
+func deliveriesListed(f webhook.DeliveryFilter) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
 		_, err := s.Deliveries(ctx, f, page.Page{Limit: planPage})
 		return err
@@ -234,18 +235,18 @@ func questions() []question {
 		{name: "jobs: claim", ask: inTx(func(tx provision.Tx) error {
 			return tx.CheckClaim(job.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
-		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
+		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
 			due, _, err := s.DueDeliveries(ctx, now, "", planPage)
 			return due, err
 		}), allow: []string{"SCAN step", "TEMP B-TREE FOR ORDER BY"}}, // of the receivers, no more than are asked for
-		{name: "deliveries: that are too old", ask: ask(func(ctx context.Context, s *Store) ([]provision.Delivery, error) {
+		{name: "deliveries: that are too old", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
 			return s.ExpiredDeliveries(ctx, now.Add(-time.Minute), now, planPage)
 		})},
-		{name: "deliveries: the next of a receiver", ask: ask(func(ctx context.Context, s *Store) (provision.Delivery, error) {
+		{name: "deliveries: the next of a receiver", ask: ask(func(ctx context.Context, s *Store) (webhook.Delivery, error) {
 			return s.NextDelivery(ctx, "whk_1", now)
 		})},
-		{name: "deliveries: first page", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default"})},
-		{name: "deliveries: of a webhook", ask: deliveriesListed(provision.DeliveryFilter{Tenant: "default", Webhook: "whk_1"})},
+		{name: "deliveries: first page", ask: deliveriesListed(webhook.DeliveryFilter{Tenant: "default"})},
+		{name: "deliveries: of a webhook", ask: deliveriesListed(webhook.DeliveryFilter{Tenant: "default", Webhook: "whk_1"})},
 		{name: "events: a page", ask: ask(func(ctx context.Context, s *Store) ([]event.Event, error) {
 			return s.Events(ctx, event.Filter{Tenant: "default"}, planRows/2, planPage)
 		})},

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // reader implements provision.Reader on a pool or within a transaction.
@@ -177,7 +178,7 @@ func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (secre
 }
 
 // Delivery implements provision.Reader.
-func (r reader) Delivery(ctx context.Context, id provision.DeliveryID) (provision.Delivery, error) {
+func (r reader) Delivery(ctx context.Context, id webhook.DeliveryID) (webhook.Delivery, error) {
 	return delivery(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 

@@ -7,7 +7,7 @@ import (
 
 	"gorm.io/gorm/clause"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 type receiverRow struct {
@@ -43,7 +43,7 @@ const (
 )
 
 // DueDeliveries implements provision.Reader.
-func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []provision.Delivery, last string, err error) {
+func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []webhook.Delivery, last string, err error) {
 	var heads []struct {
 		Name string
 		Head *string
@@ -73,9 +73,9 @@ func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, 
 }
 
 // ExpiredDeliveries implements provision.Reader.
-func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]provision.Delivery, error) {
+func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]webhook.Delivery, error) {
 	var rows []deliveryRow
-	err := r.db.WithContext(ctx).Where("state = ? AND expires_at > 0 AND expires_at <= ? AND due_at <= ?", string(provision.DeliveryPending), millis(before), millis(now)).
+	err := r.db.WithContext(ctx).Where("state = ? AND expires_at > 0 AND expires_at <= ? AND due_at <= ?", string(webhook.DeliveryPending), millis(before), millis(now)).
 		Order("expires_at").Limit(limit).Find(&rows).Error
 	if err != nil {
 		return nil, translate(err)
@@ -84,19 +84,19 @@ func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, li
 }
 
 // Standing implements provision.Reader.
-func (r reader) Standing(ctx context.Context, receiver string) (provision.Standing, error) {
+func (r reader) Standing(ctx context.Context, receiver string) (webhook.Standing, error) {
 	row, err := one[receiverRow](r.db.WithContext(ctx).Where("name = ?", receiver))
-	return provision.Standing{
+	return webhook.Standing{
 		Receiver: row.Name, Failures: row.Failures, FailingSince: moment(row.FailingSince), Took: time.Duration(row.Took) * time.Millisecond,
 		RestUntil: moment(row.RestUntil), UpdatedAt: moment(row.UpdatedAt),
 	}, err
 }
 
-func (t *tx) Standing(receiver string) (provision.Standing, error) {
+func (t *tx) Standing(receiver string) (webhook.Standing, error) {
 	return t.reader.Standing(t.ctx, receiver)
 }
 
-func (t *tx) PutStanding(s provision.Standing) error {
+func (t *tx) PutStanding(s webhook.Standing) error {
 	return t.db.Clauses(clause.OnConflict{
 		Columns:   []clause.Column{{Name: "name"}},
 		DoUpdates: clause.AssignmentColumns([]string{"failures", "failing_since", "took", "rest_until", "updated_at"}),

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Rows are the tables' shapes and nothing else's: the domain has its own types.
@@ -332,7 +333,7 @@ func (r jobRow) entity() (job.Job, error) {
 	return j, nil
 }
 
-func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
+func toDeliveryRow(d webhook.Delivery) (deliveryRow, error) {
 	ciphertext := d.Secret.Ciphertext
 	if ciphertext == nil {
 		ciphertext = []byte{}
@@ -350,11 +351,11 @@ func toDeliveryRow(d provision.Delivery) (deliveryRow, error) {
 	}, nil
 }
 
-func (r deliveryRow) entity() (provision.Delivery, error) {
-	d := provision.Delivery{
-		ID: provision.DeliveryID(r.ID), Tenant: tenant.ID(r.TenantID), Subject: id.Subject(r.InstanceID),
-		Job: id.Job(r.JobID), Webhook: provision.WebhookID(r.WebhookID), Event: event.ID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
-		Secret: secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: provision.DeliveryState(r.State),
+func (r deliveryRow) entity() (webhook.Delivery, error) {
+	d := webhook.Delivery{
+		ID: webhook.DeliveryID(r.ID), Tenant: tenant.ID(r.TenantID), Subject: id.Subject(r.InstanceID),
+		Job: id.Job(r.JobID), Webhook: webhook.ID(r.WebhookID), Event: event.ID(r.EventID), EventType: r.EventType, URL: r.URL, Body: r.Body,
+		Secret: secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext}, State: webhook.DeliveryState(r.State),
 		Attempt: r.Attempt, LastStatus: r.LastStatus, LastError: r.LastError, DueAt: moment(r.DueAt), Generation: r.Generation,
 		WakeAt: moment(value(r.WakeAt)), ExpiresAt: moment(r.ExpiresAt), CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}

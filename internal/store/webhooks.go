@@ -8,9 +8,9 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 type webhookRow struct {
@@ -33,7 +33,7 @@ type webhookRow struct {
 
 func (webhookRow) TableName() string { return "webhooks" }
 
-func toWebhookRow(h provision.Webhook) (webhookRow, error) {
+func toWebhookRow(h webhook.Webhook) (webhookRow, error) {
 	events, err := toJSON(h.Events)
 	if err != nil {
 		return webhookRow{}, err
@@ -49,9 +49,9 @@ func toWebhookRow(h provision.Webhook) (webhookRow, error) {
 	return row, nil
 }
 
-func (r webhookRow) entity() (provision.Webhook, error) {
-	h := provision.Webhook{
-		ID: provision.WebhookID(r.ID), Tenant: tenant.ID(r.TenantID), URL: r.URL, Description: r.Description, Enabled: r.Enabled, Reason: r.Reason,
+func (r webhookRow) entity() (webhook.Webhook, error) {
+	h := webhook.Webhook{
+		ID: webhook.ID(r.ID), Tenant: tenant.ID(r.TenantID), URL: r.URL, Description: r.Description, Enabled: r.Enabled, Reason: r.Reason,
 		Secret:        secret.Sealed{KeyID: r.KeyID, Ciphertext: r.Ciphertext},
 		PreviousUntil: moment(r.PreviousUntil), Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
@@ -62,20 +62,20 @@ func (r webhookRow) entity() (provision.Webhook, error) {
 }
 
 // Webhook implements provision.Reader.
-func (r reader) Webhook(ctx context.Context, id provision.WebhookID) (provision.Webhook, error) {
+func (r reader) Webhook(ctx context.Context, id webhook.ID) (webhook.Webhook, error) {
 	row, err := one[webhookRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	if err != nil {
-		return provision.Webhook{}, err
+		return webhook.Webhook{}, err
 	}
 	return row.entity()
 }
 
 // Webhooks implements provision.Reader.
-func (r reader) Webhooks(ctx context.Context, tenant tenant.ID, page page.Page) ([]provision.Webhook, error) {
+func (r reader) Webhooks(ctx context.Context, tenant tenant.ID, page page.Page) ([]webhook.Webhook, error) {
 	return webhooks(keyset(r.db.WithContext(ctx).Where("tenant_id = ?", key(tenant)), page))
 }
 
-func webhooks(q *gorm.DB) ([]provision.Webhook, error) {
+func webhooks(q *gorm.DB) ([]webhook.Webhook, error) {
 	var rows []webhookRow
 	if err := q.Find(&rows).Error; err != nil {
 		return nil, translate(err)
@@ -83,16 +83,16 @@ func webhooks(q *gorm.DB) ([]provision.Webhook, error) {
 	return entities(rows, webhookRow.entity)
 }
 
-func delivery(q *gorm.DB) (provision.Delivery, error) {
+func delivery(q *gorm.DB) (webhook.Delivery, error) {
 	row, err := one[deliveryRow](q)
 	if err != nil {
-		return provision.Delivery{}, err
+		return webhook.Delivery{}, err
 	}
 	return row.entity()
 }
 
 // Deliveries implements provision.Reader.
-func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page page.Page) ([]provision.Delivery, error) {
+func (r reader) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page page.Page) ([]webhook.Delivery, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	for column, id := range map[string]string{
 		"webhook_id": string(f.Webhook), "job_id": string(f.Job), "instance_id": string(f.Subject), "event_id": string(f.Event),
@@ -112,25 +112,25 @@ func (r reader) Deliveries(ctx context.Context, f provision.DeliveryFilter, page
 }
 
 // NextDelivery implements provision.Reader.
-func (r reader) NextDelivery(ctx context.Context, receiver string, now time.Time) (provision.Delivery, error) {
+func (r reader) NextDelivery(ctx context.Context, receiver string, now time.Time) (webhook.Delivery, error) {
 	return delivery(r.db.WithContext(ctx).
-		Where("receiver = ? AND state = ? AND due_at <= ?", receiver, string(provision.DeliveryPending), millis(now)).Order("due_at, id"))
+		Where("receiver = ? AND state = ? AND due_at <= ?", receiver, string(webhook.DeliveryPending), millis(now)).Order("due_at, id"))
 }
 
-func (t *tx) Webhook(id provision.WebhookID) (provision.Webhook, error) {
+func (t *tx) Webhook(id webhook.ID) (webhook.Webhook, error) {
 	return t.reader.Webhook(t.ctx, id)
 }
 
 // Listeners implements provision.WebhookReader.
-func (r reader) Listeners(ctx context.Context, tenant tenant.ID) ([]provision.Webhook, error) {
+func (r reader) Listeners(ctx context.Context, tenant tenant.ID) ([]webhook.Webhook, error) {
 	return webhooks(r.db.WithContext(ctx).Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
 }
 
-func (t *tx) Listeners(tenant tenant.ID) ([]provision.Webhook, error) {
+func (t *tx) Listeners(tenant tenant.ID) ([]webhook.Webhook, error) {
 	return t.reader.Listeners(t.ctx, tenant)
 }
 
-func (t *tx) InsertWebhook(h provision.Webhook) error {
+func (t *tx) InsertWebhook(h webhook.Webhook) error {
 	row, err := toWebhookRow(h)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (t *tx) InsertWebhook(h provision.Webhook) error {
 	return insert(t.db, row)
 }
 
-func (t *tx) UpdateWebhook(h provision.Webhook) error {
+func (t *tx) UpdateWebhook(h webhook.Webhook) error {
 	row, err := toWebhookRow(h)
 	if err != nil {
 		return err
@@ -150,12 +150,12 @@ func (t *tx) UpdateWebhook(h provision.Webhook) error {
 	}), fault.ErrConflict)
 }
 
-func (t *tx) DeleteWebhook(id provision.WebhookID) error {
+func (t *tx) DeleteWebhook(id webhook.ID) error {
 	return changed(t.db.Where("id = ?", string(id)).Delete(&webhookRow{}), fault.ErrConflict)
 }
 
-func (t *tx) EndDeliveries(id provision.WebhookID, reason string, now time.Time) error {
-	return t.db.Model(&deliveryRow{}).Where("webhook_id = ? AND state = ?", string(id), string(provision.DeliveryPending)).Updates(map[string]any{
-		"state": string(provision.DeliveryCanceled), "wake_at": nil, "last_error": reason, "rev": oneMore, "updated_at": millis(now),
+func (t *tx) EndDeliveries(id webhook.ID, reason string, now time.Time) error {
+	return t.db.Model(&deliveryRow{}).Where("webhook_id = ? AND state = ?", string(id), string(webhook.DeliveryPending)).Updates(map[string]any{
+		"state": string(webhook.DeliveryCanceled), "wake_at": nil, "last_error": reason, "rev": oneMore, "updated_at": millis(now),
 	}).Error
 }

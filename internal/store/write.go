@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // tx implements provision.Tx. Its context is the one its transaction was begun
@@ -45,7 +46,7 @@ func (t *tx) Instance(id provision.InstanceID) (provision.Instance, error) {
 	return t.reader.Instance(t.ctx, id)
 }
 
-func (t *tx) Delivery(id provision.DeliveryID) (provision.Delivery, error) {
+func (t *tx) Delivery(id webhook.DeliveryID) (webhook.Delivery, error) {
 	return t.reader.Delivery(t.ctx, id)
 }
 
@@ -176,7 +177,7 @@ func (t *tx) AppendEvent(e event.Event) error {
 	})
 }
 
-func (t *tx) InsertDelivery(d provision.Delivery) error {
+func (t *tx) InsertDelivery(d webhook.Delivery) error {
 	row, err := toDeliveryRow(d)
 	if err != nil {
 		return err
@@ -184,7 +185,7 @@ func (t *tx) InsertDelivery(d provision.Delivery) error {
 	return insert(t.db, row)
 }
 
-func (t *tx) UpdateDelivery(after, before provision.Delivery) error {
+func (t *tx) UpdateDelivery(after, before webhook.Delivery) error {
 	row, err := toDeliveryRow(after)
 	if err != nil {
 		return err
@@ -241,7 +242,7 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 // endedDeliveries are the states that a delivery does not leave, each of which is a part
 // of the index by age.
 var endedDeliveries = []string{
-	string(provision.DeliveryDelivered), string(provision.DeliveryExhausted), string(provision.DeliveryCanceled),
+	string(webhook.DeliveryDelivered), string(webhook.DeliveryExhausted), string(webhook.DeliveryCanceled),
 }
 
 func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {

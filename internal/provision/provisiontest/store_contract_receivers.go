@@ -7,17 +7,18 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // dueAt gives a pending delivery to the receiver that is due so long after now.
-func (s shelf) dueAt(receiver string, after time.Duration, change ...func(*provision.Delivery)) provision.DeliveryID {
+func (s shelf) dueAt(receiver string, after time.Duration, change ...func(*webhook.Delivery)) webhook.DeliveryID {
 	s.Helper()
-	return s.delivery(append([]func(*provision.Delivery){func(d *provision.Delivery) {
-		d.Webhook, d.DueAt, d.WakeAt = provision.WebhookID(receiver), at.Add(after), at.Add(after)
+	return s.delivery(append([]func(*webhook.Delivery){func(d *webhook.Delivery) {
+		d.Webhook, d.DueAt, d.WakeAt = webhook.ID(receiver), at.Add(after), at.Add(after)
 	}}, change...)...).ID
 }
 
-func (s shelf) due(want []provision.DeliveryID, wantLast, after string, limit int) {
+func (s shelf) due(want []webhook.DeliveryID, wantLast, after string, limit int) {
 	s.Helper()
 	list, last, err := s.store.DueDeliveries(s.ctx, at, after, limit)
 	s.ok(err, "DueDeliveries")
@@ -27,58 +28,58 @@ func (s shelf) due(want []provision.DeliveryID, wantLast, after string, limit in
 }
 
 func dueDeliveries(s shelf) {
-	s.due([]provision.DeliveryID{}, "", "", 10)
+	s.due([]webhook.DeliveryID{}, "", "", 10)
 	s.dueAt("whk_b", -time.Second)
 	b := s.dueAt("whk_b", -time.Minute)
 	a := s.dueAt("whk_a", 0)
 	s.dueAt("whk_a", 0)
 	callback := s.dueAt("", 0)
 	s.dueAt("whk_c", time.Millisecond)
-	ended := func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryDelivered, time.Time{} }
+	ended := func(d *webhook.Delivery) { d.State, d.WakeAt = webhook.DeliveryDelivered, time.Time{} }
 	s.dueAt("whk_d", -time.Hour, ended)
 	s.dueAt("whk_b", -time.Hour, ended)
 	// The first of this one's waits in the queue, and so do the others.
-	s.dueAt("whk_e", -time.Hour, func(d *provision.Delivery) { d.WakeAt = at.Add(time.Second) })
+	s.dueAt("whk_e", -time.Hour, func(d *webhook.Delivery) { d.WakeAt = at.Add(time.Second) })
 	s.dueAt("whk_e", -time.Minute)
-	s.due([]provision.DeliveryID{callback, a, b}, "", "", 10)
+	s.due([]webhook.DeliveryID{callback, a, b}, "", "", 10)
 
 	rest := func(receiver string, until time.Time) {
 		s.commit("PutStanding", func(tx provision.Tx) error {
-			return tx.PutStanding(provision.Standing{Receiver: receiver, Failures: 1, RestUntil: until, UpdatedAt: at})
+			return tx.PutStanding(webhook.Standing{Receiver: receiver, Failures: 1, RestUntil: until, UpdatedAt: at})
 		})
 	}
 	rest("whk_a", at.Add(time.Millisecond))
 	rest("whk_b", at)
-	s.due([]provision.DeliveryID{callback, b}, "", "", 10)
+	s.due([]webhook.DeliveryID{callback, b}, "", "", 10)
 }
 
 func dueDeliveriesByPage(s shelf) {
-	var want []provision.DeliveryID
+	var want []webhook.DeliveryID
 	for i := range 5 {
 		for range 3 {
 			want = append(want, s.dueAt(fmt.Sprint("whk_", i), -time.Duration(i)*time.Millisecond))
 		}
 	}
-	first := func(i int) provision.DeliveryID { return want[3*i] }
+	first := func(i int) webhook.DeliveryID { return want[3*i] }
 	s.commit("PutStanding", func(tx provision.Tx) error {
-		return tx.PutStanding(provision.Standing{Receiver: "whk_3", RestUntil: at.Add(time.Hour), UpdatedAt: at})
+		return tx.PutStanding(webhook.Standing{Receiver: "whk_3", RestUntil: at.Add(time.Hour), UpdatedAt: at})
 	})
-	s.due([]provision.DeliveryID{first(0), first(1)}, "whk_1", "", 2)
-	s.due([]provision.DeliveryID{first(2)}, "whk_3", "whk_1", 2)
-	s.due([]provision.DeliveryID{first(4)}, "", "whk_3", 2)
-	s.due([]provision.DeliveryID{}, "", "whk_4", 2)
+	s.due([]webhook.DeliveryID{first(0), first(1)}, "whk_1", "", 2)
+	s.due([]webhook.DeliveryID{first(2)}, "whk_3", "whk_1", 2)
+	s.due([]webhook.DeliveryID{first(4)}, "", "whk_3", 2)
+	s.due([]webhook.DeliveryID{}, "", "whk_4", 2)
 }
 
 func expiredDeliveries(s shelf) {
-	expires := func(after time.Duration, change ...func(*provision.Delivery)) provision.DeliveryID {
-		return s.dueAt("whk_1", -time.Hour, append(change, func(d *provision.Delivery) { d.ExpiresAt = at.Add(after) })...)
+	expires := func(after time.Duration, change ...func(*webhook.Delivery)) webhook.DeliveryID {
+		return s.dueAt("whk_1", -time.Hour, append(change, func(d *webhook.Delivery) { d.ExpiresAt = at.Add(after) })...)
 	}
 	second, first := expires(0), expires(-time.Hour)
 	expires(time.Millisecond)
-	s.dueAt("whk_1", -time.Hour, func(d *provision.Delivery) { d.ExpiresAt = time.Time{} }) // of a version that did not know it
-	expires(-time.Hour, func(d *provision.Delivery) { d.DueAt = at.Add(time.Second) })      // somebody has it in hand
-	expires(-time.Hour, func(d *provision.Delivery) { d.State, d.WakeAt = provision.DeliveryExhausted, time.Time{} })
-	for limit, want := range map[int][]provision.DeliveryID{1: {first}, 10: {first, second}} {
+	s.dueAt("whk_1", -time.Hour, func(d *webhook.Delivery) { d.ExpiresAt = time.Time{} }) // of a version that did not know it
+	expires(-time.Hour, func(d *webhook.Delivery) { d.DueAt = at.Add(time.Second) })      // somebody has it in hand
+	expires(-time.Hour, func(d *webhook.Delivery) { d.State, d.WakeAt = webhook.DeliveryExhausted, time.Time{} })
+	for limit, want := range map[int][]webhook.DeliveryID{1: {first}, 10: {first, second}} {
 		list, err := s.store.ExpiredDeliveries(s.ctx, at, at, limit)
 		if got := ids(list, deliveryID); err != nil || !slices.Equal(got, want) {
 			s.Errorf("of %d: got %v, %v, want %v", limit, got, err, want)
@@ -90,7 +91,7 @@ func standings(s shelf) {
 	const name = "acme@bücher.example:8443"
 	_, err := s.store.Standing(s.ctx, name)
 	s.code(err, fault.CodeNotFound, "Standing of one that is well")
-	one := provision.Standing{Receiver: name, Failures: 3, FailingSince: at.Add(-time.Hour), Took: 1500 * time.Millisecond, RestUntil: at.Add(time.Minute), UpdatedAt: at}
+	one := webhook.Standing{Receiver: name, Failures: 3, FailingSince: at.Add(-time.Hour), Took: 1500 * time.Millisecond, RestUntil: at.Add(time.Minute), UpdatedAt: at}
 	for range 3 {
 		for _, err := range together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.PutStanding(one) }) }) {
 			s.ok(err, "PutStanding")

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 func credentials(s shelf) {
@@ -42,12 +43,12 @@ func credentials(s shelf) {
 	}
 }
 
-func (s shelf) delivery(change ...func(*provision.Delivery)) provision.Delivery {
+func (s shelf) delivery(change ...func(*webhook.Delivery)) webhook.Delivery {
 	s.Helper()
-	d := provision.Delivery{
-		ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Subject: "ins_1", Job: "job_1", Event: "evt_1",
+	d := webhook.Delivery{
+		ID: webhook.DeliveryID(s.newID(webhook.PrefixDelivery)), Tenant: owner, Subject: "ins_1", Job: "job_1", Event: "evt_1",
 		URL: "https://example.com/hook", Body: []byte(`{"a":"ü"}`), Secret: secret.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}},
-		State: provision.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
+		State: webhook.DeliveryPending, Attempt: 1, LastStatus: 503, LastError: "why", DueAt: at, Generation: 1, WakeAt: at, ExpiresAt: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}
 	for _, c := range change {
 		c(&d)
@@ -66,8 +67,8 @@ func deliveries(s shelf) {
 	s.oneWinner(together(4, func(int) error { return s.tx(update) }), fault.CodeConflict)
 	got, err := s.store.Delivery(s.ctx, before.ID)
 	s.same(got, after, err)
-	for what, change := range map[string]func(*provision.Delivery){
-		"attempt": func(d *provision.Delivery) { d.Attempt++ }, "generation": func(d *provision.Delivery) { d.Generation++ },
+	for what, change := range map[string]func(*webhook.Delivery){
+		"attempt": func(d *webhook.Delivery) { d.Attempt++ }, "generation": func(d *webhook.Delivery) { d.Generation++ },
 	} {
 		seen := after
 		change(&seen)
@@ -76,7 +77,7 @@ func deliveries(s shelf) {
 	s.commit("with nothing changed", func(tx provision.Tx) error { return tx.UpdateDelivery(after, after) })
 
 	ended := after
-	ended.State, ended.WakeAt, ended.Secret = provision.DeliveryDelivered, time.Time{}, secret.Sealed{}
+	ended.State, ended.WakeAt, ended.Secret = webhook.DeliveryDelivered, time.Time{}, secret.Sealed{}
 	s.commit("end", func(tx provision.Tx) error { return tx.UpdateDelivery(ended, after) })
 	got, err = s.store.Delivery(s.ctx, before.ID)
 	if len(got.Secret.Ciphertext) == 0 { // no bytes are as good as none
@@ -232,11 +233,11 @@ func expired(s shelf) {
 		}).ID
 	}
 	goneJob, keptJob := ended("gone-job", old), ended("kept-job", 0)
-	told := func(state provision.DeliveryState, age time.Duration) provision.DeliveryID {
-		return s.delivery(func(d *provision.Delivery) { d.State, d.UpdatedAt = state, at.Add(-age) }).ID
+	told := func(state webhook.DeliveryState, age time.Duration) webhook.DeliveryID {
+		return s.delivery(func(d *webhook.Delivery) { d.State, d.UpdatedAt = state, at.Add(-age) }).ID
 	}
-	gone1, gone2 := told(provision.DeliveryDelivered, old), told(provision.DeliveryExhausted, old)
-	kept1, kept2 := told(provision.DeliveryDelivered, 0), told(provision.DeliveryPending, old)
+	gone1, gone2 := told(webhook.DeliveryDelivered, old), told(webhook.DeliveryExhausted, old)
+	kept1, kept2 := told(webhook.DeliveryDelivered, 0), told(webhook.DeliveryPending, old)
 	s.commit("PutIdempotent", func(tx provision.Tx) error {
 		return errors.Join(tx.PutIdempotent(s.record(owner, "same", old)), tx.PutIdempotent(s.record("other", "same", 0)))
 	})

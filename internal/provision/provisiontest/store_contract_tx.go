@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 var errOnPurpose = errors.New("on purpose")
@@ -26,7 +27,7 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
 	host := provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "whole", PortLow: 20000, PortHigh: 20010}
-	d := provision.Delivery{ID: provision.DeliveryID(s.newID(provision.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: provision.DeliveryPending, Body: []byte("{}")}
+	d := webhook.Delivery{ID: webhook.DeliveryID(s.newID(webhook.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: webhook.DeliveryPending, Body: []byte("{}")}
 	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
 	write = func(tx provision.Tx) error {
 		_, hostErr := tx.PutHost(host)
@@ -261,7 +262,7 @@ func unknownNotFound(s shelf) {
 		s.code(err, fault.CodeNotFound, "ActiveJob "+theID)
 		_, err = s.store.Credentials(s.ctx, provision.InstanceID(theID))
 		s.code(err, fault.CodeNotFound, "Credentials "+theID)
-		_, err = s.store.Delivery(s.ctx, provision.DeliveryID(theID))
+		_, err = s.store.Delivery(s.ctx, webhook.DeliveryID(theID))
 		s.code(err, fault.CodeNotFound, "Delivery "+theID)
 		_, err = s.store.Host(s.ctx, provision.HostID(theID))
 		s.code(err, fault.CodeNotFound, "Host "+theID)

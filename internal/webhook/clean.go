@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -14,11 +14,11 @@ const (
 	cleanBatches = 20
 )
 
-// CleanHooks forgets the standings of receivers that nothing was sent to for long, and gives
+// Clean forgets the standings of receivers that nothing was sent to for long, and gives
 // up deliveries that are too old, tried or not: what waits for a receiver that takes nothing
 // must not wait for ever. It returns how many deliveries that were.
-func CleanHooks(ctx context.Context, store HookStore, now time.Time) (given int, err error) {
-	err = store.Tx(ctx, func(tx HookTx) error {
+func Clean(ctx context.Context, store Store, now time.Time) (given int, err error) {
+	err = store.Tx(ctx, func(tx Tx) error {
 		_, err := tx.DeleteStandings(now.Add(-standingAge), cleanBatch)
 		return err
 	})
@@ -30,7 +30,7 @@ func CleanHooks(ctx context.Context, store HookStore, now time.Time) (given int,
 		if err != nil {
 			return given, err
 		}
-		err = store.Tx(ctx, func(tx HookTx) error {
+		err = store.Tx(ctx, func(tx Tx) error {
 			for _, d := range old {
 				err := tx.UpdateDelivery(d.expired(now), d)
 				if err != nil && !errors.Is(err, fault.ErrConflict) { // a conflict: a courier has it by now

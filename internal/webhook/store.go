@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -11,19 +11,19 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// HookStore keeps webhooks and their deliveries. Reads outside a transaction see what is
+// Store keeps webhooks and their deliveries. Reads outside a transaction see what is
 // committed.
-type HookStore interface {
+type Store interface {
 	duty.Store
 	idempotency.Store
-	HookReader
-	Tx(context.Context, func(HookTx) error) error
+	Reader
+	Tx(context.Context, func(Tx) error) error
 }
 
-// HookReader reads webhooks and their deliveries.
-type HookReader interface {
+// Reader reads webhooks and their deliveries.
+type Reader interface {
 	Delivery(context.Context, DeliveryID) (Delivery, error)
-	Webhook(context.Context, WebhookID) (Webhook, error)
+	Webhook(context.Context, ID) (Webhook, error)
 	Webhooks(context.Context, tenant.ID, page.Page) ([]Webhook, error)
 	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
 	Listeners(context.Context, tenant.ID) ([]Webhook, error)
@@ -45,30 +45,30 @@ type HookReader interface {
 	NextDelivery(ctx context.Context, receiver string, now time.Time) (Delivery, error)
 }
 
-// HookTx writes webhooks and deliveries within a transaction. A webhook's row is locked
+// Tx writes webhooks and deliveries within a transaction. A webhook's row is locked
 // before those of its deliveries.
-type HookTx interface {
+type Tx interface {
 	job.Tx
 	idempotency.Tx
-	HookRows
+	Rows
 }
 
-// HookRows are the rows of webhooks and deliveries in a transaction.
-type HookRows interface {
+// Rows are the rows of webhooks and deliveries in a transaction.
+type Rows interface {
 	Delivery(DeliveryID) (Delivery, error)
 	InsertDelivery(Delivery) error
 	// UpdateDelivery writes what changes of a delivery, and fails with CodeConflict
 	// unless the row still has the attempt and generation of the one before.
 	UpdateDelivery(after, before Delivery) error
-	Webhook(WebhookID) (Webhook, error)
+	Webhook(ID) (Webhook, error)
 	Listeners(tenant.ID) ([]Webhook, error)
 	InsertWebhook(Webhook) error
 	// UpdateWebhook fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateWebhook(Webhook) error
 	// DeleteWebhook fails with CodeConflict where the row is gone already.
-	DeleteWebhook(WebhookID) error
+	DeleteWebhook(ID) error
 	// EndDeliveries cancels all deliveries to the webhook that have not ended.
-	EndDeliveries(id WebhookID, reason string, now time.Time) error
+	EndDeliveries(id ID, reason string, now time.Time) error
 	Standing(receiver string) (Standing, error)
 	PutStanding(Standing) error
 	// DeleteStanding is for one that is well, or is not there any more.

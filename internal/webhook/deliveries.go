@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -71,7 +71,7 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 		return Delivery{}, err
 	}
 	var d Delivery
-	err := s.decide(ctx, func(tx HookTx) error {
+	err := s.decide(ctx, func(tx Tx) error {
 		before, err := tx.Delivery(id)
 		if err != nil {
 			return err
@@ -117,11 +117,11 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 
 // signAgain gives a callback that is sent again its copy of the secret: the subject's, or,
 // where that is gone, the one that the delivery before has kept.
-func (s *Hooks) signAgain(d *Delivery, tx HookTx, before Delivery) error {
+func (s *Hooks) signAgain(d *Delivery, tx Tx, before Delivery) error {
 	sec, err := s.cfg.Signer(tx, d.Subject)
 	if errors.Is(err, fault.ErrNotFound) && len(before.Secret.Ciphertext) > 0 {
 		var kept []byte
-		if kept, err = s.cfg.Vault.Open(before.Secret, deliveryContext(before.ID)); err != nil {
+		if kept, err = s.cfg.Vault.Open(before.Secret, DeliveryPlace(before.ID)); err != nil {
 			return fmt.Errorf("open callback secret: %w", err)
 		}
 		sec = secret.New(string(kept))

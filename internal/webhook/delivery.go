@@ -1,16 +1,16 @@
-package provision
+package webhook
 
 import (
 	"fmt"
-	"github.com/berth-project/berth/internal/event"
-	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/tenant"
 	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Delivery is one attempt chain to tell one address of one event: a webhook, or the
@@ -19,8 +19,8 @@ type Delivery struct {
 	ID      DeliveryID
 	Tenant  tenant.ID
 	Subject id.Subject
-	Job     id.Job    // empty where the event has none
-	Webhook WebhookID // empty: a callback
+	Job     id.Job // empty where the event has none
+	Webhook ID     // empty: a callback
 	Event   event.ID
 	// EventType is the event's, also where the event itself is not kept.
 	EventType string
@@ -59,8 +59,8 @@ const (
 
 // The types of events about webhooks.
 const (
-	EventWebhookPing     = "webhook.ping" // goes to one webhook, and is not in the feed
-	EventWebhookDisabled = "webhook.disabled"
+	EventPing            = "webhook.ping" // goes to one webhook, and is not in the feed
+	EventDisabled        = "webhook.disabled"
 	EventCallbackDropped = "callback.dropped"
 )
 
@@ -73,10 +73,10 @@ type Attempt struct {
 	Answer string // the beginning of the answer's body, without secrets
 }
 
-// deliverySchedule is when the attempts after the first are made, each counted
+// DeliverySchedule is when the attempts after the first are made, each counted
 // from the one before. It is the schedule that Standard Webhooks suggests; deliveryAge
 // cuts the last pause short.
-var deliverySchedule = []time.Duration{
+var DeliverySchedule = []time.Duration{
 	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
 }
 
@@ -146,10 +146,10 @@ func (d Delivery) putOff(now time.Time, asked time.Duration) Delivery {
 	if d.ExpiresAt.IsZero() { // written by a version that did not know it
 		d.ExpiresAt = d.CreatedAt.Add(deliveryAge)
 	}
-	if d.Attempt > len(deliverySchedule) || !now.Before(d.ExpiresAt) {
+	if d.Attempt > len(DeliverySchedule) || !now.Before(d.ExpiresAt) {
 		return d.ended(DeliveryExhausted)
 	}
-	pause := deliverySchedule[d.Attempt-1]
+	pause := DeliverySchedule[d.Attempt-1]
 	if asked > pause || asked > 0 && pause <= shortPause {
 		pause = asked
 	} else {

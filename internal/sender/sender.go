@@ -1,7 +1,7 @@
-// Package webhook signs and sends webhooks as Standard Webhooks describes
+// Package sender signs and sends webhooks as Standard Webhooks describes
 // (https://www.standardwebhooks.com), and decides which addresses may be called.
 // It sends once; when to try again is the domain's business.
-package webhook
+package sender
 
 import (
 	"bytes"
@@ -22,7 +22,7 @@ import (
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 const (
@@ -64,15 +64,15 @@ func New(allowPrivate bool, now clock.Clock) *Sender {
 func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
 // Send implements provision.Sender.
-func (s *Sender) Send(ctx context.Context, m provision.Message) (provision.Answer, error) {
+func (s *Sender) Send(ctx context.Context, m webhook.Message) (webhook.Answer, error) {
 	at := s.now()
 	signature, err := sign(m, at)
 	if err != nil {
-		return provision.Answer{}, err
+		return webhook.Answer{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
 	if err != nil {
-		return provision.Answer{}, fmt.Errorf("request: %w", withoutURL(err))
+		return webhook.Answer{}, fmt.Errorf("request: %w", withoutURL(err))
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "berth-webhook/1")
@@ -81,12 +81,12 @@ func (s *Sender) Send(ctx context.Context, m provision.Message) (provision.Answe
 	req.Header.Set(standard.HeaderWebhookSignature, signature)
 	answer, err := s.client.Do(req)
 	if err != nil {
-		return provision.Answer{}, withoutURL(err)
+		return webhook.Answer{}, withoutURL(err)
 	}
 	defer answer.Body.Close() //nolint:errcheck // nothing depends on it
 	// The status is the answer; a body that breaks off is as good as it is.
 	beginning, _ := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	return provision.Answer{
+	return webhook.Answer{
 		Status: answer.StatusCode, Body: string(beginning), RetryAfter: retryAfter(answer.Header.Values("Retry-After"), s.now()),
 	}, nil
 }
@@ -115,7 +115,7 @@ func retryAfter(values []string, now time.Time) time.Duration {
 }
 
 // sign gives the signatures of the message, one for each secret, separated by spaces.
-func sign(m provision.Message, at time.Time) (string, error) {
+func sign(m webhook.Message, at time.Time) (string, error) {
 	signatures := make([]string, len(m.Secrets))
 	for i, secret := range m.Secrets {
 		signer, err := standard.NewWebhook(strings.TrimPrefix(secret.Reveal(), "whsec_"))

@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -7,15 +7,15 @@ import (
 	"github.com/berth-project/berth/internal/secret"
 )
 
-// WebhookID names a webhook ("whk_…").
-type WebhookID string
+// ID names a webhook ("whk_…").
+type ID string
 
 // DeliveryID names a delivery ("dlv_…").
 type DeliveryID string
 
 // The prefixes of the ids.
 const (
-	PrefixWebhook  = "whk"
+	Prefix         = "whk"
 	PrefixDelivery = "dlv"
 )
 

@@ -1,4 +1,4 @@
-package webhook
+package sender
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +44,7 @@ func newSender(t *testing.T, allowPrivate bool, now clock.Clock) *Sender {
 
 // send sends a message that is signed once, and gives the status.
 func send(ctx context.Context, s *Sender, target, id string, body []byte, sec secret.Secret) (int, error) {
-	answer, err := s.Send(ctx, provision.Message{URL: target, ID: id, Body: body, Secrets: []secret.Secret{sec}})
+	answer, err := s.Send(ctx, webhook.Message{URL: target, ID: id, Body: body, Secrets: []secret.Secret{sec}})
 	return answer.Status, err
 }
 
@@ -277,7 +277,7 @@ func TestRetryAfter(t *testing.T) {
 		w.Header().Set("Retry-After", "17")
 		w.WriteHeader(http.StatusTooManyRequests)
 	})
-	answer, err := s.Send(t.Context(), provision.Message{URL: url, ID: "x", Secrets: []secret.Secret{whsec}})
+	answer, err := s.Send(t.Context(), webhook.Message{URL: url, ID: "x", Secrets: []secret.Secret{whsec}})
 	if err != nil || answer.Status != 429 || answer.RetryAfter != 17*time.Second {
 		t.Errorf("%+v, %v", answer, err)
 	}

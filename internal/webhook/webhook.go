@@ -1,4 +1,7 @@
-package provision
+// Package webhook owns who is told of events: webhooks, the callbacks of jobs, and their
+// deliveries, which are tried until they arrive, each receiver at its own pace. It must not
+// know what events are about, and HTTP is its Sender's.
+package webhook
 
 import (
 	"fmt"
@@ -16,7 +19,7 @@ import (
 
 // Webhook is an address that wants to be told of a tenant's events.
 type Webhook struct {
-	ID          WebhookID
+	ID          ID
 	Tenant      tenant.ID
 	URL         string
 	Events      []string // types, or beginnings of types such as "instance.*"; empty: all
@@ -37,7 +40,7 @@ type Webhook struct {
 // DeliveryFilter narrows a list of deliveries; empty fields do not.
 type DeliveryFilter struct {
 	Tenant  tenant.ID
-	Webhook WebhookID
+	Webhook ID
 	Subject id.Subject
 	Job     id.Job
 	Event   event.ID
@@ -87,4 +90,4 @@ func checkDescription(text string) []fault.FieldError {
 	return nil
 }
 
-func webhookContext(id WebhookID) string { return "webhook/" + string(id) }
+func Place(id ID) string { return "webhook/" + string(id) }

@@ -1,4 +1,4 @@
-package webhook
+package sender
 
 import (
 	"bytes"
@@ -12,8 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // A receiver whose certificate is a company's own is trusted when its authority is named,
@@ -32,7 +32,7 @@ func TestRoots(t *testing.T) {
 		return path
 	}
 	s := newSender(t, true, timer)
-	message := provision.Message{URL: server.URL, ID: "x", Secrets: []secret.Secret{whsec}}
+	message := webhook.Message{URL: server.URL, ID: "x", Secrets: []secret.Secret{whsec}}
 	if _, err := s.Send(t.Context(), message); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("an unknown authority: %v", err)
 	}

@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -27,7 +27,7 @@ type Hooks struct {
 
 // HooksConfig is what Hooks needs.
 type HooksConfig struct {
-	Store   HookStore
+	Store   Store
 	Queue   bell.Queue
 	Vault   secret.Vault
 	Secrets secret.Generator
@@ -46,14 +46,14 @@ func NewHooks(cfg HooksConfig) *Hooks {
 
 // decide runs a transaction that depends on what a worker may be changing at the same
 // moment. Where the worker was faster, it is run again and sees the change.
-func (s *Hooks) decide(ctx context.Context, do func(HookTx) error) error {
+func (s *Hooks) decide(ctx context.Context, do func(Tx) error) error {
 	return fault.Redecide(func() error { return s.cfg.Store.Tx(ctx, do) })
 }
 
 // keptAnswer is what is kept of the answer to a request with a key: what it made. What has
 // become of that is read when the request comes again.
 type keptAnswer struct {
-	Webhook  WebhookID  `json:"webhook,omitempty"`
+	Webhook  ID         `json:"webhook,omitempty"`
 	Delivery DeliveryID `json:"delivery,omitempty"`
 	Secret   string     `json:"secret,omitempty"` // which the answer showed, and shows again
 }
@@ -80,16 +80,16 @@ func (s *Hooks) madeDelivery(ctx context.Context, owner tenant.ID, a keptAnswer)
 	return d, err
 }
 
-// WebhookRequest asks for a webhook, or for changes of one: nil fields stay as they
+// Request asks for a webhook, or for changes of one: nil fields stay as they
 // are, and have defaults in a new one.
-type WebhookRequest struct {
+type Request struct {
 	URL         *string
 	Events      *[]string
 	Description *string
 	Enabled     *bool
 }
 
-func (s *Hooks) checkWebhook(ctx context.Context, r WebhookRequest) error {
+func (s *Hooks) checkWebhook(ctx context.Context, r Request) error {
 	var wrong []fault.FieldError
 	if r.URL != nil {
 		if err := s.cfg.Sender.CheckURL(ctx, *r.URL); err != nil {
@@ -108,7 +108,7 @@ func (s *Hooks) checkWebhook(ctx context.Context, r WebhookRequest) error {
 	return nil
 }
 
-func (r WebhookRequest) apply(h *Webhook) {
+func (r Request) apply(h *Webhook) {
 	if r.URL != nil {
 		h.URL = *r.URL
 	}
@@ -124,7 +124,7 @@ func (r WebhookRequest) apply(h *Webhook) {
 }
 
 // CreateWebhook registers an address. The secret is shown in this answer only.
-func (s *Hooks) CreateWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest) (Webhook, secret.Secret, error) {
+func (s *Hooks) CreateWebhook(ctx context.Context, tenant tenant.ID, r Request) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.CreateWebhookOnce(ctx, tenant, r, nil)
 	return h, secret, err
 }
@@ -132,7 +132,7 @@ func (s *Hooks) CreateWebhook(ctx context.Context, tenant tenant.ID, r WebhookRe
 // CreateWebhookOnce is CreateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that it had at first.
 func (s *Hooks) CreateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, r WebhookRequest, idem *idempotency.Request,
+	ctx context.Context, tenant tenant.ID, r Request, idem *idempotency.Request,
 ) (h Webhook, secret secret.Secret, replayed bool, err error) {
 	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
 		h, secret, err = s.createWebhook(ctx, tenant, r, keep)
@@ -144,7 +144,7 @@ func (s *Hooks) CreateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRequest, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r Request, keep keep) (Webhook, secret.Secret, error) {
 	if r.URL == nil {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: where the events are to be sent"}})
 	}
@@ -159,13 +159,13 @@ func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRe
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: fmt.Sprintf("there are %d webhooks already, which is the limit; delete one", maxWebhooks)}})
 	}
 	now := s.cfg.Now()
-	h := Webhook{ID: WebhookID(s.cfg.NewID(PrefixWebhook)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
+	h := Webhook{ID: ID(s.cfg.NewID(Prefix)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
 	r.apply(&h)
 	sec, err := s.newWebhookSecret(&h)
 	if err != nil {
 		return Webhook{}, secret.Secret{}, err
 	}
-	return h, sec, s.cfg.Store.Tx(ctx, func(tx HookTx) error {
+	return h, sec, s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: sec.Reveal()}); err != nil {
 			return err
 		}
@@ -176,14 +176,14 @@ func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r WebhookRe
 func (s *Hooks) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 	sec := s.cfg.Secrets.SigningSecret()
 	var err error
-	if h.Secret, err = s.cfg.Vault.Seal([]byte(sec.Reveal()), webhookContext(h.ID)); err != nil {
+	if h.Secret, err = s.cfg.Vault.Seal([]byte(sec.Reveal()), Place(h.ID)); err != nil {
 		return secret.Secret{}, fmt.Errorf("seal webhook secret: %w", err)
 	}
 	return sec, nil
 }
 
 // Webhook gives one webhook of the tenant.
-func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID) (Webhook, error) {
+func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID ID) (Webhook, error) {
 	if !id.WellFormed(theID) {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such webhook")
 	}
@@ -199,29 +199,29 @@ func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID WebhookID) 
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
 func (s *Hooks) Webhooks(ctx context.Context, tenant tenant.ID, p1 page.Page) ([]Webhook, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: PrefixWebhook, Filter: tenant}, p1, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: tenant}, p1, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
 		func(h Webhook) string { return string(h.ID) })
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
 // to the address that it has when they are sent; disabling it cancels them.
-func (s *Hooks) ChangeWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, r WebhookRequest) (Webhook, error) {
+func (s *Hooks) ChangeWebhook(ctx context.Context, tenant tenant.ID, id ID, r Request) (Webhook, error) {
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
-	return s.updateWebhook(ctx, tenant, id, func(_ HookTx, h *Webhook) error {
+	return s.updateWebhook(ctx, tenant, id, func(_ Tx, h *Webhook) error {
 		r.apply(h)
 		return nil
 	})
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, change func(HookTx, *Webhook) error) (Webhook, error) {
+func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id ID, change func(Tx, *Webhook) error) (Webhook, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Webhook{}, err
 	}
 	var h Webhook
-	err := s.decide(ctx, func(tx HookTx) error {
+	err := s.decide(ctx, func(tx Tx) error {
 		var err error
 		if h, err = tx.Webhook(id); err != nil {
 			return err
@@ -249,12 +249,12 @@ func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 
 // DeleteWebhook ends the webhook and cancels its deliveries, which stay visible for
 // a while.
-func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Webhook, error) {
+func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id ID) (Webhook, error) {
 	h, err := s.Webhook(ctx, tenant, id)
 	if err != nil {
 		return Webhook{}, err
 	}
-	err = s.cfg.Store.Tx(ctx, func(tx HookTx) error {
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := tx.DeleteWebhook(id); err != nil {
 			return err
 		}
@@ -270,30 +270,30 @@ func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 }
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
-func (s *Hooks) PingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID) (Delivery, error) {
+func (s *Hooks) PingWebhook(ctx context.Context, tenant tenant.ID, id ID) (Delivery, error) {
 	d, _, err := s.PingWebhookOnce(ctx, tenant, id, nil)
 	return d, err
 }
 
 // PingWebhookOnce is PingWebhook for a request with a key. A replay gives the delivery as
 // it is now.
-func (s *Hooks) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id WebhookID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
+func (s *Hooks) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id ID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
 	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, tenant, id, keep) })
 }
 
-func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, keep keep) (Delivery, error) {
+func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id ID, keep keep) (Delivery, error) {
 	if _, err := s.Webhook(ctx, tenant, id); err != nil {
 		return Delivery{}, err
 	}
 	now := s.cfg.Now()
-	ping := event.Event{ID: event.ID(s.cfg.NewID(event.Prefix)), Tenant: tenant, Type: EventWebhookPing, Message: "a test of webhook " + string(id), At: now}
+	ping := event.Event{ID: event.ID(s.cfg.NewID(event.Prefix)), Tenant: tenant, Type: EventPing, Message: "a test of webhook " + string(id), At: now}
 	body, err := bodyOf(event.Announcement{Event: ping})
 	if err != nil {
 		return Delivery{}, err
 	}
 	d := newDeliveryOf(s.cfg.NewID, ping, now)
 	d.Webhook, d.Body = id, body
-	err = s.cfg.Store.Tx(ctx, func(tx HookTx) error {
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := keep(tx, keptAnswer{Delivery: d.ID}); err != nil {
 			return err
 		}
@@ -312,7 +312,7 @@ func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id WebhookID,
 }
 
 // wakeReceiver ends the receiver's rest: somebody wants to see how it does now.
-func wakeReceiver(tx HookTx, d Delivery) error {
+func wakeReceiver(tx Tx, d Delivery) error {
 	standing, err := tx.Standing(d.Receiver())
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil
@@ -325,7 +325,7 @@ func wakeReceiver(tx HookTx, d Delivery) error {
 }
 
 // address gives a new delivery the address of its webhook, which must be listening.
-func (d *Delivery) address(tx HookTx) error {
+func (d *Delivery) address(tx Tx) error {
 	h, err := tx.Webhook(d.Webhook)
 	switch {
 	case errors.Is(err, fault.ErrNotFound):

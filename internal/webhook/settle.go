@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -79,7 +79,7 @@ func (p parcel) scrub(text string) string {
 func (c *Courier) settle(ctx context.Context, p parcel, o attempted, known Standing) (Standing, error) {
 	ctx = context.WithoutCancel(ctx)
 	var standing Standing
-	err := c.cfg.Store.Tx(ctx, func(tx HookTx) (err error) {
+	err := c.cfg.Store.Tx(ctx, func(tx Tx) (err error) {
 		if standing, err = standingAfter(tx, known, o); err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func (c *Courier) settle(ctx context.Context, p parcel, o attempted, known Stand
 
 // standingAfter gives how the receiver is after the attempt. Of one that was well and
 // is, there is nothing to read or write.
-func standingAfter(tx HookTx, known Standing, o attempted) (Standing, error) {
+func standingAfter(tx Tx, known Standing, o attempted) (Standing, error) {
 	if known.UpdatedAt.IsZero() && known.after(o).well() {
 		return known, nil
 	}
@@ -132,7 +132,7 @@ func standingOf(receiver string) func(Standing, error) (Standing, error) {
 // handBack gives up an attempt that was cut short.
 func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) error {
 	ctx = context.WithoutCancel(ctx)
-	err := c.cfg.Store.Tx(ctx, func(tx HookTx) error {
+	err := c.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := tx.UpdateDelivery(p.before.handedBack(c.cfg.Now()), p.before); err != nil || !standing.failing() {
 			return err
 		}
@@ -145,7 +145,7 @@ func (c *Courier) handBack(ctx context.Context, p parcel, standing Standing) err
 }
 
 // disable ends the delivery, and with it all others to its webhook.
-func (c *Courier) disable(tx HookTx, after, before Delivery, reason string) error {
+func (c *Courier) disable(tx Tx, after, before Delivery, reason string) error {
 	hook, err := tx.Webhook(after.Webhook)
 	switch {
 	case errors.Is(err, fault.ErrNotFound) || err == nil && !hook.Enabled:
@@ -166,6 +166,6 @@ func (c *Courier) disable(tx HookTx, after, before Delivery, reason string) erro
 		return err
 	}
 	return c.cfg.Events.Announce(tx, event.Announcement{Event: event.Event{
-		Tenant: hook.Tenant, Type: EventWebhookDisabled, Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
+		Tenant: hook.Tenant, Type: EventDisabled, Message: fmt.Sprintf("webhook %s is disabled: %s", hook.ID, hook.Reason), At: after.UpdatedAt,
 	}})
 }

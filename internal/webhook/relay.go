@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 // Relay wakes deliveries that are due and have no live task. Any number of processes may
 // have one; a duty lets one act at a time.
 type Relay struct {
-	Store HookStore
+	Store Store
 	Queue bell.Queue
 	Now   clock.Clock
 	Log   *slog.Logger
@@ -74,7 +74,7 @@ func (r *Relay) wake(ctx context.Context, d Delivery, now time.Time) error {
 	}
 	after := d
 	after.Generation, after.WakeAt = generation, now.Add(rewakeAfter)
-	err = r.Store.Tx(ctx, func(tx HookTx) error { return tx.UpdateDelivery(after, d) })
+	err = r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateDelivery(after, d) })
 	if errors.Is(err, fault.ErrConflict) {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -22,7 +22,7 @@ type Courier struct {
 
 // CourierConfig is what a Courier needs.
 type CourierConfig struct {
-	Store  HookStore
+	Store  Store
 	Queue  bell.Queue
 	Vault  secret.Vault
 	Sender Sender
@@ -165,7 +165,7 @@ type parcel struct {
 func (c *Courier) take(ctx context.Context, id DeliveryID, standing Standing) (parcel, error) {
 	var p parcel
 	canceled := false
-	err := c.cfg.Store.Tx(ctx, func(tx HookTx) error {
+	err := c.cfg.Store.Tx(ctx, func(tx Tx) error {
 		d, err := tx.Delivery(id)
 		if err != nil {
 			return err
@@ -213,7 +213,7 @@ func (c *Courier) send(ctx context.Context, p *parcel) (Answer, error) {
 			return Answer{}, fmt.Errorf("open its secret: %w", err)
 		}
 	} else {
-		sec, err := c.cfg.Vault.Open(d.Secret, deliveryContext(d.ID))
+		sec, err := c.cfg.Vault.Open(d.Secret, DeliveryPlace(d.ID))
 		if err != nil {
 			return Answer{}, fmt.Errorf("open its secret: %w", err)
 		}

@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"math/rand/v2"

@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"context"
@@ -23,7 +23,7 @@ const (
 // RotateWebhook gives the webhook a new secret, shown in this answer only. For the
 // time given, the old one signs as well, and so do those from earlier rotations until
 // their own time is up. No time at all ends all of them at once.
-func (s *Hooks) RotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration) (Webhook, secret.Secret, error) {
+func (s *Hooks) RotateWebhook(ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration) (Webhook, secret.Secret, error) {
 	h, secret, _, err := s.RotateWebhookOnce(ctx, tenant, id, overlap, nil)
 	return h, secret, err
 }
@@ -31,7 +31,7 @@ func (s *Hooks) RotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookI
 // RotateWebhookOnce is RotateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that the first answer showed.
 func (s *Hooks) RotateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, idem *idempotency.Request,
+	ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration, idem *idempotency.Request,
 ) (h Webhook, secret secret.Secret, replayed bool, err error) {
 	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
 		h, secret, err = s.rotateWebhook(ctx, tenant, id, overlap, keep)
@@ -43,12 +43,12 @@ func (s *Hooks) RotateWebhookOnce(
 	return h, secret, replayed, err
 }
 
-func (s *Hooks) rotateWebhook(ctx context.Context, tenant tenant.ID, id WebhookID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) rotateWebhook(ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
 	if overlap < 0 || overlap > maxSecretOverlap {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "overlap", Message: fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
 	var secret secret.Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(tx HookTx, h *Webhook) error {
+	h, err := s.updateWebhook(ctx, tenant, id, func(tx Tx, h *Webhook) error {
 		if err := s.keepSecret(h, overlap); err != nil {
 			return err
 		}
@@ -82,7 +82,7 @@ func (s *Hooks) keepSecret(h *Webhook, overlap time.Duration) error {
 		return fault.Errorf(fault.CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which ends them at once",
 			len(old), h.PreviousUntil.Format(time.RFC3339))
 	}
-	active, err := s.cfg.Vault.Open(h.Secret, webhookContext(h.ID))
+	active, err := s.cfg.Vault.Open(h.Secret, Place(h.ID))
 	if err != nil {
 		return fmt.Errorf("open webhook secret: %w", err)
 	}
@@ -97,7 +97,7 @@ func (s *Hooks) keepSecret(h *Webhook, overlap time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("encode old secrets: %w", err)
 	}
-	if h.Previous, err = s.cfg.Vault.Seal(plain, webhookContext(h.ID)); err != nil {
+	if h.Previous, err = s.cfg.Vault.Seal(plain, Place(h.ID)); err != nil {
 		return fmt.Errorf("seal old secrets: %w", err)
 	}
 	return nil
@@ -108,7 +108,7 @@ func (h Webhook) oldSecrets(v secret.Vault, now time.Time) ([]oldSecret, error) 
 	if !h.PreviousUntil.After(now) {
 		return nil, nil
 	}
-	plain, err := v.Open(h.Previous, webhookContext(h.ID))
+	plain, err := v.Open(h.Previous, Place(h.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (h Webhook) oldSecrets(v secret.Vault, now time.Time) ([]oldSecret, error) 
 // secrets opens what deliveries to the webhook are signed with now, the active one
 // first.
 func (h Webhook) secrets(v secret.Vault, now time.Time) ([]secret.Secret, error) {
-	active, err := v.Open(h.Secret, webhookContext(h.ID))
+	active, err := v.Open(h.Secret, Place(h.ID))
 	if err != nil {
 		return nil, err
 	}

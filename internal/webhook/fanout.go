@@ -1,4 +1,4 @@
-package provision
+package webhook
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 // Fanout writes a delivery of an event for every webhook that wants it, and for the
 // callback of the job that ended. It is the event log's sink.
 type Fanout struct {
-	Store HookStore
+	Store Store
 	Vault secret.Vault
 	Queue bell.Queue
 	NewID id.Maker
@@ -45,7 +45,7 @@ func (f *Fanout) Listeners(ctx context.Context, owner tenant.ID) any {
 }
 
 // listeners returns what was read ahead, or reads it now.
-func listeners(tx HookTx, a event.Announcement) ([]Webhook, error) {
+func listeners(tx Tx, a event.Announcement) ([]Webhook, error) {
 	if ahead, ok := a.Listeners.(<-chan []Webhook); ok {
 		select {
 		case hooks := <-ahead:
@@ -58,7 +58,7 @@ func listeners(tx HookTx, a event.Announcement) ([]Webhook, error) {
 
 // Tell implements event.Sink.
 func (f *Fanout) Tell(t event.Tx, a event.Announcement) error {
-	tx := t.(HookTx) //nolint:forcetypeassert // there is one store
+	tx := t.(Tx) //nolint:forcetypeassert // there is one store
 	hooks, err := listeners(tx, a)
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (f *Fanout) Tell(t event.Tx, a event.Announcement) error {
 
 // callBack writes the delivery of a callback. One whose secret does not open, perhaps
 // because a master key is missing, is dropped: the job must end all the same.
-func (f *Fanout) callBack(tx HookTx, a event.Announcement, body []byte) error {
+func (f *Fanout) callBack(tx Tx, a event.Announcement, body []byte) error {
 	switch {
 	case fault.CodeOf(a.Callback.Err) == fault.CodeUnavailable:
 		return a.Callback.Err
@@ -106,17 +106,17 @@ func (f *Fanout) callBack(tx HookTx, a event.Announcement, body []byte) error {
 }
 
 // insertDelivery writes a delivery; after the commit a worker is woken for it.
-func insertDelivery(tx HookTx, queue bell.Queue, log *slog.Logger, d Delivery) error {
+func insertDelivery(tx Tx, queue bell.Queue, log *slog.Logger, d Delivery) error {
 	tx.OnCommit(func(ctx context.Context) { bell.WakeAll(ctx, queue, log, d.task()) })
 	return tx.InsertDelivery(d)
 }
 
-func deliveryContext(d DeliveryID) string { return "delivery/" + string(d) }
+func DeliveryPlace(d DeliveryID) string { return "delivery/" + string(d) }
 
 // seal gives a callback its copy of the secret that signs it: the subject's own may be gone
 // when it is sent.
 func (d *Delivery) seal(vault secret.Vault, s secret.Secret) (err error) {
-	if d.Secret, err = vault.Seal([]byte(s.Reveal()), deliveryContext(d.ID)); err != nil {
+	if d.Secret, err = vault.Seal([]byte(s.Reveal()), DeliveryPlace(d.ID)); err != nil {
 		return fmt.Errorf("seal callback secret: %w", err)
 	}
 	return nil

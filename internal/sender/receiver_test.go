@@ -1,4 +1,4 @@
-package webhook
+package sender
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Signed with two secrets, a message is taken by who has either, and by nobody else.
@@ -25,7 +25,7 @@ func TestTwoSignatures(t *testing.T) {
 	got := make(chan http.Header, 1)
 	target := receive(t, func(_ http.ResponseWriter, r *http.Request) { got <- r.Header })
 	secrets := []secret.Secret{secret.New("whsec_bmV3IHNlY3JldCBvZiAyNCBieXRlcw=="), whsec}
-	message := provision.Message{URL: target, ID: vectorID, Body: []byte(vectorBody), Secrets: secrets}
+	message := webhook.Message{URL: target, ID: vectorID, Body: []byte(vectorBody), Secrets: secrets}
 	if _, err := newSender(t, true, timer).Send(t.Context(), message); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestAnswerBody(t *testing.T) {
 			_, _ = io.WriteString(w, "why")
 		},
 	} {
-		answer, err := newSender(t, true, timer).Send(t.Context(), provision.Message{URL: receive(t, handler), ID: "evt_1", Secrets: []secret.Secret{whsec}})
+		answer, err := newSender(t, true, timer).Send(t.Context(), webhook.Message{URL: receive(t, handler), ID: "evt_1", Secrets: []secret.Secret{whsec}})
 		if err != nil || answer.Status != http.StatusOK || !strings.HasPrefix(answer.Body, "why") || len(answer.Body) > maxAnswer {
 			t.Errorf("%s: %d bytes %.10q, %v", name, len(answer.Body), answer.Body, err)
 		}
