@@ -111,6 +111,7 @@ func insertDelivery(tx Tx, queue bell.Queue, log *slog.Logger, d Delivery) error
 	return tx.InsertDelivery(d)
 }
 
+// DeliveryPlace is where a delivery's secret belongs, which binds its seal to it.
 func DeliveryPlace(d DeliveryID) string { return "delivery/" + string(d) }
 
 // seal gives a callback its copy of the secret that signs it: the subject's own may be gone

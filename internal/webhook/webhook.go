@@ -90,4 +90,5 @@ func checkDescription(text string) []fault.FieldError {
 	return nil
 }
 
+// Place is where a webhook's secret belongs, which binds its seal to it.
 func Place(id ID) string { return "webhook/" + string(id) }
