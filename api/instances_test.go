@@ -82,7 +82,7 @@ func TestForcedDelete(t *testing.T) {
 // A failed instance has no configuration, says why it failed, and can be deleted.
 func TestFailedInstance(t *testing.T) {
 	b := newBench(t)
-	b.runtime.SetProbe(func(provision.InstanceID) error { return fmt.Errorf("no") })
+	b.runtime.SetProbe(func(provision.UnitID) error { return fmt.Errorf("no") })
 	a := b.call("POST", redisPath, "").is(202, "")
 	b.call("POST", "/api/v1/jobs/"+a.text("job.id")+"/cancel", "").is(202, "")
 	b.work()

@@ -66,7 +66,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
 	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
-	allocator, now := ports.New(s, rdb, clock.System, log), clock.System
+	allocator, now := ports.New(provision.Hosts(s), rdb, clock.System, log), clock.System
 	ringer := hangBell(t, rdb)
 	b.rows, b.tasks = s, bell.RingingQueue(queue.New(rdb), ringer)
 	tasks := b.tasks
@@ -156,7 +156,7 @@ func (b *bench) succeeded(id id.Job) job.Job {
 func (b *bench) onFirst(m provisiontest.Method) <-chan time.Time {
 	calls := make(chan time.Time, 1000)
 	seen := sync.Map{}
-	b.runtime.OnCall(func(_ context.Context, called provisiontest.Method, id provision.InstanceID) {
+	b.runtime.OnCall(func(_ context.Context, called provisiontest.Method, id provision.UnitID) {
 		if _, again := seen.LoadOrStore(id, true); called == m && !again {
 			calls <- time.Now()
 		}

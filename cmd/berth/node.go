@@ -147,7 +147,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openRedis(ctx); err != nil {
 		return err
 	}
-	n.ports = ports.New(n.store, n.redis, clock.System, n.log)
+	n.ports = ports.New(provision.Hosts(n.store), n.redis, clock.System, n.log)
 	n.sender = sender.New(n.cfg.CallbackAllowPrivate, clock.System)
 	if n.roots != nil {
 		n.sender.Trust(n.roots)
@@ -157,7 +157,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openHosts(); err != nil {
 		return err
 	}
-	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: n.rows, Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
+	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: provision.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}

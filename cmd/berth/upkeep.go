@@ -10,9 +10,12 @@ import (
 // upkeep wires what keeps instances as they should be.
 func (n *node) upkeep() worker.Upkeep {
 	jobs := n.engine()
+	mender := &provision.Mender{
+		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
+	}
 	reconciler := &provision.Reconciler{
-		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Owner: n.owner,
-		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
+		Store: provision.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
+		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,

@@ -62,7 +62,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 	if err := s.Migrate(ctx, log); err != nil {
 		return err
 	}
-	allocator := ports.New(s, rdb, clock.System, log)
+	allocator := ports.New(provision.Hosts(s), rdb, clock.System, log)
 	for _, workers := range []int{1, 4, 16} {
 		var least row
 		for _, full := range []int{10, 90, 99} {
@@ -136,7 +136,7 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 				length := time.Since(begun)
 				if err == nil {
 					err = s.Tx(ctx, func(tx provision.Tx) error {
-						return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), begun)
+						return tx.RestPort(host.ID, port, provision.UnitID(provision.InstanceID(claim.Subject)), begun)
 					})
 				}
 				if errs[i] = err; err != nil {

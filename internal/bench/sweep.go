@@ -76,8 +76,9 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 	}
 	runtimes := &counted{Runtimes: hosts}
 	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
+	mender := &provision.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
 	r := provision.Reconciler{
-		Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
+		Store: provision.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	took := make([]time.Duration, b.runs+1)
 	for i := range took {
@@ -111,11 +112,11 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, host pr
 			if err := tx.InsertInstance(inst); err != nil {
 				return err
 			}
-			port, err := tx.TakePort(host, inst.ID, "redis", old)
+			port, err := tx.TakePort(host, provision.UnitID(inst.ID), "redis", old)
 			if err != nil {
 				return err
 			}
-			load := provision.Workload{Instance: inst.ID, Tenant: inst.Tenant, Fence: 1, Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: port}}}
+			load := provision.Workload{Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Fence: 1, Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: port}}}
 			if err := runtime.Create(ctx, load); err != nil {
 				return err
 			}

@@ -106,13 +106,13 @@ func (r *realEngine) removeAll(t *testing.T) {
 
 func (r *realEngine) workload(t *testing.T) provision.Workload {
 	return provision.Workload{
-		Instance: provision.InstanceID("ins_" + rand.Text()),
-		Tenant:   tenant.Default,
-		Engine:   "redis",
-		Fence:    1,
-		Image:    redisImages[1],
-		Command:  []string{"redis-server", "/data/redis.conf"},
-		User:     "4711:4712", // one that the image does not have
+		Unit:    provision.UnitID("ins_" + rand.Text()),
+		Tenant:  tenant.Default,
+		Engine:  "redis",
+		Fence:   1,
+		Image:   redisImages[1],
+		Command: []string{"redis-server", "/data/redis.conf"},
+		User:    "4711:4712", // one that the image does not have
 		Resources: provision.Resources{
 			CPUMillis: 500, MemoryBytes: 64 << 20,
 		},
@@ -206,7 +206,7 @@ func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) prov
 	})
 }
 
-func (r *realEngine) addForeign(t *testing.T, id provision.InstanceID) {
+func (r *realEngine) addForeign(t *testing.T, id provision.UnitID) {
 	t.Helper()
 	// Of the same deployment even, but not of the instance.
 	labels := map[string]string{"berth.test": r.deployment, labelInstance: string(id)}
@@ -225,7 +225,7 @@ func (r *realEngine) addForeign(t *testing.T, id provision.InstanceID) {
 	}
 }
 
-func (r *realEngine) foreignThere(t *testing.T, id provision.InstanceID) bool {
+func (r *realEngine) foreignThere(t *testing.T, id provision.UnitID) bool {
 	t.Helper()
 	c, err := r.api.ContainerInspect(t.Context(), nameOf(id))
 	if err != nil {
@@ -238,7 +238,7 @@ func (r *realEngine) foreignThere(t *testing.T, id provision.InstanceID) bool {
 	return c.State.Running && c.Config.Labels["berth.test"] == r.deployment && v.Labels["berth.test"] == r.deployment
 }
 
-func (r *realEngine) file(t *testing.T, id provision.InstanceID, name string) (provision.File, string) {
+func (r *realEngine) file(t *testing.T, id provision.UnitID, name string) (provision.File, string) {
 	t.Helper()
 	c, err := r.api.ContainerInspect(t.Context(), nameOf(id))
 	if err != nil {
@@ -263,7 +263,7 @@ func (r *realEngine) file(t *testing.T, id provision.InstanceID, name string) (p
 	return f, owner
 }
 
-func (r *realEngine) fileNow(t *testing.T, id provision.InstanceID, name string) (provision.File, string, error) {
+func (r *realEngine) fileNow(t *testing.T, id provision.UnitID, name string) (provision.File, string, error) {
 	t.Helper()
 	stream, _, err := r.api.CopyFromContainer(t.Context(), nameOf(id), name)
 	if err != nil {

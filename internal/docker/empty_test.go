@@ -21,10 +21,10 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err := r.create(t.Context(), w, s); fault.CodeOf(err) != fault.CodeDataLost {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+	if _, err := local.api.ContainerInspect(t.Context(), nameOf(w.Unit)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its container: %v", err)
 	}
-	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Unit)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its volume: %v", err)
 	}
 	// The worker may end right after the creation: what is left is no data, and is removed
@@ -35,10 +35,10 @@ func TestVanishedVolumeIsNotMadeAnew(t *testing.T) {
 	if err := r.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeDataLost {
 		t.Errorf("an empty volume: %v", err)
 	}
-	if err := r.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
+	if err := r.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+	if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Unit)); !cerrdefs.IsNotFound(err) {
 		t.Errorf("its volume after the removal: %v", err)
 	}
 }
@@ -50,15 +50,15 @@ func TestEveryEndIsLeftToBerth(t *testing.T) {
 	r, w := local.runtime(t), local.workload(t)
 	w.Command = []string{"/bin/sh", "-c", "sleep 1; kill -9 $$"}
 	start(t, r, w)
-	if err := r.Settle(t.Context(), w.Instance, w.Fence); err != nil {
+	if err := r.Settle(t.Context(), w.Unit, w.Fence); err != nil {
 		t.Fatal(err)
 	}
-	waitForEnd(t, r, w.Instance)
-	c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance))
+	waitForEnd(t, r, w.Unit)
+	c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Unit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	unit, err := r.Inspect(t.Context(), w.Instance)
+	unit, err := r.Inspect(t.Context(), w.Unit)
 	if err != nil || unit.Running || unit.Restarting || unit.ExitCode != 137 || unit.Ended.IsZero() || c.RestartCount != 0 {
 		t.Errorf("it is %+v after %d restarts, %v", unit, c.RestartCount, err)
 	}

@@ -60,7 +60,7 @@ func (r *Runtime) createFiller(ctx context.Context, w provision.Workload) (id st
 		if !errors.Is(err, fault.ErrConflict) {
 			return id, err
 		}
-		if err := r.removeFiller(ctx, w.Instance, w.Fence); err != nil {
+		if err := r.removeFiller(ctx, w.Unit, w.Fence); err != nil {
 			return "", err
 		}
 		if pause(patience, pollEvery) != nil {
@@ -70,7 +70,7 @@ func (r *Runtime) createFiller(ctx context.Context, w provision.Workload) (id st
 }
 
 // removeFiller removes the filler that an earlier claim, or an earlier try, has left.
-func (r *Runtime) removeFiller(ctx context.Context, id provision.InstanceID, fence int64) error {
+func (r *Runtime) removeFiller(ctx context.Context, id provision.UnitID, fence int64) error {
 	name := nameOf(id) + fillerSuffix
 	c, err := r.engine.inspectContainer(ctx, name)
 	if err != nil {
@@ -90,13 +90,13 @@ func (r *Runtime) removeFiller(ctx context.Context, id provision.InstanceID, fen
 // not labeled as the instance's container, because whoever looks for that must not find two.
 func fillerOf(w provision.Workload, deployment string) spec {
 	return spec{
-		Name: nameOf(w.Instance) + fillerSuffix,
+		Name: nameOf(w.Unit) + fillerSuffix,
 		Config: &container.Config{
 			Image:      w.Image,
 			Entrypoint: []string{"/never/started"},
 			Labels: map[string]string{
 				labelDeployment: deployment,
-				labelFiller:     string(w.Instance),
+				labelFiller:     string(w.Unit),
 				labelFence:      fmt.Sprint(w.Fence),
 			},
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
@@ -104,7 +104,7 @@ func fillerOf(w provision.Workload, deployment string) spec {
 		HostConfig: &container.HostConfig{
 			Mounts: []mount.Mount{{
 				Type:          mount.TypeVolume,
-				Source:        nameOf(w.Instance),
+				Source:        nameOf(w.Unit),
 				Target:        fillerData,
 				VolumeOptions: &mount.VolumeOptions{NoCopy: true, Labels: volumeLabels(w, deployment)},
 			}},

@@ -68,10 +68,10 @@ func TestDataFolderOfAnyImage(t *testing.T) {
 			w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/d/ /srv/d/conf /srv/d/conf/a; cat /srv/d/conf/a; echo x >/srv/d/written && echo written"}
 			start(t, r, w)
 			want := "/srv/d/ 700 4711:4712\n/srv/d/conf 700 4711:4712\n/srv/d/conf/a 600 4711:4712\nnew\nwritten\n"
-			if text := waitForEnd(t, r, w.Instance); text != want {
+			if text := waitForEnd(t, r, w.Unit); text != want {
 				t.Errorf("got %s, want %s", text, want)
 			}
-			if local.containerThere(t, nameOf(w.Instance)+fillerSuffix) {
+			if local.containerThere(t, nameOf(w.Unit)+fillerSuffix) {
 				t.Error("what its files came through is left")
 			}
 		})
@@ -95,35 +95,35 @@ func TestFillerLeft(t *testing.T) {
 	}
 	gone := func(t *testing.T, w provision.Workload) {
 		t.Helper()
-		if local.containerThere(t, nameOf(w.Instance)+fillerSuffix) {
+		if local.containerThere(t, nameOf(w.Unit)+fillerSuffix) {
 			t.Error("it is left")
 		}
 	}
 	t.Run("the next claim creates", func(t *testing.T) {
 		w := leave(t)
-		if units, err := r.List(t.Context()); err != nil || len(units) != 1 || units[0].Instance != w.Instance || units[0].Running {
+		if units, err := r.List(t.Context()); err != nil || len(units) != 1 || units[0].ID != w.Unit || units[0].Running {
 			t.Errorf("the list has %+v, %v", units, err)
 		}
 		w.Fence++
 		start(t, r, w)
 		gone(t, w)
-		if err := r.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
+		if err := r.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
 			t.Fatal(err)
 		}
 	})
 	t.Run("the instance is removed", func(t *testing.T) {
 		w := leave(t)
-		if err := r.Remove(t.Context(), w.Instance, w.Fence+1, true); err != nil {
+		if err := r.Remove(t.Context(), w.Unit, w.Fence+1, true); err != nil {
 			t.Fatal(err)
 		}
 		gone(t, w)
-		if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+		if _, err := local.api.VolumeInspect(t.Context(), nameOf(w.Unit)); !cerrdefs.IsNotFound(err) {
 			t.Errorf("its volume: %v", err)
 		}
 	})
 	t.Run("a lost claim", func(t *testing.T) {
 		w := leave(t)
-		c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance))
+		c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Unit))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func TestFillerLeft(t *testing.T) {
 		if err := r.fill(t.Context(), w, c.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("the old one: %v", err)
 		}
-		if f, _, err := local.fileNow(t, w.Instance, w.Files[0].Path); err != nil || f.Content.Reveal() != "save \"\"\n" {
+		if f, _, err := local.fileNow(t, w.Unit, w.Files[0].Path); err != nil || f.Content.Reveal() != "save \"\"\n" {
 			t.Errorf("the file has %q, %v", f.Content.Reveal(), err)
 		}
 	})

@@ -96,8 +96,8 @@ func (r *realEngine) content(t *testing.T, reference string) string {
 	w.Command = []string{"/bin/sh", "-c", "cat /golden/data; touch /golden/x 2>/dev/null && echo writable"}
 	runtime := r.runtime(t)
 	start(t, runtime, w)
-	t.Cleanup(func() { _ = runtime.Remove(context.Background(), w.Instance, w.Fence, true) })
-	return waitForEnd(t, runtime, w.Instance)
+	t.Cleanup(func() { _ = runtime.Remove(context.Background(), w.Unit, w.Fence, true) })
+	return waitForEnd(t, runtime, w.Unit)
 }
 
 func (r *realEngine) containerThere(t *testing.T, name string) bool {
@@ -346,7 +346,7 @@ func TestGoldenTidied(t *testing.T) {
 	w := local.workload(t)
 	w.Image = used
 	start(t, local.runtime(t), w)
-	t.Cleanup(func() { _ = local.runtime(t).Remove(context.Background(), w.Instance, w.Fence, true) })
+	t.Cleanup(func() { _ = local.runtime(t).Remove(context.Background(), w.Unit, w.Fence, true) })
 	current := local.goldenSpec(t, local.goldenData(t))
 	// Somebody's own image on top of a golden one has its labels.
 	strange := "berth-test/strange:" + strings.ToLower(rand.Text())

@@ -15,7 +15,7 @@ import (
 func TestVolumeMadeByHalf(t *testing.T) {
 	r := newRealEngine(t)
 	runtime := r.runtime(t)
-	halves := func(t *testing.T, id provision.InstanceID) {
+	halves := func(t *testing.T, id provision.UnitID) {
 		t.Helper()
 		if _, err := r.api.VolumeCreate(t.Context(), volume.CreateOptions{Name: nameOf(id)}); err != nil {
 			t.Fatal(err)
@@ -25,18 +25,18 @@ func TestVolumeMadeByHalf(t *testing.T) {
 
 	t.Run("a create makes it anew", func(t *testing.T) {
 		w := r.workload(t)
-		halves(t, w.Instance)
+		halves(t, w.Unit)
 		if err := runtime.CreateVolume(t.Context(), w); err != nil {
 			t.Fatal(err)
 		}
-		v, err := r.api.VolumeInspect(t.Context(), nameOf(w.Instance))
-		if err != nil || v.Labels[labelInstance] != string(w.Instance) {
+		v, err := r.api.VolumeInspect(t.Context(), nameOf(w.Unit))
+		if err != nil || v.Labels[labelInstance] != string(w.Unit) {
 			t.Fatalf("it has labels %v, error %v", v.Labels, err)
 		}
 	})
 	t.Run("a repair does not take it for the data", func(t *testing.T) {
 		w := r.workload(t)
-		halves(t, w.Instance)
+		halves(t, w.Unit)
 		w.KeepData = true
 		if err := runtime.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeDataLost {
 			t.Fatalf("got %v, want data_lost", err)
@@ -44,11 +44,11 @@ func TestVolumeMadeByHalf(t *testing.T) {
 	})
 	t.Run("a delete removes it", func(t *testing.T) {
 		w := r.workload(t)
-		halves(t, w.Instance)
-		if err := runtime.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
+		halves(t, w.Unit)
+		if err := runtime.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.api.VolumeInspect(t.Context(), nameOf(w.Instance)); !cerrdefs.IsNotFound(err) {
+		if _, err := r.api.VolumeInspect(t.Context(), nameOf(w.Unit)); !cerrdefs.IsNotFound(err) {
 			t.Fatalf("the volume is there: %v", err)
 		}
 	})

@@ -38,7 +38,7 @@ func TestHandover(t *testing.T) {
 		text := ""
 		for end := time.Now().Add(30 * time.Second); time.Now().Before(end) && text != want; {
 			var err error
-			if text, err = r.Output(t.Context(), w.Instance, 100); err != nil {
+			if text, err = r.Output(t.Context(), w.Unit, 100); err != nil {
 				t.Fatal(err)
 			}
 			_ = pause(t.Context(), 20*time.Millisecond)
@@ -48,10 +48,10 @@ func TestHandover(t *testing.T) {
 		}
 	}
 	says(want)
-	if f, _ := local.file(t, w.Instance, "/data/a b/c"); f.Content.Reveal() != strange {
+	if f, _ := local.file(t, w.Unit, "/data/a b/c"); f.Content.Reveal() != strange {
 		t.Errorf("the file is %q, want %q", f.Content.Reveal(), strange)
 	}
-	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Instance), true)
+	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Unit), true)
 	if err != nil || strings.Contains(string(raw), testPassword) {
 		t.Errorf("the password is in docker inspect, or %v", err)
 	}
@@ -73,12 +73,12 @@ func TestHandoverLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to, err := r.engine.attach(t.Context(), nameOf(w.Instance))
+	to, err := r.engine.attach(t.Context(), nameOf(w.Unit))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer to.Close()
-	if err := local.api.ContainerStart(t.Context(), nameOf(w.Instance), container.StartOptions{}); err != nil {
+	if err := local.api.ContainerStart(t.Context(), nameOf(w.Unit), container.StartOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	<-time.After(500 * time.Millisecond) // until the guard stands
@@ -86,7 +86,7 @@ func TestHandoverLeavesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for tries := 0; ; tries++ {
-		text := local.processes(t, w.Instance)
+		text := local.processes(t, w.Unit)
 		if strings.Contains(text, "redis-server") {
 			if strings.Contains(text, "zombie") {
 				t.Errorf("in the container are:\n%s", text)
@@ -101,7 +101,7 @@ func TestHandoverLeavesNothing(t *testing.T) {
 }
 
 // processes gives the names and states of what runs in the container.
-func (r *realEngine) processes(t *testing.T, id provision.InstanceID) string {
+func (r *realEngine) processes(t *testing.T, id provision.UnitID) string {
 	t.Helper()
 	look, err := r.api.ContainerExecCreate(t.Context(), nameOf(id), container.ExecOptions{
 		AttachStdout: true, Tty: true, Cmd: []string{"/bin/sh", "-c", "cat /proc/[0-9]*/status | grep -e ^Name -e ^State"},
@@ -148,21 +148,21 @@ func TestHandoverCutOff(t *testing.T) {
 			if err := r.Create(t.Context(), w); err != nil {
 				t.Fatal(err)
 			}
-			made, err := r.own(t.Context(), w.Instance, w.Fence)
+			made, err := r.own(t.Context(), w.Unit, w.Fence)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if err := r.engine.startWith(t.Context(), made.ID, c.input); err != nil {
 				t.Fatal(err)
 			}
-			if text := waitForEnd(t, r, w.Instance); !c.words.MatchString(text) {
+			if text := waitForEnd(t, r, w.Unit); !c.words.MatchString(text) {
 				t.Errorf("it says %q", text)
 			}
 			// The next claim makes it anew, and this time all is well.
 			w.User, w.Fence = "999:999", w.Fence+1
 			if c.user == w.User {
 				start(t, r, w)
-				local.file(t, w.Instance, w.Files[0].Path)
+				local.file(t, w.Unit, w.Files[0].Path)
 			}
 		})
 	}
@@ -246,10 +246,10 @@ func TestHandoverByNobody(t *testing.T) {
 	if err := r.Create(t.Context(), w); err != nil {
 		t.Fatal(err)
 	}
-	if err := local.api.ContainerStart(t.Context(), nameOf(w.Instance), container.StartOptions{}); err != nil {
+	if err := local.api.ContainerStart(t.Context(), nameOf(w.Unit), container.StartOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if text := waitForEnd(t, r, w.Instance); !strings.Contains(text, "nobody handed over") {
+	if text := waitForEnd(t, r, w.Unit); !strings.Contains(text, "nobody handed over") {
 		t.Errorf("it says %q", text)
 	}
 }

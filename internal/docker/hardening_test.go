@@ -36,7 +36,7 @@ func TestHardened(t *testing.T) {
 	local := newRealEngine(t)
 	r, w := local.runtime(t), local.workload(t)
 	start(t, r, w)
-	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Instance), true)
+	c, raw, err := local.api.ContainerInspectWithRaw(t.Context(), nameOf(w.Unit), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func TestHardened(t *testing.T) {
 		"no restart yet":    h.RestartPolicy.IsNone(),
 		"loopback":          h.PortBindings["6379/tcp"][0].HostIP == "127.0.0.1",
 		"stop timeout":      c.Config.StopTimeout != nil && *c.Config.StopTimeout == 2,
-		"one mount":         len(c.Mounts) == 1 && c.Mounts[0].Name == nameOf(w.Instance),
+		"one mount":         len(c.Mounts) == 1 && c.Mounts[0].Name == nameOf(w.Unit),
 	} {
 		if !good {
 			t.Errorf("%s is not as it should be: %s", what, raw)
@@ -75,13 +75,13 @@ func TestHardened(t *testing.T) {
 	if _, err := local.api.ContainerUpdate(t.Context(), c.ID, earlier); err != nil { // as earlier versions did
 		t.Fatal(err)
 	}
-	if err := r.Settle(t.Context(), w.Instance, w.Fence); err != nil {
+	if err := r.Settle(t.Context(), w.Unit, w.Fence); err != nil {
 		t.Fatal(err)
 	}
 	if c, err = local.api.ContainerInspect(t.Context(), c.ID); err != nil || !c.HostConfig.RestartPolicy.IsNone() || c.HostConfig.Memory != 64<<20 {
 		t.Errorf("settled, its restart policy is %+v (%v)", c.HostConfig.RestartPolicy, err)
 	}
-	if v, err := local.api.VolumeInspect(t.Context(), nameOf(w.Instance)); err != nil || v.Labels[labelTenant] != string(w.Tenant) {
+	if v, err := local.api.VolumeInspect(t.Context(), nameOf(w.Unit)); err != nil || v.Labels[labelTenant] != string(w.Tenant) {
 		t.Errorf("the volume's labels are %v (%v)", v.Labels, err)
 	}
 }
@@ -98,7 +98,7 @@ func TestInside(t *testing.T) {
 		grep ' /tmp ' /proc/self/mounts
 		grep CapEff /proc/self/status; grep NoNewPrivs /proc/self/status; env | grep -c BERTH; hostname`}
 	start(t, r, w)
-	text := waitForEnd(t, r, w.Instance)
+	text := waitForEnd(t, r, w.Unit)
 	for _, want := range []string{
 		"700 4711:4712", "data-writable", "root-read-only", "1777", "nosuid,nodev,noexec", "size=1024k",
 		"CapEff:\t0000000000000000", "NoNewPrivs:\t1", "\nberth-",
@@ -119,15 +119,15 @@ func TestRootOfDataPath(t *testing.T) {
 	w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/some/where /srv/some/where/conf /srv/some/where/conf/a"}
 	start(t, r, w)
 	want := "/srv/some/where 700 4711:4712\n/srv/some/where/conf 700 4711:4712\n/srv/some/where/conf/a 600 4711:4712\n"
-	if text := waitForEnd(t, r, w.Instance); text != want {
+	if text := waitForEnd(t, r, w.Unit); text != want {
 		t.Errorf("got %s, want %s", text, want)
 	}
 	// The image's VOLUME /data has become an anonymous volume: it goes with the container.
-	c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Instance))
+	c, err := local.api.ContainerInspect(t.Context(), nameOf(w.Unit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Remove(t.Context(), w.Instance, w.Fence, true); err != nil {
+	if err := r.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range c.Mounts {
@@ -155,7 +155,7 @@ func TestPortOfAnotherProcess(t *testing.T) {
 	if fault.CodeOf(err) != fault.CodePortRefused {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, fault.ErrNotFound) {
+	if _, err := r.Inspect(t.Context(), w.Unit); !errors.Is(err, fault.ErrNotFound) {
 		t.Errorf("the container without its port is left: %v", err)
 	}
 	w.Ports[0].Host = freePort(t)
@@ -171,8 +171,8 @@ func TestOutOfMemory(t *testing.T) {
 	w.Command = []string{"/bin/sh", "-c", "exec tail /dev/zero"}
 	for try := 1; ; try++ {
 		start(t, r, w)
-		waitForEnd(t, r, w.Instance)
-		u, err := r.Inspect(t.Context(), w.Instance)
+		waitForEnd(t, r, w.Unit)
+		u, err := r.Inspect(t.Context(), w.Unit)
 		if err != nil || u.ExitCode != 137 {
 			t.Fatalf("it is %+v (%v), want 137", u, err)
 		}
@@ -199,8 +199,8 @@ func TestCannotStart(t *testing.T) {
 		}
 		return
 	}
-	waitForEnd(t, r, w.Instance)
-	if u, err := r.Inspect(t.Context(), w.Instance); err != nil || u.ExitCode != 127 {
+	waitForEnd(t, r, w.Unit)
+	if u, err := r.Inspect(t.Context(), w.Unit); err != nil || u.ExitCode != 127 {
 		t.Errorf("it is %+v (%v), want exit code 127", u, err)
 	}
 }
@@ -225,7 +225,7 @@ func TestCreateAfterCrash(t *testing.T) {
 	if _, err := local.api.ContainerInspect(t.Context(), half); err == nil {
 		t.Error("the half-made container is left")
 	}
-	if f, _ := local.file(t, w.Instance, w.Files[0].Path); f.Content.Reveal() != w.Files[0].Content.Reveal() {
+	if f, _ := local.file(t, w.Unit, w.Files[0].Path); f.Content.Reveal() != w.Files[0].Content.Reveal() {
 		t.Error("the file is not in place")
 	}
 }
@@ -238,14 +238,14 @@ func TestRemoveTogether(t *testing.T) {
 	const removers = 6
 	answers := make(chan error, removers)
 	for range removers {
-		go func() { answers <- r.Remove(t.Context(), w.Instance, w.Fence, true) }()
+		go func() { answers <- r.Remove(t.Context(), w.Unit, w.Fence, true) }()
 	}
 	for range removers {
 		if err := <-answers; err != nil {
 			t.Error(err)
 		}
 	}
-	mine := filters.NewArgs(filters.Arg("label", labelInstance+"="+string(w.Instance)))
+	mine := filters.NewArgs(filters.Arg("label", labelInstance+"="+string(w.Unit)))
 	containers, err1 := local.api.ContainerList(t.Context(), container.ListOptions{All: true, Filters: mine})
 	volumes, err2 := local.api.VolumeList(t.Context(), volume.ListOptions{Filters: mine})
 	if err := errors.Join(err1, err2); err != nil || len(containers)+len(volumes.Volumes) > 0 {
@@ -254,7 +254,7 @@ func TestRemoveTogether(t *testing.T) {
 	}
 }
 
-func waitForEnd(t *testing.T, r *Runtime, id provision.InstanceID) string {
+func waitForEnd(t *testing.T, r *Runtime, id provision.UnitID) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

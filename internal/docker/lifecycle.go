@@ -29,11 +29,11 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 		return err
 	}
 	// Docker answers with the old one where there is one of that name.
-	switch r.stands(v.Labels, w.Instance, w.Fence) {
+	switch r.stands(v.Labels, w.Unit, w.Fence) {
 	case foreign:
 		return r.inTheWay("volume", v.Name)
 	case newer:
-		return fenced(w.Instance, "volume")
+		return fenced(w.Unit, "volume")
 	default:
 		return nil
 	}
@@ -46,16 +46,16 @@ func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volu
 		if err != nil || !halfMade(v) {
 			return v, err
 		}
-		r.log.InfoContext(ctx, "making a volume anew that the engine had made by half", "instance", w.Instance, "volume", v.Name)
+		r.log.InfoContext(ctx, "making a volume anew that the engine had made by half", "instance", w.Unit, "volume", v.Name)
 		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return v, err
 		}
 		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
 	}
-	v, err := r.engine.inspectVolume(ctx, nameOf(w.Instance))
-	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Instance, w.Fence) == foreign) {
+	v, err := r.engine.inspectVolume(ctx, nameOf(w.Unit))
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Unit, w.Fence) == foreign) {
 		return v, fault.Errorf(fault.CodeDataLost, cause(err), "the volume %s with the instance's data is gone from host %s",
-			nameOf(w.Instance), r.engine.name)
+			nameOf(w.Unit), r.engine.name)
 	}
 	return v, err
 }
@@ -94,7 +94,7 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) erro
 		// From here on the container holds the volume. Is it still the one with the data?
 		if _, err := r.volume(ctx, w); err != nil {
 			if fault.CodeOf(err) == fault.CodeDataLost {
-				r.removeEmpty(ctx, w.Instance, id)
+				r.removeEmpty(ctx, w.Unit, id)
 			}
 			return err
 		}
@@ -139,36 +139,36 @@ func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (ad
 	if err != nil {
 		return false, err
 	}
-	switch r.stands(c.Config.Labels, w.Instance, w.Fence) {
+	switch r.stands(c.Config.Labels, w.Unit, w.Fence) {
 	case foreign:
 		return false, r.inTheWay("container", s.Name)
 	case newer:
-		return false, fenced(w.Instance, "container")
+		return false, fenced(w.Unit, "container")
 	case same:
 		if running(c) && c.Config.Labels[labelSpec] == s.digest() {
 			return true, nil
 		}
 	case older:
 	}
-	r.log.DebugContext(ctx, "replacing a container", "instance", w.Instance, "container", c.ID,
+	r.log.DebugContext(ctx, "replacing a container", "instance", w.Unit, "container", c.ID,
 		"fence", c.Config.Labels[labelFence], "state", c.State.Status)
 	if err := r.removeContainer(ctx, c.ID); err != nil {
 		return false, err
 	}
-	return false, r.removeFiller(ctx, w.Instance, w.Fence)
+	return false, r.removeFiller(ctx, w.Unit, w.Fence)
 }
 
 // Start starts the instance and reads back where it listens. Whether it keeps
 // running is for Inspect to say: of one that has ended already the ports are given
 // that it was asked to have.
 func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
-	c, err := r.own(ctx, w.Instance, w.Fence)
+	c, err := r.own(ctx, w.Unit, w.Fence)
 	if err != nil {
 		return nil, err
 	}
 	if !c.State.Running {
 		if err := r.start(ctx, c, w); err != nil {
-			return nil, r.startFailed(ctx, w.Instance, c.ID, err)
+			return nil, r.startFailed(ctx, w.Unit, c.ID, err)
 		}
 		if c, err = r.engine.inspectContainer(ctx, c.ID); err != nil {
 			return nil, err
@@ -178,7 +178,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 	if len(missing) > 0 {
 		// Engine 29.1 may start a container without its ports (moby 51758).
 		err := fault.Errorf(fault.CodePortRefused, nil, "host %s did not publish %v", r.engine.name, missing)
-		return nil, r.startFailed(ctx, w.Instance, c.ID, err)
+		return nil, r.startFailed(ctx, w.Unit, c.ID, err)
 	}
 	return ports, nil
 }
@@ -197,7 +197,7 @@ func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w prov
 
 // startFailed clears away a container that did not get its ports: its ports cannot
 // be changed any more.
-func (r *Runtime) startFailed(ctx context.Context, instance provision.InstanceID, id string, err error) error {
+func (r *Runtime) startFailed(ctx context.Context, instance provision.UnitID, id string, err error) error {
 	switch fault.CodeOf(err) {
 	case fault.CodePortRefused:
 		if err := r.removeContainer(ctx, id); err != nil {
@@ -226,12 +226,12 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 	if err != nil {
 		return err
 	}
-	c, err := r.own(ctx, w.Instance, w.Fence)
+	c, err := r.own(ctx, w.Unit, w.Fence)
 	if err != nil {
 		return err
 	}
 	if !running(c) {
-		return fault.Errorf(fault.CodeNotFound, nil, "instance %s does not run on host %s", w.Instance, r.engine.name)
+		return fault.Errorf(fault.CodeNotFound, nil, "instance %s does not run on host %s", w.Unit, r.engine.name)
 	}
 	if limit := c.HostConfig.PidsLimit; w.PidsLimit > 0 && (limit == nil || *limit != w.PidsLimit) {
 		if err := r.engine.setPidsLimit(ctx, c.ID, w.PidsLimit); err != nil {
@@ -243,7 +243,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 
 // Settle makes the engine leave the instance's ends alone. Containers are made so; those
 // of earlier versions were restarted by Docker, as fast as they ended and unseen.
-func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
 	c, err := r.own(ctx, id, fence)
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int
 }
 
 // Stop asks the instance to end, and ends it after the grace period.
-func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, grace time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, grace time.Duration) error {
 	c, err := r.own(ctx, id, fence)
 	if err == nil && c.State.Running { // also while it is between two restarts
 		err = r.engine.stopContainer(ctx, c.ID, grace)
@@ -269,7 +269,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 // Remove removes the container and, with data, the volume. It comes back only when
 // the engine says that they are gone. Things of others under these names are not
 // the instance's: it is gone, and they stay.
-func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
 	c, err := r.own(ctx, id, fence)
 	if err == nil {
 		err = r.removeContainer(ctx, c.ID)
@@ -304,7 +304,7 @@ func (r *Runtime) removeContainer(ctx context.Context, id string) error {
 	}
 }
 
-func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fence int64) error {
+func (r *Runtime) removeVolume(ctx context.Context, id provision.UnitID, fence int64) error {
 	patience, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	for {
@@ -343,13 +343,13 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.InstanceID, fen
 }
 
 // empty reports whether Docker made the volume where one with data should have been.
-func (r *Runtime) empty(v volume.Volume, id provision.InstanceID) bool {
+func (r *Runtime) empty(v volume.Volume, id provision.UnitID) bool {
 	return v.Labels[labelDeployment] == r.deployment && v.Labels[labelEmpty] == string(id)
 }
 
 // removeEmpty removes a container that was never started, and the volume that Docker made
 // for it. What stays is never taken for data, and goes with the instance.
-func (r *Runtime) removeEmpty(ctx context.Context, instance provision.InstanceID, id string) {
+func (r *Runtime) removeEmpty(ctx context.Context, instance provision.UnitID, id string) {
 	err := r.removeContainer(ctx, id)
 	if err == nil {
 		var v volume.Volume
@@ -365,7 +365,7 @@ func (r *Runtime) removeEmpty(ctx context.Context, instance provision.InstanceID
 // own finds the instance's container for a claim: CodeNotFound when there is none
 // of ours, CodeFenced when it was made under a newer claim. One of an older claim
 // is for the newest claim to use.
-func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64) (container.InspectResponse, error) {
+func (r *Runtime) own(ctx context.Context, id provision.UnitID, fence int64) (container.InspectResponse, error) {
 	c, err := r.engine.inspectContainer(ctx, nameOf(id))
 	if err != nil {
 		return c, err

@@ -30,7 +30,7 @@ const (
 )
 
 // nameOf gives the name of the instance's container, and of its volume.
-func nameOf(id provision.InstanceID) string { return "berth-" + string(id) }
+func nameOf(id provision.UnitID) string { return "berth-" + string(id) }
 
 // standing is how a thing found on a host relates to who asks.
 type standing int
@@ -43,7 +43,7 @@ const (
 )
 
 // stands compares what a thing's labels say with who asks.
-func (r *Runtime) stands(labels map[string]string, id provision.InstanceID, fence int64) standing {
+func (r *Runtime) stands(labels map[string]string, id provision.UnitID, fence int64) standing {
 	made, err := strconv.ParseInt(labels[labelFence], 10, 64)
 	switch {
 	case err != nil || labels[labelDeployment] != r.deployment || labels[labelInstance] != string(id):
@@ -61,7 +61,7 @@ func (r *Runtime) stands(labels map[string]string, id provision.InstanceID, fenc
 func labelsOf(w provision.Workload, deployment string) map[string]string {
 	return map[string]string{
 		labelDeployment: deployment,
-		labelInstance:   string(w.Instance),
+		labelInstance:   string(w.Unit),
 		labelFence:      strconv.FormatInt(w.Fence, 10),
 		labelTenant:     string(w.Tenant),
 		labelEngine:     w.Engine,
@@ -90,6 +90,6 @@ func portsOf(labels map[string]string) map[string]boundPort {
 	return ports
 }
 
-func fenced(id provision.InstanceID, what string) *fault.Error {
+func fenced(id provision.UnitID, what string) *fault.Error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }

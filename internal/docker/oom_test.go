@@ -15,16 +15,16 @@ func TestOutOfMemoryIsTold(t *testing.T) {
 			local := newRealEngine(t)
 			r, w := local.runtime(t), local.workload(t)
 			w.Command = []string{"/bin/sh", "-c", "sleep 1; tail /dev/zero; exit $?"}
-			news := make(<-chan provision.InstanceID)
+			news := make(<-chan provision.UnitID)
 			if listens {
 				news = watch(t, r)
 			}
 			start(t, r, w)
 			if listens {
-				hear(t, news, w.Instance, time.Minute)
+				hear(t, news, w.Unit, time.Minute)
 			}
-			waitForEnd(t, r, w.Instance)
-			if u, err := r.Inspect(t.Context(), w.Instance); err != nil || !u.OOMKilled || u.ExitCode != killed {
+			waitForEnd(t, r, w.Unit)
+			if u, err := r.Inspect(t.Context(), w.Unit); err != nil || !u.OOMKilled || u.ExitCode != killed {
 				t.Errorf("it is %+v (%v), want OOMKilled", u, err)
 			}
 		})
@@ -36,11 +36,11 @@ func TestKilledIsNotOutOfMemory(t *testing.T) {
 	local := newRealEngine(t)
 	r, w := local.runtime(t), local.workload(t)
 	start(t, r, w)
-	if err := local.api.ContainerKill(t.Context(), nameOf(w.Instance), "KILL"); err != nil {
+	if err := local.api.ContainerKill(t.Context(), nameOf(w.Unit), "KILL"); err != nil {
 		t.Fatal(err)
 	}
-	waitForEnd(t, r, w.Instance)
-	if u, err := r.Inspect(t.Context(), w.Instance); err != nil || u.OOMKilled || u.ExitCode != killed {
+	waitForEnd(t, r, w.Unit)
+	if u, err := r.Inspect(t.Context(), w.Unit); err != nil || u.OOMKilled || u.ExitCode != killed {
 		t.Errorf("it is %+v (%v)", u, err)
 	}
 }

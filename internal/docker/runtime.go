@@ -40,7 +40,7 @@ func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engin
 const anyFence = int64(^uint64(0) >> 1)
 
 // Inspect says what is there of the instance.
-func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provision.Unit, error) {
+func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (provision.Unit, error) {
 	c, err := r.own(ctx, id, anyFence)
 	if err != nil {
 		return provision.Unit{}, err
@@ -51,7 +51,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (provisi
 	}
 	ports, _ := published(c)
 	return provision.Unit{
-		Instance:   id,
+		ID:         id,
 		Tenant:     tenantOf(c.Config.Labels),
 		Fence:      fenceOf(c.Config.Labels),
 		Running:    running(c),
@@ -87,7 +87,7 @@ func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	units := map[provision.InstanceID]provision.Unit{}
+	units := map[provision.UnitID]provision.Unit{}
 	for _, c := range containers {
 		if id := instanceOf(c.Labels); id != "" {
 			units[id] = unitOf(id, c)
@@ -100,16 +100,16 @@ func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
 		}
 		u, ok := units[id]
 		if !ok {
-			u = provision.Unit{Instance: id, Tenant: tenantOf(v.Labels), Fence: fenceOf(v.Labels), Created: moment(v.CreatedAt)}
+			u = provision.Unit{ID: id, Tenant: tenantOf(v.Labels), Fence: fenceOf(v.Labels), Created: moment(v.CreatedAt)}
 		}
 		u.Volume = true
 		units[id] = u
 	}
-	return slices.SortedFunc(maps.Values(units), func(a, b provision.Unit) int { return cmp.Compare(a.Instance, b.Instance) }), nil
+	return slices.SortedFunc(maps.Values(units), func(a, b provision.Unit) int { return cmp.Compare(a.ID, b.ID) }), nil
 }
 
 // Output gives the last lines that the instance wrote, at most 64 KiB of them.
-func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int) (string, error) {
+func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (string, error) {
 	c, err := r.own(ctx, id, anyFence)
 	if err != nil || lines <= 0 {
 		return "", err
@@ -121,8 +121,8 @@ func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int
 	return last.String(), nil
 }
 
-func instanceOf(labels map[string]string) provision.InstanceID {
-	return provision.InstanceID(labels[labelInstance])
+func instanceOf(labels map[string]string) provision.UnitID {
+	return provision.UnitID(labels[labelInstance])
 }
 
 func tenantOf(labels map[string]string) tenant.ID {
@@ -143,9 +143,9 @@ func fenceOf(labels map[string]string) int64 {
 	return fence
 }
 
-func unitOf(id provision.InstanceID, c container.Summary) provision.Unit {
+func unitOf(id provision.UnitID, c container.Summary) provision.Unit {
 	u := provision.Unit{
-		Instance:   id,
+		ID:         id,
 		Tenant:     tenantOf(c.Labels),
 		Fence:      fenceOf(c.Labels),
 		Running:    c.State == container.StateRunning || c.State == container.StatePaused,

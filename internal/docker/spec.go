@@ -30,18 +30,18 @@ func (s spec) digest() string { return s.Config.Labels[labelSpec] }
 
 // volumeOf maps a workload to its volume.
 func volumeOf(w provision.Workload, deployment string) volume.CreateOptions {
-	return volume.CreateOptions{Name: nameOf(w.Instance), Driver: "local", Labels: labelsOf(w, deployment)}
+	return volume.CreateOptions{Name: nameOf(w.Unit), Driver: "local", Labels: labelsOf(w, deployment)}
 }
 
 // specOf maps a workload to its container.
 func specOf(w provision.Workload, deployment string) (spec, error) {
 	if len(w.Command) == 0 || w.DataPath == "" {
-		return spec{}, fault.Errorf(fault.CodeInternal, nil, "the workload of %s has no command or no data path", w.Instance)
+		return spec{}, fault.Errorf(fault.CodeInternal, nil, "the workload of %s has no command or no data path", w.Unit)
 	}
 	exposed, bindings := portsFor(w)
 	stopTimeout := wholeSeconds(w.StopGrace)
 	s := spec{
-		Name: nameOf(w.Instance),
+		Name: nameOf(w.Unit),
 		Config: &container.Config{
 			Hostname:     hostname(w),
 			Image:        w.Image,
@@ -78,7 +78,7 @@ func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *
 		},
 		Mounts: []mount.Mount{{
 			Type:          mount.TypeVolume,
-			Source:        nameOf(w.Instance),
+			Source:        nameOf(w.Unit),
 			Target:        w.DataPath,
 			VolumeOptions: &mount.VolumeOptions{Labels: volumeLabels(w, deployment)},
 		}},
@@ -105,7 +105,7 @@ func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *
 // the instance has data, an empty one must never be taken for it.
 func volumeLabels(w provision.Workload, deployment string) map[string]string {
 	if w.KeepData {
-		return map[string]string{labelDeployment: deployment, labelEmpty: string(w.Instance)}
+		return map[string]string{labelDeployment: deployment, labelEmpty: string(w.Unit)}
 	}
 	return labelsOf(w, deployment)
 }
@@ -152,7 +152,7 @@ func hostname(w provision.Workload) string {
 			return r
 		}
 		return -1
-	}, strings.ToLower(string(w.Instance)))
+	}, strings.ToLower(string(w.Unit)))
 	return "berth-" + letters[max(0, len(letters)-8):]
 }
 

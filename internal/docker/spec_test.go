@@ -25,7 +25,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 
 func sample() provision.Workload {
 	return provision.Workload{
-		Instance: "ins_01JD0000000000000000ABCDEF", Tenant: "default", Engine: "redis", Fence: 7,
+		Unit: "ins_01JD0000000000000000ABCDEF", Tenant: "default", Engine: "redis", Fence: 7,
 		Image: "redis:8", Command: []string{"redis-server", "/data/redis.conf"}, User: "999:998",
 		Resources: provision.Resources{CPUMillis: 250, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, PidsLimit: 128,
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: 20017}}, Bind: "0.0.0.0",
@@ -40,7 +40,7 @@ func sample() provision.Workload {
 
 func TestSpecGolden(t *testing.T) {
 	bare := provision.Workload{
-		Instance: "x", Engine: "user-defined", Fence: 1, Image: "some/image@sha256:00", Command: []string{"/bin/server"},
+		Unit: "x", Engine: "user-defined", Fence: 1, Image: "some/image@sha256:00", Command: []string{"/bin/server"},
 		User: "1:1", DataPath: "/var/lib/data", Ports: []provision.PortBinding{{Name: "a", Container: 80}, {Name: "b", Container: 81, Host: 20001}},
 	}
 	for name, w := range map[string]provision.Workload{"full": sample(), "bare": bare, "own-data": ownData(sample())} {

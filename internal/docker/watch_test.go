@@ -16,11 +16,11 @@ import (
 )
 
 // watch gives the news of a runtime until the test ends.
-func watch(t *testing.T, r *Runtime) <-chan provision.InstanceID {
+func watch(t *testing.T, r *Runtime) <-chan provision.UnitID {
 	t.Helper()
-	news, done := make(chan provision.InstanceID, 100), make(chan error)
+	news, done := make(chan provision.UnitID, 100), make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- r.Watch(ctx, func(id provision.InstanceID) { news <- id }) }()
+	go func() { done <- r.Watch(ctx, func(id provision.UnitID) { news <- id }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -31,7 +31,7 @@ func watch(t *testing.T, r *Runtime) <-chan provision.InstanceID {
 }
 
 // hear waits for news of the instance, and gives how long it took.
-func hear(t *testing.T, news <-chan provision.InstanceID, id provision.InstanceID, limit time.Duration) time.Duration {
+func hear(t *testing.T, news <-chan provision.UnitID, id provision.UnitID, limit time.Duration) time.Duration {
 	t.Helper()
 	began, end := time.Now(), time.After(limit)
 	for {
@@ -47,7 +47,7 @@ func hear(t *testing.T, news <-chan provision.InstanceID, id provision.InstanceI
 }
 
 // forget drops the news that have come until now.
-func forget(news <-chan provision.InstanceID) {
+func forget(news <-chan provision.UnitID) {
 	for len(news) > 0 {
 		<-news
 	}
@@ -68,12 +68,12 @@ func TestWatchOutlivesTheEngine(t *testing.T) {
 	}
 	w.Image, w.Bind = image, e.Host
 	start(t, r, w)
-	if err := r.Settle(t.Context(), w.Instance, w.Fence); err != nil {
+	if err := r.Settle(t.Context(), w.Unit, w.Fence); err != nil {
 		t.Fatal(err)
 	}
 	news := watch(t, r)
 	testenv.Eventually(t, "the watch has begun", 20*time.Second, func(ctx context.Context) error {
-		if _, err := e.Docker(ctx, "restart", "--time", "0", nameOf(w.Instance)); err != nil {
+		if _, err := e.Docker(ctx, "restart", "--time", "0", nameOf(w.Unit)); err != nil {
 			return err
 		}
 		select {
@@ -91,23 +91,23 @@ func TestWatchOutlivesTheEngine(t *testing.T) {
 		restart.end()
 		forget(news) // what it told on its way out
 		e.Start()
-		unit, err := r.Inspect(t.Context(), w.Instance)
+		unit, err := r.Inspect(t.Context(), w.Unit)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if !unit.Running { // a dockerd that was killed ends what it finds, and leaves it
-			t.Logf("%s: told of what does not run after %s", restart.name, hear(t, news, w.Instance, limit))
+			t.Logf("%s: told of what does not run after %s", restart.name, hear(t, news, w.Unit, limit))
 			w.Fence++
 			start(t, r, w)
 			forget(news)
 		}
-		if _, err := e.Docker(t.Context(), "kill", nameOf(w.Instance)); err != nil {
+		if _, err := e.Docker(t.Context(), "kill", nameOf(w.Unit)); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s: told of an end after %s", restart.name, hear(t, news, w.Instance, limit))
+		t.Logf("%s: told of an end after %s", restart.name, hear(t, news, w.Unit, limit))
 		w.Fence++
 		start(t, r, w)
-		if err := r.Settle(t.Context(), w.Instance, w.Fence); err != nil {
+		if err := r.Settle(t.Context(), w.Unit, w.Fence); err != nil {
 			t.Fatal(err)
 		}
 	}

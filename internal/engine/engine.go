@@ -77,7 +77,7 @@ func workload(info provision.EngineInfo, inst provision.Instance) (provision.Wor
 		return provision.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
 	}
 	return provision.Workload{
-		Instance: inst.ID, Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
+		Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
 		Image: version.Images[0], User: serverUser, Resources: inst.Resources,
 		UserOwnsData: slices.Equal(version.Images, public(info.Name, version.Name)), // serverUser is who does there
 	}, nil

@@ -83,7 +83,7 @@ func golden(t *testing.T, name, got string) {
 func describe(w provision.Workload) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "instance %s of %s, engine %s, fence %d\nimage %s\ncommand %q\nuser %s\n",
-		w.Instance, w.Tenant, w.Engine, w.Fence, w.Image, w.Command, w.User)
+		w.Unit, w.Tenant, w.Engine, w.Fence, w.Image, w.Command, w.User)
 	fmt.Fprintf(&b, "cpu %d, memory %d, disk %d, pids %d\nports %+v\ndata %s\nscratch %v\nstop grace %s\n",
 		w.Resources.CPUMillis, w.Resources.MemoryBytes, w.Resources.DiskBytes, w.PidsLimit, w.Ports, w.DataPath, w.Scratch, w.StopGrace)
 	for _, f := range w.Files {

@@ -31,14 +31,14 @@ const (
 
 // Allocator implements provision.Ports.
 type Allocator struct {
-	store provision.Store
+	store provision.HostStore
 	lock  *redislock.Client
 	now   clock.Clock
 	log   *slog.Logger
 }
 
 // New makes an Allocator.
-func New(store provision.Store, rdb redis.UniversalClient, now clock.Clock, log *slog.Logger) *Allocator {
+func New(store provision.HostStore, rdb redis.UniversalClient, now clock.Clock, log *slog.Logger) *Allocator {
 	return &Allocator{store: store, lock: redislock.New(rdb), now: now, log: log}
 }
 
@@ -48,14 +48,14 @@ func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, host provisio
 	defer unlock()
 	for try := 1; ; try++ {
 		var port int
-		err := a.store.Tx(ctx, func(tx provision.Tx) error {
+		err := a.store.Tx(ctx, func(tx provision.HostTx) error {
 			err := tx.CheckClaim(claim)
 			if err != nil {
 				return err
 			}
-			port, err = tx.HeldPort(host.ID, provision.InstanceID(claim.Subject), name)
+			port, err = tx.HeldPort(host.ID, provision.UnitID(claim.Subject), name)
 			if errors.Is(err, fault.ErrNotFound) {
-				port, err = tx.TakePort(host, provision.InstanceID(claim.Subject), name, a.now())
+				port, err = tx.TakePort(host, provision.UnitID(claim.Subject), name, a.now())
 			}
 			return err
 		})
@@ -75,11 +75,11 @@ func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, host provisio
 // Refused implements provision.Ports.
 func (a *Allocator) Refused(ctx context.Context, claim job.Claim, host provision.Host, port int) error {
 	a.log.WarnContext(ctx, "the host refused a port", "host", host.Name, "port", port, "instance", claim.Subject, "rests", refusedFor.String())
-	return a.store.Tx(ctx, func(tx provision.Tx) error {
+	return a.store.Tx(ctx, func(tx provision.HostTx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), a.now().Add(refusedFor))
+		return tx.RestPort(host.ID, port, provision.UnitID(claim.Subject), a.now().Add(refusedFor))
 	})
 }
 

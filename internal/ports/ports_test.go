@@ -57,7 +57,7 @@ func newQuay(t *testing.T, redisURL string) *quay {
 	rdb := redis.NewClient(options)
 	t.Cleanup(func() { _ = rdb.Close() })
 	q := &quay{store: storetest.SQLite(t), now: epoch, log: &lockedBuffer{}}
-	q.Allocator = ports.New(q.store, rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
+	q.Allocator = ports.New(provision.Hosts(q.store), rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
 	return q
 }
 
@@ -104,7 +104,7 @@ func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 }
 
 func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
-	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(provision.InstanceID(c.Subject), until) })
+	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(provision.InstanceID(c.Subject)), until) })
 }
 
 func wantPort(t *testing.T, got int, err error, want int) {

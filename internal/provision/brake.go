@@ -7,7 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 )
 
-// A host that has lost the data of many instances at once has more likely been started
+// A host that has lost the data of many units at once has more likely been started
 // without its disk than lost them. Nothing is concluded from that for missingGrace: long
 // enough for somebody to be called, who mounts the disk and restarts the engine. Until
 // then the instances are unhealthy, with their ports, and nobody's data is given up.
@@ -54,42 +54,36 @@ func (s *sweep) markMissing(ctx context.Context, since time.Time) error {
 	}
 	after := s.host
 	after.MissingSince = since
-	return fault.IgnoreLostRace(s.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, s.host) }))
+	return fault.IgnoreLostRace(s.Store.Tx(ctx, func(tx HostTx) error { return tx.MarkHost(after, s.host) }))
 }
 
-// believable has a repair that found no data wait where that of many others is missing,
-// too. It may have begun before any sweep has seen that.
-func (w *work) believable(ctx context.Context, lost error) error {
-	units, err := w.run.runtime.List(ctx)
+// CheckLoss fails with CodeHostUnavailable where so much is missing on the host besides
+// what somebody has just found missing that it is not to be believed yet. No sweep may
+// have seen that so far.
+func CheckLoss(ctx context.Context, store HostReader, all Roll, runtime Platform, which HostID, now time.Time) error {
+	units, err := runtime.List(ctx)
 	if err != nil {
 		return err
 	}
-	there := map[InstanceID]bool{}
+	there := map[UnitID]bool{}
 	for _, u := range units {
-		there[u.Instance] = u.Volume
+		there[u.ID] = u.Volume
 	}
 	missing, expected := 0, 0
-	err = eachOn(ctx, w.cfg.Store, w.run.host.ID, func(inst Instance) error {
-		if inst.shouldRun() {
-			if expected++; !there[inst.ID] {
+	err = eachOn(ctx, all, which, func(r Resident) error {
+		if r.Wants == WantsServer {
+			if expected++; !there[r.ID] {
 				missing++
 			}
 		}
 		return nil
 	})
 	if err != nil || !muchMissing(missing, expected) {
-		return firstOf(err, lost)
-	}
-	host, err := w.cfg.Store.Host(ctx, w.run.host.ID)
-	if err != nil || missingLong(host, w.cfg.Now()) {
-		return firstOf(err, lost)
-	}
-	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; see that its engine has its disk", host.Name, missing, expected)
-}
-
-func firstOf(err, otherwise error) error {
-	if err != nil {
 		return err
 	}
-	return otherwise
+	host, err := store.Host(ctx, which)
+	if err != nil || missingLong(host, now) {
+		return err
+	}
+	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; see that its engine has its disk", host.Name, missing, expected)
 }

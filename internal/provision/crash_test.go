@@ -87,7 +87,7 @@ func TestCrashDuringDelete(t *testing.T) {
 func TestCrashDuringUndo(t *testing.T) {
 	undo := func(w *world) id.Job {
 		a := w.create()
-		w.runtime.SetProbe(func(provision.InstanceID) error {
+		w.runtime.SetProbe(func(provision.UnitID) error {
 			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			if err != nil {
 				w.Error(err)
@@ -156,7 +156,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		for _, host := range []provision.HostID{w.host.ID, other.ID} {
 			var held int
 			w.tx(func(tx provision.Tx) (err error) {
-				held, err = tx.HeldPort(host, inst.ID, provisiontest.EngineName)
+				held, err = tx.HeldPort(host, provision.UnitID(inst.ID), provisiontest.EngineName)
 				return ignore(err)
 			})
 			if want := map[bool]int{true: inst.Port}[host == inst.Host]; held != want {

@@ -75,6 +75,6 @@ func TestKnownRuntime(t *testing.T) {
 func everyCall(t *testing.T, decorator provision.Runtime, next *provisiontest.Runtime) map[provisiontest.Method]error {
 	t.Helper()
 	next.Fail(provisiontest.MethodWatch, provisiontest.Fault{Before: true})
-	w := provision.Workload{Instance: "ins_decorated", Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8"}
+	w := provision.Workload{Unit: "ins_decorated", Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8"}
 	return provisiontest.EveryCall(t.Context(), t, decorator, w)
 }

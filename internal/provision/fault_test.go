@@ -140,7 +140,7 @@ func TestDeleteFailsHalfway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		d := w.delete(inst.ID)
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
 			if m == provisiontest.MethodRemove && w.runtime.Calls(m) == 1 {
 				w.runtime.Fail(m, provisiontest.Fault{Before: true})
 			}

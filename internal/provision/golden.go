@@ -10,23 +10,6 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// Golden says how to make golden data: what the first start of every instance would
-// make alike, at a cost. It holds no secret and nothing of one instance: keys, server
-// ids, accounts and passwords are each instance's own, and made when it starts.
-type Golden struct {
-	Name  string // for people: "mysql 9.7"
-	Image string // the base
-	// Command makes the data below Path and ends with 0 when it is whole. It runs
-	// without a network and with little memory.
-	Command   []string
-	User      string // "uid:gid"
-	Path      string // a folder below the root that the image does not have
-	Files     []File // below Path
-	Scratch   map[string]int64
-	Resources Resources
-	PidsLimit int64
-}
-
 const (
 	// goldenPatience bounds how long a create waits for golden data, and half of what it
 	// may take itself: on a machine that is too busy to make it, it is no quicker without.

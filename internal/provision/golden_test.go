@@ -28,7 +28,7 @@ func (w *world) goldenEvents() (messages []string) {
 
 func (w *world) imageOf(id provision.InstanceID) string {
 	w.Helper()
-	load, _, ok := w.runtime.Workload(id)
+	load, _, ok := w.runtime.Workload(provision.UnitID(id))
 	if !ok {
 		w.Fatalf("no container of %s", id)
 	}
@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 		}
 		calls := w.runtime.Calls(provisiontest.MethodEnsureGolden)
 		w.pass(time.Minute)
-		w.runtime.Lose(first.ID, false)
+		w.runtime.Lose(provision.UnitID(first.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(first.ID)
 		if got := w.imageOf(first.ID); got != provisiontest.EngineImage {
@@ -80,7 +80,7 @@ func TestGolden(t *testing.T) {
 func TestKeys(t *testing.T) {
 	inWorld(t, func(w *world) {
 		key := func(id provision.InstanceID) string {
-			file, _, _ := w.runtime.File(id, "/data/key")
+			file, _, _ := w.runtime.File(provision.UnitID(id), "/data/key")
 			return file.Content.Reveal()
 		}
 		first, second := w.created(), w.created()
@@ -89,7 +89,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("their keys are %q and %q", before, key(second.ID))
 		}
 		w.pass(time.Minute)
-		w.runtime.Lose(first.ID, false)
+		w.runtime.Lose(provision.UnitID(first.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(first.ID)
 		if after := key(first.ID); after != before {

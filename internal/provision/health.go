@@ -207,14 +207,14 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	if err != nil {
 		return miss
 	}
-	unit, err := runtime.Inspect(ctx, inst.ID)
+	unit, err := runtime.Inspect(ctx, UnitID(inst.ID))
 	switch {
 	case err != nil:
 		return miss
 	case unit.Paused:
 		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", host.Name)
 	case !unit.Running:
-		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", ended(unit))
+		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", unit.Ending())
 	}
 	return miss
 }

@@ -111,8 +111,8 @@ func (p pausing) Runtime(h provision.Host) (provision.Runtime, error) {
 
 type paused struct{ provision.Runtime }
 
-func (p paused) Inspect(ctx context.Context, id provision.InstanceID) (provision.Unit, error) {
-	u, err := p.Runtime.Inspect(ctx, id)
+func (p paused) Inspect(ctx context.Context, id provision.UnitID) (provision.Unit, error) {
+	u, err := p.Runtime.Inspect(ctx, provision.UnitID(id))
 	u.Paused = true
 	return u, err
 }
@@ -122,7 +122,7 @@ func TestSweepTellsOfMemory(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137, OOMKilled: true})
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137, OOMKilled: true})
 		w.pass(10 * time.Second)
 		w.reconcile(w.reconciler(), 1)
 		got := w.told(inst.ID, provision.EventInstanceUnhealthy)
@@ -141,8 +141,8 @@ func TestRepairWithAPasswordOfTheTenants(t *testing.T) {
 		w.catalog[0] = caretaker{provisiontest.Engine{Runtime: w.runtime}, &found, &err}
 		h.Catalog = w.catalog
 		w.watchFor(time.Minute, h)
-		w.runtime.SetProbe(func(provision.InstanceID) error { return errors.New("the password is refused") }) // by the tenant's credentials
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+		w.runtime.SetProbe(func(provision.UnitID) error { return errors.New("the password is refused") }) // by the tenant's credentials
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
 		w.pass(10 * time.Second)
 		w.reconcile(w.reconciler(), 1)
 		w.runTasks()

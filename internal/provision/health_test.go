@@ -42,7 +42,7 @@ func TestHealthIsFollowed(t *testing.T) {
 		w.state(inst.ID, provision.StateRunning, "")
 		restarts := w.runtime.Calls(provisiontest.MethodStart)
 
-		w.runtime.SetProbe(func(provision.InstanceID) error {
+		w.runtime.SetProbe(func(provision.UnitID) error {
 			return fault.Errorf(fault.CodeProbeFailed, nil, "OOM command not allowed when used memory > 'maxmemory'")
 		})
 		w.watchFor(34*time.Second, h) // the first miss is somewhere in it
@@ -65,7 +65,7 @@ func TestHealthIsFollowed(t *testing.T) {
 func TestHealthForgives(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst, h, n := w.created(), w.health(), 0
-		w.runtime.SetProbe(func(provision.InstanceID) error {
+		w.runtime.SetProbe(func(provision.UnitID) error {
 			if n++; n%3 != 0 {
 				return errors.New("no")
 			}
@@ -87,10 +87,10 @@ func TestHealthIsShared(t *testing.T) {
 		probes := map[provision.InstanceID]int{}
 		var at []time.Time
 		mu := make(chan struct{}, 1)
-		w.runtime.SetProbe(func(id provision.InstanceID) error {
+		w.runtime.SetProbe(func(id provision.UnitID) error {
 			mu <- struct{}{}
 			defer func() { <-mu }()
-			probes[id]++
+			probes[provision.InstanceID(id)]++
 			at = append(at, time.Now())
 			return nil
 		})
@@ -136,8 +136,8 @@ func TestNewsOfAnEnd(t *testing.T) {
 		go func() { done <- watcher.Run(ctx) }()
 		synctest.Wait() // it listens
 		lists := w.runtime.Calls(provisiontest.MethodList)
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
-		w.runtime.Lose(lost.ID, false)
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
+		w.runtime.Lose(provision.UnitID(lost.ID), false)
 		w.pass(1900 * time.Millisecond)
 		w.state(inst.ID, provision.StateUnhealthy, "code 137")
 		w.state(lost.ID, provision.StateUnhealthy, "gone")
@@ -162,8 +162,8 @@ func TestNewsOfARestart(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- watcher.Run(ctx) }()
 		synctest.Wait() // it listens
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{})
-		_, err := w.runtime.Start(w.ctx, provision.Workload{Instance: inst.ID, Fence: inst.Fence})
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{})
+		_, err := w.runtime.Start(w.ctx, provision.Workload{Unit: provision.UnitID(inst.ID), Fence: inst.Fence})
 		w.must(err)
 		w.pass(5 * time.Second)
 		synctest.Wait()

@@ -34,13 +34,6 @@ type Instance struct {
 	Rev        int64     // grows with every write; a write names the one it saw
 }
 
-// Resources are the limits an instance runs under.
-type Resources struct {
-	CPUMillis   int64 // thousandths of a core
-	MemoryBytes int64
-	DiskBytes   int64 // counted when hosts are filled; enforced where the host can
-}
-
 // Parameters are the settings of an engine, by name. Values are string, int64 or
 // bool, as the engine's schema says.
 type Parameters map[string]any

@@ -20,7 +20,7 @@ import (
 // while it has no instances, or when the operator says which one (Accept).
 type Known struct {
 	Runtimes Runtimes
-	Store    Store
+	Store    HostStore
 	Now      clock.Clock
 	Log      *slog.Logger
 	Accept   string // an engine that any host may change to
@@ -64,7 +64,7 @@ func (k *Known) Register(ctx context.Context, host Host) error {
 			return nil
 		}
 	}
-	return k.Store.Tx(ctx, func(tx Tx) error {
+	return k.Store.Tx(ctx, func(tx HostTx) error {
 		_, err := tx.PutHost(host)
 		return err
 	})
@@ -88,8 +88,8 @@ func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
 	if host.Engine == "" || id == k.Accept {
 		return nil
 	}
-	have, err := k.Store.InstancesOn(ctx, host.ID, "", 1)
-	if err != nil || len(have) == 0 {
+	occupied, err := k.Store.Occupied(ctx, host.ID)
+	if err != nil || !occupied {
 		return err
 	}
 	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Nothing is done there. See that BERTH_DOCKER_HOST "+
@@ -135,7 +135,7 @@ func (k *Known) change(ctx context.Context, host Host, id string) error {
 	}
 	after := host
 	after.Engine = id
-	if err := k.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, host) }); err != nil {
+	if err := k.Store.Tx(ctx, func(tx HostTx) error { return tx.MarkHost(after, host) }); err != nil {
 		return err
 	}
 	if host.Engine != "" {

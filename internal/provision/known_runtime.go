@@ -82,11 +82,11 @@ func (r knownRuntime) Adopt(ctx context.Context, w Workload) error {
 	return r.call(ctx, !absence, func() error { return r.next.Adopt(ctx, w) })
 }
 
-func (r knownRuntime) Settle(ctx context.Context, id InstanceID, fence int64) error {
+func (r knownRuntime) Settle(ctx context.Context, id UnitID, fence int64) error {
 	return r.call(ctx, !absence, func() error { return r.next.Settle(ctx, id, fence) })
 }
 
-func (r knownRuntime) Inspect(ctx context.Context, id InstanceID) (unit Unit, err error) {
+func (r knownRuntime) Inspect(ctx context.Context, id UnitID) (unit Unit, err error) {
 	err = r.call(ctx, !absence, func() error {
 		unit, err = r.next.Inspect(ctx, id)
 		return err
@@ -94,11 +94,11 @@ func (r knownRuntime) Inspect(ctx context.Context, id InstanceID) (unit Unit, er
 	return unit, err
 }
 
-func (r knownRuntime) Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error {
+func (r knownRuntime) Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error {
 	return r.call(ctx, absence, func() error { return r.next.Stop(ctx, id, fence, grace) })
 }
 
-func (r knownRuntime) Remove(ctx context.Context, id InstanceID, fence int64, data bool) error {
+func (r knownRuntime) Remove(ctx context.Context, id UnitID, fence int64, data bool) error {
 	return r.call(ctx, absence, func() error { return r.next.Remove(ctx, id, fence, data) })
 }
 
@@ -110,11 +110,11 @@ func (r knownRuntime) List(ctx context.Context) (units []Unit, err error) {
 	return units, err
 }
 
-func (r knownRuntime) Watch(ctx context.Context, ended func(InstanceID)) error {
+func (r knownRuntime) Watch(ctx context.Context, ended func(UnitID)) error {
 	return r.call(ctx, !absence, func() error { return r.next.Watch(ctx, ended) })
 }
 
-func (r knownRuntime) Output(ctx context.Context, id InstanceID, lines int) (text string, err error) {
+func (r knownRuntime) Output(ctx context.Context, id UnitID, lines int) (text string, err error) {
 	err = r.call(ctx, !absence, func() error {
 		text, err = r.next.Output(ctx, id, lines)
 		return err

@@ -19,23 +19,26 @@ type leasedRuntime struct {
 
 var _ Runtime = leasedRuntime{}
 
+// Leased returns the runtime as long as held does not fail.
+func Leased(runtime Runtime, held func() error) Runtime { return leasedRuntime{runtime, held} }
+
 // Reading needs no lease.
 
 func (r leasedRuntime) Ping(ctx context.Context) error { return r.next.Ping(ctx) }
 
 func (r leasedRuntime) Identity(ctx context.Context) (string, error) { return r.next.Identity(ctx) }
 
-func (r leasedRuntime) Inspect(ctx context.Context, id InstanceID) (Unit, error) {
+func (r leasedRuntime) Inspect(ctx context.Context, id UnitID) (Unit, error) {
 	return r.next.Inspect(ctx, id)
 }
 
 func (r leasedRuntime) List(ctx context.Context) ([]Unit, error) { return r.next.List(ctx) }
 
-func (r leasedRuntime) Watch(ctx context.Context, ended func(InstanceID)) error {
+func (r leasedRuntime) Watch(ctx context.Context, ended func(UnitID)) error {
 	return r.next.Watch(ctx, ended)
 }
 
-func (r leasedRuntime) Output(ctx context.Context, id InstanceID, lines int) (string, error) {
+func (r leasedRuntime) Output(ctx context.Context, id UnitID, lines int) (string, error) {
 	return r.next.Output(ctx, id, lines)
 }
 
@@ -80,21 +83,21 @@ func (r leasedRuntime) Adopt(ctx context.Context, w Workload) error {
 	return r.next.Adopt(ctx, w)
 }
 
-func (r leasedRuntime) Settle(ctx context.Context, id InstanceID, fence int64) error {
+func (r leasedRuntime) Settle(ctx context.Context, id UnitID, fence int64) error {
 	if err := r.held(); err != nil {
 		return err
 	}
 	return r.next.Settle(ctx, id, fence)
 }
 
-func (r leasedRuntime) Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error {
+func (r leasedRuntime) Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error {
 	if err := r.held(); err != nil {
 		return err
 	}
 	return r.next.Stop(ctx, id, fence, grace)
 }
 
-func (r leasedRuntime) Remove(ctx context.Context, id InstanceID, fence int64, data bool) error {
+func (r leasedRuntime) Remove(ctx context.Context, id UnitID, fence int64, data bool) error {
 	if err := r.held(); err != nil {
 		return err
 	}

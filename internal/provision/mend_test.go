@@ -18,7 +18,7 @@ import (
 )
 
 func (w *world) known() *provision.Known {
-	return &provision.Known{Runtimes: w.runtimes, Store: w.store, Now: clock.System, Log: w.log}
+	return &provision.Known{Runtimes: w.runtimes, Store: provision.Hosts(w.store), Now: clock.System, Log: w.log}
 }
 
 // An engine that comes up without its disk has nothing: that is not believed, and no
@@ -33,7 +33,7 @@ func TestMuchMissingAtOnceIsNotBelieved(t *testing.T) {
 					all = append(all, w.created())
 				}
 				w.pass(time.Minute)
-				w.runtime.Crash(all[0].ID, provisiontest.Behavior{ExitCode: 1})
+				w.runtime.Crash(provision.UnitID(all[0].ID), provisiontest.Behavior{ExitCode: 1})
 				r := w.reconciler()
 				w.reconcile(r, 1) // a repair has begun
 				away := w.runtime.LoseAll()
@@ -100,7 +100,7 @@ func TestLeftOverOfLostDataIsRemovedWithoutIt(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Minute)
 		r := w.reconciler()
-		w.runtime.Lose(inst.ID, true)
+		w.runtime.Lose(provision.UnitID(inst.ID), true)
 		w.reconcile(r, 1)
 		w.repaired(inst.ID)
 		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != job.Succeeded {
@@ -185,8 +185,8 @@ func TestStuckOrphans(t *testing.T) {
 		}
 		w.stray("ins_zfree")
 		w.pass(time.Hour)
-		w.runtime.Stick(func(id provision.InstanceID) bool { return strings.Contains(string(id), "stuck") })
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
+		w.runtime.Stick(func(id provision.UnitID) bool { return strings.Contains(string(id), "stuck") })
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
 		r := w.reconciler()
 		w.reconcile(r, 1)
 		w.spin(func() id.Job { job, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID)); w.must(err); return job.ID }())
@@ -217,15 +217,15 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 		inst := w.created()
 		for want := 1; want <= 2; want++ {
 			w.pass(time.Minute)
-			w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
-			_, err := w.runtime.Start(w.ctx, provision.Workload{Instance: inst.ID, Fence: w.instance(inst.ID).Fence})
+			w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
+			_, err := w.runtime.Start(w.ctx, provision.Workload{Unit: provision.UnitID(inst.ID), Fence: w.instance(inst.ID).Fence})
 			w.must(err)
-			for _, r := range []*provision.Reconciler{w.reconciler(), w.reconciler()} {
-				if begun, err := r.Check(w.ctx, inst.ID); begun || err != nil {
+			for _, r := range []*provision.Mender{w.mender(), w.mender()} {
+				if begun, err := r.Check(w.ctx, provision.UnitID(inst.ID)); begun || err != nil {
 					t.Errorf("a repair has begun: %v, %v", begun, err)
 				}
 			}
-			if _, settled, _ := w.runtime.Workload(inst.ID); !settled {
+			if _, settled, _ := w.runtime.Workload(provision.UnitID(inst.ID)); !settled {
 				t.Error("its host may start it again by itself")
 			}
 			_, err = event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
@@ -262,7 +262,7 @@ func TestHangingHostDelaysNobody(t *testing.T) {
 		}()
 		w.pass(50 * time.Second)
 		lists := slow.Calls(provisiontest.MethodList)
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
 		if n, err := second.RunHost(w.ctx, other.ID); n != 0 || err != nil || slow.Calls(provisiontest.MethodList) != lists {
 			t.Errorf("two sweeps at once: %d, %v", n, err)
 		}

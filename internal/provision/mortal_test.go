@@ -102,12 +102,12 @@ func (r mortalRuntime) Adopt(ctx context.Context, w provision.Workload) error {
 	return r.call("Adopt", func() error { return r.Runtime.Adopt(context.WithoutCancel(ctx), w) })
 }
 
-func (r mortalRuntime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
-	return r.call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), id, fence) })
+func (r mortalRuntime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
+	return r.call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), provision.UnitID(id), fence) })
 }
 
-func (r mortalRuntime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
-	return r.call("Remove", func() error { return r.Runtime.Remove(context.WithoutCancel(ctx), id, fence, data) })
+func (r mortalRuntime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
+	return r.call("Remove", func() error { return r.Runtime.Remove(context.WithoutCancel(ctx), provision.UnitID(id), fence, data) })
 }
 
 // runMortal lets a worker that dies at its nth call run the job.

@@ -7,14 +7,12 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/job"
 )
 
-// orphan is what a host has of an instance that is deleted, failed, or (nil) unknown.
+// orphan is what a host has of one that is deleted, failed, or (nil) unknown.
 type orphan struct {
-	unit Unit
-	inst *Instance
+	unit     Unit
+	resident *Resident
 }
 
 const (
@@ -28,7 +26,7 @@ const (
 )
 
 // stuck remembers the orphans of a host that could not be removed.
-type stuck map[InstanceID]stuckOrphan
+type stuck map[UnitID]stuckOrphan
 
 type stuckOrphan struct {
 	times int
@@ -36,22 +34,19 @@ type stuckOrphan struct {
 }
 
 // failed has the orphan left alone for a while.
-func (s stuck) failed(id InstanceID, now time.Time) {
+func (s stuck) failed(id UnitID, now time.Time) {
 	times := s[id].times + 1
 	s[id] = stuckOrphan{times, now.Add(min(firstStuckPause<<min(times-1, 10), lastStuckPause))}
 }
 
 // orphaned notes something to be removed. What is young is left alone: somebody may be
 // at it whom we do not see.
-func (s *sweep) orphaned(unit Unit, inst *Instance) {
-	if inst != nil && inst.kept() {
-		return
-	}
+func (s *sweep) orphaned(unit Unit, r *Resident) {
 	young := s.began.Add(-s.Grace)
-	if unit.Created.After(young) || (inst != nil && inst.UpdatedAt.After(young)) {
+	if unit.Created.After(young) || (r != nil && r.UpdatedAt.After(young)) {
 		return
 	}
-	s.orphans = append(s.orphans, orphan{unit, inst})
+	s.orphans = append(s.orphans, orphan{unit, r})
 }
 
 // removeOrphans removes as many as it can, those first that have not failed before: none
@@ -63,13 +58,13 @@ func (s *sweep) removeOrphans(ctx context.Context) error {
 		}
 	}
 	slices.SortStableFunc(s.orphans, func(a, b orphan) int {
-		return cmp.Compare(s.stuck[a.unit.Instance].times, s.stuck[b.unit.Instance].times)
+		return cmp.Compare(s.stuck[a.unit.ID].times, s.stuck[b.unit.ID].times)
 	})
 	for _, o := range s.orphans {
 		if s.removed >= maxOrphans || ctx.Err() != nil {
 			break // the next sweep goes on
 		}
-		if s.stuck[o.unit.Instance].again.After(s.Now()) {
+		if s.stuck[o.unit.ID].again.After(s.Now()) {
 			continue
 		}
 		if err := s.removeOrphan(ctx, o); err != nil {
@@ -79,12 +74,12 @@ func (s *sweep) removeOrphans(ctx context.Context) error {
 	return nil
 }
 
-// removeOrphan removes one. What is left of an instance whose data was lost may be all
-// that there is of it: its volume stays.
+// removeOrphan removes one. What is left of one whose data was lost may be all that there
+// is of it: its volume stays.
 func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
-	which, fence, why, data := o.unit.Instance, o.unit.Fence, "the instance is not known", true
-	if o.inst != nil {
-		fence, why, data = max(fence, o.inst.Fence), "the instance is "+string(o.inst.State), !o.inst.DataLost || o.inst.State == StateDeleted
+	which, fence, why, data := o.unit.ID, o.unit.Fence, "the instance is not known", true
+	if r := o.resident; r != nil {
+		fence, why, data = max(fence, r.Fence), "the instance is "+r.State, r.Wants != WantsData
 	}
 	if s.DryRun {
 		s.Log.InfoContext(ctx, "dry run: would remove an orphan", "instance", which, "host", s.host.Name, "reason", why)
@@ -93,7 +88,7 @@ func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
 	removeCtx, cancel := context.WithTimeout(ctx, removeTimeout)
 	defer cancel()
 	// A delete that was asked for just now removes it as well, and says so.
-	err := s.Store.Tx(removeCtx, func(tx Tx) error { return job.Idle(tx, id.Subject(which)) })
+	err := s.Residents.Idle(removeCtx, which)
 	if err == nil {
 		err = s.runtime.Remove(removeCtx, which, fence, data)
 	}
@@ -110,36 +105,5 @@ func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
 	delete(s.seen, which)
 	delete(s.stuck, which)
 	s.Log.WarnContext(ctx, "removed an orphan", "instance", which, "host", s.host.Name, "container", o.unit.Container, "volume", o.unit.Volume, "reason", why)
-	about := Instance{ID: which, Tenant: o.unit.Tenant}
-	if o.inst != nil {
-		about = *o.inst
-	}
-	message := "what host " + s.host.Name + " still had of it was removed: " + why
-	return s.Store.Tx(ctx, func(tx Tx) error {
-		return announce(s.Jobs, tx, EventInstanceOrphanRemoved, about, "", message, s.Now())
-	})
-}
-
-// releasePorts puts the ports of an instance to rest that is deleted, failed or
-// unknown (nil).
-func (r *Reconciler) releasePorts(ctx context.Context, which InstanceID, inst *Instance, why string) (bool, error) {
-	if r.DryRun {
-		r.Log.InfoContext(ctx, "dry run: would release ports", "instance", which, "reason", why)
-		return false, nil
-	}
-	err := r.Store.Tx(ctx, func(tx Tx) error {
-		now := r.Now()
-		if err := job.Idle(tx, id.Subject(which)); err != nil {
-			return err
-		}
-		if err := tx.RestPorts(which, now.Add(r.Quarantine)); err != nil || inst == nil {
-			return err
-		}
-		return announce(r.Jobs, tx, EventInstancePortsReleased, *inst, "", "its ports were released: "+why, now)
-	})
-	if err != nil {
-		return false, fault.IgnoreLostRace(err)
-	}
-	r.Log.WarnContext(ctx, "released ports", "instance", which, "reason", why)
-	return true, nil
+	return s.Residents.Removed(ctx, o.unit, o.resident, "what host "+s.host.Name+" still had of it was removed: "+why)
 }

@@ -48,7 +48,7 @@ func (w *work) End(t job.Tx, j job.Job) (string, error) {
 		if inst.Tenant == tenant.Nobody {
 			rest = 0 // nobody was ever told of it
 		}
-		if err := tx.RestPorts(inst.ID, now.Add(rest)); err != nil {
+		if err := tx.RestPorts(UnitID(inst.ID), now.Add(rest)); err != nil {
 			return "", err
 		}
 	}

@@ -10,33 +10,32 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/duty"
 )
 
 // Reconciler compares what is written with what the hosts have, both ways, and mends
 // what differs:
 //
-//   - an instance that should run and does not is repaired, by a job, on its data;
+//   - a resident that should run and does not is repaired, by a job, on its data;
 //   - so is one that had failed because its data was gone, when that is there again;
-//   - what a host has of an instance that is deleted, failed or unknown is removed;
-//   - ports of such an instance are released once its host has nothing of it.
+//   - what a host has of one that is deleted, failed or unknown is removed;
+//   - ports of such a one are released once its host has nothing of it.
 //
 // A host that does not answer is left out: from silence nothing is concluded, and little
 // from a host that has lost much at once (brake.go). Every change is made only if the
-// instance is as it was read and has no job, so that the reconciler never gets in the
+// resident is as it was read and has no job, so that the reconciler never gets in the
 // way of a worker. Any number of processes may have one; a duty for each host lets one of
 // them sweep it at a time.
 type Reconciler struct {
-	Store      Store
-	Runtimes   Runtimes
-	Jobs       *job.Engine
-	Now        clock.Clock
-	Log        *slog.Logger
-	Owner      string
-	Every      time.Duration // how often it sweeps
-	Grace      time.Duration // what is younger is left alone
-	Quarantine time.Duration // how long a freed port rests
-	DryRun     bool          // only say what would be done
+	Store     HostStore
+	Runtimes  Runtimes
+	Residents Residents
+	Now       clock.Clock
+	Log       *slog.Logger
+	Owner     string
+	Every     time.Duration // how often it sweeps
+	Grace     time.Duration // what is younger is left alone
+	DryRun    bool          // only say what would be done
 
 	mu    sync.Mutex
 	hosts map[HostID]*hostSweeps
@@ -62,7 +61,7 @@ const (
 	sweepTimeout = time.Minute
 	// maxOrphans bounds how many one sweep of a host removes; the next goes on.
 	maxOrphans = 100
-	// listSlack is how much later than a list an instance may have changed, by another
+	// listSlack is how much later than a list a resident may have changed, by another
 	// machine's clock, for the list still to tell its truth.
 	listSlack = 3 * time.Second
 )
@@ -103,7 +102,7 @@ func (r *Reconciler) RunHost(ctx context.Context, id HostID) (int, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
-	sweeping := newDuty(r.Store, r.Now, reconcileDuty+string(id), r.Owner, 3*r.Every)
+	sweeping := &duty.Duty{Store: r.Store, Now: r.Now, Name: reconcileDuty + string(id), Owner: r.Owner, Hold: 3 * r.Every}
 	mine, err := sweeping.Mine(ctx)
 	if err != nil || !mine {
 		return 0, err

@@ -19,8 +19,14 @@ import (
 
 func (w *world) reconciler() *provision.Reconciler {
 	return &provision.Reconciler{
-		Store: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Owner: "w1",
-		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace, Quarantine: provision.DefaultQuarantine,
+		Store: provision.Hosts(w.store), Runtimes: w.runtimes, Residents: w.mender(), Now: clock.System, Log: w.log, Owner: "w1",
+		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace,
+	}
+}
+
+func (w *world) mender() *provision.Mender {
+	return &provision.Mender{
+		Store: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Quarantine: provision.DefaultQuarantine,
 	}
 }
 
@@ -71,7 +77,7 @@ func TestDeadContainerIsRestarted(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 137})
+		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
 		w.reconcile(w.reconciler(), 1)
 		w.state(inst.ID, provision.StateUnhealthy, "code 137")
 		w.reconcile(w.reconciler(), 0) // it has a job
@@ -86,7 +92,7 @@ func TestGoneContainerIsRecreatedOnItsVolume(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, false)
+		w.runtime.Lose(provision.UnitID(inst.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.state(inst.ID, provision.StateUnhealthy, "its data is there")
 		w.usable(w.repaired(inst.ID).ID)
@@ -97,7 +103,7 @@ func TestGoneDataIsSaid(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, true)
+		w.runtime.Lose(provision.UnitID(inst.ID), true)
 		w.reconcile(w.reconciler(), 1)
 		j := w.repaired(inst.ID)
 		why := w.clean(j.ID, job.Failed, provision.StateFailed)
@@ -119,7 +125,7 @@ func TestRepairsAreCapped(t *testing.T) {
 		inst := w.created()
 		r, begun := w.reconciler(), 0
 		for range 60 { // ten minutes
-			w.runtime.Crash(inst.ID, provisiontest.Behavior{ExitCode: 1})
+			w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
 			w.pass(provision.DefaultReconcileEvery)
 			n, err := r.RunOnce(w.ctx)
 			w.must(err)
@@ -142,7 +148,7 @@ func TestRepairFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, false)
+		w.runtime.Lose(provision.UnitID(inst.ID), false)
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		w.reconcile(w.reconciler(), 1)
 		if j := w.repaired(inst.ID); j.State != job.Failed || j.Error.Code != fault.CodeStartFailed {
@@ -164,7 +170,7 @@ func TestRepairWaitsForItsHost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, false)
+		w.runtime.Lose(provision.UnitID(inst.ID), false)
 		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Times: 5})
 		w.reconcile(w.reconciler(), 1)
 		if j := w.repaired(inst.ID); j.State != job.Succeeded {
@@ -179,7 +185,7 @@ func TestRepairKeepsThePort(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, false)
+		w.runtime.Lose(provision.UnitID(inst.ID), false)
 		w.runtime.TakePort(inst.Port)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(inst.ID)
@@ -197,12 +203,12 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(inst.ID, false)
+		w.runtime.Lose(provision.UnitID(inst.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		repair, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID))
 		w.must(err)
 		var d provision.Accepted
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
 			if m == provisiontest.MethodCreate && d.Job.ID == "" {
 				d = w.delete(inst.ID)
 			}
@@ -217,7 +223,7 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 
 func (w *world) stray(id provision.InstanceID) {
 	w.Helper()
-	load := provision.Workload{Instance: id, Tenant: tenant.Default, Fence: 3, Image: provisiontest.EngineImage}
+	load := provision.Workload{Unit: provision.UnitID(id), Tenant: tenant.Default, Fence: 3, Image: provisiontest.EngineImage}
 	_, err := w.runtime.EnsureImage(w.ctx, []string{provisiontest.EngineImage}, nil)
 	w.must(err)
 	w.must(w.runtime.Create(w.ctx, load))
@@ -241,7 +247,7 @@ func TestOrphans(t *testing.T) {
 		w.must(w.runtime.Remove(w.ctx, "ins_volume", 3, false))
 		w.runtime.AddForeign("ins_foreign")
 		other := w.runtime.Beside("other")
-		w.must(other.CreateVolume(w.ctx, provision.Workload{Instance: "ins_other"}))
+		w.must(other.CreateVolume(w.ctx, provision.Workload{Unit: "ins_other"}))
 
 		r := w.reconciler()
 		w.reconcile(r, 0) // all too young
@@ -256,7 +262,7 @@ func TestOrphans(t *testing.T) {
 		w.reconcile(r, 0)
 		units, err := w.runtime.List(w.ctx)
 		w.must(err)
-		if len(units) != 1 || units[0].Instance != living.ID {
+		if len(units) != 1 || units[0].ID != provision.UnitID(living.ID) {
 			t.Errorf("left are %+v", units)
 		}
 		if units, _ := other.List(w.ctx); len(units) != 1 || !w.runtime.ForeignThere("ins_foreign") {

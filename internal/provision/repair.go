@@ -24,7 +24,7 @@ func (w *work) dataThere(ctx context.Context) error {
 		return fault.Errorf(fault.CodeDataLost, nil, "the instance was never placed on a host")
 	}
 	err := w.run.runtime.CreateVolume(ctx, Workload{
-		Instance: w.inst.ID, Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
+		Unit: UnitID(w.inst.ID), Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
 	})
 	switch {
 	case errors.Is(err, fault.ErrDataLost):
@@ -42,8 +42,7 @@ func (w *work) dataThere(ctx context.Context) error {
 // dataLost notes that the data was not there, before anything follows from that: what
 // comes back of it is kept.
 func (w *work) dataLost(ctx context.Context, lost error) error {
-	err := w.believable(ctx, lost)
-	if !errors.Is(err, fault.ErrDataLost) {
+	if err := CheckLoss(ctx, w.cfg.Store, roll{w.cfg.Store}, w.run.runtime, w.run.host.ID, w.cfg.Now()); err != nil {
 		return err
 	}
 	if err := w.markData(ctx, true); err != nil {
@@ -68,20 +67,6 @@ func (w *work) markData(ctx context.Context, lost bool) error {
 	})
 }
 
-// ended describes a unit that does not run.
-func ended(unit Unit) string {
-	switch {
-	case !unit.Container && !unit.Volume:
-		return "its container is gone"
-	case !unit.Container:
-		return "its container is gone, its data is there"
-	case unit.OOMKilled:
-		return "its server was ended because it needed more memory than its plan has"
-	default:
-		return fmt.Sprintf("its server has ended with code %d", unit.ExitCode)
-	}
-}
-
 // dead reports whether the instance should run and nothing runs for it. That its host is
 // about to start it again, as earlier versions had it do, changes nothing: it would go on
 // for ever.
@@ -92,20 +77,20 @@ func dead(inst Instance, unit Unit) bool {
 // repair says that the instance is down, and has it repaired unless that was tried
 // just now. Nothing happens where the instance has changed since it was read, or has a
 // job by now.
-func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (bool, error) {
-	if r.DryRun {
-		r.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Host, "reason", why)
+func (m *Mender) repair(ctx context.Context, inst Instance, why string) (bool, error) {
+	if m.DryRun {
+		m.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Host, "reason", why)
 		return false, nil
 	}
 	if inst.State == StateWarm {
-		return r.replace(ctx, inst, why)
+		return m.replace(ctx, inst, why)
 	}
 	var (
 		j     job.Job
 		begun bool
 	)
-	err := r.Store.Tx(ctx, func(tx Tx) error {
-		now := r.Now()
+	err := m.Store.Tx(ctx, func(tx Tx) error {
+		now := m.Now()
 		if err := job.Idle(tx, id.Subject(inst.ID)); err != nil {
 			return err
 		}
@@ -114,32 +99,32 @@ func (r *Reconciler) repair(ctx context.Context, inst Instance, why string) (boo
 			return err
 		}
 		begun = !watch.repairAt().After(now)
-		if err := r.markDown(tx, inst, why, begun, now); err != nil || !begun {
+		if err := m.markDown(tx, inst, why, begun, now); err != nil || !begun {
 			return err
 		}
 		watch.repaired(now)
 		if err := tx.UpdateWatch(watch); err != nil {
 			return err
 		}
-		if j, err = newJob(r.Jobs, JobRepair, "", inst, repairDeadline, ""); err != nil {
+		if j, err = newJob(m.Jobs, JobRepair, "", inst, repairDeadline, ""); err != nil {
 			return err
 		}
-		if err := r.Jobs.Insert(tx, j); err != nil {
+		if err := m.Jobs.Insert(tx, j); err != nil {
 			return err
 		}
 		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
-		return announce(r.Jobs, tx, EventInstanceRepairing, inst, j.ID, message, now)
+		return announce(m.Jobs, tx, EventInstanceRepairing, inst, j.ID, message, now)
 	})
 	if err != nil || !begun {
 		return false, fault.IgnoreLostRace(err)
 	}
-	r.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", j.ID, "reason", why)
+	m.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", j.ID, "reason", why)
 	return true, nil
 }
 
 // markDown makes the instance unhealthy. Of one that is that already the reason is
 // written anew when a repair begins, so that the row is known to be as it was read.
-func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now time.Time) error {
+func (m *Mender) markDown(tx Tx, inst Instance, why string, begun bool, now time.Time) error {
 	if inst.State == StateUnhealthy {
 		if !begun {
 			return nil // the reason of the last repair says more
@@ -153,7 +138,7 @@ func (r *Reconciler) markDown(tx Tx, inst Instance, why string, begun bool, now 
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	return announce(r.Jobs, tx, EventInstanceUnhealthy, inst, "", why, now)
+	return announce(m.Jobs, tx, EventInstanceUnhealthy, inst, "", why, now)
 }
 
 // watchOf gives the instance's watch, and makes it where there is none.

@@ -2,13 +2,20 @@ package provision
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// Host is a place that instances run on.
+// HostID names a host ("hst_…").
+type HostID string
+
+// PrefixHost is the prefix of the ids.
+const PrefixHost = "hst"
+
+// Host is a place that units run on.
 type Host struct {
 	ID        HostID
 	Name      string // unique
@@ -28,8 +35,8 @@ type Runtimes interface {
 	Runtime(Host) (Runtime, error)
 }
 
-// Runtime runs instances on one host. It speaks of instances, not of containers,
-// so that an orchestrator can stand behind it.
+// Runtime runs units on one host. It speaks of units, not of containers, so that an
+// orchestrator can stand behind it.
 //
 // Every call is idempotent: what is already there is adopted if it carries the
 // same fencing token, replaced if an older one, and left alone with CodeFenced if
@@ -37,6 +44,12 @@ type Runtimes interface {
 // CodeHostUnavailable. Things of others, without the labels of this deployment,
 // are never touched.
 type Runtime interface {
+	Platform
+	Units
+}
+
+// Platform is what concerns a host as a whole.
+type Platform interface {
 	// Ping reports whether the host's engine answers.
 	Ping(context.Context) error
 	// Identity gives what the engine calls itself: the same for ever, and no other engine's.
@@ -52,45 +65,52 @@ type Runtime interface {
 	// data that nobody has asked for within a day and nothing uses is removed. Any error
 	// means that there is none now, and nothing else.
 	EnsureGolden(ctx context.Context, g Golden, progress func(string)) (string, error)
-	// CreateVolume makes the instance's volume. With Workload.KeepData it only finds it,
-	// or fails with CodeDataLost; so does Create.
+	// List gives everything of this deployment on the host, in one call.
+	List(context.Context) ([]Unit, error)
+	// Watch calls the function with each unit of this deployment that has ended or was
+	// removed, until the context ends. It survives a host that goes away: when the host is
+	// back, it calls for whatever does not run then, and for what may have been missed it
+	// calls with an empty id.
+	Watch(ctx context.Context, ended func(UnitID)) error
+}
+
+// Units is what concerns one unit of a host.
+type Units interface {
+	// CreateVolume makes the unit's volume. With Workload.KeepData it only finds it, or
+	// fails with CodeDataLost; so does Create.
 	CreateVolume(context.Context, Workload) error
-	// Create makes the instance ready to be started.
+	// Create makes the unit ready to be started.
 	Create(context.Context, Workload) error
 	// Start starts what was created of the workload, with its files in place before the
 	// server, and reads back where it listens, by the names in Workload.Ports. It does not
-	// wait for the server. CodePortRefused when the host would not give a port; the
-	// instance must then be created anew with another one.
+	// wait for the server. CodePortRefused when the host would not give a port; the unit
+	// must then be created anew with another one.
 	Start(context.Context, Workload) (map[string]int, error)
-	// Adopt puts the workload's files in the place of those that the instance runs with,
-	// and its limits. It is no restart: what runs goes on with what it has read.
-	// CodeNotFound when nothing runs under that id.
+	// Adopt puts the workload's files in the place of those that the unit runs with, and
+	// its limits. It is no restart: what runs goes on with what it has read. CodeNotFound
+	// when nothing runs under that id.
 	Adopt(context.Context, Workload) error
 	// Settle makes the host leave its ends alone: what has ended stays so until it is
 	// started again by a claim, which counts, waits and says so. Only what an earlier
 	// version has made is restarted by the host until then.
-	Settle(ctx context.Context, id InstanceID, fence int64) error
+	Settle(ctx context.Context, id UnitID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.
-	Inspect(context.Context, InstanceID) (Unit, error)
+	Inspect(context.Context, UnitID) (Unit, error)
 	// Stop asks it to end, and ends it after the grace period. Gone is success.
-	Stop(ctx context.Context, id InstanceID, fence int64, grace time.Duration) error
+	Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error
 	// Remove removes it and, with data, its volume, and comes back only when both are
 	// confirmed gone.
-	Remove(ctx context.Context, id InstanceID, fence int64, data bool) error
-	// List gives everything of this deployment on the host, in one call.
-	List(context.Context) ([]Unit, error)
-	// Watch calls the function with each instance of this deployment that has ended or
-	// was removed, until the context ends. It survives a host that goes away: when the
-	// host is back, it calls for whatever does not run then, and for what may have been
-	// missed it calls with an empty id.
-	Watch(ctx context.Context, ended func(InstanceID)) error
+	Remove(ctx context.Context, id UnitID, fence int64, data bool) error
 	// Output gives the last lines that it wrote, for the explanation of a failure.
-	Output(ctx context.Context, id InstanceID, lines int) (string, error)
+	Output(ctx context.Context, id UnitID, lines int) (string, error)
 }
 
-// Workload is what an instance runs, in the terms of no particular runtime.
+// UnitID names a unit: what a subject runs on a host, by the subject's own id.
+type UnitID string
+
+// Workload is what a unit runs, in the terms of no particular runtime.
 type Workload struct {
-	Instance  InstanceID
+	Unit      UnitID
 	Tenant    tenant.ID
 	Engine    string
 	Fence     int64
@@ -101,7 +121,7 @@ type Workload struct {
 	PidsLimit int64
 	Ports     []PortBinding
 	Bind      string // the host address to publish on
-	// DataPath is where the instance's volume is mounted. Its root belongs to User.
+	// DataPath is where the unit's volume is mounted. Its root belongs to User.
 	DataPath string
 	// Scratch are writable places in memory, with their sizes in bytes. All else
 	// outside DataPath is read-only.
@@ -112,11 +132,11 @@ type Workload struct {
 	// a process of theirs can then put the files in place, which is quicker.
 	UserOwnsData bool
 	StopGrace    time.Duration
-	// KeepData says that the instance has data: its volume must be there already.
+	// KeepData says that the unit has data: its volume must be there already.
 	KeepData bool
 }
 
-// PortBinding publishes a port of the instance on the host.
+// PortBinding publishes a port of the unit on the host.
 type PortBinding struct {
 	Name      string // "redis"
 	Container int
@@ -130,9 +150,33 @@ type File struct {
 	Content secret.Secret // many of them hold passwords, so all are handled as if they did
 }
 
-// Unit is what a runtime has for one instance.
+// Resources are the limits that a unit runs under.
+type Resources struct {
+	CPUMillis   int64 // thousandths of a core
+	MemoryBytes int64
+	DiskBytes   int64 // counted when hosts are filled; enforced where the host can
+}
+
+// Golden says how to make golden data: what the first start of every unit of a kind would
+// make alike, at a cost. It holds no secret and nothing of one unit: keys, server ids,
+// accounts and passwords are each one's own, and made when it starts.
+type Golden struct {
+	Name  string // for people: "mysql 9.7"
+	Image string // the base
+	// Command makes the data below Path and ends with 0 when it is whole. It runs
+	// without a network and with little memory.
+	Command   []string
+	User      string // "uid:gid"
+	Path      string // a folder below the root that the image does not have
+	Files     []File // below Path
+	Scratch   map[string]int64
+	Resources Resources
+	PidsLimit int64
+}
+
+// Unit is what a host has of a subject.
 type Unit struct {
-	Instance   InstanceID
+	ID         UnitID
 	Tenant     tenant.ID
 	Fence      int64
 	Running    bool
@@ -146,3 +190,20 @@ type Unit struct {
 	Volume     bool           // its volume exists
 	Created    time.Time      // when the host made it; zero: not known
 }
+
+// Ending describes a unit that does not run.
+func (u *Unit) Ending() string {
+	switch {
+	case !u.Container && !u.Volume:
+		return "its container is gone"
+	case !u.Container:
+		return "its container is gone, its data is there"
+	case u.OOMKilled:
+		return "its server was ended because it needed more memory than its plan has"
+	default:
+		return fmt.Sprintf("its server has ended with code %d", u.ExitCode)
+	}
+}
+
+// Killed is the exit code of what a SIGKILL has ended.
+const Killed = 137

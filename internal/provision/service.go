@@ -29,10 +29,7 @@ type Service struct {
 	keeper idempotency.Keeper
 	// noWarmUntil is when to look for warm instances again, in milliseconds since 1970.
 	noWarmUntil atomic.Int64
-	// plentyUntil is until when nobody need ask whether a port is left, and plentyAsk when
-	// to look again whether there are plenty; as above.
-	plentyUntil, plentyAsk atomic.Int64
-	hosts                  hostList
+	placement   Placement
 }
 
 // ServiceConfig is what a Service needs.
@@ -90,6 +87,7 @@ func NewService(cfg ServiceConfig) *Service {
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
 		cfg: cfg, jobs: engine, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now},
+		placement: Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now},
 	}
 }
 

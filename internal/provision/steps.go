@@ -46,7 +46,7 @@ func (w *work) takePort(ctx context.Context) error {
 		// An earlier claim, or try, may have ended between the port and this line, and this
 		// one has come to another host.
 		if inst.Host != w.run.host.ID {
-			if err := tx.RestPortsElsewhere(inst.ID, w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
+			if err := tx.RestPortsElsewhere(UnitID(inst.ID), w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
 				return err
 			}
 		}
@@ -115,7 +115,7 @@ func (w *work) data(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, Workload{Instance: inst.ID, Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
+	return w.run.runtime.CreateVolume(ctx, Workload{Unit: UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.
@@ -212,12 +212,9 @@ func (w *work) ready(ctx context.Context) error {
 	}
 }
 
-// killed is the exit code of what a SIGKILL has ended.
-const killed = 137
-
 // stillThere tells a server that is slow from one that has ended.
 func (w *work) stillThere(ctx context.Context) error {
-	unit, err := w.run.runtime.Inspect(ctx, w.inst.ID)
+	unit, err := w.run.runtime.Inspect(ctx, UnitID(w.inst.ID))
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
@@ -230,7 +227,7 @@ func (w *work) stillThere(ctx context.Context) error {
 	case unit.OOMKilled:
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
 	}
-	if unit.ExitCode == killed { // engines do not always notice why
+	if unit.ExitCode == Killed { // engines do not always notice why
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
 			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
@@ -239,7 +236,7 @@ func (w *work) stillThere(ctx context.Context) error {
 
 // lastWords gives the end of what the server wrote.
 func (w *work) lastWords(ctx context.Context) string {
-	out, err := w.run.runtime.Output(ctx, w.inst.ID, 5)
+	out, err := w.run.runtime.Output(ctx, UnitID(w.inst.ID), 5)
 	if err != nil || strings.TrimSpace(out) == "" {
 		return "it wrote nothing"
 	}
@@ -251,7 +248,7 @@ func (w *work) remove(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil // it was never placed, or its host is not known any more
 	}
-	return w.run.runtime.Remove(ctx, w.inst.ID, w.Claim().Fence, false)
+	return w.run.runtime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, false)
 }
 
 // removeData removes the volume.
@@ -259,5 +256,5 @@ func (w *work) removeData(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil
 	}
-	return w.run.runtime.Remove(ctx, w.inst.ID, w.Claim().Fence, true)
+	return w.run.runtime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, true)
 }

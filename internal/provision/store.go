@@ -48,12 +48,7 @@ type Reader interface {
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
-	Hosts(context.Context) ([]Host, error)
-	Host(context.Context, HostID) (Host, error)
-	// PortLeft reports whether TakePort could succeed.
-	PortLeft(ctx context.Context, host Host, now time.Time) (bool, error)
-	// PortsFree counts the ports that TakePort could give.
-	PortsFree(ctx context.Context, host Host, now time.Time) (int, error)
+	HostReader
 }
 
 // Tx writes, within one transaction.
@@ -79,33 +74,10 @@ type Tx interface {
 	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error
-	// CheckClaim takes the job's row for the rest of the transaction, and fails with
-	// CodeFenced unless it still has the claim's fence and has not ended.
-	CheckClaim(job.Claim) error
-
 	Credentials(InstanceID) (secret.Sealed, error)
 	PutCredentials(InstanceID, secret.Sealed) error
 	DeleteCredentials(InstanceID) error
-	// HeldPort gives the port that the instance holds on the host under the name.
-	HeldPort(host HostID, instance InstanceID, name string) (int, error)
-	// TakePort gives the instance the port of the host that nobody has held for the
-	// longest time, in a time that does not depend on how many are taken.
-	// CodePortsExhausted when there is none; CodeConflict when somebody else was
-	// faster: try again.
-	TakePort(host Host, instance InstanceID, name string, now time.Time) (int, error)
-	// RestPort takes one port from the instance and keeps it out of use until then.
-	RestPort(host HostID, port int, instance InstanceID, until time.Time) error
-	// RestPorts does so with all ports of the instance.
-	RestPorts(instance InstanceID, until time.Time) error
-	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
-	RestPortsElsewhere(instance InstanceID, host HostID, until time.Time) error
-
-	// PutHost inserts the host, or changes the one of the same name, and gives it with
-	// its id.
-	PutHost(Host) (Host, error)
-	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
-	// CodeConflict unless the row has those of the host before. PutHost leaves them.
-	MarkHost(after, before Host) error
+	HostTx
 	// TakeDuty gives the named periodic duty to the owner until then, unless somebody
 	// else has it now.
 	TakeDuty(name, owner string, now, until time.Time) (bool, error)

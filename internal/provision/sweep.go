@@ -13,9 +13,9 @@ type sweep struct {
 	host    Host
 	runtime Runtime
 	began   time.Time
-	units   map[InstanceID]Unit // that no row has been found for yet
-	seen    map[InstanceID]bool // everything that the host has
-	missing []Instance          // whose data the host does not have
+	units   map[UnitID]Unit // that no row has been found for yet
+	seen    map[UnitID]bool // everything that the host has
+	missing []Resident      // whose data the host does not have
 	orphans []orphan
 	stuck   stuck
 	mended  int
@@ -23,7 +23,7 @@ type sweep struct {
 }
 
 // sweep lists what the host has before it reads the rows. A row is always there before
-// anything of its instance is, so nothing in the list can be without a row because it
+// anything of its unit is, so nothing in the list can be without a row because it
 // is new; and a row that has changed since is left to the next sweep.
 //
 // What helps somebody comes before what only tidies up, and what may take long comes
@@ -35,14 +35,14 @@ func (r *Reconciler) sweep(ctx context.Context, host Host, memory *hostSweeps) (
 	}
 	s := &sweep{
 		Reconciler: r, host: host, runtime: runtime, began: r.Now(), stuck: memory.stuck,
-		units: map[InstanceID]Unit{}, seen: map[InstanceID]bool{},
+		units: map[UnitID]Unit{}, seen: map[UnitID]bool{},
 	}
 	units, err := runtime.List(ctx)
 	if err != nil {
 		return 0, err
 	}
 	for _, u := range units {
-		s.units[u.Instance], s.seen[u.Instance] = u, true
+		s.units[u.ID], s.seen[u.ID] = u, true
 	}
 	believed, err := s.rows(ctx)
 	if err != nil || !believed {
@@ -63,11 +63,11 @@ func (r *Reconciler) sweep(ctx context.Context, host Host, memory *hostSweeps) (
 // believed in what it does not have.
 func (s *sweep) rows(ctx context.Context) (bool, error) {
 	expected := 0
-	err := eachOn(ctx, s.Store, s.host.ID, func(inst Instance) error {
-		if inst.shouldRun() {
+	err := eachOn(ctx, s.Residents, s.host.ID, func(r Resident) error {
+		if r.Wants == WantsServer {
 			expected++
 		}
-		return s.row(ctx, inst)
+		return s.row(ctx, r)
 	})
 	if err != nil {
 		return false, err
@@ -76,118 +76,100 @@ func (s *sweep) rows(ctx context.Context) (bool, error) {
 	if err != nil || !believed {
 		return false, err
 	}
-	for _, inst := range s.missing {
-		if err := s.mend(ctx, inst, "its data is gone"); err != nil {
+	for _, r := range s.missing {
+		if err := s.repair(ctx, r, "its data is gone"); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
-// eachOn goes through the instances of the host that are not deleted.
-func eachOn(ctx context.Context, store Store, host HostID, do func(Instance) error) error {
-	for after := InstanceID(""); ; {
-		batch, err := store.InstancesOn(ctx, host, after, reconcileBatch)
-		if err != nil {
-			return err
-		}
-		for _, inst := range batch {
-			after = inst.ID
-			if err := do(inst); err != nil {
-				return err
-			}
-		}
-		if len(batch) < reconcileBatch {
-			return nil
-		}
-	}
-}
-
-func (s *sweep) row(ctx context.Context, inst Instance) error {
-	unit, there := s.units[inst.ID]
-	delete(s.units, inst.ID)
+func (s *sweep) row(ctx context.Context, r Resident) error {
+	unit, there := s.units[r.ID]
+	delete(s.units, r.ID)
 	switch {
-	case inst.State == StateFailed && inst.DataLost && unit.Volume && s.settled(inst):
-		return s.mend(ctx, inst, "its data is there again")
-	case inst.State == StateFailed && there:
-		s.orphaned(unit, &inst)
-	case !dead(inst, unit) || !s.settled(inst):
+	case r.Wants == WantsData && unit.Volume && s.settled(r):
+		return s.repair(ctx, r, "its data is there again")
+	case r.Wants == WantsData || r.Wants == WantsNothing:
+		if there {
+			s.orphaned(unit, &r)
+		}
+	case r.Wants != WantsServer || unit.Running || !s.settled(r):
 	case unit.Volume:
-		return s.mend(ctx, inst, s.ended(ctx, unit))
+		return s.repair(ctx, r, s.ended(ctx, unit))
 	default:
-		s.missing = append(s.missing, inst)
+		s.missing = append(s.missing, r)
 	}
 	return nil
 }
 
-func (s *sweep) mend(ctx context.Context, inst Instance, why string) error {
-	mended, err := s.repair(ctx, inst, why)
-	s.count(mended)
+func (s *sweep) repair(ctx context.Context, r Resident, why string) error {
+	begun, err := s.Residents.Repair(ctx, r, why)
+	s.count(begun)
 	return err
 }
 
 // ended describes a unit that does not run. A list does not tell whether one that was
 // killed had run out of memory.
 func (s *sweep) ended(ctx context.Context, unit Unit) string {
-	if unit.ExitCode == killed && unit.Container {
-		if seen, err := s.runtime.Inspect(ctx, unit.Instance); err == nil && !seen.Running {
+	if unit.ExitCode == Killed && unit.Container {
+		if seen, err := s.runtime.Inspect(ctx, unit.ID); err == nil && !seen.Running {
 			unit = seen
 		}
 	}
-	return ended(unit)
+	return unit.Ending()
 }
 
-// settled reports whether the list of this sweep is newer than the instance's state.
-func (s *sweep) settled(inst Instance) bool { return inst.UpdatedAt.Before(s.began.Add(-listSlack)) }
+// settled reports whether the list of this sweep is newer than the resident's state.
+func (s *sweep) settled(r Resident) bool { return r.UpdatedAt.Before(s.began.Add(-listSlack)) }
 
 // leftOver goes through what the host has and no living row of it has claimed.
 func (s *sweep) leftOver(ctx context.Context) error {
 	for ids := range slices.Chunk(slices.Sorted(maps.Keys(s.units)), reconcileBatch) {
-		found, err := s.Store.InstancesByID(ctx, ids)
+		known, err := s.Residents.Find(ctx, ids)
 		if err != nil {
 			return err
 		}
-		rows := map[InstanceID]*Instance{}
-		for i := range found {
-			rows[found[i].ID] = &found[i]
-		}
 		for _, id := range ids {
-			inst := rows[id]
-			if inst != nil && inst.State != StateDeleted && (inst.State != StateFailed || inst.DataLost) {
-				continue // it lives on another host, which may be this one under another name
-			}
-			s.orphaned(s.units[id], inst)
+			r, ok := known[id]
+			switch {
+			case !ok:
+				s.orphaned(s.units[id], nil)
+			case r.Wants == WantsNothing:
+				s.orphaned(s.units[id], &r)
+			} // else it lives on another host, which may be this one under another name
 		}
 	}
 	return nil
 }
 
-// ports releases what is held for instances that the host has nothing of.
+// ports releases what is held for those that the host has nothing of.
 func (s *sweep) ports(ctx context.Context) error {
-	for after := InstanceID(""); ; {
-		ids, err := s.Store.StrandedPorts(ctx, s.host.ID, after, reconcileBatch)
+	for after := UnitID(""); ; {
+		ids, err := s.Store.Stranded(ctx, s.host.ID, after, reconcileBatch)
 		if err != nil {
 			return err
 		}
-		found, err := s.Store.InstancesByID(ctx, ids)
+		known, err := s.Residents.Find(ctx, ids)
 		if err != nil {
 			return err
-		}
-		known := map[InstanceID]*Instance{}
-		for i := range found {
-			known[found[i].ID] = &found[i]
 		}
 		for _, id := range ids {
 			after = id
-			inst := known[id]
-			if s.seen[id] || (inst != nil && (inst.kept() || !s.settled(*inst))) {
+			if s.seen[id] {
 				continue
 			}
-			mended, err := s.releasePorts(ctx, id, inst, "nothing of it is left on host "+s.host.Name)
+			var resident *Resident
+			if r, ok := known[id]; ok {
+				if resident = &r; r.Wants == WantsToStay || !s.settled(r) {
+					continue
+				}
+			}
+			released, err := s.Residents.Release(ctx, id, resident, "nothing of it is left on host "+s.host.Name)
 			if err != nil {
 				return err
 			}
-			s.count(mended)
+			s.count(released)
 		}
 		if len(ids) < reconcileBatch {
 			return nil

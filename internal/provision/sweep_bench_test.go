@@ -41,10 +41,10 @@ func BenchmarkSweep(b *testing.B) {
 			if err := tx.InsertInstance(inst); err != nil {
 				return err
 			}
-			if _, err := tx.TakePort(host, inst.ID, provisiontest.EngineName, old); err != nil {
+			if _, err := tx.TakePort(host, provision.UnitID(inst.ID), provisiontest.EngineName, old); err != nil {
 				return err
 			}
-			units = append(units, provision.Unit{Instance: inst.ID, Running: true, Container: true, Volume: true, Created: old})
+			units = append(units, provision.Unit{ID: provision.UnitID(inst.ID), Running: true, Container: true, Volume: true, Created: old})
 		}
 		return nil
 	})
@@ -52,8 +52,10 @@ func BenchmarkSweep(b *testing.B) {
 		b.Fatal(err)
 	}
 	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: provisiontest.NewQueue(), NewID: newID, Log: slog.New(slog.DiscardHandler)})
+	runtimes := provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units})
+	mender := &provision.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: slog.New(slog.DiscardHandler)}
 	r := provision.Reconciler{
-		Store: s, Runtimes: provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units}), Jobs: jobs, Now: clock.System,
+		Store: provision.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System,
 		Log: slog.New(slog.DiscardHandler), Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	for b.Loop() {

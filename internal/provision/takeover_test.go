@@ -20,7 +20,7 @@ import (
 // the call's effect, which then follows. Calls that this makes itself do not count.
 func (w *world) atCall(n int, do func()) (happened func() bool) {
 	var calls atomic.Int32
-	w.runtime.OnCall(func(context.Context, provisiontest.Method, provision.InstanceID) {
+	w.runtime.OnCall(func(context.Context, provisiontest.Method, provision.UnitID) {
 		if int(calls.Add(1)) == n {
 			calls.Add(1000)
 			do()
@@ -178,7 +178,7 @@ func TestLostLeaseLeavesTheVolume(t *testing.T) {
 		a := w.create()
 		there, gone := make(chan struct{}), make(chan struct{})
 		var creates atomic.Int32
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
 			if m != provisiontest.MethodCreate {
 				return
 			}
@@ -211,7 +211,7 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 		// Its database is gone after the claim and the first steps; the host hangs.
 		cut := &cutStore{Store: w.store}
 		var calls atomic.Int32
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
 			if m == provisiontest.MethodCreate && calls.Add(1) == 1 {
 				cut.away.Store(true)
 			}

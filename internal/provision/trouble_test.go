@@ -145,14 +145,14 @@ func TestCreateExplainsItself(t *testing.T) {
 			})
 		}, fault.CodeStartFailed, "ready", []string{"code 137", "perhaps", "64 MiB", "loading"}},
 		{"the probe never succeeds", func(w *world) {
-			w.runtime.SetProbe(func(provision.InstanceID) error {
+			w.runtime.SetProbe(func(provision.UnitID) error {
 				return fault.Errorf(fault.CodeProbeFailed, nil, "access denied")
 			})
 		}, fault.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
 		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, fault.CodeDeadline, "reserve", []string{"local"}},
 		{"the container vanishes", func(w *world) {
-			w.runtime.SetProbe(func(id provision.InstanceID) error {
-				w.must(w.runtime.Remove(w.ctx, id, 1<<60, false))
+			w.runtime.SetProbe(func(id provision.UnitID) error {
+				w.must(w.runtime.Remove(w.ctx, provision.UnitID(id), 1<<60, false))
 				return errors.New("refused")
 			})
 		}, fault.CodeStartFailed, "ready", []string{"removed"}},
@@ -199,7 +199,7 @@ func (w *world) password(id provision.InstanceID) string {
 func TestSlowServer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		up := time.Now().Add(90 * time.Second)
-		w.runtime.SetProbe(func(provision.InstanceID) error {
+		w.runtime.SetProbe(func(provision.UnitID) error {
 			if time.Now().Before(up) {
 				return errors.New("connection refused")
 			}
@@ -278,7 +278,7 @@ func TestPanicInAStep(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		ctx, cancel := context.WithCancel(w.ctx)
-		w.runtime.SetProbe(func(provision.InstanceID) error { panic("defect") })
+		w.runtime.SetProbe(func(provision.UnitID) error { panic("defect") })
 		func() {
 			defer cancel() // as Asynq does when a handler panics
 			defer func() {

@@ -74,6 +74,17 @@ func (s hookStore) TakeDuty(ctx context.Context, name, owner string, now, until 
 	return dutyStore(s).TakeDuty(ctx, name, owner, now, until)
 }
 
+// hostStore is the store as the host room sees it.
+type hostStore struct{ dutyStore }
+
+// Hosts returns the store as the host room sees it.
+func Hosts(s Store) HostStore { return hostStore{dutyStore{s}} }
+
+// Tx implements HostStore.
+func (s hostStore) Tx(ctx context.Context, do func(HostTx) error) error {
+	return s.Store.Tx(ctx, func(tx Tx) error { return do(tx) })
+}
+
 // WithContact returns the store, of whose transactions the contact learns whether the
 // database answers.
 func WithContact(s Store, c *job.Contact) Store { return contactStore{s, c} }

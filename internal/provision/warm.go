@@ -93,12 +93,12 @@ func putAccepted(tx Tx, inst Instance) error {
 
 // replace has a warm instance deleted that does not run any more; the pool makes
 // another one.
-func (r *Reconciler) replace(ctx context.Context, inst Instance, why string) (bool, error) {
-	err := r.Store.Tx(ctx, func(tx Tx) error { return retire(r.Jobs, tx, inst.ID) })
+func (m *Mender) replace(ctx context.Context, inst Instance, why string) (bool, error) {
+	err := m.Store.Tx(ctx, func(tx Tx) error { return retire(m.Jobs, tx, inst.ID) })
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}
-	r.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
+	m.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
 	return true, nil
 }
 

@@ -32,13 +32,13 @@ func TestLostLeaseLeavesTheAdopted(t *testing.T) {
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
 			w.usable(a.Job.ID)
 		}
-		w.runtime.SetProbe(func(provision.InstanceID) error {
+		w.runtime.SetProbe(func(provision.UnitID) error {
 			if taken.Load() {
 				return nil
 			}
 			return errors.New("not yet")
 		})
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.InstanceID) {
+		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
 			if m != provisiontest.MethodRemove || taken.Swap(true) {
 				return
 			}

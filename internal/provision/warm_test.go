@@ -114,7 +114,9 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 
 func TestWarmThatWillNotDo(t *testing.T) {
 	for name, spoil := range map[string]func(*world, provision.Instance){
-		"it has died": func(w *world, i provision.Instance) { w.runtime.Crash(i.ID, provisiontest.Behavior{ExitCode: 1}) },
+		"it has died": func(w *world, i provision.Instance) {
+			w.runtime.Crash(provision.UnitID(i.ID), provisiontest.Behavior{ExitCode: 1})
+		},
 		"its files do not go in": func(w *world, _ provision.Instance) {
 			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Before: true})
 		},
@@ -162,7 +164,7 @@ func TestAdoptionSurvivesEveryCrash(t *testing.T) {
 				if inst.State != provision.StateRunning || w.port(inst.ID) != inst.Port || unit == nil || !unit.Running {
 					t.Errorf("call %d, after it %v: %+v on %+v", n+1, after, inst, unit)
 				}
-				file, _, _ := w.runtime.File(inst.ID, "/data/password")
+				file, _, _ := w.runtime.File(provision.UnitID(inst.ID), "/data/password")
 				if file.Content.Reveal() != w.credentials(inst.ID).Password.Reveal() {
 					t.Errorf("call %d, after it %v: it runs with another password", n+1, after)
 				}
@@ -240,7 +242,7 @@ func TestPoolReplacesWhatIsDeadOrOld(t *testing.T) {
 			t.Fatalf("%d warm instances", len(first))
 		}
 		w.pass(time.Minute)
-		w.runtime.Crash(first[0].ID, provisiontest.Behavior{ExitCode: 1})
+		w.runtime.Crash(provision.UnitID(first[0].ID), provisiontest.Behavior{ExitCode: 1})
 		w.reconcile(w.reconciler(), 1)
 		w.tend(p)
 		if now := w.warm(); len(now) != 2 || slices.ContainsFunc(now, func(i provision.Instance) bool { return i.ID == first[0].ID }) {
@@ -298,7 +300,7 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 
 func TestPoolThatCannotFillWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.SetProbe(func(provision.InstanceID) error { return errors.New("no") })
+		w.runtime.SetProbe(func(provision.UnitID) error { return errors.New("no") })
 		w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
 			return provisiontest.Behavior{Ends: true, ExitCode: 1}
 		})

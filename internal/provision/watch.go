@@ -25,9 +25,6 @@ type ReconcileReader interface {
 	InstancesOn(ctx context.Context, host HostID, after InstanceID, limit int) ([]Instance, error)
 	// InstancesByID gives those of the instances that there are, deleted ones too.
 	InstancesByID(context.Context, []InstanceID) ([]Instance, error)
-	// StrandedPorts gives instances that are deleted, failed or forgotten and still hold
-	// a port of the host, in the order of their ids, after the one given.
-	StrandedPorts(ctx context.Context, host HostID, after InstanceID, limit int) ([]InstanceID, error)
 	// WatchesDue reports whether ClaimWatches would find something.
 	WatchesDue(ctx context.Context, now time.Time) (bool, error)
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Watcher listens to the news of every host and has the instance looked at that is
-// said to have ended, so that nobody waits for the next sweep. News may be lost or
+// Watcher listens to the news of every host and has looked at what is said to have
+// ended, so that nobody waits for the next sweep. News may be lost or
 // come twice: the sweep finds what they do not tell.
 type Watcher struct {
-	Store      Store
+	Store      HostReader
 	Runtimes   Runtimes
 	Reconciler *Reconciler
 	Log        *slog.Logger
@@ -43,7 +43,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			if !watched[host.ID] {
 				watched[host.ID] = true
 				// Each host has its own, so that one that hangs delays no news of another.
-				news := make(chan InstanceID, maxNews)
+				news := make(chan UnitID, maxNews)
 				all.Go(func() { w.listen(ctx, host, news) })
 				all.Go(func() { w.look(ctx, host.ID, news) })
 			}
@@ -57,11 +57,11 @@ func (w *Watcher) Run(ctx context.Context) error {
 }
 
 // listen passes the news of a host on.
-func (w *Watcher) listen(ctx context.Context, host Host, news chan<- InstanceID) {
+func (w *Watcher) listen(ctx context.Context, host Host, news chan<- UnitID) {
 	for ctx.Err() == nil {
 		runtime, err := w.Runtimes.Runtime(host)
 		if err == nil {
-			err = runtime.Watch(ctx, func(id InstanceID) {
+			err = runtime.Watch(ctx, func(id UnitID) {
 				select {
 				case news <- id:
 				default: // more than anybody could look at: the sweep will
@@ -81,9 +81,9 @@ func (w *Watcher) listen(ctx context.Context, host Host, news chan<- InstanceID)
 
 // look waits a moment after each piece of news, gathering what else comes, and then
 // looks at each instance once.
-func (w *Watcher) look(ctx context.Context, host HostID, news <-chan InstanceID) {
+func (w *Watcher) look(ctx context.Context, host HostID, news <-chan UnitID) {
 	for {
-		ended := map[InstanceID]bool{}
+		ended := map[UnitID]bool{}
 		select {
 		case <-ctx.Done():
 			return
@@ -108,7 +108,7 @@ func (w *Watcher) look(ctx context.Context, host HostID, news <-chan InstanceID)
 // checksAtOnce bounds how many instances are looked at together.
 const checksAtOnce = 16
 
-func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[InstanceID]bool) {
+func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[UnitID]bool) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	slots := make(chan struct{}, checksAtOnce)
@@ -123,11 +123,11 @@ func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[InstanceI
 	}
 }
 
-func (w *Watcher) check(ctx context.Context, host HostID, id InstanceID) error {
+func (w *Watcher) check(ctx context.Context, host HostID, id UnitID) error {
 	if id == "" {
 		_, err := w.Reconciler.RunHost(ctx, host)
 		return err
 	}
-	_, err := w.Reconciler.Check(ctx, id)
+	_, err := w.Reconciler.Residents.Check(ctx, id)
 	return err
 }

@@ -18,9 +18,9 @@ import (
 // Works does the jobs of instances. A process that only accepts them needs the vault and
 // nothing else: it knows what kinds there are, and does none.
 type Works struct {
-	cfg     WorksConfig
-	goldens resting
-	hosts   hostList
+	cfg       WorksConfig
+	goldens   resting
+	placement Placement
 }
 
 // WorksConfig is what workers need for the jobs of instances.
@@ -51,7 +51,7 @@ func NewWorks(cfg WorksConfig) *Works {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
-	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}}
+	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now}}
 }
 
 // work is one claimed job of an instance while this worker is at it.
@@ -176,7 +176,7 @@ func (w *work) useHost(ctx context.Context, host HostID) error {
 	if err != nil {
 		return err
 	}
-	w.run.host, w.run.anytime, w.run.runtime = h, runtime, leasedRuntime{runtime, w.Held}
+	w.run.host, w.run.anytime, w.run.runtime = h, runtime, Leased(runtime, w.Held)
 	return nil
 }
 

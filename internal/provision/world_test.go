@@ -241,7 +241,7 @@ func (w *world) unit(id provision.InstanceID) *provision.Unit {
 	units, err := w.runtime.List(w.ctx)
 	w.must(err)
 	for _, u := range units {
-		if u.Instance == id {
+		if u.ID == provision.UnitID(id) {
 			return &u
 		}
 	}
@@ -253,7 +253,7 @@ func (w *world) port(id provision.InstanceID) (port int) {
 	w.Helper()
 	w.tx(func(tx provision.Tx) error {
 		var err error
-		port, err = tx.HeldPort(w.host.ID, id, provisiontest.EngineName)
+		port, err = tx.HeldPort(w.host.ID, provision.UnitID(id), provisiontest.EngineName)
 		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}

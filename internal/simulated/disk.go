@@ -27,7 +27,7 @@ type thing struct {
 	Tenant     tenant.ID            `json:"tenant"`
 	Volume     *volume              `json:"volume,omitempty"`
 	Container  *container           `json:"container,omitempty"`
-	id         provision.InstanceID // the file's name
+	id         provision.UnitID // the file's name
 }
 
 type volume struct {
@@ -67,12 +67,12 @@ func unavailable(err error) error {
 	return fault.Errorf(fault.CodeHostUnavailable, err, "the simulated host does not answer: %v", err)
 }
 
-func (h *host) path(id provision.InstanceID) string {
+func (h *host) path(id provision.UnitID) string {
 	return filepath.Join(h.dir, filepath.Base(string(id))+suffix)
 }
 
 // read gives what there is of the instance; nil: nothing.
-func (h *host) read(id provision.InstanceID) (*thing, error) {
+func (h *host) read(id provision.UnitID) (*thing, error) {
 	t, err := readFile(h.path(id))
 	if err != nil {
 		return nil, unavailable(err)
@@ -129,7 +129,7 @@ func (h *host) takePorts(t *thing) (bool, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, unavailable(err)
 		}
-		if id := provision.InstanceID(holder); err == nil && id != t.id {
+		if id := provision.UnitID(holder); err == nil && id != t.id {
 			other, err := h.read(id)
 			if err != nil {
 				return false, err

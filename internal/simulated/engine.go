@@ -33,7 +33,7 @@ func (e engine) Probe(ctx context.Context, inst provision.Instance, _ provision.
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t, err := readFile(e.hosts.file(inst.Address, inst.ID))
+	t, err := readFile(e.hosts.file(inst.Address, provision.UnitID(inst.ID)))
 	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Port) &&
 		time.Since(t.Container.Started) >= e.hosts.ready {
 		return nil

@@ -58,7 +58,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // change is a call that changes what there is of an instance, while nobody else does.
-func (r *Runtime) change(ctx context.Context, id provision.InstanceID, do func(*thing) error) error {
+func (r *Runtime) change(ctx context.Context, id provision.UnitID, do func(*thing) error) error {
 	return r.host.call(ctx, func() error {
 		return r.host.locked(func() error {
 			t, err := r.host.read(id)
@@ -77,7 +77,7 @@ func (r *Runtime) change(ctx context.Context, id provision.InstanceID, do func(*
 }
 
 // own is a change of a container that is there and no newer claim's.
-func (r *Runtime) own(ctx context.Context, id provision.InstanceID, fence int64, do func(*thing) error) error {
+func (r *Runtime) own(ctx context.Context, id provision.UnitID, fence int64, do func(*thing) error) error {
 	return r.change(ctx, id, func(t *thing) error {
 		switch {
 		case t.Container == nil || t.Deployment != r.deployment:
@@ -114,19 +114,19 @@ func (r *Runtime) EnsureGolden(ctx context.Context, _ provision.Golden, _ func(s
 
 // CreateVolume implements provision.Runtime.
 func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
-	return r.change(ctx, w.Instance, func(t *thing) error { return r.createVolume(t, w) })
+	return r.change(ctx, w.Unit, func(t *thing) error { return r.createVolume(t, w) })
 }
 
 func (r *Runtime) createVolume(t *thing, w provision.Workload) error {
 	switch {
 	case (t.Volume == nil || t.Deployment != r.deployment) && w.KeepData:
-		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
+		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Unit)
 	case t.Deployment != r.deployment:
-		return fault.Errorf(fault.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Instance)
+		return fault.Errorf(fault.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Unit)
 	case t.Volume == nil:
 		t.Tenant, t.Volume = w.Tenant, &volume{Fence: w.Fence, Created: time.Now()}
 	case t.Volume.Fence > w.Fence:
-		return fenced("volume", w.Instance)
+		return fenced("volume", w.Unit)
 	}
 	return nil
 }
@@ -137,14 +137,14 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 	for _, p := range w.Ports {
 		ports[p.Name] = p.Host
 	}
-	return r.change(ctx, w.Instance, func(t *thing) error {
+	return r.change(ctx, w.Unit, func(t *thing) error {
 		if err := r.createVolume(t, w); err != nil {
 			return err
 		}
 		if c := t.Container; c != nil {
 			switch {
 			case c.Fence > w.Fence:
-				return fenced("container", w.Instance)
+				return fenced("container", w.Unit)
 			case c.Fence == w.Fence && c.Running && maps.Equal(c.Ports, ports):
 				return nil
 			}
@@ -158,7 +158,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
 	var ports map[string]int
 	refused := false
-	err := r.own(ctx, w.Instance, w.Fence, func(t *thing) error {
+	err := r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
 		if ports = t.Container.Ports; t.Container.Running {
 			return nil
 		}
@@ -184,16 +184,16 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 
 // Adopt implements provision.Runtime.
 func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
-	return r.own(ctx, w.Instance, w.Fence, func(t *thing) error {
+	return r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
 		if !t.Container.Running {
-			return notFound(w.Instance)
+			return notFound(w.Unit)
 		}
 		return nil
 	})
 }
 
 // Settle implements provision.Runtime.
-func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
 	return r.own(ctx, id, fence, func(t *thing) error {
 		t.Container.Settled = true
 		return nil
@@ -201,7 +201,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int
 }
 
 // Inspect implements provision.Runtime.
-func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provision.Unit, err error) {
+func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		t, err := r.host.read(id)
 		if err == nil && (t == nil || t.Container == nil || t.Deployment != r.deployment) {
@@ -216,7 +216,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provi
 }
 
 // Stop implements provision.Runtime.
-func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, _ time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ time.Duration) error {
 	err := r.own(ctx, id, fence, func(t *thing) error {
 		if t.Container.Running {
 			t.Container.Running = false
@@ -228,7 +228,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 }
 
 // Remove implements provision.Runtime.
-func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
 	err := r.change(ctx, id, func(t *thing) error {
 		if t.Deployment != r.deployment {
 			return notFound(id)
@@ -263,7 +263,7 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 			if !ok {
 				continue
 			}
-			if t, err := r.host.read(provision.InstanceID(name)); err != nil {
+			if t, err := r.host.read(provision.UnitID(name)); err != nil {
 				return err
 			} else if t != nil && t.Deployment == r.deployment {
 				units = append(units, t.unit())
@@ -276,11 +276,11 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 
 // Watch implements provision.Runtime. It tells what this process has ended; what others
 // have, the sweeps find.
-func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) error {
+func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error {
 	if err := r.Ping(ctx); err != nil {
 		return err
 	}
-	news := make(chan provision.InstanceID, 100)
+	news := make(chan provision.UnitID, 100)
 	r.host.mu.Lock()
 	r.host.watchers[news] = r.deployment
 	r.host.mu.Unlock()
@@ -299,7 +299,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) e
 	}
 }
 
-func (h *host) tell(deployment string, id provision.InstanceID) {
+func (h *host) tell(deployment string, id provision.UnitID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for news, of := range h.watchers {
@@ -314,13 +314,13 @@ func (h *host) tell(deployment string, id provision.InstanceID) {
 }
 
 // Output implements provision.Runtime: a simulated server says nothing.
-func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, _ int) (string, error) {
+func (r *Runtime) Output(ctx context.Context, id provision.UnitID, _ int) (string, error) {
 	_, err := r.Inspect(ctx, id)
 	return "", err
 }
 
 func (t *thing) unit() provision.Unit {
-	u := provision.Unit{Instance: t.id, Tenant: t.Tenant, Volume: t.Volume != nil}
+	u := provision.Unit{ID: t.id, Tenant: t.Tenant, Volume: t.Volume != nil}
 	if t.Volume != nil {
 		u.Fence, u.Created = t.Volume.Fence, t.Volume.Created
 	}
@@ -330,11 +330,11 @@ func (t *thing) unit() provision.Unit {
 	return u
 }
 
-func notFound(id provision.InstanceID) error {
+func notFound(id provision.UnitID) error {
 	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
-func fenced(what string, id provision.InstanceID) error {
+func fenced(what string, id provision.UnitID) error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 

@@ -42,7 +42,7 @@ type host struct {
 
 	mu       sync.Mutex // guards draw and watchers
 	draw     *rand.Rand
-	watchers map[chan provision.InstanceID]string // whose news it wants, by deployment
+	watchers map[chan provision.UnitID]string // whose news it wants, by deployment
 }
 
 // New makes the hosts of a deployment, below the folder that the endpoint names.
@@ -74,7 +74,7 @@ func (h *Hosts) Runtime(of provision.Host) (provision.Runtime, error) {
 		name := fnv.New64a()
 		_, _ = name.Write([]byte(dir))
 		one = &host{
-			dir: dir, set: set, watchers: map[chan provision.InstanceID]string{},
+			dir: dir, set: set, watchers: map[chan provision.UnitID]string{},
 			draw: rand.New(rand.NewPCG(set.seed, name.Sum64())), //nolint:gosec // a simulation is to be repeatable
 		}
 		h.hosts[of.Endpoint] = one
@@ -106,6 +106,6 @@ func Each(like provision.Host, count int) ([]provision.Host, error) {
 }
 
 // file is where the instance is on the host of that name.
-func (h *Hosts) file(name string, id provision.InstanceID) string {
+func (h *Hosts) file(name string, id provision.UnitID) string {
 	return filepath.Join(h.root, filepath.Base(name), string(id)+suffix)
 }

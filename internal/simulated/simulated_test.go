@@ -22,7 +22,7 @@ var serial atomic.Int64
 func sample(*testing.T) provision.Workload {
 	n := serial.Add(1)
 	return provision.Workload{
-		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8",
+		Unit: provision.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8",
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
 		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
 	}
@@ -44,18 +44,18 @@ func runtimeOf(t *testing.T, endpoint, deployment string) provision.Runtime {
 func TestRuntimeContract(t *testing.T) {
 	dir := t.TempDir()
 	r := runtimeOf(t, "simulated://"+dir, "one")
-	file := func(id provision.InstanceID) string { return filepath.Join(dir, string(id)+".json") }
+	file := func(id provision.UnitID) string { return filepath.Join(dir, string(id)+".json") }
 	const foreign = `{"deployment":"","volume":{"fence":0}}`
 	provisiontest.RuntimeContract(t, provisiontest.Subject{
 		Runtime: r, Other: runtimeOf(t, "simulated://"+dir, "two"), Unreachable: runtimeOf(t, "simulated://"+dir+"?failures=1", "one"),
 		Images: []string{"redis:8"}, Workload: sample,
 		Port: func(*testing.T) int { return int(18000 + serial.Add(1)) },
-		AddForeign: func(t *testing.T, id provision.InstanceID) {
+		AddForeign: func(t *testing.T, id provision.UnitID) {
 			if err := os.WriteFile(file(id), []byte(foreign), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
-		ForeignThere: func(_ *testing.T, id provision.InstanceID) bool {
+		ForeignThere: func(_ *testing.T, id provision.UnitID) bool {
 			content, err := os.ReadFile(file(id))
 			return err == nil && string(content) == foreign
 		},
@@ -145,7 +145,7 @@ func TestProbe(t *testing.T) {
 	}
 	e := hosts.Catalog(provision.Catalog{provisiontest.Engine{}})[0]
 	w := sample(t)
-	inst := provision.Instance{ID: w.Instance, Address: list[0].Advertise, Port: w.Ports[0].Host}
+	inst := provision.Instance{ID: provision.InstanceID(w.Unit), Address: list[0].Advertise, Port: w.Ports[0].Host}
 	probe := func() error { return e.Probe(t.Context(), inst, provision.Credentials{}) }
 	if err := probe(); fault.CodeOf(err) != fault.CodeProbeFailed {
 		t.Errorf("of nothing: %v", err)

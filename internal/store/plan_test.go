@@ -296,9 +296,10 @@ func questions() []question {
 			_, err := tx.HeldPort("hst_1", "ins_0000002", "redis")
 			return err
 		})},
+		{name: "hosts: whether one is occupied", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.Occupied(ctx, "hst_1") })},
 		// They are as many as the host has ports, once a sweep, whatever else there is.
-		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]provision.InstanceID, error) {
-			return s.StrandedPorts(ctx, "hst_1", "", planPage)
+		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]provision.UnitID, error) {
+			return s.Stranded(ctx, "hst_1", "", planPage)
 		})},
 	}
 }

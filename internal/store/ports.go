@@ -78,13 +78,13 @@ func nextPort(db *gorm.DB, host provision.Host, now time.Time) (port int, fresh 
 }
 
 // HeldPort implements provision.Tx.
-func (t *tx) HeldPort(host provision.HostID, instance provision.InstanceID, name string) (int, error) {
-	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(instance), string(host), name))
+func (t *tx) HeldPort(host provision.HostID, holder provision.UnitID, name string) (int, error) {
+	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(holder), string(host), name))
 	return row.Port, err
 }
 
 // TakePort implements provision.Tx.
-func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name string, now time.Time) (int, error) {
+func (t *tx) TakePort(host provision.Host, holder provision.UnitID, name string, now time.Time) (int, error) {
 	port, fresh, err := nextPort(t.db, host, now)
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
@@ -93,27 +93,27 @@ func (t *tx) TakePort(host provision.Host, instance provision.InstanceID, name s
 	case err != nil:
 		return 0, err
 	case fresh:
-		err := insert(t.db, portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(instance)), Name: name})
+		err := insert(t.db, portRow{HostID: string(host.ID), Port: port, InstanceID: nullable(string(holder)), Name: name})
 		return port, duplicate(err, fault.ErrConflict)
 	}
 	return port, changed(t.db.Model(&portRow{}).
 		Where("host_id = ? AND port = ? AND instance_id IS NULL", string(host.ID), port).
-		Updates(map[string]any{"instance_id": string(instance), "name": name, "rest_until": 0}), fault.ErrConflict)
+		Updates(map[string]any{"instance_id": string(holder), "name": name, "rest_until": 0}), fault.ErrConflict)
 }
 
 // RestPort implements provision.Tx.
-func (t *tx) RestPort(host provision.HostID, port int, instance provision.InstanceID, until time.Time) error {
-	return t.rest(t.db.Where("host_id = ? AND port = ? AND instance_id = ?", string(host), port, string(instance)), until)
+func (t *tx) RestPort(host provision.HostID, port int, holder provision.UnitID, until time.Time) error {
+	return t.rest(t.db.Where("host_id = ? AND port = ? AND instance_id = ?", string(host), port, string(holder)), until)
 }
 
 // RestPorts implements provision.Tx.
-func (t *tx) RestPorts(instance provision.InstanceID, until time.Time) error {
-	return t.rest(t.db.Where("instance_id = ?", string(instance)), until)
+func (t *tx) RestPorts(holder provision.UnitID, until time.Time) error {
+	return t.rest(t.db.Where("instance_id = ?", string(holder)), until)
 }
 
 // RestPortsElsewhere implements provision.Tx.
-func (t *tx) RestPortsElsewhere(instance provision.InstanceID, host provision.HostID, until time.Time) error {
-	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(instance), string(host)), until)
+func (t *tx) RestPortsElsewhere(holder provision.UnitID, host provision.HostID, until time.Time) error {
+	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(holder), string(host)), until)
 }
 
 func (t *tx) rest(which *gorm.DB, until time.Time) error {

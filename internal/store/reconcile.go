@@ -41,6 +41,13 @@ func (r reader) InstancesOn(ctx context.Context, host provision.HostID, after pr
 	return entities(rows, instanceRow.entity)
 }
 
+// Occupied implements provision.HostReader.
+func (r reader) Occupied(ctx context.Context, host provision.HostID) (bool, error) {
+	var first []string
+	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("host_id = ? AND deleted_at = 0", key(host)).Limit(1).Pluck("id", &first).Error
+	return len(first) > 0, translate(err)
+}
+
 // InstancesByID implements provision.Reader.
 func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) ([]provision.Instance, error) {
 	if len(ids) == 0 {
@@ -57,9 +64,9 @@ func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) (
 	return entities(rows, instanceRow.entity)
 }
 
-// StrandedPorts implements provision.Reader.
-func (r reader) StrandedPorts(ctx context.Context, host provision.HostID, after provision.InstanceID, limit int) ([]provision.InstanceID, error) {
-	var ids []provision.InstanceID
+// Stranded implements provision.HostReader.
+func (r reader) Stranded(ctx context.Context, host provision.HostID, after provision.UnitID, limit int) ([]provision.UnitID, error) {
+	var ids []provision.UnitID
 	err := r.db.WithContext(ctx).Table("ports AS p").Joins("LEFT JOIN instances AS i ON i.id = p.instance_id").
 		Where("p.host_id = ? AND p.instance_id > ? AND (i.id IS NULL OR i.state IN ?)", key(host), key(after),
 			[]string{string(provision.StateDeleted), string(provision.StateFailed)}).

@@ -35,11 +35,11 @@ type Subject struct {
 	EndAtOnce func(w provision.Workload, words string, exitCode int) provision.Workload
 	// AddForeign puts a container and a volume of somebody else under the instance's
 	// names; ForeignThere reports whether both are still as they were.
-	AddForeign   func(*testing.T, provision.InstanceID)
-	ForeignThere func(*testing.T, provision.InstanceID) bool
+	AddForeign   func(*testing.T, provision.UnitID)
+	ForeignThere func(*testing.T, provision.UnitID) bool
 	// File reads a file of the instance that was started, and who owns it ("uid:gid"); nil:
 	// no files are kept. It waits until the files are in place.
-	File func(t *testing.T, id provision.InstanceID, path string) (f provision.File, owner string)
+	File func(t *testing.T, id provision.UnitID, path string) (f provision.File, owner string)
 }
 
 const (
@@ -130,7 +130,7 @@ func (b bench) workload() provision.Workload {
 		//nolint:usetesting // the test's own context has ended by now
 		ctx, cancel := context.WithTimeout(context.Background(), suiteLimit)
 		defer cancel()
-		if err := b.Runtime.Remove(ctx, w.Instance, 1<<40, true); err != nil {
+		if err := b.Runtime.Remove(ctx, w.Unit, 1<<40, true); err != nil {
 			b.Errorf("clean up: %v", err)
 		}
 	})
@@ -153,7 +153,7 @@ func (b bench) run(w provision.Workload) map[string]int {
 	return ports
 }
 
-func (b bench) inspect(id provision.InstanceID) provision.Unit {
+func (b bench) inspect(id provision.UnitID) provision.Unit {
 	b.Helper()
 	u, err := b.Runtime.Inspect(b.ctx, id)
 	b.ok(err, "Inspect")
@@ -175,7 +175,7 @@ func (b bench) code(err error, want fault.Code, what string) {
 }
 
 // gone asserts that neither container nor volume is left.
-func (b bench) gone(id provision.InstanceID) {
+func (b bench) gone(id provision.UnitID) {
 	b.Helper()
 	_, err := b.Runtime.Inspect(b.ctx, id)
 	b.code(err, fault.CodeNotFound, "Inspect of one that is gone")
@@ -184,12 +184,12 @@ func (b bench) gone(id provision.InstanceID) {
 	}
 }
 
-func (b bench) listed(r provision.Runtime, id provision.InstanceID) (provision.Unit, bool) {
+func (b bench) listed(r provision.Runtime, id provision.UnitID) (provision.Unit, bool) {
 	b.Helper()
 	units, err := r.List(b.ctx)
 	b.ok(err, "List")
 	for _, u := range units {
-		if u.Instance == id {
+		if u.ID == id {
 			return u, true
 		}
 	}
@@ -197,7 +197,7 @@ func (b bench) listed(r provision.Runtime, id provision.InstanceID) (provision.U
 }
 
 // ended waits until the instance does not run any more.
-func (b bench) ended(id provision.InstanceID) provision.Unit {
+func (b bench) ended(id provision.UnitID) provision.Unit {
 	b.Helper()
 	for {
 		u := b.inspect(id)
@@ -236,7 +236,7 @@ func contextEnded(t *testing.T, s Subject) {
 // has answered. It fails where provision.Runtime has a method that is not called here.
 func EveryCall(ctx context.Context, t *testing.T, r provision.Runtime, w provision.Workload) map[Method]error {
 	t.Helper()
-	id, fence := w.Instance, w.Fence
+	id, fence := w.Unit, w.Fence
 	answers := map[Method]error{
 		MethodPing:         r.Ping(ctx),
 		MethodCreateVolume: r.CreateVolume(ctx, w),
@@ -252,7 +252,7 @@ func EveryCall(ctx context.Context, t *testing.T, r provision.Runtime, w provisi
 	_, answers[MethodStart] = r.Start(ctx, w)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
-	answers[MethodWatch] = r.Watch(ctx, func(provision.InstanceID) {})
+	answers[MethodWatch] = r.Watch(ctx, func(provision.UnitID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
 	for m := range reflect.TypeFor[provision.Runtime]().Methods() {
 		if _, called := answers[Method(m.Name)]; !called {

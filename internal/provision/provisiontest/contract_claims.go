@@ -13,13 +13,13 @@ func sameClaim(t *testing.T, s Subject) {
 	w := b.workload()
 	b.run(w)
 	b.ok(s.Runtime.Create(b.ctx, w), "Create again")
-	if u := b.inspect(w.Instance); !u.Running {
+	if u := b.inspect(w.Unit); !u.Running {
 		t.Fatalf("it does not run any more: %+v", u)
 	}
 	// Asked for with another port it is another one, even if it runs.
 	w.Ports[0].Host = s.Port(t)
 	b.ok(s.Runtime.Create(b.ctx, w), "Create with another port")
-	if u := b.inspect(w.Instance); u.Running {
+	if u := b.inspect(w.Unit); u.Running {
 		t.Fatalf("it still runs with the old port: %+v", u)
 	}
 	if ports := b.run(w); ports[w.Ports[0].Name] != w.Ports[0].Host {
@@ -35,7 +35,7 @@ func createdAnew(t *testing.T, s Subject) {
 	bare.Files = nil
 	b.ok(s.Runtime.Create(b.ctx, bare), "Create without files")
 	b.run(w)
-	if f, _ := s.File(t, w.Instance, w.Files[0].Path); f.Content.Reveal() != w.Files[0].Content.Reveal() {
+	if f, _ := s.File(t, w.Unit, w.Files[0].Path); f.Content.Reveal() != w.Files[0].Content.Reveal() {
 		t.Fatalf("the file is not in place")
 	}
 }
@@ -49,16 +49,16 @@ func olderReplaced(t *testing.T, s Subject) {
 	if ports := b.run(w); ports[w.Ports[0].Name] != w.Ports[0].Host {
 		t.Fatalf("it listens on %v, want %v", ports, w.Ports)
 	}
-	if u := b.inspect(w.Instance); u.Fence != 2 || !u.Running {
+	if u := b.inspect(w.Unit); u.Fence != 2 || !u.Running {
 		t.Fatalf("it is %+v, want the one of fence 2, running", u)
 	}
 	// The newest claim may use and remove what an older one has made.
 	_, err := s.Runtime.Start(b.ctx, under(w, 3))
 	b.ok(err, "Start under a newer claim")
-	b.ok(s.Runtime.Settle(b.ctx, w.Instance, 3), "Settle under a newer claim")
-	b.ok(s.Runtime.Stop(b.ctx, w.Instance, 3, shortGrace), "Stop under a newer claim")
-	b.ok(s.Runtime.Remove(b.ctx, w.Instance, 3, true), "Remove under a newer claim")
-	b.gone(w.Instance)
+	b.ok(s.Runtime.Settle(b.ctx, w.Unit, 3), "Settle under a newer claim")
+	b.ok(s.Runtime.Stop(b.ctx, w.Unit, 3, shortGrace), "Stop under a newer claim")
+	b.ok(s.Runtime.Remove(b.ctx, w.Unit, 3, true), "Remove under a newer claim")
+	b.gone(w.Unit)
 }
 
 func newerFenced(t *testing.T, s Subject) {
@@ -71,10 +71,10 @@ func newerFenced(t *testing.T, s Subject) {
 	b.code(s.Runtime.Create(b.ctx, stale), fault.CodeFenced, "Create")
 	_, err := s.Runtime.Start(b.ctx, stale)
 	b.code(err, fault.CodeFenced, "Start")
-	b.code(s.Runtime.Settle(b.ctx, w.Instance, 1), fault.CodeFenced, "Settle")
-	b.code(s.Runtime.Stop(b.ctx, w.Instance, 1, shortGrace), fault.CodeFenced, "Stop")
-	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), fault.CodeFenced, "Remove")
-	if u := b.inspect(w.Instance); !u.Running || !u.Volume || u.Fence != 2 {
+	b.code(s.Runtime.Settle(b.ctx, w.Unit, 1), fault.CodeFenced, "Settle")
+	b.code(s.Runtime.Stop(b.ctx, w.Unit, 1, shortGrace), fault.CodeFenced, "Stop")
+	b.code(s.Runtime.Remove(b.ctx, w.Unit, 1, true), fault.CodeFenced, "Remove")
+	if u := b.inspect(w.Unit); !u.Running || !u.Volume || u.Fence != 2 {
 		t.Fatalf("it was not left alone: %+v", u)
 	}
 }
@@ -85,8 +85,8 @@ func newerVolume(t *testing.T, s Subject) {
 	w := b.workload()
 	w.Fence = 2
 	b.ok(s.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
-	b.code(s.Runtime.Remove(b.ctx, w.Instance, 1, true), fault.CodeFenced, "Remove")
-	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
+	b.code(s.Runtime.Remove(b.ctx, w.Unit, 1, true), fault.CodeFenced, "Remove")
+	if u, ok := b.listed(s.Runtime, w.Unit); !ok || !u.Volume {
 		t.Fatalf("the volume was not left alone")
 	}
 }
@@ -94,7 +94,7 @@ func newerVolume(t *testing.T, s Subject) {
 func foreignUntouched(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	id := w.Instance
+	id := w.Unit
 	s.AddForeign(t, id)
 	b.code(s.Runtime.CreateVolume(b.ctx, w), fault.CodeInternal, "CreateVolume")
 	b.code(s.Runtime.Create(b.ctx, w), fault.CodeInternal, "Create")
@@ -125,7 +125,7 @@ func portRefused(t *testing.T, s Subject) {
 	if ports := b.run(w); ports[w.Ports[0].Name] != w.Ports[0].Host {
 		t.Fatalf("it listens on %v, want %v", ports, w.Ports)
 	}
-	if u := b.inspect(holder.Instance); !u.Running {
+	if u := b.inspect(holder.Unit); !u.Running {
 		t.Fatalf("the holder of the port has ended: %+v", u)
 	}
 }
@@ -133,7 +133,7 @@ func portRefused(t *testing.T, s Subject) {
 func nothing(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.Workload(t)
-	id := w.Instance
+	id := w.Unit
 	_, err := s.Runtime.Inspect(b.ctx, id)
 	b.code(err, fault.CodeNotFound, "Inspect")
 	_, err = s.Runtime.Start(b.ctx, w)
@@ -149,14 +149,14 @@ func listOwn(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
 	b.run(w)
-	if u, ok := b.listed(s.Other, w.Instance); ok {
+	if u, ok := b.listed(s.Other, w.Unit); ok {
 		t.Fatalf("another deployment lists it: %+v", u)
 	}
-	_, err := s.Other.Inspect(b.ctx, w.Instance)
+	_, err := s.Other.Inspect(b.ctx, w.Unit)
 	b.code(err, fault.CodeNotFound, "Inspect by another deployment")
 	b.code(s.Other.Create(b.ctx, w), fault.CodeInternal, "Create by another deployment")
-	b.ok(s.Other.Remove(b.ctx, w.Instance, 1<<40, true), "Remove by another deployment")
-	if u := b.inspect(w.Instance); !u.Running || !u.Volume {
+	b.ok(s.Other.Remove(b.ctx, w.Unit, 1<<40, true), "Remove by another deployment")
+	if u := b.inspect(w.Unit); !u.Running || !u.Volume {
 		t.Fatalf("another deployment has touched it: %+v", u)
 	}
 }
@@ -191,5 +191,5 @@ func imageMissing(t *testing.T, s Subject) {
 	w := b.Workload(t)
 	w.Image = s.Missing
 	b.code(s.Runtime.Create(b.ctx, w), fault.CodeImageUnavailable, "Create without the image")
-	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, true), "Remove")
+	b.ok(s.Runtime.Remove(b.ctx, w.Unit, w.Fence, true), "Remove")
 }

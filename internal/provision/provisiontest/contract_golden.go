@@ -59,10 +59,10 @@ func goldenOnce(t *testing.T, s Subject) {
 	w := b.workload()
 	w.Image = want
 	b.run(w)
-	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Running {
+	if u, ok := b.listed(s.Runtime, w.Unit); !ok || !u.Running {
 		t.Errorf("on golden data, it is %+v, %v", u, ok)
 	}
-	if _, ok := b.listed(s.Other, w.Instance); ok {
+	if _, ok := b.listed(s.Other, w.Unit); ok {
 		t.Error("the other deployment lists it")
 	}
 }

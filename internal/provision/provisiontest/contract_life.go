@@ -19,7 +19,7 @@ func wholeLife(t *testing.T, s Subject) {
 		t.Fatalf("one engine calls itself %q and %q, %v", first, again, err)
 	}
 	w := b.workload()
-	id := w.Instance
+	id := w.Unit
 
 	b.ok(s.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
 	if u, ok := b.listed(s.Runtime, id); !ok || !u.Volume || u.Running || u.Fence != w.Fence {
@@ -40,7 +40,7 @@ func wholeLife(t *testing.T, s Subject) {
 	}
 	b.ok(s.Runtime.Settle(b.ctx, id, w.Fence), "Settle")
 	u := b.inspect(id)
-	if !u.Running || u.Ports[want.Name] != want.Host || !u.Volume || u.Instance != id {
+	if !u.Running || u.Ports[want.Name] != want.Host || !u.Volume || u.ID != id {
 		t.Fatalf("started, it is %+v", u)
 	}
 	if l, ok := b.listed(s.Runtime, id); !ok || !l.Running || l.Ports[want.Name] != want.Host || !l.Volume || l.Fence != w.Fence {
@@ -58,7 +58,7 @@ func wholeLife(t *testing.T, s Subject) {
 func twice(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	id := w.Instance
+	id := w.Unit
 	both := func(what string, call func() error) {
 		t.Helper()
 		b.ok(call(), what)
@@ -87,16 +87,16 @@ func dataStays(t *testing.T, s Subject) {
 	w := b.workload()
 	b.run(w)
 	first := w.Files[0]
-	s.File(t, w.Instance, first.Path) // which waits until it is there
-	b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, false), "Remove without data")
-	_, err := s.Runtime.Inspect(b.ctx, w.Instance)
+	s.File(t, w.Unit, first.Path) // which waits until it is there
+	b.ok(s.Runtime.Remove(b.ctx, w.Unit, w.Fence, false), "Remove without data")
+	_, err := s.Runtime.Inspect(b.ctx, w.Unit)
 	b.code(err, fault.CodeNotFound, "Inspect")
-	if u, ok := b.listed(s.Runtime, w.Instance); !ok || !u.Volume {
+	if u, ok := b.listed(s.Runtime, w.Unit); !ok || !u.Volume {
 		t.Fatalf("the volume is not listed: %+v, %v", u, ok)
 	}
 	w.Files = nil
 	b.run(w)
-	if f, _ := s.File(t, w.Instance, first.Path); f.Content.Reveal() != first.Content.Reveal() {
+	if f, _ := s.File(t, w.Unit, first.Path); f.Content.Reveal() != first.Content.Reveal() {
 		t.Fatalf("the file of the first container is not in the volume any more")
 	}
 }
@@ -108,7 +108,7 @@ func filesInPlace(t *testing.T, s Subject) {
 	w.Files = append(w.Files, deep)
 	check := func(want provision.File) {
 		t.Helper()
-		f, owner := s.File(t, w.Instance, want.Path)
+		f, owner := s.File(t, w.Unit, want.Path)
 		if f.Content.Reveal() != want.Content.Reveal() || f.Mode != want.Mode || owner != w.User {
 			t.Errorf("%s: mode %o of %s, %d bytes; want mode %o of %s, %d bytes", want.Path,
 				f.Mode, owner, len(f.Content.Reveal()), want.Mode, w.User, len(want.Content.Reveal()))
@@ -136,7 +136,7 @@ func filesReplaced(t *testing.T, s Subject) {
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
 	b.code(s.Runtime.Adopt(b.ctx, w), fault.CodeNotFound, "Adopt of one that does not run")
 	b.run(w)
-	if f, _ := s.File(t, w.Instance, other.Path); f.Content.Reveal() != "one\n" {
+	if f, _ := s.File(t, w.Unit, other.Path); f.Content.Reveal() != "one\n" {
 		t.Fatal("its files are not in place")
 	}
 	next := w
@@ -146,18 +146,18 @@ func filesReplaced(t *testing.T, s Subject) {
 	for range 2 { // done twice is done
 		b.ok(s.Runtime.Adopt(b.ctx, next), "Adopt")
 	}
-	f, owner := s.File(t, w.Instance, other.Path)
+	f, owner := s.File(t, w.Unit, other.Path)
 	if f.Content.Reveal() != "another\n" || f.Mode != 0o400 || owner != w.User {
 		t.Errorf("%s has %d bytes, mode %o, owner %s", f.Path, len(f.Content.Reveal()), f.Mode, owner)
 	}
-	if u := b.inspect(w.Instance); !u.Running {
+	if u := b.inspect(w.Unit); !u.Running {
 		t.Errorf("it ended: %+v", u)
 	}
 	// Started again by hand or by a claim, it goes on with these.
-	b.ok(s.Runtime.Stop(b.ctx, w.Instance, next.Fence, shortGrace), "Stop")
+	b.ok(s.Runtime.Stop(b.ctx, w.Unit, next.Fence, shortGrace), "Stop")
 	_, err := s.Runtime.Start(b.ctx, under(w, next.Fence))
 	b.ok(err, "Start after Stop")
-	if f, _ := s.File(t, w.Instance, other.Path); f.Content.Reveal() != "another\n" {
+	if f, _ := s.File(t, w.Unit, other.Path); f.Content.Reveal() != "another\n" {
 		t.Errorf("started again, it has other files")
 	}
 	b.ok(s.Runtime.Create(b.ctx, next), "Create under the newer claim")
@@ -168,14 +168,14 @@ func endsAtOnce(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := s.EndAtOnce(b.workload(), "cannot do this", 3)
 	b.run(w)
-	u := b.ended(w.Instance)
+	u := b.ended(w.Unit)
 	if u.ExitCode != 3 || u.OOMKilled || !u.Volume {
 		t.Errorf("ended, it is %+v; want exit code 3", u)
 	}
-	if l, ok := b.listed(s.Runtime, w.Instance); !ok || l.Running || l.ExitCode != 3 {
+	if l, ok := b.listed(s.Runtime, w.Unit); !ok || l.Running || l.ExitCode != 3 {
 		t.Errorf("ended, it is listed as %+v, %v; want exit code 3", l, ok)
 	}
-	text, err := s.Runtime.Output(b.ctx, w.Instance, 10)
+	text, err := s.Runtime.Output(b.ctx, w.Unit, 10)
 	b.ok(err, "Output")
 	if strings.TrimSpace(text) != "cannot do this" {
 		t.Errorf("its output is %q", text)
@@ -186,8 +186,8 @@ func lastLines(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := s.EndAtOnce(b.workload(), "one\ntwo\nthree\nfour", 0)
 	b.run(w)
-	b.ended(w.Instance)
-	text, err := s.Runtime.Output(b.ctx, w.Instance, 2)
+	b.ended(w.Unit)
+	text, err := s.Runtime.Output(b.ctx, w.Unit, 2)
 	b.ok(err, "Output")
 	if text != "three\nfour\n" {
 		t.Errorf("the last two lines are %q", text)

@@ -16,10 +16,10 @@ func endIsNews(t *testing.T, s Subject) {
 	w := b.workload()
 	b.run(w)
 	ctx, cancel := context.WithCancel(b.ctx)
-	news, others := make(chan provision.InstanceID, 1000), make(chan provision.InstanceID, 1000)
-	watch := func(r provision.Runtime, to chan provision.InstanceID) chan error {
+	news, others := make(chan provision.UnitID, 1000), make(chan provision.UnitID, 1000)
+	watch := func(r provision.Runtime, to chan provision.UnitID) chan error {
 		done := make(chan error, 1)
-		go func() { done <- r.Watch(ctx, func(id provision.InstanceID) { to <- id }) }()
+		go func() { done <- r.Watch(ctx, func(id provision.UnitID) { to <- id }) }()
 		return done
 	}
 	done, otherDone := watch(s.Runtime, news), watch(s.Other, others)
@@ -30,7 +30,7 @@ func endIsNews(t *testing.T, s Subject) {
 			act()
 			select {
 			case id := <-news:
-				if id == w.Instance {
+				if id == w.Unit {
 					again.Stop()
 					return
 				}
@@ -43,9 +43,9 @@ func endIsNews(t *testing.T, s Subject) {
 	await("an end", func() {
 		_, err := s.Runtime.Start(b.ctx, w)
 		b.ok(err, "Start")
-		b.ok(s.Runtime.Stop(b.ctx, w.Instance, w.Fence, shortGrace), "Stop")
+		b.ok(s.Runtime.Stop(b.ctx, w.Unit, w.Fence, shortGrace), "Stop")
 	})
-	await("a removal", func() { b.ok(s.Runtime.Remove(b.ctx, w.Instance, w.Fence, false), "Remove") })
+	await("a removal", func() { b.ok(s.Runtime.Remove(b.ctx, w.Unit, w.Fence, false), "Remove") })
 	cancel()
 	for _, err := range []error{<-done, <-otherDone} {
 		if !errors.Is(err, context.Canceled) {
@@ -53,7 +53,7 @@ func endIsNews(t *testing.T, s Subject) {
 		}
 	}
 	for len(others) > 0 {
-		if id := <-others; id == w.Instance {
+		if id := <-others; id == w.Unit {
 			t.Error("another deployment was told")
 		}
 	}
@@ -65,14 +65,14 @@ func dataMustBeThere(t *testing.T, s Subject) {
 	w.KeepData = true
 	b.code(s.Runtime.CreateVolume(b.ctx, w), fault.CodeDataLost, "CreateVolume of lost data")
 	b.code(s.Runtime.Create(b.ctx, w), fault.CodeDataLost, "Create on lost data")
-	if u, ok := b.listed(s.Runtime, w.Instance); ok {
+	if u, ok := b.listed(s.Runtime, w.Unit); ok {
 		t.Fatalf("something was made: %+v", u)
 	}
 	w.KeepData = false
 	b.ok(s.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
 	w.KeepData = true
 	b.run(w)
-	if u := b.inspect(w.Instance); !u.Running || !u.Volume {
+	if u := b.inspect(w.Unit); !u.Running || !u.Volume {
 		t.Fatalf("on its data it is %+v", u)
 	}
 }
@@ -83,7 +83,7 @@ func createdWhen(t *testing.T, s Subject) {
 	begun := time.Now().Add(-2 * time.Second) // a list may round down
 	check := func(container bool) {
 		t.Helper()
-		u, ok := b.listed(s.Runtime, w.Instance)
+		u, ok := b.listed(s.Runtime, w.Unit)
 		if !ok || u.Container != container || u.Tenant != w.Tenant || u.Created.Before(begun) || u.Created.After(time.Now().Add(time.Second)) {
 			t.Errorf("it is listed as %+v, %v", u, ok)
 		}

@@ -81,7 +81,7 @@ func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (pr
 		return provision.Workload{}, errors.New("no password")
 	}
 	return provision.Workload{
-		Instance: inst.ID, Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
+		Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
 		Ports: []provision.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
 		Files: []provision.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
 	}, nil
@@ -94,16 +94,16 @@ func (Engine) NewKeys() ([]provision.File, error) {
 
 // Probe asks the Runtime, and logs in.
 func (e Engine) Probe(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
-	file, _, ok := e.Runtime.File(inst.ID, "/data/password")
+	file, _, ok := e.Runtime.File(provision.UnitID(inst.ID), "/data/password")
 	if ok && file.Content.Reveal() != creds.Password.Reveal() {
 		return fault.Errorf(fault.CodeProbeFailed, nil, "the password is another one")
 	}
-	return e.Runtime.Probe(inst.ID)
+	return e.Runtime.Probe(provision.UnitID(inst.ID))
 }
 
 // Adopt wants the new password to be in its place, and the old one to be known.
 func (e Engine) Adopt(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
-	file, _, _ := e.Runtime.File(inst.ID, "/data/password")
+	file, _, _ := e.Runtime.File(provision.UnitID(inst.ID), "/data/password")
 	if creds.WarmPassword.Empty() || file.Content.Reveal() != creds.Password.Reveal() || creds.Password == creds.WarmPassword {
 		return errors.New("the files are not in place")
 	}
@@ -133,5 +133,5 @@ type fakeServers struct {
 }
 
 func (e fakeServers) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
-	return e.runtime.Probe(inst.ID)
+	return e.runtime.Probe(provision.UnitID(inst.ID))
 }

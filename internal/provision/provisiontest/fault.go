@@ -81,7 +81,7 @@ func (r *Runtime) Calls(m Method) int {
 
 // OnCall sets a function that is called at the start of every call, before any
 // fault and any effect, with the instance where there is one.
-func (r *Runtime) OnCall(f func(context.Context, Method, provision.InstanceID)) {
+func (r *Runtime) OnCall(f func(context.Context, Method, provision.UnitID)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.onCall = f
@@ -89,7 +89,7 @@ func (r *Runtime) OnCall(f func(context.Context, Method, provision.InstanceID)) 
 
 // call runs the effect of a method, with the faults that are switched on. The
 // effect has the machine to itself.
-func (r *Runtime) call(ctx context.Context, m Method, id provision.InstanceID, effect func() error) error {
+func (r *Runtime) call(ctx context.Context, m Method, id provision.UnitID, effect func() error) error {
 	fault, err := r.enter(ctx, m, id)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (r *Runtime) call(ctx context.Context, m Method, id provision.InstanceID, e
 }
 
 // enter is all that comes before the effect.
-func (r *Runtime) enter(ctx context.Context, m Method, id provision.InstanceID) (Fault, error) {
+func (r *Runtime) enter(ctx context.Context, m Method, id provision.UnitID) (Fault, error) {
 	fault, hook := r.take(m)
 	if hook != nil {
 		hook(ctx, m, id)
@@ -122,7 +122,7 @@ func (r *Runtime) enter(ctx context.Context, m Method, id provision.InstanceID) 
 }
 
 // take counts the call and gives the fault that hits it.
-func (r *Runtime) take(m Method) (Fault, func(context.Context, Method, provision.InstanceID)) {
+func (r *Runtime) take(m Method) (Fault, func(context.Context, Method, provision.UnitID)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls[m]++

@@ -15,8 +15,8 @@ import (
 type machine struct {
 	mu         sync.Mutex
 	identity   string
-	containers map[provision.InstanceID]*container
-	volumes    map[provision.InstanceID]*volume
+	containers map[provision.UnitID]*container
+	volumes    map[provision.UnitID]*volume
 	images     map[string]bool
 	goldens    map[string]int // how often it was made, by reference
 	noRegistry bool
@@ -30,11 +30,11 @@ type machine struct {
 // watcher is one call of Watch.
 type watcher struct {
 	owner string
-	news  chan provision.InstanceID
+	news  chan provision.UnitID
 }
 
 // tell tells everybody who watches the owner's instances.
-func (m *machine) tell(owner string, id provision.InstanceID) {
+func (m *machine) tell(owner string, id provision.UnitID) {
 	for w := range m.watchers {
 		if w.owner == owner {
 			select {
@@ -70,8 +70,8 @@ type volume struct {
 func newMachine() *machine {
 	return &machine{
 		identity:   rand.Text(),
-		containers: map[provision.InstanceID]*container{},
-		volumes:    map[provision.InstanceID]*volume{},
+		containers: map[provision.UnitID]*container{},
+		volumes:    map[provision.UnitID]*volume{},
 		images:     map[string]bool{},
 		goldens:    map[string]int{},
 		pulls:      map[string]int{},
@@ -82,7 +82,7 @@ func newMachine() *machine {
 }
 
 // portHolder gives the instance that runs with the host port.
-func (m *machine) portHolder(port int) (provision.InstanceID, bool) {
+func (m *machine) portHolder(port int) (provision.UnitID, bool) {
 	for id, c := range m.containers {
 		if !c.running {
 			continue
@@ -97,10 +97,10 @@ func (m *machine) portHolder(port int) (provision.InstanceID, bool) {
 }
 
 func (c *container) unit(m *machine) provision.Unit {
-	id := c.workload.Instance
+	id := c.workload.Unit
 	v, ok := m.volumes[id]
 	return provision.Unit{
-		Instance:  id,
+		ID:        id,
 		Tenant:    c.workload.Tenant,
 		Container: true,
 		Created:   c.created,

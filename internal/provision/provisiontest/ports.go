@@ -25,9 +25,9 @@ func (p Ports) Allocate(ctx context.Context, claim job.Claim, host provision.Hos
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		port, err = tx.HeldPort(host.ID, provision.InstanceID(claim.Subject), name)
+		port, err = tx.HeldPort(host.ID, provision.UnitID(provision.InstanceID(claim.Subject)), name)
 		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(host, provision.InstanceID(claim.Subject), name, p.Now())
+			port, err = tx.TakePort(host, provision.UnitID(provision.InstanceID(claim.Subject)), name, p.Now())
 		}
 		return err
 	})
@@ -40,7 +40,7 @@ func (p Ports) Refused(ctx context.Context, claim job.Claim, host provision.Host
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, provision.InstanceID(claim.Subject), p.Now().Add(10*time.Minute))
+		return tx.RestPort(host.ID, port, provision.UnitID(provision.InstanceID(claim.Subject)), p.Now().Add(10*time.Minute))
 	})
 }
 

@@ -21,10 +21,10 @@ type Runtime struct {
 	mu     sync.Mutex
 	faults map[Method]*Fault
 	calls  map[Method]int
-	onCall func(context.Context, Method, provision.InstanceID)
+	onCall func(context.Context, Method, provision.UnitID)
 	behave func(provision.Workload) Behavior
-	probe  func(provision.InstanceID) error
-	stuck  func(provision.InstanceID) bool
+	probe  func(provision.UnitID) error
+	stuck  func(provision.UnitID) bool
 }
 
 var _ provision.Runtime = (*Runtime)(nil)
@@ -58,21 +58,21 @@ func (r *Runtime) Identity(ctx context.Context) (id string, err error) {
 
 // CreateVolume makes the volume.
 func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
-	return r.call(ctx, MethodCreateVolume, w.Instance, func() error { return r.createVolume(w) })
+	return r.call(ctx, MethodCreateVolume, w.Unit, func() error { return r.createVolume(w) })
 }
 
 func (r *Runtime) createVolume(w provision.Workload) error {
-	v, ok := r.machine.volumes[w.Instance]
+	v, ok := r.machine.volumes[w.Unit]
 	switch {
 	case (!ok || v.owner != r.deployment) && w.KeepData:
-		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Instance)
+		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Unit)
 	case !ok:
-		r.machine.volumes[w.Instance] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, created: time.Now()}
+		r.machine.volumes[w.Unit] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, created: time.Now()}
 		return nil
 	case v.owner != r.deployment:
-		return inTheWay("volume", w.Instance)
+		return inTheWay("volume", w.Unit)
 	case v.fence > w.Fence:
-		return fenced("volume", w.Instance)
+		return fenced("volume", w.Unit)
 	default:
 		return nil
 	}
@@ -80,36 +80,36 @@ func (r *Runtime) createVolume(w provision.Workload) error {
 
 // Create makes the container, with its volume and files.
 func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
-	return r.call(ctx, MethodCreate, w.Instance, func() error {
+	return r.call(ctx, MethodCreate, w.Unit, func() error {
 		if err := r.createVolume(w); err != nil {
 			return err
 		}
-		if c, ok := r.machine.containers[w.Instance]; ok {
+		if c, ok := r.machine.containers[w.Unit]; ok {
 			switch {
 			case c.owner != r.deployment:
-				return inTheWay("container", w.Instance)
+				return inTheWay("container", w.Unit)
 			case c.workload.Fence > w.Fence:
-				return fenced("container", w.Instance)
+				return fenced("container", w.Unit)
 			case c.workload.Fence == w.Fence && c.running && slices.Equal(c.workload.Ports, w.Ports):
 				return nil
 			}
-			delete(r.machine.containers, w.Instance)
+			delete(r.machine.containers, w.Unit)
 		}
 		if !r.machine.images[w.Image] {
 			return fault.Errorf(fault.CodeImageUnavailable, nil, "image %s is not on the host", w.Image)
 		}
 		// The caller may go on using its slices.
 		w.Ports, w.Files = slices.Clone(w.Ports), slices.Clone(w.Files)
-		r.machine.volumes[w.Instance].put(w)
-		r.machine.containers[w.Instance] = &container{owner: r.deployment, created: time.Now(), workload: w, behavior: r.behavior(w)}
+		r.machine.volumes[w.Unit].put(w)
+		r.machine.containers[w.Unit] = &container{owner: r.deployment, created: time.Now(), workload: w, behavior: r.behavior(w)}
 		return nil
 	})
 }
 
 // Start starts the container and gives its ports.
 func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[string]int, err error) {
-	err = r.call(ctx, MethodStart, w.Instance, func() error {
-		c, err := r.own(w.Instance, w.Fence)
+	err = r.call(ctx, MethodStart, w.Unit, func() error {
+		c, err := r.own(w.Unit, w.Fence)
 		if err != nil {
 			return err
 		}
@@ -119,7 +119,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[st
 		}
 		for _, p := range c.workload.Ports {
 			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
-				delete(r.machine.containers, w.Instance)
+				delete(r.machine.containers, w.Unit)
 				return fault.Errorf(fault.CodePortRefused, nil, "the host would not give port %d", p.Host)
 			}
 		}
@@ -139,22 +139,22 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[st
 
 // Adopt puts other files in the volume of what runs.
 func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
-	return r.call(ctx, MethodAdopt, w.Instance, func() error {
-		c, err := r.own(w.Instance, w.Fence)
+	return r.call(ctx, MethodAdopt, w.Unit, func() error {
+		c, err := r.own(w.Unit, w.Fence)
 		if err == nil && !c.running {
-			err = notFound(w.Instance)
+			err = notFound(w.Unit)
 		}
 		if err != nil {
 			return err
 		}
-		r.machine.volumes[w.Instance].put(w)
+		r.machine.volumes[w.Unit].put(w)
 		c.workload.PidsLimit = w.PidsLimit
 		return nil
 	})
 }
 
 // Settle marks the container as one whose ends are left alone.
-func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
 	return r.call(ctx, MethodSettle, id, func() error {
 		c, err := r.own(id, fence)
 		if err != nil {
@@ -166,7 +166,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.InstanceID, fence int
 }
 
 // Inspect says what is there.
-func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provision.Unit, err error) {
+func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision.Unit, err error) {
 	err = r.call(ctx, MethodInspect, id, func() error {
 		c, ok := r.machine.containers[id]
 		if !ok || c.owner != r.deployment {
@@ -179,7 +179,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.InstanceID) (u provi
 }
 
 // Stop ends the container at once, with exit code 0.
-func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64, _ time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ time.Duration) error {
 	return r.call(ctx, MethodStop, id, func() error {
 		c, err := r.own(id, fence)
 		if fault.CodeOf(err) == fault.CodeNotFound {
@@ -194,7 +194,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.InstanceID, fence int64
 }
 
 // Remove removes the container and, with data, the volume.
-func (r *Runtime) Remove(ctx context.Context, id provision.InstanceID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
 	r.mu.Lock()
 	stuck := data && r.stuck != nil && r.stuck(id)
 	r.mu.Unlock()
@@ -234,10 +234,10 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 		for id, v := range r.machine.volumes {
 			c, ok := r.machine.containers[id]
 			if v.owner == r.deployment && (!ok || c.owner != r.deployment) {
-				units = append(units, provision.Unit{Instance: id, Tenant: v.tenant, Fence: v.fence, Volume: true, Created: v.created})
+				units = append(units, provision.Unit{ID: id, Tenant: v.tenant, Fence: v.fence, Volume: true, Created: v.created})
 			}
 		}
-		slices.SortFunc(units, func(a, b provision.Unit) int { return cmp.Compare(a.Instance, b.Instance) })
+		slices.SortFunc(units, func(a, b provision.Unit) int { return cmp.Compare(a.ID, b.ID) })
 		return nil
 	})
 	if err != nil {
@@ -247,8 +247,8 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 }
 
 // Watch tells of every instance that ends or is removed.
-func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) error {
-	w := &watcher{owner: r.deployment, news: make(chan provision.InstanceID, 1000)}
+func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error {
+	w := &watcher{owner: r.deployment, news: make(chan provision.UnitID, 1000)}
 	if err := r.call(ctx, MethodWatch, "", func() error {
 		r.machine.watchers[w] = true
 		return nil
@@ -271,7 +271,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.InstanceID)) e
 }
 
 // Output gives the last lines that the container wrote.
-func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int) (text string, err error) {
+func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (text string, err error) {
 	err = r.call(ctx, MethodOutput, id, func() error {
 		c, ok := r.machine.containers[id]
 		if !ok || c.owner != r.deployment {
@@ -288,7 +288,7 @@ func (r *Runtime) Output(ctx context.Context, id provision.InstanceID, lines int
 }
 
 // own finds the container for a claim.
-func (r *Runtime) own(id provision.InstanceID, fence int64) (*container, error) {
+func (r *Runtime) own(id provision.UnitID, fence int64) (*container, error) {
 	c, ok := r.machine.containers[id]
 	switch {
 	case !ok || c.owner != r.deployment:
@@ -300,14 +300,14 @@ func (r *Runtime) own(id provision.InstanceID, fence int64) (*container, error) 
 	}
 }
 
-func notFound(id provision.InstanceID) error {
+func notFound(id provision.UnitID) error {
 	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
-func fenced(what string, id provision.InstanceID) error {
+func fenced(what string, id provision.UnitID) error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 
-func inTheWay(what string, id provision.InstanceID) error {
+func inTheWay(what string, id provision.UnitID) error {
 	return fault.Errorf(fault.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
 }

@@ -20,7 +20,7 @@ var serial atomic.Int64
 func sample() provision.Workload {
 	n := serial.Add(1)
 	return provision.Workload{
-		Instance: provision.InstanceID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1,
+		Unit: provision.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1,
 		Image: "redis:8", Command: []string{"redis-server", "/data/redis.conf"}, User: "999:999", DataPath: "/data",
 		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
 		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
@@ -58,9 +58,9 @@ func TestRuntimeContract(t *testing.T) {
 			w.Command = []string{"end", words, strings.Repeat("x", exitCode)}
 			return w
 		},
-		AddForeign:   func(_ *testing.T, id provision.InstanceID) { r.AddForeign(id) },
-		ForeignThere: func(_ *testing.T, id provision.InstanceID) bool { return r.ForeignThere(id) },
-		File: func(t *testing.T, id provision.InstanceID, path string) (provision.File, string) {
+		AddForeign:   func(_ *testing.T, id provision.UnitID) { r.AddForeign(id) },
+		ForeignThere: func(_ *testing.T, id provision.UnitID) bool { return r.ForeignThere(id) },
+		File: func(t *testing.T, id provision.UnitID, path string) (provision.File, string) {
 			f, owner, ok := r.File(id, path)
 			if !ok {
 				t.Fatalf("there is no file %s", path)
@@ -79,14 +79,14 @@ func TestFaults(t *testing.T) {
 	if err := r.Create(t.Context(), w); !errors.Is(err, ErrFault) || fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Fatalf("fail before: %v", err)
 	}
-	if _, err := r.Inspect(t.Context(), w.Instance); !errors.Is(err, fault.ErrNotFound) {
+	if _, err := r.Inspect(t.Context(), w.Unit); !errors.Is(err, fault.ErrNotFound) {
 		t.Fatalf("a call that failed before its effect had one: %v", err)
 	}
 	r.Fail(MethodCreate, Fault{After: true, Times: 1})
 	if err := r.Create(t.Context(), w); !errors.Is(err, ErrFault) {
 		t.Fatalf("fail after: %v", err)
 	}
-	if _, err := r.Inspect(t.Context(), w.Instance); err != nil {
+	if _, err := r.Inspect(t.Context(), w.Unit); err != nil {
 		t.Fatalf("a call whose answer was lost had no effect: %v", err)
 	}
 	if err := r.Create(t.Context(), w); err != nil {
@@ -104,7 +104,7 @@ func TestFaults(t *testing.T) {
 	}
 	held := make(chan struct{})
 	r.Fail(MethodStart, Fault{Hold: held})
-	r.OnCall(func(_ context.Context, m Method, _ provision.InstanceID) {
+	r.OnCall(func(_ context.Context, m Method, _ provision.UnitID) {
 		if m == MethodStart {
 			close(held)
 		}
@@ -112,17 +112,17 @@ func TestFaults(t *testing.T) {
 	if _, err := r.Start(t.Context(), w); err != nil {
 		t.Fatalf("hold: %v", err)
 	}
-	if err := r.Probe(w.Instance); err != nil {
+	if err := r.Probe(w.Unit); err != nil {
 		t.Fatalf("probe of one that runs: %v", err)
 	}
-	r.SetProbe(func(provision.InstanceID) error { return errors.New("deaf") })
-	if err := r.Probe(w.Instance); err == nil {
+	r.SetProbe(func(provision.UnitID) error { return errors.New("deaf") })
+	if err := r.Probe(w.Unit); err == nil {
 		t.Fatal("the probe did not ask the test")
 	}
-	if !r.Crash(w.Instance, Behavior{ExitCode: 137, OOMKilled: true}) {
+	if !r.Crash(w.Unit, Behavior{ExitCode: 137, OOMKilled: true}) {
 		t.Fatal("nothing to crash")
 	}
-	if u, err := r.Inspect(t.Context(), w.Instance); err != nil || u.Running || u.ExitCode != 137 || !u.OOMKilled {
+	if u, err := r.Inspect(t.Context(), w.Unit); err != nil || u.Running || u.ExitCode != 137 || !u.OOMKilled {
 		t.Fatalf("crashed, it is %+v, %v", u, err)
 	}
 }

@@ -18,7 +18,7 @@ func (s shelf) portHost(low, high int) provision.Host {
 
 func (s shelf) takePort(h provision.Host, i provision.InstanceID, now time.Time) (port int, err error) {
 	err = s.tx(func(tx provision.Tx) error {
-		port, err = tx.TakePort(h, i, "redis", now)
+		port, err = tx.TakePort(h, provision.UnitID(i), "redis", now)
 		return err
 	})
 	return port, err
@@ -39,7 +39,7 @@ func (s shelf) takePorts(h provision.Host, now time.Time, n int) []int {
 
 func (s shelf) restPort(h provision.Host, port int, i provision.InstanceID, until time.Time) {
 	s.Helper()
-	s.commit("RestPort", func(tx provision.Tx) error { return tx.RestPort(h.ID, port, i, until) })
+	s.commit("RestPort", func(tx provision.Tx) error { return tx.RestPort(h.ID, port, provision.UnitID(i), until) })
 }
 
 func (s shelf) portsLeft(h provision.Host, now time.Time, want bool) {
@@ -93,7 +93,7 @@ func portsHolder(s shelf) {
 	h := s.portHost(20000, 20009)
 	held := func(i provision.InstanceID, name string) (port int, err error) {
 		err = s.tx(func(tx provision.Tx) error {
-			port, err = tx.HeldPort(h.ID, i, name)
+			port, err = tx.HeldPort(h.ID, provision.UnitID(i), name)
 			return err
 		})
 		return port, err
@@ -103,11 +103,11 @@ func portsHolder(s shelf) {
 			i    provision.InstanceID
 			name string
 		}{{"a", "api"}, {"a", "web"}, {"b", "api"}} {
-			port, err := tx.TakePort(h, of.i, of.name, at)
+			port, err := tx.TakePort(h, provision.UnitID(of.i), of.name, at)
 			if err != nil {
 				return err
 			}
-			if again, err := tx.HeldPort(h.ID, of.i, of.name); err != nil || again != port {
+			if again, err := tx.HeldPort(h.ID, provision.UnitID(of.i), of.name); err != nil || again != port {
 				s.Errorf("HeldPort in the same transaction: %d, %v, want %d", again, err, port)
 			}
 		}
@@ -218,7 +218,7 @@ func portsRace(s shelf) {
 				return fmt.Errorf("port %d has two holders", port)
 			}
 			if err := s.tx(func(tx provision.Tx) error {
-				if held, err := tx.HeldPort(h.ID, me, "redis"); err != nil || held != port {
+				if held, err := tx.HeldPort(h.ID, provision.UnitID(me), "redis"); err != nil || held != port {
 					return fmt.Errorf("port %d was taken away: %d, %w", port, held, err)
 				}
 				return nil
@@ -226,7 +226,7 @@ func portsRace(s shelf) {
 				return err
 			}
 			holders[port-h.PortLow].Store(0)
-			if err := s.tx(func(tx provision.Tx) error { return tx.RestPorts(me, at) }); err != nil {
+			if err := s.tx(func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(me), at) }); err != nil {
 				return err
 			}
 		}

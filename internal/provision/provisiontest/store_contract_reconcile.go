@@ -47,25 +47,28 @@ func strandedPorts(s shelf) {
 	host := provision.Host{ID: "hst_a", Name: "a", PortLow: 100, PortHigh: 199}
 	s.commit("PutHost", func(tx provision.Tx) error { _, err := tx.PutHost(host); return err })
 	hold := func(id provision.InstanceID) {
-		s.commit("TakePort", func(tx provision.Tx) error { _, err := tx.TakePort(host, id, "redis", at); return err })
+		s.commit("TakePort", func(tx provision.Tx) error {
+			_, err := tx.TakePort(host, provision.UnitID(id), "redis", at)
+			return err
+		})
 	}
-	state := func(name string, state provision.InstanceState) provision.InstanceID {
+	state := func(name string, state provision.InstanceState) provision.UnitID {
 		inst := s.instance(name, func(inst *provision.Instance) {
 			if inst.State = state; state == provision.StateDeleted {
 				inst.DeletedAt = at
 			}
 		})
 		hold(inst.ID)
-		return inst.ID
+		return provision.UnitID(inst.ID)
 	}
 	state("alive", provision.StateRunning)
-	want := []provision.InstanceID{state("dead", provision.StateDeleted), state("failed", provision.StateFailed), "ins_unknown"}
+	want := []provision.UnitID{state("dead", provision.StateDeleted), state("failed", provision.StateFailed), "ins_unknown"}
 	hold("ins_unknown")
 	slices.Sort(want)
-	first, err := s.store.StrandedPorts(s.ctx, host.ID, "", 2)
-	s.ok(err, "StrandedPorts")
-	rest, err := s.store.StrandedPorts(s.ctx, host.ID, want[1], 2)
-	s.ok(err, "StrandedPorts")
+	first, err := s.store.Stranded(s.ctx, host.ID, "", 2)
+	s.ok(err, "Stranded")
+	rest, err := s.store.Stranded(s.ctx, host.ID, want[1], 2)
+	s.ok(err, "Stranded")
 	if got := append(first, rest...); !slices.Equal(got, want) {
 		s.Fatalf("stranded are %v, want %v", got, want)
 	}
@@ -73,17 +76,17 @@ func strandedPorts(s shelf) {
 	purge := func() {
 		s.commit("DeleteExpired", func(tx provision.Tx) error { _, err := tx.DeleteExpired(at.Add(time.Hour), 100); return err })
 	}
-	dead := provision.InstanceID("")
+	dead := provision.UnitID("")
 	for _, id := range want {
-		if i, err := s.store.Instance(s.ctx, id); err == nil && i.State == provision.StateDeleted {
+		if i, err := s.store.Instance(s.ctx, provision.InstanceID(id)); err == nil && i.State == provision.StateDeleted {
 			dead = id
 		}
 	}
 	purge()
-	s.storedInstance(dead)
-	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(dead, at) })
+	s.storedInstance(provision.InstanceID(dead))
+	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(dead), at) })
 	purge()
-	_, err = s.store.Instance(s.ctx, dead)
+	_, err = s.store.Instance(s.ctx, provision.InstanceID(dead))
 	s.code(err, fault.CodeNotFound, "a deleted instance without ports")
 }
 

@@ -31,7 +31,7 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
 	write = func(tx provision.Tx) error {
 		_, hostErr := tx.PutHost(host)
-		_, portErr := tx.TakePort(host, i.ID, "redis", at)
+		_, portErr := tx.TakePort(host, provision.UnitID(i.ID), "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
 		return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, record.Answer), tx.InsertDelivery(d), tx.PutIdempotent(record),
 			tx.AppendEvent(event.Event{ID: event.ID(s.newID(event.Prefix)), Tenant: owner, Type: "t", Subject: id.Subject(i.ID), At: at}), hostErr, portErr, dutyErr)
@@ -51,7 +51,7 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 		_, err = s.store.Host(s.ctx, host.ID)
 		s.code(err, fault.CodeNotFound, "Host")
 		s.commit("what the failed transaction took is free", func(tx provision.Tx) error {
-			if _, err := tx.HeldPort(host.ID, i.ID, "redis"); !errors.Is(err, fault.ErrNotFound) {
+			if _, err := tx.HeldPort(host.ID, provision.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
 				s.Errorf("HeldPort: %v", err)
 			}
 			if mine, err := tx.TakeDuty("whole", "another", at, at.Add(time.Hour)); err != nil || !mine {
