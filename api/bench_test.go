@@ -77,7 +77,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
 		Service: provision.NewService(provision.ServiceConfig{
-			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: seenStore, Now: clock.System}, Vault: vault,
+			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: provision.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
@@ -93,7 +93,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	}
 	b.handler = api.New(cfg)
 	b.runner = provision.NewRunner(provision.RunnerConfig{
-		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: b.store, Now: clock.System}, Runtimes: provisiontest.NewRuntimes(b.runtime),
+		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: provision.Hosts(b.store), Now: clock.System}, Runtimes: provisiontest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)

@@ -67,7 +67,7 @@ func TestAgainstModel(t *testing.T) {
 	ctx := t.Context()
 	var runs atomic.Int64
 	rapid.Check(t, func(rt *rapid.T) {
-		run := &modelRun{quay: q, ctx: ctx, host: host(fmt.Sprint("run-", runs.Add(1)), modelPorts), model: model{map[int]int{}, map[int]time.Time{}}}
+		run := &modelRun{quay: q, ctx: ctx, host: quayside(fmt.Sprint("run-", runs.Add(1)), modelPorts), model: model{map[int]int{}, map[int]time.Time{}}}
 		for i := range run.claims {
 			var err error
 			if run.claims[i], err = q.claim(ctx, fmt.Sprintf("%s-%d", run.host.Name, i)); err != nil {

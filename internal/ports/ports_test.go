@@ -79,7 +79,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func host(id string, count int) provision.Host {
+func quayside(id string, count int) provision.Host {
 	return provision.Host{ID: provision.HostID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1}
 }
 
@@ -104,7 +104,9 @@ func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 }
 
 func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
-	return q.store.Tx(ctx, func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(provision.InstanceID(c.Subject)), until) })
+	return q.store.Tx(ctx, func(tx provision.Tx) error {
+		return tx.RestPorts(provision.UnitID(provision.InstanceID(c.Subject)), until)
+	})
 }
 
 func wantPort(t *testing.T, got int, err error, want int) {
@@ -122,7 +124,7 @@ func wantCode(t *testing.T, err error, want fault.Code) {
 }
 
 func TestAllocate(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), host("h", 3)
+	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 3)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
 	for range 2 { // asked again it gives the same one
 		port, err := q.Allocate(t.Context(), a, h, "redis")
@@ -154,7 +156,7 @@ func TestAllocate(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), host("h", 2)
+	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 2)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
 	port, err := q.Allocate(t.Context(), a, h, "redis")
 	wantPort(t, port, err, 20000)
@@ -203,7 +205,7 @@ func wantAll(t *testing.T, got []int, h provision.Host) {
 
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	q, h := newQuay(t, testenv.Redis(t)), host("h", 16)
+	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 16)
 	wantAll(t, q.allocateAll(t, h, 16), h)
 	_, err := q.Allocate(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
 	wantCode(t, err, fault.CodePortsExhausted)
@@ -214,7 +216,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
-	q, h := newQuay(t, proxied), host("h", 32)
+	q, h := newQuay(t, proxied), quayside("h", 32)
 	began := time.Now()
 	first := q.allocateAll(t, h, 4)
 	proxy.Cut()
@@ -238,7 +240,7 @@ func TestRedisAway(t *testing.T) {
 func TestLockHeld(t *testing.T) {
 	t.Parallel()
 	redisURL := testenv.Redis(t)
-	q, h := newQuay(t, redisURL), host("h", 4)
+	q, h := newQuay(t, redisURL), quayside("h", 4)
 	options, err := redis.ParseURL(redisURL)
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +255,7 @@ func TestLockHeld(t *testing.T) {
 		t.Errorf("the lock of another one is now %q, %v", holder, err)
 	}
 	// One's own lock is gone when it is not needed any more.
-	other := host("other", 1)
+	other := quayside("other", 1)
 	q.allocateAll(t, other, 1)
 	if err := rdb.Get(t.Context(), "berth:ports:"+string(other.ID)).Err(); !errors.Is(err, redis.Nil) {
 		t.Errorf("the lock is still there: %v", err)
@@ -261,7 +263,7 @@ func TestLockHeld(t *testing.T) {
 }
 
 func TestContextEnded(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), host("h", 4)
+	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 4)
 	c := q.mustClaim(t, "a")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

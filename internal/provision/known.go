@@ -29,9 +29,9 @@ type Known struct {
 	seen map[string]time.Time // by host and endpoint: when it was the right one
 }
 
-// knownFor is how long an engine that keeps answering is taken for the same one. Where
+// KnownFor is how long an engine that keeps answering is taken for the same one. Where
 // a conclusion is drawn from what it does not have, it is always asked.
-const knownFor = 5 * time.Second
+const KnownFor = 5 * time.Second
 
 // Runtime implements Runtimes.
 func (k *Known) Runtime(host Host) (Runtime, error) {
@@ -148,7 +148,7 @@ func (k *Known) recent(host Host) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at, ok := k.seen[string(host.ID)+" "+host.Endpoint]
-	return ok && k.Now().Sub(at) < knownFor
+	return ok && k.Now().Sub(at) < KnownFor
 }
 
 func (k *Known) remember(host Host) {

@@ -127,7 +127,7 @@ func (w *world) serviceOn(s provision.Store) *provision.Service {
 
 func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
 	return provision.ServiceConfig{
-		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
+		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: provision.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
@@ -145,7 +145,7 @@ func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
 
 func (w *world) runnerConfig(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) provision.RunnerConfig {
 	return provision.RunnerConfig{
-		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: s, Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: provision.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
 	}
 }

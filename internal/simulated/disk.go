@@ -45,7 +45,7 @@ type container struct {
 }
 
 // locked does something while no other process changes the host.
-func (h *host) locked(do func() error) error {
+func (h *machine) locked(do func() error) error {
 	lock, err := os.OpenFile(filepath.Join(h.dir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return unavailable(err)
@@ -67,12 +67,12 @@ func unavailable(err error) error {
 	return fault.Errorf(fault.CodeHostUnavailable, err, "the simulated host does not answer: %v", err)
 }
 
-func (h *host) path(id provision.UnitID) string {
+func (h *machine) path(id provision.UnitID) string {
 	return filepath.Join(h.dir, filepath.Base(string(id))+suffix)
 }
 
 // read gives what there is of the instance; nil: nothing.
-func (h *host) read(id provision.UnitID) (*thing, error) {
+func (h *machine) read(id provision.UnitID) (*thing, error) {
 	t, err := readFile(h.path(id))
 	if err != nil {
 		return nil, unavailable(err)
@@ -100,7 +100,7 @@ func readFile(path string) (*thing, error) {
 
 // write puts the thing in the place of what there was, or takes it away where nothing is
 // left of it. A reader sees the one or the other.
-func (h *host) write(t *thing) error {
+func (h *machine) write(t *thing) error {
 	path := h.path(t.id)
 	if t.Volume == nil && t.Container == nil {
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +122,7 @@ func (h *host) write(t *thing) error {
 }
 
 // takePorts notes who has the ports, and reports whether nobody else who runs has one.
-func (h *host) takePorts(t *thing) (bool, error) {
+func (h *machine) takePorts(t *thing) (bool, error) {
 	for _, port := range t.Container.Ports {
 		note := filepath.Join(h.dir, "port-"+strconv.Itoa(port))
 		holder, err := os.ReadFile(note) //nolint:gosec // of the host's folder

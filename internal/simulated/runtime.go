@@ -14,7 +14,7 @@ import (
 
 // Runtime implements provision.Runtime on one simulated host.
 type Runtime struct {
-	host       *host
+	host       *machine
 	deployment string
 }
 
@@ -23,7 +23,7 @@ var _ provision.Runtime = (*Runtime)(nil)
 var errLost = errors.New("the call was lost")
 
 // call takes the time of a call, and perhaps loses it, before or after its effect.
-func (h *host) call(ctx context.Context, do func() error) error {
+func (h *machine) call(ctx context.Context, do func() error) error {
 	h.mu.Lock()
 	length := h.set.latency
 	if h.set.jitter > 0 {
@@ -299,7 +299,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error
 	}
 }
 
-func (h *host) tell(deployment string, id provision.UnitID) {
+func (h *machine) tell(deployment string, id provision.UnitID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for news, of := range h.watchers {

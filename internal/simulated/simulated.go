@@ -30,13 +30,13 @@ type Hosts struct {
 	ready      time.Duration
 
 	mu    sync.Mutex
-	hosts map[string]*host // by endpoint
+	hosts map[string]*machine // by endpoint
 }
 
 var _ provision.Runtimes = (*Hosts)(nil)
 
-// host is one of them, as this process sees it.
-type host struct {
+// machine is one of them, as this process sees it.
+type machine struct {
 	dir string
 	set settings
 
@@ -51,7 +51,7 @@ func New(endpoint, deployment string) (*Hosts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hosts{deployment: deployment, root: root, ready: set.ready, hosts: map[string]*host{}}, nil
+	return &Hosts{deployment: deployment, root: root, ready: set.ready, hosts: map[string]*machine{}}, nil
 }
 
 // Is reports whether an endpoint is a simulated one.
@@ -73,7 +73,7 @@ func (h *Hosts) Runtime(of provision.Host) (provision.Runtime, error) {
 		}
 		name := fnv.New64a()
 		_, _ = name.Write([]byte(dir))
-		one = &host{
+		one = &machine{
 			dir: dir, set: set, watchers: map[chan provision.UnitID]string{},
 			draw: rand.New(rand.NewPCG(set.seed, name.Sum64())), //nolint:gosec // a simulation is to be repeatable
 		}

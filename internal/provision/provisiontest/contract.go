@@ -43,8 +43,8 @@ type Subject struct {
 }
 
 const (
-	suiteLimit = 2 * time.Minute
-	shortGrace = 2 * time.Second
+	contractLimit = 2 * time.Minute
+	shortGrace    = 2 * time.Second
 )
 
 // promise is one of those that provision.Runtime makes.
@@ -113,7 +113,7 @@ type bench struct {
 
 func newBench(t *testing.T, s Subject) bench {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), suiteLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), contractLimit)
 	t.Cleanup(cancel)
 	return bench{T: t, Subject: s, ctx: ctx}
 }
@@ -128,7 +128,7 @@ func (b bench) workload() provision.Workload {
 	w.Image = image
 	b.Cleanup(func() {
 		//nolint:usetesting // the test's own context has ended by now
-		ctx, cancel := context.WithTimeout(context.Background(), suiteLimit)
+		ctx, cancel := context.WithTimeout(context.Background(), contractLimit)
 		defer cancel()
 		if err := b.Runtime.Remove(ctx, w.Unit, 1<<40, true); err != nil {
 			b.Errorf("clean up: %v", err)

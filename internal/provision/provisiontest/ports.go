@@ -13,21 +13,21 @@ import (
 
 // Ports is provision.Ports with the store's guard alone, without a lock.
 type Ports struct {
-	Store provision.Store
+	Store provision.HostStore
 	Now   clock.Clock
 }
 
 var _ provision.Ports = Ports{}
 
-// Allocate gives the instance a port.
+// Allocate gives the claim's subject a port.
 func (p Ports) Allocate(ctx context.Context, claim job.Claim, host provision.Host, name string) (port int, err error) {
-	err = p.Store.Tx(ctx, func(tx provision.Tx) error {
+	err = p.Store.Tx(ctx, func(tx provision.HostTx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		port, err = tx.HeldPort(host.ID, provision.UnitID(provision.InstanceID(claim.Subject)), name)
+		port, err = tx.HeldPort(host.ID, provision.UnitID(claim.Subject), name)
 		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(host, provision.UnitID(provision.InstanceID(claim.Subject)), name, p.Now())
+			port, err = tx.TakePort(host, provision.UnitID(claim.Subject), name, p.Now())
 		}
 		return err
 	})
@@ -36,11 +36,11 @@ func (p Ports) Allocate(ctx context.Context, claim job.Claim, host provision.Hos
 
 // Refused lets the port rest.
 func (p Ports) Refused(ctx context.Context, claim job.Claim, host provision.Host, port int) error {
-	return p.Store.Tx(ctx, func(tx provision.Tx) error {
+	return p.Store.Tx(ctx, func(tx provision.HostTx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, provision.UnitID(provision.InstanceID(claim.Subject)), p.Now().Add(10*time.Minute))
+		return tx.RestPort(host.ID, port, provision.UnitID(claim.Subject), p.Now().Add(10*time.Minute))
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
+const suiteLimit = 2 * time.Minute
+
 // StoreContract tests that a Store keeps the promises of provision.Store. Every
 // test opens a fresh, empty one.
 func StoreContract(t *testing.T, open func(*testing.T) provision.Store) {

@@ -1,4 +1,0 @@
-package provision
-
-// KnownFor is knownFor.
-const KnownFor = knownFor
