@@ -20,6 +20,8 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -47,10 +49,10 @@ type behind struct {
 	hold    atomic.Pointer[chan struct{}]
 	held    chan struct{}
 	queue   *provisiontest.Queue
-	runtime *provisiontest.Runtime
+	runtime *hosttest.Runtime
 	runner  *job.Runner
 	vault   *secret.Keyring
-	host    provision.Host
+	host    host.Host
 	handler http.Handler
 	events  atomic.Int64 // made up by say
 	log     *logBuffer
@@ -66,7 +68,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, behind: &behind{
-		store: storetest.SQLite(t), queue: provisiontest.NewQueue(), runtime: provisiontest.NewRuntime("dep"), vault: vault,
+		store: storetest.SQLite(t), queue: provisiontest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
 		log: &logBuffer{}, held: make(chan struct{}, 10),
 	}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -77,7 +79,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
 		Service: provision.NewService(provision.ServiceConfig{
-			Store: seenStore, Queue: b.queue, Ports: provisiontest.Ports{Store: provision.Hosts(seenStore), Now: clock.System}, Vault: vault,
+			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: provision.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
@@ -93,7 +95,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	}
 	b.handler = api.New(cfg)
 	b.runner = provision.NewRunner(provision.RunnerConfig{
-		Store: b.store, Queue: b.queue, Ports: provisiontest.Ports{Store: provision.Hosts(b.store), Now: clock.System}, Runtimes: provisiontest.NewRuntimes(b.runtime),
+		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: provision.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)
@@ -108,7 +110,7 @@ func (b *bench) setPorts(low, high int) {
 	b.Helper()
 	err := b.store.Tx(b.Context(), func(tx provision.Tx) error {
 		var err error
-		b.host, err = tx.PutHost(provision.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
+		b.host, err = tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
 		return err
 	})
 	if err != nil {
@@ -176,7 +178,7 @@ func (s *benchStore) Jobs(ctx context.Context, f job.Filter, p page.Page) ([]job
 	return s.Store.Jobs(ctx, f, p)
 }
 
-func (s *benchStore) Hosts(ctx context.Context) ([]provision.Host, error) {
+func (s *benchStore) Hosts(ctx context.Context) ([]host.Host, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -82,7 +83,7 @@ func TestForcedDelete(t *testing.T) {
 // A failed instance has no configuration, says why it failed, and can be deleted.
 func TestFailedInstance(t *testing.T) {
 	b := newBench(t)
-	b.runtime.SetProbe(func(provision.UnitID) error { return fmt.Errorf("no") })
+	b.runtime.SetProbe(func(host.UnitID) error { return fmt.Errorf("no") })
 	a := b.call("POST", redisPath, "").is(202, "")
 	b.call("POST", "/api/v1/jobs/"+a.text("job.id")+"/cancel", "").is(202, "")
 	b.work()

@@ -6,15 +6,15 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 // What was asked for shows in the answers, and a failed create that is kept says
 // until when.
 func TestTimeoutAndPolicy(t *testing.T) {
 	b := newBench(t)
-	b.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeGone, nil, "no luck for good")})
+	b.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Before: true, Err: fault.Errorf(fault.CodeGone, nil, "no luck for good")})
 	a := b.call("POST", redisPath, `{"timeout":"10s","on_failure":"keep"}`).is(202, "")
 	created, err1 := time.Parse(time.RFC3339, a.text("job.created_at"))
 	deadline, err2 := time.Parse(time.RFC3339, a.text("job.deadline"))

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -38,7 +39,7 @@ type resourcesView struct {
 	Disk   int64   `json:"disk" doc:"bytes"`
 }
 
-func viewResources(r provision.Resources) resourcesView {
+func viewResources(r host.Resources) resourcesView {
 	return resourcesView{CPU: float64(r.CPUMillis) / 1000, Memory: r.MemoryBytes, Disk: r.DiskBytes}
 }
 

@@ -7,14 +7,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-project/berth/internal/duty"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 // Upkeep keeps instances as they should be, apart from any job that was asked for.
 // Parts that are nil are left out.
 type Upkeep struct {
-	Reconciler *provision.Reconciler
-	Watcher    *provision.Watcher
+	Reconciler *host.Reconciler
+	Watcher    *host.Watcher
 	Health     *provision.Health
 	Pool       *provision.Pool
 }

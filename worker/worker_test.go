@@ -15,6 +15,8 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
@@ -51,7 +53,7 @@ type bench struct {
 	rows    provision.Store
 	tasks   bell.Queue
 	service *provision.Service
-	runtime *provisiontest.Runtime
+	runtime *hosttest.Runtime
 	sender  *outbox
 	cfg     worker.Config
 }
@@ -64,7 +66,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 		t.Fatal(err)
 	}
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
-	b := &bench{TB: t, store: s, runtime: provisiontest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
+	b := &bench{TB: t, store: s, runtime: hosttest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
 	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
 	allocator, now := ports.New(provision.Hosts(s), rdb, clock.System, log), clock.System
 	ringer := hangBell(t, rdb)
@@ -76,7 +78,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 	b.cfg = worker.Config{
 		Redis: rdb, Bell: ringer, Log: log, Concurrency: 4, ShutdownTimeout: long,
 		Runner: provision.NewRunner(provision.RunnerConfig{
-			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: provisiontest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: hosttest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
 		Courier: webhook.NewCourier(webhook.CourierConfig{Store: provision.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
 		Relays: []worker.Relay{
@@ -85,7 +87,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
 	err = s.Tx(t.Context(), func(tx provision.Tx) error {
-		_, err := tx.PutHost(provision.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})
+		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})
 		return err
 	})
 	if err != nil {
@@ -153,10 +155,10 @@ func (b *bench) succeeded(id id.Job) job.Job {
 }
 
 // onFirst gives a channel that hears of each instance's first call of the method.
-func (b *bench) onFirst(m provisiontest.Method) <-chan time.Time {
+func (b *bench) onFirst(m hosttest.Method) <-chan time.Time {
 	calls := make(chan time.Time, 1000)
 	seen := sync.Map{}
-	b.runtime.OnCall(func(_ context.Context, called provisiontest.Method, id provision.UnitID) {
+	b.runtime.OnCall(func(_ context.Context, called hosttest.Method, id host.UnitID) {
 		if _, again := seen.LoadOrStore(id, true); called == m && !again {
 			calls <- time.Now()
 		}
@@ -188,7 +190,7 @@ func (s *outbox) CheckURL(context.Context, string) error { return nil }
 // delays gives how long an idle worker took to reach the host, for each of n tasks.
 func (b *bench) delays(n int) []time.Duration {
 	b.Helper()
-	reached := b.onFirst(provisiontest.MethodCreateVolume)
+	reached := b.onFirst(hosttest.MethodCreateVolume)
 	b.succeeded(b.create().Job.ID) // the worker is up
 	await(b, "the first create", reached)
 	delays := make([]time.Duration, n)
@@ -234,8 +236,8 @@ func TestStormDoesNotDelayADelete(t *testing.T) {
 	b.succeeded(old.Job.ID)
 
 	hold := make(chan struct{})
-	reached := b.onFirst(provisiontest.MethodCreateVolume)
-	b.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hold: hold})
+	reached := b.onFirst(hosttest.MethodCreateVolume)
+	b.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hold: hold})
 	storm := make([]provision.Accepted, 20)
 	for i := range storm {
 		storm[i] = b.create()
@@ -263,8 +265,8 @@ func TestShutdownWaits(t *testing.T) {
 	b.cfg.Concurrency = 1
 	stop := b.start()
 	hold := make(chan struct{})
-	reached := b.onFirst(provisiontest.MethodCreateVolume)
-	b.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hold: hold, Times: 1})
+	reached := b.onFirst(hosttest.MethodCreateVolume)
+	b.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hold: hold, Times: 1})
 	first, second := b.create(), b.create()
 	await(t, "the first create", reached)
 	stopped := make(chan struct{})
@@ -296,8 +298,8 @@ func TestShutdownHandsBack(t *testing.T) {
 	b := newBench(t, embedded(t))
 	b.cfg.ShutdownTimeout = 50 * time.Millisecond
 	stop := b.start()
-	reached := b.onFirst(provisiontest.MethodCreateVolume)
-	b.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true})
+	reached := b.onFirst(hosttest.MethodCreateVolume)
+	b.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hang: true})
 	a := b.create()
 	await(t, "the create", reached)
 	begun := time.Now()

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-project/berth/internal/docker"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
@@ -59,9 +60,9 @@ type node struct {
 	queue      bell.Queue
 	behind     *bell.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
-	runtimes   provision.Runtimes
-	hosts      *provision.Known // the runtimes, of hosts that are who they were
-	roots      *x509.CertPool   // whom receivers may be vouched for by; nil: the system's
+	runtimes   host.Runtimes
+	hosts      *host.Known    // the runtimes, of hosts that are who they were
+	roots      *x509.CertPool // whom receivers may be vouched for by; nil: the system's
 	sender     *sender.Sender
 	catalog    provision.Catalog
 	newID      id.Maker
@@ -157,7 +158,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openHosts(); err != nil {
 		return err
 	}
-	n.hosts = &provision.Known{Runtimes: n.runtimes, Store: provision.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
+	n.hosts = &host.Known{Runtimes: n.runtimes, Store: provision.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}
@@ -314,24 +315,24 @@ func (n *node) registerHosts(ctx context.Context) error {
 	if err := n.unmixed(ctx); err != nil {
 		return err
 	}
-	host := n.cfg.Host()
+	h := n.cfg.Host()
 	if n.cfg.SimulatedHosts == 0 {
-		host.ID = provision.HostID(n.newID(provision.PrefixHost))
-		if err := n.hosts.Register(ctx, host); err != nil {
-			return fmt.Errorf("register host %s: %w", host.Name, err)
+		h.ID = host.ID(n.newID(host.Prefix))
+		if err := n.hosts.Register(ctx, h); err != nil {
+			return fmt.Errorf("register host %s: %w", h.Name, err)
 		}
 		return nil
 	}
-	hosts, err := simulated.Each(host, n.cfg.SimulatedHosts)
+	hosts, err := simulated.Each(h, n.cfg.SimulatedHosts)
 	if err != nil {
 		return err
 	}
 	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
 	return n.store.Tx(ctx, func(tx provision.Tx) error {
-		for _, host := range hosts {
-			host.ID = provision.HostID(n.newID(provision.PrefixHost))
-			if _, err := tx.PutHost(host); err != nil {
-				return fmt.Errorf("register host %s: %w", host.Name, err)
+		for _, h := range hosts {
+			h.ID = host.ID(n.newID(host.Prefix))
+			if _, err := tx.PutHost(h); err != nil {
+				return fmt.Errorf("register host %s: %w", h.Name, err)
 			}
 		}
 		return nil

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
@@ -13,13 +14,13 @@ func (n *node) upkeep() worker.Upkeep {
 	mender := &provision.Mender{
 		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
-	reconciler := &provision.Reconciler{
+	reconciler := &host.Reconciler{
 		Store: provision.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
-		Watcher:    &provision.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
+		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &provision.Health{
 			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,

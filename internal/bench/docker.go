@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // bareDocker speaks to the engine with nothing in between, over its HTTP API
@@ -118,7 +118,7 @@ func (b *bench) createVolume(ctx context.Context, name string) error {
 
 // startWorkload makes the fewest calls that start a server: container, files if there are
 // any, start.
-func (b *bench) startWorkload(ctx context.Context, name string, port int, w provision.Workload) error {
+func (b *bench) startWorkload(ctx context.Context, name string, port int, w host.Workload) error {
 	inside := strconv.Itoa(w.Ports[0].Container) + "/tcp"
 	scratch := object{}
 	for folder, size := range w.Scratch {
@@ -169,7 +169,7 @@ func (b *bench) startImage(ctx context.Context, name, image, inside string, port
 }
 
 // packed gives the files as a tar, below the data folder.
-func packed(w provision.Workload) (io.Reader, error) {
+func packed(w host.Workload) (io.Reader, error) {
 	uid, err := strconv.Atoi(strings.Split(w.User, ":")[0])
 	if err != nil {
 		return nil, err

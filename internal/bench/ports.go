@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
@@ -66,7 +67,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 	for _, workers := range []int{1, 4, 16} {
 		var least row
 		for _, full := range []int{10, 90, 99} {
-			host := provision.Host{ID: provision.HostID(fmt.Sprintf("hst_%d_%d", workers, full)), Name: "bench", PortLow: 20000, PortHigh: 20000 + portRange - 1}
+			host := host.Host{ID: host.ID(fmt.Sprintf("hst_%d_%d", workers, full)), Name: "bench", PortLow: 20000, PortHigh: 20000 + portRange - 1}
 			if err := fillPorts(ctx, d, host, full); err != nil {
 				return err
 			}
@@ -91,7 +92,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 }
 
 // fillPorts writes a row for every port of the host: taken, or given back long ago.
-func fillPorts(ctx context.Context, d database, host provision.Host, full int) error {
+func fillPorts(ctx context.Context, d database, host host.Host, full int) error {
 	db, err := sql.Open(d.driver, d.dsn)
 	if err != nil {
 		return err
@@ -114,7 +115,7 @@ func fillPorts(ctx context.Context, d database, host provision.Host, full int) e
 
 // allocate has each worker take a port for a claim of its own and give it back, again
 // and again.
-func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, host provision.Host, workers, count int) ([]time.Duration, error) {
+func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h host.Host, workers, count int) ([]time.Duration, error) {
 	claims := make([]job.Claim, workers)
 	for i := range claims {
 		var err error
@@ -132,11 +133,11 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 		all.Go(func() {
 			for range max(1, count/workers) {
 				begun := time.Now()
-				port, err := allocator.Allocate(ctx, claim, host, "redis")
+				port, err := allocator.Allocate(ctx, claim, h, "redis")
 				length := time.Since(begun)
 				if err == nil {
 					err = s.Tx(ctx, func(tx provision.Tx) error {
-						return tx.RestPort(host.ID, port, provision.UnitID(provision.InstanceID(claim.Subject)), begun)
+						return tx.RestPort(h.ID, port, host.UnitID(provision.InstanceID(claim.Subject)), begun)
 					})
 				}
 				if errs[i] = err; err != nil {

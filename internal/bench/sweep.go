@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
@@ -21,22 +22,22 @@ const sweptInstances = 10_000
 
 // counted counts the lists that it gives.
 type counted struct {
-	provision.Runtimes
+	host.Runtimes
 	lists atomic.Int64
 }
 
 // Runtime implements provision.Runtimes.
-func (c *counted) Runtime(h provision.Host) (provision.Runtime, error) {
+func (c *counted) Runtime(h host.Host) (host.Runtime, error) {
 	r, err := c.Runtimes.Runtime(h)
 	return countedRuntime{r, c}, err
 }
 
 type countedRuntime struct {
-	provision.Runtime
+	host.Runtime
 	of *counted
 }
 
-func (c countedRuntime) List(ctx context.Context) ([]provision.Unit, error) {
+func (c countedRuntime) List(ctx context.Context) ([]host.Unit, error) {
 	c.of.lists.Add(1)
 	return c.Runtime.List(ctx)
 }
@@ -66,18 +67,18 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 	if err := s.Migrate(ctx, log); err != nil {
 		return err
 	}
-	host := provision.Host{ID: "hst_sweep", Name: "sweep", Endpoint: "simulated://" + filepath.Join(b.dir, "sweep-"+name), PortLow: 20000, PortHigh: 39999}
-	hosts, err := simulated.New(host.Endpoint, "sweep")
+	h := host.Host{ID: "hst_sweep", Name: "sweep", Endpoint: "simulated://" + filepath.Join(b.dir, "sweep-"+name), PortLow: 20000, PortHigh: 39999}
+	hosts, err := simulated.New(h.Endpoint, "sweep")
 	if err != nil {
 		return err
 	}
-	if err := settle(ctx, s, hosts, host); err != nil {
+	if err := settle(ctx, s, hosts, h); err != nil {
 		return err
 	}
 	runtimes := &counted{Runtimes: hosts}
 	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
 	mender := &provision.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
-	r := provision.Reconciler{
+	r := host.Reconciler{
 		Store: provision.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	took := make([]time.Duration, b.runs+1)
@@ -94,29 +95,29 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 }
 
 // settle writes rows and things that agree.
-func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, host provision.Host) error {
-	runtime, err := hosts.Runtime(host)
+func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, h host.Host) error {
+	runtime, err := hosts.Runtime(h)
 	if err != nil {
 		return err
 	}
 	old := clock.System().Add(-time.Hour)
 	return s.Tx(ctx, func(tx provision.Tx) error {
-		if host, err = tx.PutHost(host); err != nil {
+		if h, err = tx.PutHost(h); err != nil {
 			return err
 		}
 		for i := range sweptInstances {
 			inst := provision.Instance{
 				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", Name: fmt.Sprint("i", i),
-				Host: host.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
+				Host: h.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
 				return err
 			}
-			port, err := tx.TakePort(host, provision.UnitID(inst.ID), "redis", old)
+			port, err := tx.TakePort(h, host.UnitID(inst.ID), "redis", old)
 			if err != nil {
 				return err
 			}
-			load := provision.Workload{Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Fence: 1, Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: port}}}
+			load := host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Fence: 1, Ports: []host.PortBinding{{Name: "redis", Container: 6379, Host: port}}}
 			if err := runtime.Create(ctx, load); err != nil {
 				return err
 			}

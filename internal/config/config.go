@@ -18,6 +18,7 @@ import (
 
 	"github.com/caarlos0/env/v11"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -264,8 +265,8 @@ func (c *Config) parsePorts() bool {
 const maxSimulatedHosts = 10_000
 
 // Host gives the host that this process's worker serves, without its id.
-func (c *Config) Host() provision.Host {
-	return provision.Host{
+func (c *Config) Host() host.Host {
+	return host.Host{
 		Name: c.HostName, Endpoint: c.DockerHost, Advertise: c.AdvertiseHost, Bind: c.BindHost, PortLow: c.PortLow, PortHigh: c.PortHigh,
 	}
 }

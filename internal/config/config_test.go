@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -41,7 +42,7 @@ func TestDevDefaults(t *testing.T) {
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
-	host := provision.Host{Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999}
+	host := host.Host{Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999}
 	if got := c.Host(); got != host {
 		t.Errorf("the host is %+v, want %+v", got, host)
 	}

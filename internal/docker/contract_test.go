@@ -21,8 +21,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -35,7 +35,7 @@ var redisImages = []string{"redis:8", "berth/redis:8"}
 type realEngine struct {
 	api        *client.Client
 	hosts      *Hosts
-	host       provision.Host
+	host       host.Host
 	deployment string
 }
 
@@ -51,7 +51,7 @@ func newRealEngine(t *testing.T) *realEngine {
 		t.Fatalf("%v; %s", err, howToGet)
 	}
 	t.Cleanup(func() { _ = api.Close() })
-	r := &realEngine{api: api, host: provision.Host{Name: "local", Endpoint: endpoint}, deployment: "test-" + rand.Text()}
+	r := &realEngine{api: api, host: host.Host{Name: "local", Endpoint: endpoint}, deployment: "test-" + rand.Text()}
 	r.hosts = New(Config{Deployment: r.deployment})
 	t.Cleanup(func() {
 		if err := r.hosts.Close(); err != nil {
@@ -104,24 +104,24 @@ func (r *realEngine) removeAll(t *testing.T) {
 	}
 }
 
-func (r *realEngine) workload(t *testing.T) provision.Workload {
-	return provision.Workload{
-		Unit:    provision.UnitID("ins_" + rand.Text()),
+func (r *realEngine) workload(t *testing.T) host.Workload {
+	return host.Workload{
+		Unit:    host.UnitID("ins_" + rand.Text()),
 		Tenant:  tenant.Default,
 		Engine:  "redis",
 		Fence:   1,
 		Image:   redisImages[1],
 		Command: []string{"redis-server", "/data/redis.conf"},
 		User:    "4711:4712", // one that the image does not have
-		Resources: provision.Resources{
+		Resources: host.Resources{
 			CPUMillis: 500, MemoryBytes: 64 << 20,
 		},
 		PidsLimit: 64,
-		Ports:     []provision.PortBinding{{Name: "redis", Container: 6379, Host: freePort(t)}},
+		Ports:     []host.PortBinding{{Name: "redis", Container: 6379, Host: freePort(t)}},
 		Bind:      "127.0.0.1",
 		DataPath:  "/data",
 		Scratch:   map[string]int64{"/tmp": 1 << 20},
-		Files: []provision.File{{
+		Files: []host.File{{
 			Path: "/data/redis.conf", Mode: 0o400,
 			Content: secret.New("requirepass " + testPassword + "\ndir /data\nprotected-mode no\n"),
 		}},
@@ -163,17 +163,17 @@ func TestRuntimeContract(t *testing.T) {
 	r := newRealEngine(t)
 	t.Run("files are copied", func(t *testing.T) { runtimeContract(t, r, r.workload) })
 	t.Run("files are handed over", func(t *testing.T) {
-		runtimeContract(t, r, func(t *testing.T) provision.Workload { return ownData(r.workload(t)) })
+		runtimeContract(t, r, func(t *testing.T) host.Workload { return ownData(r.workload(t)) })
 	})
 }
 
 // ownData makes the workload one whose user has the data folder of the image.
-func ownData(w provision.Workload) provision.Workload {
+func ownData(w host.Workload) host.Workload {
 	w.User, w.UserOwnsData = "999:999", true
 	return w
 }
 
-func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) provision.Workload) {
+func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) host.Workload) {
 	t.Helper()
 	other := New(Config{Deployment: r.deployment + "-other"})
 	t.Cleanup(func() { _ = other.Close() })
@@ -181,22 +181,22 @@ func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) prov
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead, err := r.hosts.Runtime(provision.Host{Name: "dead", Endpoint: "unix://" + path.Join(t.TempDir(), "none.sock")})
+	dead, err := r.hosts.Runtime(host.Host{Name: "dead", Endpoint: "unix://" + path.Join(t.TempDir(), "none.sock")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	provisiontest.RuntimeContract(t, provisiontest.Subject{
+	hosttest.RuntimeContract(t, hosttest.Subject{
 		Runtime: r.runtime(t), Other: otherRuntime, Unreachable: dead,
 		Images: redisImages, Missing: "localhost:1/nobody/none:1",
 		Golden: r.goldenData,
-		FailGolden: func(g provision.Golden, words string, exitCode int) provision.Golden {
+		FailGolden: func(g host.Golden, words string, exitCode int) host.Golden {
 			g.Command = []string{"/bin/sh", "-c", fmt.Sprintf("echo '%s' >&2; exit %d", words, exitCode)}
 			return g
 		},
 		RemoveGolden: r.removeGolden,
 		Workload:     workload,
 		Port:         freePort,
-		EndAtOnce: func(w provision.Workload, words string, exitCode int) provision.Workload {
+		EndAtOnce: func(w host.Workload, words string, exitCode int) host.Workload {
 			w.Command = []string{"/bin/sh", "-c", fmt.Sprintf("echo '%s' >&2; exit %d", words, exitCode)}
 			return w
 		},
@@ -206,7 +206,7 @@ func runtimeContract(t *testing.T, r *realEngine, workload func(*testing.T) prov
 	})
 }
 
-func (r *realEngine) addForeign(t *testing.T, id provision.UnitID) {
+func (r *realEngine) addForeign(t *testing.T, id host.UnitID) {
 	t.Helper()
 	// Of the same deployment even, but not of the instance.
 	labels := map[string]string{"berth.test": r.deployment, labelInstance: string(id)}
@@ -225,7 +225,7 @@ func (r *realEngine) addForeign(t *testing.T, id provision.UnitID) {
 	}
 }
 
-func (r *realEngine) foreignThere(t *testing.T, id provision.UnitID) bool {
+func (r *realEngine) foreignThere(t *testing.T, id host.UnitID) bool {
 	t.Helper()
 	c, err := r.api.ContainerInspect(t.Context(), nameOf(id))
 	if err != nil {
@@ -238,7 +238,7 @@ func (r *realEngine) foreignThere(t *testing.T, id provision.UnitID) bool {
 	return c.State.Running && c.Config.Labels["berth.test"] == r.deployment && v.Labels["berth.test"] == r.deployment
 }
 
-func (r *realEngine) file(t *testing.T, id provision.UnitID, name string) (provision.File, string) {
+func (r *realEngine) file(t *testing.T, id host.UnitID, name string) (host.File, string) {
 	t.Helper()
 	c, err := r.api.ContainerInspect(t.Context(), nameOf(id))
 	if err != nil {
@@ -263,23 +263,23 @@ func (r *realEngine) file(t *testing.T, id provision.UnitID, name string) (provi
 	return f, owner
 }
 
-func (r *realEngine) fileNow(t *testing.T, id provision.UnitID, name string) (provision.File, string, error) {
+func (r *realEngine) fileNow(t *testing.T, id host.UnitID, name string) (host.File, string, error) {
 	t.Helper()
 	stream, _, err := r.api.CopyFromContainer(t.Context(), nameOf(id), name)
 	if err != nil {
-		return provision.File{}, "", err
+		return host.File{}, "", err
 	}
 	defer func() { _ = stream.Close() }()
 	archive := tar.NewReader(stream)
 	header, err := archive.Next()
 	if err != nil {
-		return provision.File{}, "", err
+		return host.File{}, "", err
 	}
 	content, err := io.ReadAll(archive)
 	if err != nil {
-		return provision.File{}, "", err
+		return host.File{}, "", err
 	}
-	f := provision.File{
+	f := host.File{
 		Path: name, Content: secret.New(string(content)),
 		Mode: uint32(header.Mode & 0o7777), //nolint:gosec // twelve bits
 	}

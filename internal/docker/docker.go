@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Config says how to use the engines of all hosts. Zero values mean the default.
@@ -78,7 +78,7 @@ type Hosts struct {
 	engines map[string]*engine // by endpoint
 }
 
-var _ provision.Runtimes = (*Hosts)(nil)
+var _ host.Runtimes = (*Hosts)(nil)
 
 // New makes Hosts. It connects to nothing.
 func New(config Config) *Hosts {
@@ -87,7 +87,7 @@ func New(config Config) *Hosts {
 
 // Runtime gives the runtime of the host. It does not connect; an endpoint that
 // cannot be one fails with CodeHostUnavailable.
-func (h *Hosts) Runtime(host provision.Host) (provision.Runtime, error) {
+func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	name := cmp.Or(host.Name, host.Endpoint)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // TestHungEngine has an engine that takes connections and never answers: each of
@@ -27,7 +27,7 @@ func TestHungEngine(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	hosts := New(Config{CallLimit: time.Second})
 	defer func() { _ = hosts.Close() }()
-	r, err := hosts.Runtime(provision.Host{Name: "hung", Endpoint: "tcp://" + l.Addr().String()})
+	r, err := hosts.Runtime(host.Host{Name: "hung", Endpoint: "tcp://" + l.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +66,7 @@ func TestNoConnectionIsKept(t *testing.T) {
 	defer server.Close()
 	hosts := New(Config{})
 	defer func() { _ = hosts.Close() }()
-	r, err := hosts.Runtime(provision.Host{Name: "leaving", Endpoint: "tcp://" + server.Listener.Addr().String()})
+	r, err := hosts.Runtime(host.Host{Name: "leaving", Endpoint: "tcp://" + server.Listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestReadsAndChangesDoNotWaitForEachOther(t *testing.T) {
 
 func TestNoCertificates(t *testing.T) {
 	hosts := New(Config{CertPath: t.TempDir()})
-	_, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "tcp://127.0.0.1:2376"})
+	_, err := hosts.Runtime(host.Host{Name: "x", Endpoint: "tcp://127.0.0.1:2376"})
 	if fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "DOCKER_CERT_PATH") {
 		t.Errorf("got %v", err)
 	}
@@ -182,13 +182,13 @@ func TestNoCertificates(t *testing.T) {
 
 func TestBadEndpoint(t *testing.T) {
 	hosts := New(Config{})
-	if _, err := hosts.Runtime(provision.Host{Name: "x", Endpoint: "nonsense"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
+	if _, err := hosts.Runtime(host.Host{Name: "x", Endpoint: "nonsense"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("got %v", err)
 	}
 	if err := hosts.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := hosts.Runtime(provision.Host{Endpoint: "unix:///x"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
+	if _, err := hosts.Runtime(host.Host{Endpoint: "unix:///x"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("after Close: %v", err)
 	}
 }

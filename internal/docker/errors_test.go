@@ -19,7 +19,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 func TestTranslate(t *testing.T) {
@@ -74,7 +74,7 @@ func TestSocketForbidden(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Net: "unix", Addr: &net.UnixAddr{Name: socket, Net: "unix"}, Err: os.NewSyscallError("connect", syscall.EACCES)}
 	hosts := New(Config{})
 	defer func() { _ = hosts.Close() }()
-	got, err := hosts.Runtime(provision.Host{Name: "local", Endpoint: "unix://" + socket})
+	got, err := hosts.Runtime(host.Host{Name: "local", Endpoint: "unix://" + socket})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // folderMode is the mode of the data folder and of folders made for files. What
@@ -20,20 +20,20 @@ const folderMode = 0o700
 // archiveOf gives the workload's files as a tar to be unpacked in its data folder: the
 // folders above each file, and the files, all owned by the workload's user. The data
 // folder itself stays as it is.
-func archiveOf(w provision.Workload) ([]byte, error) {
+func archiveOf(w host.Workload) ([]byte, error) {
 	return archive(w.User, path.Clean(w.DataPath), "", w.Files)
 }
 
 // archiveFor gives the same to be unpacked at the root of a container that has the data
 // folder somewhere else, with that folder itself.
-func archiveFor(w provision.Workload, folder string) ([]byte, error) {
+func archiveFor(w host.Workload, folder string) ([]byte, error) {
 	return archive(w.User, path.Clean(w.DataPath), strings.TrimPrefix(folder, "/")+"/", w.Files)
 }
 
 // archive gives the files below root as a tar, under names that begin so. An engine takes
 // no name that leads out of where it unpacks; where the beginning is the folder's own
 // name, the folder is in the archive, too.
-func archive(user, root, begin string, files []provision.File) ([]byte, error) {
+func archive(user, root, begin string, files []host.File) ([]byte, error) {
 	uid, gid, err := userOf(user)
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func archive(user, root, begin string, files []provision.File) ([]byte, error) {
 }
 
 // relativePaths gives the paths of the files from the data folder on.
-func relativePaths(files []provision.File, root string) ([]string, error) {
+func relativePaths(files []host.File, root string) ([]string, error) {
 	names := make([]string, 0, len(files))
 	for _, f := range files {
 		name, below := strings.CutPrefix(path.Clean(f.Path), root+"/")

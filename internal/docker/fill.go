@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // fillerSuffix ends the name of the container that files are copied through.
@@ -34,7 +34,7 @@ const fillLimit = 30 * time.Second
 // A worker that has lost its claim cannot write over what the next one has put there: that
 // one removes first the container and then the filler, and this one makes first the filler
 // and then looks for the container.
-func (r *Runtime) fill(ctx context.Context, w provision.Workload, id string) error {
+func (r *Runtime) fill(ctx context.Context, w host.Workload, id string) error {
 	archive, err := archiveFor(w, fillerData)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (r *Runtime) fill(ctx context.Context, w provision.Workload, id string) err
 	return errors.Join(err, r.removeContainer(clear, filler))
 }
 
-func (r *Runtime) createFiller(ctx context.Context, w provision.Workload) (id string, err error) {
+func (r *Runtime) createFiller(ctx context.Context, w host.Workload) (id string, err error) {
 	s := fillerOf(w, r.deployment)
 	patience, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
@@ -70,7 +70,7 @@ func (r *Runtime) createFiller(ctx context.Context, w provision.Workload) (id st
 }
 
 // removeFiller removes the filler that an earlier claim, or an earlier try, has left.
-func (r *Runtime) removeFiller(ctx context.Context, id provision.UnitID, fence int64) error {
+func (r *Runtime) removeFiller(ctx context.Context, id host.UnitID, fence int64) error {
 	name := nameOf(id) + fillerSuffix
 	c, err := r.engine.inspectContainer(ctx, name)
 	if err != nil {
@@ -88,7 +88,7 @@ func (r *Runtime) removeFiller(ctx context.Context, id provision.UnitID, fence i
 
 // fillerOf gives the container that has the workload's volume and is never started. It is
 // not labeled as the instance's container, because whoever looks for that must not find two.
-func fillerOf(w provision.Workload, deployment string) spec {
+func fillerOf(w host.Workload, deployment string) spec {
 	return spec{
 		Name: nameOf(w.Unit) + fillerSuffix,
 		Config: &container.Config{

@@ -12,7 +12,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -64,7 +64,7 @@ func TestDataFolderOfAnyImage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := local.workload(t)
 			w.Image, w.DataPath = local.imageWith(t, script), "/srv/d"
-			w.Files = []provision.File{{Path: "/srv/d/conf/a", Mode: 0o600, Content: secret.New("new\n")}}
+			w.Files = []host.File{{Path: "/srv/d/conf/a", Mode: 0o600, Content: secret.New("new\n")}}
 			w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/d/ /srv/d/conf /srv/d/conf/a; cat /srv/d/conf/a; echo x >/srv/d/written && echo written"}
 			start(t, r, w)
 			want := "/srv/d/ 700 4711:4712\n/srv/d/conf 700 4711:4712\n/srv/d/conf/a 600 4711:4712\nnew\nwritten\n"
@@ -82,7 +82,7 @@ func TestDataFolderOfAnyImage(t *testing.T) {
 func TestFillerLeft(t *testing.T) {
 	local := newRealEngine(t)
 	r := local.runtime(t)
-	leave := func(t *testing.T) provision.Workload {
+	leave := func(t *testing.T) host.Workload {
 		t.Helper()
 		w := local.workload(t)
 		if err := r.Create(t.Context(), w); err != nil {
@@ -93,7 +93,7 @@ func TestFillerLeft(t *testing.T) {
 		}
 		return w
 	}
-	gone := func(t *testing.T, w provision.Workload) {
+	gone := func(t *testing.T, w host.Workload) {
 		t.Helper()
 		if local.containerThere(t, nameOf(w.Unit)+fillerSuffix) {
 			t.Error("it is left")
@@ -129,7 +129,7 @@ func TestFillerLeft(t *testing.T) {
 		}
 		next := w
 		next.Fence++
-		next.Files = []provision.File{{Path: w.Files[0].Path, Mode: 0o400, Content: secret.New("save \"\"\n")}}
+		next.Files = []host.File{{Path: w.Files[0].Path, Mode: 0o400, Content: secret.New("save \"\"\n")}}
 		if err := r.Create(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 const (
@@ -46,7 +46,7 @@ func (g *goldens) markDue(reference string, now time.Time) bool {
 }
 
 // EnsureGolden finds the golden image, or makes it.
-func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (string, error) {
+func (r *Runtime) EnsureGolden(ctx context.Context, g host.Golden, progress func(string)) (string, error) {
 	base, err := r.engine.inspectImage(ctx, g.Image)
 	if errors.Is(err, fault.ErrNotFound) {
 		return "", fault.Errorf(fault.CodeImageUnavailable, cause(err), "image %s is not on host %s", g.Image, r.engine.name)

@@ -10,7 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 const (
@@ -31,7 +31,7 @@ type goldenSpec struct {
 
 // goldenOf maps golden data on the image of that id. The key holds everything that
 // the result depends on, so that another image, script or option is another one.
-func goldenOf(g provision.Golden, imageID string) (goldenSpec, error) {
+func goldenOf(g host.Golden, imageID string) (goldenSpec, error) {
 	root := path.Clean(g.Path)
 	if len(g.Command) == 0 || path.Dir(root) != "/" || root == "/" {
 		return goldenSpec{}, fault.Errorf(fault.CodeInternal, nil, "golden data of %s: no command, or %q is not below the root", g.Name, g.Path)

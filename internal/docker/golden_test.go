@@ -16,19 +16,19 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 // goldenData gives one that nobody has made yet.
-func (r *realEngine) goldenData(t *testing.T) provision.Golden {
+func (r *realEngine) goldenData(t *testing.T) host.Golden {
 	t.Helper()
-	g := provision.Golden{
+	g := host.Golden{
 		Name: "test", Image: redisImages[1], User: "4711:4712", Path: "/golden",
 		Command:   []string{"/bin/sh", "/golden/make.sh"},
-		Files:     []provision.File{{Path: "/golden/make.sh", Mode: 0o400, Content: secret.New("echo made > /golden/data # " + rand.Text() + "\n")}},
+		Files:     []host.File{{Path: "/golden/make.sh", Mode: 0o400, Content: secret.New("echo made > /golden/data # " + rand.Text() + "\n")}},
 		Scratch:   map[string]int64{"/tmp": 1 << 20},
-		Resources: provision.Resources{CPUMillis: 500, MemoryBytes: 64 << 20}, PidsLimit: 32,
+		Resources: host.Resources{CPUMillis: 500, MemoryBytes: 64 << 20}, PidsLimit: 32,
 	}
 	t.Cleanup(func() {
 		if s, err := goldenOf(g, r.imageID(t, g.Image)); err == nil {
@@ -69,7 +69,7 @@ func (r *realEngine) removeGolden(t *testing.T, reference string) {
 }
 
 // spec gives it in Docker's terms.
-func (r *realEngine) goldenSpec(t *testing.T, g provision.Golden) goldenSpec {
+func (r *realEngine) goldenSpec(t *testing.T, g host.Golden) goldenSpec {
 	t.Helper()
 	s, err := goldenOf(g, r.imageID(t, g.Image))
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *realEngine) goldenSpec(t *testing.T, g provision.Golden) goldenSpec {
 	return s
 }
 
-func (r *realEngine) ensured(t *testing.T, on *Runtime, g provision.Golden) string {
+func (r *realEngine) ensured(t *testing.T, on *Runtime, g host.Golden) string {
 	t.Helper()
 	ref, err := on.EnsureGolden(t.Context(), g, nil)
 	if err != nil {
@@ -422,11 +422,11 @@ func TestGoldenForeign(t *testing.T) {
 
 // TestGoldenSpec looks at what the key depends on, and at what may be in it.
 func TestGoldenSpec(t *testing.T) {
-	g := provision.Golden{
+	g := host.Golden{
 		Name: "x", Image: "x:1", Command: []string{"make"}, User: "1:2", Path: "/golden",
-		Files: []provision.File{{Path: "/golden/a", Mode: 0o400, Content: secret.New("a")}},
+		Files: []host.File{{Path: "/golden/a", Mode: 0o400, Content: secret.New("a")}},
 	}
-	key := func(change func(*provision.Golden), image string) string {
+	key := func(change func(*host.Golden), image string) string {
 		other := g
 		if change != nil {
 			change(&other)
@@ -442,15 +442,15 @@ func TestGoldenSpec(t *testing.T) {
 		return s.Key
 	}
 	same := key(nil, "sha256:1")
-	if again := key(func(g *provision.Golden) { g.Name, g.Image, g.Resources.MemoryBytes = "y", "x:latest", 1 }, "sha256:1"); again != same {
+	if again := key(func(g *host.Golden) { g.Name, g.Image, g.Resources.MemoryBytes = "y", "x:latest", 1 }, "sha256:1"); again != same {
 		t.Error("the key depends on what the result does not")
 	}
 	seen := map[string]bool{same: true, key(nil, "sha256:2"): true}
-	for _, change := range []func(*provision.Golden){
-		func(g *provision.Golden) { g.Command = []string{"make", "all"} },
-		func(g *provision.Golden) { g.User = "2:2" },
-		func(g *provision.Golden) { g.Files = nil },
-		func(g *provision.Golden) { g.Path, g.Files = "/other", nil },
+	for _, change := range []func(*host.Golden){
+		func(g *host.Golden) { g.Command = []string{"make", "all"} },
+		func(g *host.Golden) { g.User = "2:2" },
+		func(g *host.Golden) { g.Files = nil },
+		func(g *host.Golden) { g.Path, g.Files = "/other", nil },
 	} {
 		seen[key(change, "sha256:1")] = true
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // TestVolumeMadeByHalf has volumes under instances' names that have no label, which is
@@ -15,7 +15,7 @@ import (
 func TestVolumeMadeByHalf(t *testing.T) {
 	r := newRealEngine(t)
 	runtime := r.runtime(t)
-	halves := func(t *testing.T, id provision.UnitID) {
+	halves := func(t *testing.T, id host.UnitID) {
 		t.Helper()
 		if _, err := r.api.VolumeCreate(t.Context(), volume.CreateOptions{Name: nameOf(id)}); err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // handover is what a container runs that takes its files from its standard input. Docker
@@ -24,7 +24,7 @@ import (
 var handover string
 
 // takesFiles makes the container one that takes its files from its standard input.
-func takesFiles(c *container.Config, w provision.Workload) {
+func takesFiles(c *container.Config, w host.Workload) {
 	claim := strconv.FormatInt(w.Fence, 10)
 	c.Entrypoint = []string{"/bin/sh"}
 	c.Cmd = append([]string{"-c", handover, "berth", path.Clean(w.DataPath), claim}, w.Command...)
@@ -33,7 +33,7 @@ func takesFiles(c *container.Config, w provision.Workload) {
 
 // inputOf gives the workload's files as handover.sh reads them: before each one a line with
 // the number of its lines, the bits that its mode must not have, and its path.
-func inputOf(w provision.Workload) ([]byte, error) {
+func inputOf(w host.Workload) ([]byte, error) {
 	names, err := relativePaths(w.Files, path.Clean(w.DataPath))
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -29,7 +29,7 @@ func TestHandover(t *testing.T) {
 		}
 	}
 	strange += "\n"
-	w.Files = append(w.Files, provision.File{Path: "/data/a b/c", Mode: 0o440, Content: secret.New(strange)})
+	w.Files = append(w.Files, host.File{Path: "/data/a b/c", Mode: 0o440, Content: secret.New(strange)})
 	w.Command = []string{"/bin/sh", "-c", `stat -c '%n %a %u:%g' /data /data/*b /data/*b/c; ls -A /data; umask; cat; sleep 600`}
 	start(t, r, w)
 	want := "/data 700 999:999\n/data/a b 700 999:999\n/data/a b/c 440 999:999\n.berth\na b\nredis.conf\n0022\n"
@@ -101,7 +101,7 @@ func TestHandoverLeavesNothing(t *testing.T) {
 }
 
 // processes gives the names and states of what runs in the container.
-func (r *realEngine) processes(t *testing.T, id provision.UnitID) string {
+func (r *realEngine) processes(t *testing.T, id host.UnitID) string {
 	t.Helper()
 	look, err := r.api.ContainerExecCreate(t.Context(), nameOf(id), container.ExecOptions{
 		AttachStdout: true, Tty: true, Cmd: []string{"/bin/sh", "-c", "cat /proc/[0-9]*/status | grep -e ^Name -e ^State"},
@@ -230,7 +230,7 @@ func TestHandoverRefused(t *testing.T) {
 // TestHandoverOfNoText has files that the shell could not write as they are.
 func TestHandoverOfNoText(t *testing.T) {
 	for _, content := range []string{"no end", "line\nno end", "line\x00\n"} {
-		w := provision.Workload{DataPath: "/data", Files: []provision.File{{Path: "/data/x", Mode: 0o400, Content: secret.New(content)}}}
+		w := host.Workload{DataPath: "/data", Files: []host.File{{Path: "/data/x", Mode: 0o400, Content: secret.New(content)}}}
 		if input, err := inputOf(w); err == nil {
 			t.Errorf("%q became %q", content, input)
 		}

@@ -17,11 +17,11 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
-func start(t *testing.T, r *Runtime, w provision.Workload) {
+func start(t *testing.T, r *Runtime, w host.Workload) {
 	t.Helper()
 	if err := r.Create(t.Context(), w); err != nil {
 		t.Fatal(err)
@@ -115,7 +115,7 @@ func TestRootOfDataPath(t *testing.T) {
 	local := newRealEngine(t)
 	r, w := local.runtime(t), local.workload(t)
 	w.DataPath = "/srv/some/where"
-	w.Files = []provision.File{{Path: "/srv/some/where/conf/a", Mode: 0o600, Content: secret.New("a")}}
+	w.Files = []host.File{{Path: "/srv/some/where/conf/a", Mode: 0o600, Content: secret.New("a")}}
 	w.Command = []string{"/bin/sh", "-c", "stat -c '%n %a %u:%g' /srv/some/where /srv/some/where/conf /srv/some/where/conf/a"}
 	start(t, r, w)
 	want := "/srv/some/where 700 4711:4712\n/srv/some/where/conf 700 4711:4712\n/srv/some/where/conf/a 600 4711:4712\n"
@@ -254,7 +254,7 @@ func TestRemoveTogether(t *testing.T) {
 	}
 }
 
-func waitForEnd(t *testing.T, r *Runtime, id provision.UnitID) string {
+func waitForEnd(t *testing.T, r *Runtime, id host.UnitID) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -15,7 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -86,7 +86,7 @@ func runtimeOn(t *testing.T, handler http.Handler, config Config) *Runtime {
 	t.Cleanup(server.Close)
 	hosts := New(config)
 	t.Cleanup(func() { _ = hosts.Close() })
-	r, err := hosts.Runtime(provision.Host{Name: "h1", Endpoint: "tcp://" + server.Listener.Addr().String()})
+	r, err := hosts.Runtime(host.Host{Name: "h1", Endpoint: "tcp://" + server.Listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}

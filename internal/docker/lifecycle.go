@@ -11,7 +11,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 const (
@@ -23,7 +23,7 @@ const (
 
 // CreateVolume makes the instance's volume, or finds it there. A volume keeps the
 // labels that it was made with, so one of an earlier claim is as good.
-func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	v, err := r.volume(ctx, w)
 	if err != nil {
 		return err
@@ -40,7 +40,7 @@ func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error 
 }
 
 // volume makes the volume, or only finds it.
-func (r *Runtime) volume(ctx context.Context, w provision.Workload) (volume.Volume, error) {
+func (r *Runtime) volume(ctx context.Context, w host.Workload) (volume.Volume, error) {
 	if !w.KeepData {
 		v, err := r.engine.createVolume(ctx, volumeOf(w, r.deployment))
 		if err != nil || !halfMade(v) {
@@ -73,7 +73,7 @@ func halfMade(v volume.Volume) bool { return len(v.Labels) == 0 }
 // only if it runs as it was asked to, because only a complete container is ever
 // started; anything else is made anew, which is cheap and needs no mark for
 // "complete" that could itself be missing.
-func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	s, err := specOf(w, r.deployment)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 }
 
 // create makes the container on the volume.
-func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) error {
+func (r *Runtime) create(ctx context.Context, w host.Workload, s spec) error {
 	id, err := r.createContainer(ctx, w, s)
 	if err != nil || id == "" {
 		return err
@@ -106,7 +106,7 @@ func (r *Runtime) create(ctx context.Context, w provision.Workload, s spec) erro
 }
 
 // createContainer gives the id of the new container, "" if one was adopted.
-func (r *Runtime) createContainer(ctx context.Context, w provision.Workload, s spec) (string, error) {
+func (r *Runtime) createContainer(ctx context.Context, w host.Workload, s spec) (string, error) {
 	patience, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	for {
@@ -131,7 +131,7 @@ func (r *Runtime) createContainer(ctx context.Context, w provision.Workload, s s
 }
 
 // makeWay removes what an earlier claim, or an earlier try, has left under the name.
-func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (adopted bool, err error) {
+func (r *Runtime) makeWay(ctx context.Context, w host.Workload, s spec) (adopted bool, err error) {
 	c, err := r.engine.inspectContainer(ctx, s.Name)
 	if errors.Is(err, fault.ErrNotFound) {
 		return false, nil
@@ -161,7 +161,7 @@ func (r *Runtime) makeWay(ctx context.Context, w provision.Workload, s spec) (ad
 // Start starts the instance and reads back where it listens. Whether it keeps
 // running is for Inspect to say: of one that has ended already the ports are given
 // that it was asked to have.
-func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
+func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, error) {
 	c, err := r.own(ctx, w.Unit, w.Fence)
 	if err != nil {
 		return nil, err
@@ -184,7 +184,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 }
 
 // start starts the container with its files in place, or on their way.
-func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w provision.Workload) error {
+func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w host.Workload) error {
 	if !c.Config.OpenStdin {
 		return r.engine.startContainer(ctx, c.ID)
 	}
@@ -197,7 +197,7 @@ func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w prov
 
 // startFailed clears away a container that did not get its ports: its ports cannot
 // be changed any more.
-func (r *Runtime) startFailed(ctx context.Context, instance provision.UnitID, id string, err error) error {
+func (r *Runtime) startFailed(ctx context.Context, instance host.UnitID, id string, err error) error {
 	switch fault.CodeOf(err) {
 	case fault.CodePortRefused:
 		if err := r.removeContainer(ctx, id); err != nil {
@@ -221,7 +221,7 @@ func (r *Runtime) startFailed(ctx context.Context, instance provision.UnitID, id
 
 // Adopt puts other files into the volume of a container that runs. Docker lets them into
 // a volume even where all else is read-only.
-func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	archive, err := archiveOf(w)
 	if err != nil {
 		return err
@@ -243,7 +243,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 
 // Settle makes the engine leave the instance's ends alone. Containers are made so; those
 // of earlier versions were restarted by Docker, as fast as they ended and unseen.
-func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
 	c, err := r.own(ctx, id, fence)
 	if err != nil {
 		return err
@@ -255,7 +255,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) 
 }
 
 // Stop asks the instance to end, and ends it after the grace period.
-func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, grace time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, grace time.Duration) error {
 	c, err := r.own(ctx, id, fence)
 	if err == nil && c.State.Running { // also while it is between two restarts
 		err = r.engine.stopContainer(ctx, c.ID, grace)
@@ -269,7 +269,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, gr
 // Remove removes the container and, with data, the volume. It comes back only when
 // the engine says that they are gone. Things of others under these names are not
 // the instance's: it is gone, and they stay.
-func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
 	c, err := r.own(ctx, id, fence)
 	if err == nil {
 		err = r.removeContainer(ctx, c.ID)
@@ -304,7 +304,7 @@ func (r *Runtime) removeContainer(ctx context.Context, id string) error {
 	}
 }
 
-func (r *Runtime) removeVolume(ctx context.Context, id provision.UnitID, fence int64) error {
+func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64) error {
 	patience, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
 	for {
@@ -343,13 +343,13 @@ func (r *Runtime) removeVolume(ctx context.Context, id provision.UnitID, fence i
 }
 
 // empty reports whether Docker made the volume where one with data should have been.
-func (r *Runtime) empty(v volume.Volume, id provision.UnitID) bool {
+func (r *Runtime) empty(v volume.Volume, id host.UnitID) bool {
 	return v.Labels[labelDeployment] == r.deployment && v.Labels[labelEmpty] == string(id)
 }
 
 // removeEmpty removes a container that was never started, and the volume that Docker made
 // for it. What stays is never taken for data, and goes with the instance.
-func (r *Runtime) removeEmpty(ctx context.Context, instance provision.UnitID, id string) {
+func (r *Runtime) removeEmpty(ctx context.Context, instance host.UnitID, id string) {
 	err := r.removeContainer(ctx, id)
 	if err == nil {
 		var v volume.Volume
@@ -365,7 +365,7 @@ func (r *Runtime) removeEmpty(ctx context.Context, instance provision.UnitID, id
 // own finds the instance's container for a claim: CodeNotFound when there is none
 // of ours, CodeFenced when it was made under a newer claim. One of an older claim
 // is for the newest claim to use.
-func (r *Runtime) own(ctx context.Context, id provision.UnitID, fence int64) (container.InspectResponse, error) {
+func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64) (container.InspectResponse, error) {
 	c, err := r.engine.inspectContainer(ctx, nameOf(id))
 	if err != nil {
 		return c, err

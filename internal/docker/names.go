@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // The labels of containers and volumes. They never change after creation.
@@ -30,7 +30,7 @@ const (
 )
 
 // nameOf gives the name of the instance's container, and of its volume.
-func nameOf(id provision.UnitID) string { return "berth-" + string(id) }
+func nameOf(id host.UnitID) string { return "berth-" + string(id) }
 
 // standing is how a thing found on a host relates to who asks.
 type standing int
@@ -43,7 +43,7 @@ const (
 )
 
 // stands compares what a thing's labels say with who asks.
-func (r *Runtime) stands(labels map[string]string, id provision.UnitID, fence int64) standing {
+func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) standing {
 	made, err := strconv.ParseInt(labels[labelFence], 10, 64)
 	switch {
 	case err != nil || labels[labelDeployment] != r.deployment || labels[labelInstance] != string(id):
@@ -58,7 +58,7 @@ func (r *Runtime) stands(labels map[string]string, id provision.UnitID, fence in
 }
 
 // labelsOf gives the labels of everything that is made for the workload.
-func labelsOf(w provision.Workload, deployment string) map[string]string {
+func labelsOf(w host.Workload, deployment string) map[string]string {
 	return map[string]string{
 		labelDeployment: deployment,
 		labelInstance:   string(w.Unit),
@@ -90,6 +90,6 @@ func portsOf(labels map[string]string) map[string]boundPort {
 	return ports
 }
 
-func fenced(id provision.UnitID, what string) *fault.Error {
+func fenced(id host.UnitID, what string) *fault.Error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }

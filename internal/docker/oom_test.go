@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // A server is known to have run out of memory also where it is not the container's first
@@ -15,7 +15,7 @@ func TestOutOfMemoryIsTold(t *testing.T) {
 			local := newRealEngine(t)
 			r, w := local.runtime(t), local.workload(t)
 			w.Command = []string{"/bin/sh", "-c", "sleep 1; tail /dev/zero; exit $?"}
-			news := make(<-chan provision.UnitID)
+			news := make(<-chan host.UnitID)
 			if listens {
 				news = watch(t, r)
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -28,7 +28,7 @@ type Runtime struct {
 	log        *slog.Logger
 }
 
-var _ provision.Runtime = (*Runtime)(nil)
+var _ host.Runtime = (*Runtime)(nil)
 
 // Ping reports whether the engine answers.
 func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
@@ -40,17 +40,17 @@ func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engin
 const anyFence = int64(^uint64(0) >> 1)
 
 // Inspect says what is there of the instance.
-func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (provision.Unit, error) {
+func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error) {
 	c, err := r.own(ctx, id, anyFence)
 	if err != nil {
-		return provision.Unit{}, err
+		return host.Unit{}, err
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(id))
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
-		return provision.Unit{}, err
+		return host.Unit{}, err
 	}
 	ports, _ := published(c)
-	return provision.Unit{
+	return host.Unit{
 		ID:         id,
 		Tenant:     tenantOf(c.Config.Labels),
 		Fence:      fenceOf(c.Config.Labels),
@@ -77,7 +77,7 @@ func endOf(s *container.State) time.Time {
 
 // List gives everything of the deployment on the host, ordered by instance: one
 // call for the containers, one for the volumes. It does not know OOMKilled.
-func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
+func (r *Runtime) List(ctx context.Context) ([]host.Unit, error) {
 	ours := labelDeployment + "=" + r.deployment
 	containers, err := r.engine.listContainers(ctx, ours)
 	if err != nil {
@@ -87,7 +87,7 @@ func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
 	if err != nil {
 		return nil, err
 	}
-	units := map[provision.UnitID]provision.Unit{}
+	units := map[host.UnitID]host.Unit{}
 	for _, c := range containers {
 		if id := instanceOf(c.Labels); id != "" {
 			units[id] = unitOf(id, c)
@@ -100,16 +100,16 @@ func (r *Runtime) List(ctx context.Context) ([]provision.Unit, error) {
 		}
 		u, ok := units[id]
 		if !ok {
-			u = provision.Unit{ID: id, Tenant: tenantOf(v.Labels), Fence: fenceOf(v.Labels), Created: moment(v.CreatedAt)}
+			u = host.Unit{ID: id, Tenant: tenantOf(v.Labels), Fence: fenceOf(v.Labels), Created: moment(v.CreatedAt)}
 		}
 		u.Volume = true
 		units[id] = u
 	}
-	return slices.SortedFunc(maps.Values(units), func(a, b provision.Unit) int { return cmp.Compare(a.ID, b.ID) }), nil
+	return slices.SortedFunc(maps.Values(units), func(a, b host.Unit) int { return cmp.Compare(a.ID, b.ID) }), nil
 }
 
 // Output gives the last lines that the instance wrote, at most 64 KiB of them.
-func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (string, error) {
+func (r *Runtime) Output(ctx context.Context, id host.UnitID, lines int) (string, error) {
 	c, err := r.own(ctx, id, anyFence)
 	if err != nil || lines <= 0 {
 		return "", err
@@ -121,8 +121,8 @@ func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (s
 	return last.String(), nil
 }
 
-func instanceOf(labels map[string]string) provision.UnitID {
-	return provision.UnitID(labels[labelInstance])
+func instanceOf(labels map[string]string) host.UnitID {
+	return host.UnitID(labels[labelInstance])
 }
 
 func tenantOf(labels map[string]string) tenant.ID {
@@ -143,8 +143,8 @@ func fenceOf(labels map[string]string) int64 {
 	return fence
 }
 
-func unitOf(id provision.UnitID, c container.Summary) provision.Unit {
-	u := provision.Unit{
+func unitOf(id host.UnitID, c container.Summary) host.Unit {
+	u := host.Unit{
 		ID:         id,
 		Tenant:     tenantOf(c.Labels),
 		Fence:      fenceOf(c.Labels),

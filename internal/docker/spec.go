@@ -14,7 +14,7 @@ import (
 	"github.com/docker/go-connections/nat"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // spec is a workload in Docker's terms. It holds no secret: all of it can be read
@@ -29,12 +29,12 @@ type spec struct {
 func (s spec) digest() string { return s.Config.Labels[labelSpec] }
 
 // volumeOf maps a workload to its volume.
-func volumeOf(w provision.Workload, deployment string) volume.CreateOptions {
+func volumeOf(w host.Workload, deployment string) volume.CreateOptions {
 	return volume.CreateOptions{Name: nameOf(w.Unit), Driver: "local", Labels: labelsOf(w, deployment)}
 }
 
 // specOf maps a workload to its container.
-func specOf(w provision.Workload, deployment string) (spec, error) {
+func specOf(w host.Workload, deployment string) (spec, error) {
 	if len(w.Command) == 0 || w.DataPath == "" {
 		return spec{}, fault.Errorf(fault.CodeInternal, nil, "the workload of %s has no command or no data path", w.Unit)
 	}
@@ -68,7 +68,7 @@ func specOf(w provision.Workload, deployment string) (spec, error) {
 	return s, nil
 }
 
-func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *container.HostConfig {
+func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *container.HostConfig {
 	init, pids := true, w.PidsLimit
 	h := &container.HostConfig{
 		Resources: container.Resources{
@@ -103,14 +103,14 @@ func hostConfig(w provision.Workload, deployment string, bindings nat.PortMap) *
 // volumeLabels gives the labels of a volume that Docker makes with the container, because
 // it vanished after it had been made or found. Then it must be found as ours; but where
 // the instance has data, an empty one must never be taken for it.
-func volumeLabels(w provision.Workload, deployment string) map[string]string {
+func volumeLabels(w host.Workload, deployment string) map[string]string {
 	if w.KeepData {
 		return map[string]string{labelDeployment: deployment, labelEmpty: string(w.Unit)}
 	}
 	return labelsOf(w, deployment)
 }
 
-func portsFor(w provision.Workload) (nat.PortSet, nat.PortMap) {
+func portsFor(w host.Workload) (nat.PortSet, nat.PortMap) {
 	// To Docker an empty address means every interface; nobody should get that by
 	// leaving something out.
 	bind := w.Bind
@@ -128,7 +128,7 @@ func portsFor(w provision.Workload) (nat.PortSet, nat.PortMap) {
 
 func tcp(port int) nat.Port { return nat.Port(strconv.Itoa(port) + "/tcp") }
 
-func containerLabels(w provision.Workload, deployment string) map[string]string {
+func containerLabels(w host.Workload, deployment string) map[string]string {
 	labels := labelsOf(w, deployment)
 	for _, p := range w.Ports {
 		labels[labelPort+p.Name] = fmt.Sprintf("%d:%d", p.Host, p.Container)
@@ -146,7 +146,7 @@ func tmpfs(scratch map[string]int64) map[string]string {
 
 // hostname gives a short name that is a valid host name whatever the id looks
 // like; the end of a ULID is its random part.
-func hostname(w provision.Workload) string {
+func hostname(w host.Workload) string {
 	letters := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
 			return r

@@ -17,20 +17,20 @@ import (
 
 	"github.com/docker/docker/api/types/volume"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func sample() provision.Workload {
-	return provision.Workload{
+func sample() host.Workload {
+	return host.Workload{
 		Unit: "ins_01JD0000000000000000ABCDEF", Tenant: "default", Engine: "redis", Fence: 7,
 		Image: "redis:8", Command: []string{"redis-server", "/data/redis.conf"}, User: "999:998",
-		Resources: provision.Resources{CPUMillis: 250, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, PidsLimit: 128,
-		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: 20017}}, Bind: "0.0.0.0",
+		Resources: host.Resources{CPUMillis: 250, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, PidsLimit: 128,
+		Ports: []host.PortBinding{{Name: "redis", Container: 6379, Host: 20017}}, Bind: "0.0.0.0",
 		DataPath: "/data", Scratch: map[string]int64{"/tmp": 16 << 20, "/run": 1 << 20},
-		Files: []provision.File{
+		Files: []host.File{
 			{Path: "/data/conf/deep/users.acl", Mode: 0o400, Content: secret.New(testPassword)},
 			{Path: "/data/redis.conf", Mode: 0o440, Content: secret.New("dir /data\n")},
 		},
@@ -39,11 +39,11 @@ func sample() provision.Workload {
 }
 
 func TestSpecGolden(t *testing.T) {
-	bare := provision.Workload{
+	bare := host.Workload{
 		Unit: "x", Engine: "user-defined", Fence: 1, Image: "some/image@sha256:00", Command: []string{"/bin/server"},
-		User: "1:1", DataPath: "/var/lib/data", Ports: []provision.PortBinding{{Name: "a", Container: 80}, {Name: "b", Container: 81, Host: 20001}},
+		User: "1:1", DataPath: "/var/lib/data", Ports: []host.PortBinding{{Name: "a", Container: 80}, {Name: "b", Container: 81, Host: 20001}},
 	}
-	for name, w := range map[string]provision.Workload{"full": sample(), "bare": bare, "own-data": ownData(sample())} {
+	for name, w := range map[string]host.Workload{"full": sample(), "bare": bare, "own-data": ownData(sample())} {
 		t.Run(name, func(t *testing.T) {
 			s, err := specOf(w, "dep-1")
 			if err != nil {
@@ -81,7 +81,7 @@ func golden(t *testing.T, file string, got []byte) {
 }
 
 func TestSpecDigest(t *testing.T) {
-	digest := func(change func(*provision.Workload)) string {
+	digest := func(change func(*host.Workload)) string {
 		w := sample()
 		change(&w)
 		s, err := specOf(w, "dep-1")
@@ -90,20 +90,20 @@ func TestSpecDigest(t *testing.T) {
 		}
 		return s.digest()
 	}
-	first := digest(func(*provision.Workload) {})
-	if again := digest(func(*provision.Workload) {}); again != first {
+	first := digest(func(*host.Workload) {})
+	if again := digest(func(*host.Workload) {}); again != first {
 		t.Error("the same workload has two digests")
 	}
-	for name, change := range map[string]func(*provision.Workload){
-		"port":    func(w *provision.Workload) { w.Ports[0].Host++ },
-		"memory":  func(w *provision.Workload) { w.Resources.MemoryBytes++ },
-		"command": func(w *provision.Workload) { w.Command = append(w.Command, "x") },
+	for name, change := range map[string]func(*host.Workload){
+		"port":    func(w *host.Workload) { w.Ports[0].Host++ },
+		"memory":  func(w *host.Workload) { w.Resources.MemoryBytes++ },
+		"command": func(w *host.Workload) { w.Command = append(w.Command, "x") },
 	} {
 		if digest(change) == first {
 			t.Errorf("another %s has the same digest", name)
 		}
 	}
-	if digest(func(w *provision.Workload) { w.Files[0].Content = secret.New("x") }) != first {
+	if digest(func(w *host.Workload) { w.Files[0].Content = secret.New("x") }) != first {
 		t.Error("the digest, which everybody can read, tells of a secret")
 	}
 }
@@ -157,14 +157,14 @@ func entriesOf(t *testing.T, archive []byte) (got []string) {
 }
 
 func TestWorkloadsRefused(t *testing.T) {
-	for name, change := range map[string]func(*provision.Workload){
-		"a file elsewhere":    func(w *provision.Workload) { w.Files[0].Path = "/etc/passwd" },
-		"a file climbing out": func(w *provision.Workload) { w.Files[0].Path = "/data/../etc/passwd" },
-		"the folder itself":   func(w *provision.Workload) { w.Files[0].Path = "/data" },
-		"a user by name":      func(w *provision.Workload) { w.User = "redis" },
-		"no group":            func(w *provision.Workload) { w.User = "999" },
-		"no command":          func(w *provision.Workload) { w.Command = nil },
-		"no data path":        func(w *provision.Workload) { w.DataPath = "" },
+	for name, change := range map[string]func(*host.Workload){
+		"a file elsewhere":    func(w *host.Workload) { w.Files[0].Path = "/etc/passwd" },
+		"a file climbing out": func(w *host.Workload) { w.Files[0].Path = "/data/../etc/passwd" },
+		"the folder itself":   func(w *host.Workload) { w.Files[0].Path = "/data" },
+		"a user by name":      func(w *host.Workload) { w.User = "redis" },
+		"no group":            func(w *host.Workload) { w.User = "999" },
+		"no command":          func(w *host.Workload) { w.Command = nil },
+		"no data path":        func(w *host.Workload) { w.DataPath = "" },
 	} {
 		w := sample()
 		change(&w)

@@ -8,7 +8,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // reopenEvery is the pause before a stream of events that has ended is opened again.
@@ -18,7 +18,7 @@ const reopenEvery = time.Second
 // reconnect (FACTS: reopen with Since, and list), so this does: what happened meanwhile
 // comes with the new stream, as far as the engine still knows it, and the list has what
 // it does not. It fails only where the host does not answer to begin with.
-func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error {
+func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
 	since, err := r.engine.clock(ctx)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error
 // the list: no earlier than the stream is open, or what ends between the two is missed.
 // An engine opens it a moment before it gathers events; since covers that moment, also
 // where no event has told its time yet.
-func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended func(provision.UnitID)) error {
+func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended func(host.UnitID)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	messages, errs := r.engine.api.Events(ctx, events.ListOptions{Since: *since, Filters: filters.NewArgs(
@@ -89,7 +89,7 @@ func (r *Runtime) comeBack(ctx context.Context) error {
 
 // catchUp tells of everything that does not run; what is not there at all only a
 // comparison with the rows can find, which the empty id asks for.
-func (r *Runtime) catchUp(ctx context.Context, ended func(provision.UnitID)) error {
+func (r *Runtime) catchUp(ctx context.Context, ended func(host.UnitID)) error {
 	units, err := r.List(ctx)
 	for _, u := range units {
 		if !u.Running {

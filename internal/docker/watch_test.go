@@ -11,16 +11,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
 // watch gives the news of a runtime until the test ends.
-func watch(t *testing.T, r *Runtime) <-chan provision.UnitID {
+func watch(t *testing.T, r *Runtime) <-chan host.UnitID {
 	t.Helper()
-	news, done := make(chan provision.UnitID, 100), make(chan error)
+	news, done := make(chan host.UnitID, 100), make(chan error)
 	ctx, cancel := context.WithCancel(t.Context())
-	go func() { done <- r.Watch(ctx, func(id provision.UnitID) { news <- id }) }()
+	go func() { done <- r.Watch(ctx, func(id host.UnitID) { news <- id }) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
@@ -31,7 +31,7 @@ func watch(t *testing.T, r *Runtime) <-chan provision.UnitID {
 }
 
 // hear waits for news of the instance, and gives how long it took.
-func hear(t *testing.T, news <-chan provision.UnitID, id provision.UnitID, limit time.Duration) time.Duration {
+func hear(t *testing.T, news <-chan host.UnitID, id host.UnitID, limit time.Duration) time.Duration {
 	t.Helper()
 	began, end := time.Now(), time.After(limit)
 	for {
@@ -47,7 +47,7 @@ func hear(t *testing.T, news <-chan provision.UnitID, id provision.UnitID, limit
 }
 
 // forget drops the news that have come until now.
-func forget(news <-chan provision.UnitID) {
+func forget(news <-chan host.UnitID) {
 	for len(news) > 0 {
 		<-news
 	}
@@ -58,7 +58,7 @@ func forget(news <-chan provision.UnitID) {
 func TestWatchOutlivesTheEngine(t *testing.T) {
 	t.Parallel()
 	e := testenv.NewEngine(t, redisImages...)
-	own := &realEngine{host: provision.Host{Name: "own", Endpoint: e.URL}, deployment: "test-" + rand.Text()}
+	own := &realEngine{host: host.Host{Name: "own", Endpoint: e.URL}, deployment: "test-" + rand.Text()}
 	own.hosts = New(Config{Deployment: own.deployment})
 	t.Cleanup(func() { _ = own.hosts.Close() })
 	r, w := own.runtime(t), own.workload(t)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -29,7 +30,7 @@ type unit struct {
 	engine    provision.Engine
 	inst      provision.Instance
 	cred      provision.Credentials
-	work      provision.Workload
+	work      host.Workload
 	container string
 }
 
@@ -155,7 +156,7 @@ func createFor(t *testing.T, inst provision.Instance, image string) *unit {
 
 // archive packs the files below DataPath, with the folders they are in and DataPath
 // itself, as serverUser's.
-func archive(t *testing.T, w provision.Workload) []byte {
+func archive(t *testing.T, w host.Workload) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	tw := tar.NewWriter(&b)

@@ -17,6 +17,7 @@ import (
 	"text/template"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -71,13 +72,13 @@ func public(engine, version string) []string {
 }
 
 // workload gives what is the same for every engine.
-func workload(info provision.EngineInfo, inst provision.Instance) (provision.Workload, error) {
+func workload(info provision.EngineInfo, inst provision.Instance) (host.Workload, error) {
 	version, ok := info.Version(inst.Version)
 	if !ok {
-		return provision.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
+		return host.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
 	}
-	return provision.Workload{
-		Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
+	return host.Workload{
+		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
 		Image: version.Images[0], User: serverUser, Resources: inst.Resources,
 		UserOwnsData: slices.Equal(version.Images, public(info.Name, version.Name)), // serverUser is who does there
 	}, nil

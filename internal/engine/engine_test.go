@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -80,7 +81,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // describe writes a workload with everything in it, secrets too.
-func describe(w provision.Workload) string {
+func describe(w host.Workload) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "instance %s of %s, engine %s, fence %d\nimage %s\ncommand %q\nuser %s\n",
 		w.Unit, w.Tenant, w.Engine, w.Fence, w.Image, w.Command, w.User)
@@ -155,7 +156,7 @@ func TestConnection(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			i := slices.IndexFunc(w.Files, func(f provision.File) bool { return strings.HasSuffix(f.Path, "/"+c.file) })
+			i := slices.IndexFunc(w.Files, func(f host.File) bool { return strings.HasSuffix(f.Path, "/"+c.file) })
 			if i < 0 || got.File.Name != c.file || got.File.Content != w.Files[i].Content.Reveal() {
 				t.Errorf("the file %s shown is not the one it runs with", got.File.Name)
 			}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -69,20 +70,20 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 		Plans: []provision.Plan{
 			{
 				Name: "small", Description: "1 CPU, 512 MiB of memory, 10 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 10 * giB},
+				Resources: host.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 10 * giB},
 			},
 			{
 				Name: "medium", Description: "2 CPUs, 1 GiB of memory, 20 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: giB, DiskBytes: 20 * giB},
+				Resources: host.Resources{CPUMillis: 2000, MemoryBytes: giB, DiskBytes: 20 * giB},
 			},
 			{
 				Name: "large", Description: "4 CPUs, 4 GiB of memory, 50 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 4000, MemoryBytes: 4 * giB, DiskBytes: 50 * giB},
+				Resources: host.Resources{CPUMillis: 4000, MemoryBytes: 4 * giB, DiskBytes: 50 * giB},
 			},
 		},
 		Limits: provision.ResourceLimits{
-			Min: provision.Resources{CPUMillis: 250, MemoryBytes: 384 * miB, DiskBytes: giB},
-			Max: provision.Resources{CPUMillis: 32000, MemoryBytes: 128 * giB, DiskBytes: 4096 * giB},
+			Min: host.Resources{CPUMillis: 250, MemoryBytes: 384 * miB, DiskBytes: giB},
+			Max: host.Resources{CPUMillis: 32000, MemoryBytes: 128 * giB, DiskBytes: 4096 * giB},
 		},
 		Parameters: mysqlParameters(),
 	}}
@@ -113,29 +114,29 @@ func (mysqlEngine) NewCredentials(inst provision.Instance, gen secret.Generator)
 
 // Workload runs mysqld by a script that first makes the data directory. What accounts
 // and rights there are is said anew at every start, before the server answers anybody.
-func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credentials) (provision.Workload, error) {
+func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credentials) (host.Workload, error) {
 	w, err := workload(e.info, inst)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	config, err := renderMySQLConfig(inst)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	accounts, err := renderMySQLInit(inst, cred)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	certificate, key, err := mysqlTLS(inst, cred)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	w.Command = []string{"/bin/sh", mysqlStart}
 	w.PidsLimit = inst.Parameters.Int(paramMaxConnections) + 128 // a thread for each connection, and the server's own
-	w.Ports = []provision.PortBinding{{Name: mysqlName, Container: mysqlPort}}
+	w.Ports = []host.PortBinding{{Name: mysqlName, Container: mysqlPort}}
 	w.DataPath = mysqlHome
 	w.Scratch = map[string]int64{"/tmp": 16 * miB} // the socket
-	w.Files = []provision.File{
+	w.Files = []host.File{
 		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: secret.New(config)},
 		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: secret.New(accounts)},
 		{Path: mysqlHome + "/conf/server-cert.pem", Mode: 0o440, Content: secret.New(certificate)},
@@ -149,24 +150,24 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 
 // Golden is an empty data directory. No parameter and no size of an instance has a part
 // in how it is made, so there is one for each image.
-func (e mysqlEngine) Golden(inst provision.Instance) (provision.Golden, bool) {
+func (e mysqlEngine) Golden(inst provision.Instance) (host.Golden, bool) {
 	const script = mysqlGolden + "/golden.sh"
-	return provision.Golden{
+	return host.Golden{
 		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
 		Command: []string{"/bin/sh", script, mysqlGolden + "/data"},
-		Files: []provision.File{
+		Files: []host.File{
 			{Path: script, Mode: 0o440, Content: secret.New(mysqlGoldenScript)},
 			{Path: mysqlGolden + "/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
 			{Path: mysqlGolden + "/seed.sql", Mode: 0o440, Content: secret.New(mysqlTimeZones + mysqlOwn)},
 		},
 		Scratch:   map[string]int64{"/tmp": 16 * miB},
-		Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
+		Resources: host.Resources{CPUMillis: 2000, MemoryBytes: 512 * miB}, PidsLimit: 128,
 	}, !e.noGolden
 }
 
 // Seeds are what golden data holds beside what mysqld makes by itself.
-func (mysqlEngine) Seeds() []provision.File {
-	return []provision.File{
+func (mysqlEngine) Seeds() []host.File {
+	return []host.File{
 		{Path: mysqlHome + "/conf/seed.sql", Mode: 0o440, Content: secret.New(mysqlTimeZones + mysqlOwn)},
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -32,14 +32,14 @@ func goldenImage(t *testing.T) string {
 	t.Cleanup(func() { _, _ = tryDocker(nil, "rm", "--force", "--volumes", id) })
 	// The folder is not there yet: it comes with the archive.
 	root := strings.TrimPrefix(g.Path, "/")
-	files := make([]provision.File, len(g.Files))
+	files := make([]host.File, len(g.Files))
 	for i, f := range g.Files {
 		if strings.Contains(f.Content.Reveal(), "IDENTIFIED") {
 			t.Errorf("%s has accounts", f.Path)
 		}
-		files[i] = provision.File{Path: "/x/" + root + strings.TrimPrefix(f.Path, g.Path), Mode: f.Mode, Content: f.Content}
+		files[i] = host.File{Path: "/x/" + root + strings.TrimPrefix(f.Path, g.Path), Mode: f.Mode, Content: f.Content}
 	}
-	if out, err := tryDocker(archive(t, provision.Workload{DataPath: "/x", Files: files}), "cp", "-", id+":/"); err != nil {
+	if out, err := tryDocker(archive(t, host.Workload{DataPath: "/x", Files: files}), "cp", "-", id+":/"); err != nil {
 		t.Fatal(out)
 	}
 	began := time.Now()
@@ -180,7 +180,7 @@ func TestMySQLAfterACrashOnDocker(t *testing.T) {
 	for name, image := range map[string]string{"with golden data": goldenImage(t), "without": ""} {
 		t.Run(name, func(t *testing.T) {
 			u := createOn(t, image, "mysql", "9.7", "small", nil)
-			broken := provision.Workload{DataPath: mysqlHome, Files: []provision.File{
+			broken := host.Workload{DataPath: mysqlHome, Files: []host.File{
 				{Path: mysqlHome + "/unsafe", Mode: 0o600}, {Path: mysqlHome + "/data/ibdata1", Mode: 0o600, Content: secret.New("half")},
 			}}
 			if out, err := tryDocker(archive(t, broken), "cp", "-", u.container+":"+mysqlHome); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -120,7 +121,7 @@ func mysqlParameters() []provision.Parameter {
 
 // Complete gives every parameter a value. The collation follows the charset and the
 // charset the collation, where only one of them is given.
-func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources) provision.Parameters {
+func (mysqlEngine) Complete(given provision.Parameters, size host.Resources) provision.Parameters {
 	cs := charsets[0]
 	if wanted, ok := charsetNamed(given.String(paramCharset)); ok {
 		cs = wanted
@@ -140,7 +141,7 @@ func (mysqlEngine) Complete(given provision.Parameters, size provision.Resources
 
 // Check finds a collation of another charset, and more connections than the memory is
 // good for.
-func (mysqlEngine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
+func (mysqlEngine) Check(p provision.Parameters, size host.Resources) []fault.FieldError {
 	var wrong []fault.FieldError
 	for _, param := range []string{paramUsername, paramDatabase} {
 		if chosen := p.String(param); reserved(chosen) {

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -63,7 +63,7 @@ func (p *rsaPairs) makeOne() {
 
 // NewKeys gives the pair as mysqld would write it. start.sh puts it into the data
 // directory.
-func (e mysqlEngine) NewKeys() ([]provision.File, error) {
+func (e mysqlEngine) NewKeys() ([]host.File, error) {
 	key, err := e.keys.take()
 	if err != nil {
 		return nil, fmt.Errorf("make an RSA key: %w", err)
@@ -76,9 +76,9 @@ func (e mysqlEngine) NewKeys() ([]provision.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the RSA key: %w", err)
 	}
-	file := func(name, kind string, content []byte) provision.File {
+	file := func(name, kind string, content []byte) host.File {
 		text := pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: content})
-		return provision.File{Path: mysqlHome + "/conf/" + name, Mode: 0o600, Content: secret.New(string(text))}
+		return host.File{Path: mysqlHome + "/conf/" + name, Mode: 0o600, Content: secret.New(string(text))}
 	}
-	return []provision.File{file("private_key.pem", "PRIVATE KEY", private), file("public_key.pem", "PUBLIC KEY", public)}, nil
+	return []host.File{file("private_key.pem", "PRIVATE KEY", private), file("public_key.pem", "PUBLIC KEY", public)}, nil
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -16,7 +16,7 @@ func syncedBy(t *testing.T, golden, script string) string {
 	t.Helper()
 	id := docker(t, "create", golden)
 	t.Cleanup(func() { _, _ = tryDocker(nil, "rm", "--force", "--volumes", id) })
-	w := provision.Workload{DataPath: "/x", Files: []provision.File{{Path: "/x/sync", Mode: 0o755, Content: secret.New("#!/bin/sh\n" + script)}}}
+	w := host.Workload{DataPath: "/x", Files: []host.File{{Path: "/x/sync", Mode: 0o755, Content: secret.New("#!/bin/sh\n" + script)}}}
 	if out, err := tryDocker(archive(t, w), "cp", "-", id+":/usr/local/bin"); err != nil {
 		t.Fatal(out)
 	}
@@ -93,7 +93,7 @@ func TestMySQLOnABadDiskOnDocker(t *testing.T) {
 		u.until("begun", func() bool { return u.has(mysqlHome+"/unsafe") && u.has(mysqlHome+"/data") })
 		docker(t, "kill", u.container)
 		put := func(script string) {
-			w := provision.Workload{DataPath: mysqlHome, Files: []provision.File{
+			w := host.Workload{DataPath: mysqlHome, Files: []host.File{
 				{Path: mysqlStart, Mode: 0o440, Content: secret.New(script)}, {Path: mysqlHome + "/conf/fast", Mode: 0o440},
 			}}
 			if out, err := tryDocker(archive(t, w), "cp", "-", u.container+":"+mysqlHome); err != nil {

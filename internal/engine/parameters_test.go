@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -61,7 +62,7 @@ func TestCompleteIsValidAtEverySize(t *testing.T) {
 	for _, e := range Catalog(Config{}) {
 		info := e.Describe()
 		for mem := info.Limits.Min.MemoryBytes; mem <= info.Limits.Max.MemoryBytes; mem = mem*3/2 + 1 {
-			size := provision.Resources{CPUMillis: 1000, MemoryBytes: mem, DiskBytes: giB}
+			size := host.Resources{CPUMillis: 1000, MemoryBytes: mem, DiskBytes: giB}
 			values := e.Complete(nil, size)
 			if wrong := e.Check(values, size); wrong != nil {
 				t.Errorf("%s with %d: %v", info.Name, mem, wrong)
@@ -114,7 +115,7 @@ func TestRefusedParameters(t *testing.T) {
 // The domain checks parameters even where the size was refused.
 func TestCheckWithoutSize(t *testing.T) {
 	for _, e := range Catalog(Config{}) {
-		if wrong := e.Check(e.Complete(nil, provision.Resources{}), provision.Resources{}); wrong != nil {
+		if wrong := e.Check(e.Complete(nil, host.Resources{}), host.Resources{}); wrong != nil {
 			t.Errorf("%s: %v", e.Describe().Name, wrong)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -62,20 +63,20 @@ func newRedis(imageTemplate string) redisEngine {
 		Plans: []provision.Plan{
 			{
 				Name: "small", Description: "0.5 CPU, 128 MiB of memory, 1 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 500, MemoryBytes: 128 * miB, DiskBytes: giB},
+				Resources: host.Resources{CPUMillis: 500, MemoryBytes: 128 * miB, DiskBytes: giB},
 			},
 			{
 				Name: "medium", Description: "1 CPU, 512 MiB of memory, 4 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 4 * giB},
+				Resources: host.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 4 * giB},
 			},
 			{
 				Name: "large", Description: "2 CPUs, 2 GiB of memory, 16 GiB of disk",
-				Resources: provision.Resources{CPUMillis: 2000, MemoryBytes: 2 * giB, DiskBytes: 16 * giB},
+				Resources: host.Resources{CPUMillis: 2000, MemoryBytes: 2 * giB, DiskBytes: 16 * giB},
 			},
 		},
 		Limits: provision.ResourceLimits{
-			Min: provision.Resources{CPUMillis: 100, MemoryBytes: 64 * miB, DiskBytes: 256 * miB},
-			Max: provision.Resources{CPUMillis: 16000, MemoryBytes: 128 * giB, DiskBytes: 1024 * giB},
+			Min: host.Resources{CPUMillis: 100, MemoryBytes: 64 * miB, DiskBytes: 256 * miB},
+			Max: host.Resources{CPUMillis: 16000, MemoryBytes: 128 * giB, DiskBytes: 1024 * giB},
 		},
 	}}
 	e.info.Versions[0].Modules = redisModules
@@ -96,24 +97,24 @@ func (redisEngine) NewCredentials(_ provision.Instance, gen secret.Generator) pr
 }
 
 // Workload runs redis-server. The password is there as a hash only.
-func (e redisEngine) Workload(inst provision.Instance, cred provision.Credentials) (provision.Workload, error) {
+func (e redisEngine) Workload(inst provision.Instance, cred provision.Credentials) (host.Workload, error) {
 	w, err := workload(e.info, inst)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	config, err := renderRedisConfig(inst)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	users, err := renderRedisUsers(inst, cred)
 	if err != nil {
-		return provision.Workload{}, err
+		return host.Workload{}, err
 	}
 	w.Command = []string{"/bin/sh", "-c", redisStart}
 	w.PidsLimit = 128 // modules have threads of their own
-	w.Ports = []provision.PortBinding{{Name: redisName, Container: redisPort}}
+	w.Ports = []host.PortBinding{{Name: redisName, Container: redisPort}}
 	w.DataPath = redisHome
-	w.Files = []provision.File{
+	w.Files = []host.File{
 		{Path: redisHome + "/conf/redis.conf", Mode: 0o440, Content: secret.New(config)},
 		{Path: redisHome + "/conf/users.acl", Mode: 0o400, Content: secret.New(users)},
 	}
@@ -173,6 +174,6 @@ func renderRedisConfig(inst provision.Instance) (string, error) {
 }
 
 // Golden gives none: an empty Redis is made in no time.
-func (redisEngine) Golden(provision.Instance) (provision.Golden, bool) {
-	return provision.Golden{}, false
+func (redisEngine) Golden(provision.Instance) (host.Golden, bool) {
+	return host.Golden{}, false
 }

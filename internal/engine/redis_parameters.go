@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -58,7 +59,7 @@ func redisParameters(largest int64) []provision.Parameter {
 func mostData(mem int64) int64 { return mem / 10 * 9 }
 
 // Complete gives every parameter a value.
-func (redisEngine) Complete(given provision.Parameters, size provision.Resources) provision.Parameters {
+func (redisEngine) Complete(given provision.Parameters, size host.Resources) provision.Parameters {
 	return overlay(provision.Parameters{
 		paramMaxMemory:   max(size.MemoryBytes/4*3, minMaxMemory),
 		paramPolicy:      "noeviction",
@@ -68,7 +69,7 @@ func (redisEngine) Complete(given provision.Parameters, size provision.Resources
 }
 
 // Check finds what does not fit into the instance's memory.
-func (redisEngine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
+func (redisEngine) Check(p provision.Parameters, size host.Resources) []fault.FieldError {
 	if size.MemoryBytes <= 0 {
 		return nil
 	}

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -84,7 +84,7 @@ func TestAgainstModel(t *testing.T) {
 type modelRun struct {
 	*quay
 	ctx    context.Context //nolint:containedctx // of the test
-	host   provision.Host
+	host   host.Host
 	model  model
 	claims [modelInstances]job.Claim
 }

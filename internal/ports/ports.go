@@ -15,8 +15,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 const (
@@ -31,31 +31,31 @@ const (
 
 // Allocator implements provision.Ports.
 type Allocator struct {
-	store provision.HostStore
+	store host.Store
 	lock  *redislock.Client
 	now   clock.Clock
 	log   *slog.Logger
 }
 
 // New makes an Allocator.
-func New(store provision.HostStore, rdb redis.UniversalClient, now clock.Clock, log *slog.Logger) *Allocator {
+func New(store host.Store, rdb redis.UniversalClient, now clock.Clock, log *slog.Logger) *Allocator {
 	return &Allocator{store: store, lock: redislock.New(rdb), now: now, log: log}
 }
 
 // Allocate implements provision.Ports.
-func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, host provision.Host, name string) (int, error) {
-	unlock := a.acquire(ctx, host)
+func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, name string) (int, error) {
+	unlock := a.acquire(ctx, h)
 	defer unlock()
 	for try := 1; ; try++ {
 		var port int
-		err := a.store.Tx(ctx, func(tx provision.HostTx) error {
+		err := a.store.Tx(ctx, func(tx host.Tx) error {
 			err := tx.CheckClaim(claim)
 			if err != nil {
 				return err
 			}
-			port, err = tx.HeldPort(host.ID, provision.UnitID(claim.Subject), name)
+			port, err = tx.HeldPort(h.ID, host.UnitID(claim.Subject), name)
 			if errors.Is(err, fault.ErrNotFound) {
-				port, err = tx.TakePort(host, provision.UnitID(claim.Subject), name, a.now())
+				port, err = tx.TakePort(h, host.UnitID(claim.Subject), name, a.now())
 			}
 			return err
 		})
@@ -73,23 +73,23 @@ func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, host provisio
 }
 
 // Refused implements provision.Ports.
-func (a *Allocator) Refused(ctx context.Context, claim job.Claim, host provision.Host, port int) error {
-	a.log.WarnContext(ctx, "the host refused a port", "host", host.Name, "port", port, "instance", claim.Subject, "rests", refusedFor.String())
-	return a.store.Tx(ctx, func(tx provision.HostTx) error {
+func (a *Allocator) Refused(ctx context.Context, claim job.Claim, h host.Host, port int) error {
+	a.log.WarnContext(ctx, "the host refused a port", "host", h.Name, "port", port, "instance", claim.Subject, "rests", refusedFor.String())
+	return a.store.Tx(ctx, func(tx host.Tx) error {
 		if err := tx.CheckClaim(claim); err != nil {
 			return err
 		}
-		return tx.RestPort(host.ID, port, provision.UnitID(claim.Subject), a.now().Add(refusedFor))
+		return tx.RestPort(h.ID, port, host.UnitID(claim.Subject), a.now().Add(refusedFor))
 	})
 }
 
 // Available implements provision.Ports.
-func (a *Allocator) Available(ctx context.Context, host provision.Host) (bool, error) {
+func (a *Allocator) Available(ctx context.Context, host host.Host) (bool, error) {
 	return a.store.PortLeft(ctx, host, a.now())
 }
 
 // acquire takes the host's lock, or goes on without it when Redis is slow or away.
-func (a *Allocator) acquire(ctx context.Context, host provision.Host) (unlock func()) {
+func (a *Allocator) acquire(ctx context.Context, host host.Host) (unlock func()) {
 	waitCtx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	lock, err := a.lock.Obtain(waitCtx, "berth:ports:"+string(host.ID), lockTTL, &redislock.Options{

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
@@ -79,8 +80,8 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-func quayside(id string, count int) provision.Host {
-	return provision.Host{ID: provision.HostID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1}
+func quayside(id string, count int) host.Host {
+	return host.Host{ID: host.ID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1}
 }
 
 // claim makes an instance with a running job and gives the claim to it.
@@ -105,7 +106,7 @@ func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 
 func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
 	return q.store.Tx(ctx, func(tx provision.Tx) error {
-		return tx.RestPorts(provision.UnitID(provision.InstanceID(c.Subject)), until)
+		return tx.RestPorts(host.UnitID(provision.InstanceID(c.Subject)), until)
 	})
 }
 
@@ -176,7 +177,7 @@ func TestRefused(t *testing.T) {
 }
 
 // allocateAll has so many instances ask at once, and gives their ports, sorted.
-func (q *quay) allocateAll(t *testing.T, h provision.Host, n int) []int {
+func (q *quay) allocateAll(t *testing.T, h host.Host, n int) []int {
 	t.Helper()
 	got := make([]int, n)
 	var all errgroup.Group
@@ -194,7 +195,7 @@ func (q *quay) allocateAll(t *testing.T, h provision.Host, n int) []int {
 	return got
 }
 
-func wantAll(t *testing.T, got []int, h provision.Host) {
+func wantAll(t *testing.T, got []int, h host.Host) {
 	t.Helper()
 	for i, port := range got {
 		if port != h.PortLow+i {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // adoptWithin limits how long an adoption may take.
@@ -29,7 +30,7 @@ func (w *work) adopt(ctx context.Context) error {
 		return err
 	}
 	w.Log.WarnContext(ctx, "a warm instance would not do; making one anew", "instance", w.inst.ID, "job", w.Claim().Job, "error", w.Scrub(err.Error()))
-	if err := w.run.runtime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, true); err != nil {
+	if err := w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true); err != nil {
 		return err
 	}
 	if err := w.Replan(reserveStep); err != nil {

@@ -4,29 +4,30 @@ import (
 	"context"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 )
 
 // Check implements Residents. It is for news of the host; a sweep never asks for single
 // instances.
-func (m *Mender) Check(ctx context.Context, of UnitID) (bool, error) {
+func (m *Mender) Check(ctx context.Context, of host.UnitID) (bool, error) {
 	which := InstanceID(of)
 	inst, err := m.Store.Instance(ctx, which)
-	if err != nil || !dead(inst, Unit{}) {
+	if err != nil || !dead(inst, host.Unit{}) {
 		return false, fault.IgnoreLostRace(err)
 	}
 	if _, err := m.Store.ActiveJob(ctx, id.Subject(which)); err == nil {
 		return false, nil // whoever has it sees for himself
 	}
-	host, err := m.Store.Host(ctx, inst.Host)
+	h, err := m.Store.Host(ctx, inst.Host)
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}
-	runtime, err := m.Runtimes.Runtime(host)
+	runtime, err := m.Runtimes.Runtime(h)
 	if err != nil {
 		return false, err
 	}
-	unit, err := runtime.Inspect(ctx, UnitID(which))
+	unit, err := runtime.Inspect(ctx, host.UnitID(which))
 	if err = fault.IgnoreLostRace(err); err != nil {
 		return false, err
 	}
@@ -41,11 +42,11 @@ func (m *Mender) Check(ctx context.Context, of UnitID) (bool, error) {
 
 // restarted says that a server has ended that runs again by now: somebody started it, or
 // its host did, as earlier versions told it to. From here on ends are for the reconciler.
-func (m *Mender) restarted(ctx context.Context, inst Instance, runtime Runtime, unit Unit) error {
+func (m *Mender) restarted(ctx context.Context, inst Instance, runtime host.Runtime, unit host.Unit) error {
 	if unit.Ended.IsZero() || m.DryRun {
 		return nil
 	}
-	if err := fault.IgnoreLostRace(runtime.Settle(ctx, UnitID(inst.ID), inst.Fence)); err != nil {
+	if err := fault.IgnoreLostRace(runtime.Settle(ctx, host.UnitID(inst.ID), inst.Fence)); err != nil {
 		return err
 	}
 	return fault.IgnoreLostRace(m.Store.Tx(ctx, func(tx Tx) error {

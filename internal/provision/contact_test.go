@@ -8,10 +8,10 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 // process is a worker process that looks at the database all the time, as its relay
@@ -49,7 +49,7 @@ func (w *world) process(owner string) *process {
 // which the database is away for these processes, and then has the taker go on.
 func (w *world) loses(id id.Job, owner, taker *process, away ...*process) job.Job {
 	w.Helper()
-	w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
+	w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hang: true, Times: 1})
 	done := make(chan error, 1)
 	go func() { done <- owner.Run(w.ctx, id) }()
 	w.pass(time.Second)
@@ -92,7 +92,7 @@ func TestManyOutages(t *testing.T) {
 		a := w.create()
 		w.queue.Take()
 		for range 10 {
-			w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true})
+			w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hang: true})
 			done := make(chan error, 1)
 			go func() { done <- one.Run(w.ctx, a.Job.ID) }()
 			w.pass(time.Second)

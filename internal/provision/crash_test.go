@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -87,7 +88,7 @@ func TestCrashDuringDelete(t *testing.T) {
 func TestCrashDuringUndo(t *testing.T) {
 	undo := func(w *world) id.Job {
 		a := w.create()
-		w.runtime.SetProbe(func(provision.UnitID) error {
+		w.runtime.SetProbe(func(host.UnitID) error {
 			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
 			if err != nil {
 				w.Error(err)
@@ -138,7 +139,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 	eachCrash(t, calls, func(w *world, n int, after bool) {
 		a := w.create()
 		w.runMortal(a.Job.ID, n, after)
-		other := provision.Host{ID: "hst_other", Name: "other", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 30000, PortHigh: 30009}
+		other := host.Host{ID: "hst_other", Name: "other", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 30000, PortHigh: 30009}
 		w.tx(func(tx provision.Tx) (err error) {
 			full := w.host
 			full.PortLow, full.PortHigh = 1, 0
@@ -153,14 +154,14 @@ func TestCrashBeforePlaced(t *testing.T) {
 		if inst.State != provision.StateRunning {
 			t.Fatalf("it is %+v", inst)
 		}
-		for _, host := range []provision.HostID{w.host.ID, other.ID} {
+		for _, h := range []host.ID{w.host.ID, other.ID} {
 			var held int
 			w.tx(func(tx provision.Tx) (err error) {
-				held, err = tx.HeldPort(host, provision.UnitID(inst.ID), provisiontest.EngineName)
+				held, err = tx.HeldPort(h, host.UnitID(inst.ID), provisiontest.EngineName)
 				return ignore(err)
 			})
-			if want := map[bool]int{true: inst.Port}[host == inst.Host]; held != want {
-				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Host, inst.Port, held, host)
+			if want := map[bool]int{true: inst.Port}[h == inst.Host]; held != want {
+				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Host, inst.Port, held, h)
 			}
 		}
 	})

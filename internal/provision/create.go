@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -282,13 +283,13 @@ func (s *Service) checkCallback(ctx context.Context, url string) []fault.FieldEr
 
 // chooseSize gives the plan's name and the resources: the plan's, or what was
 // asked for explicitly within the engine's limits.
-func chooseSize(info EngineInfo, req CreateRequest) (string, Resources, []fault.FieldError) {
+func chooseSize(info EngineInfo, req CreateRequest) (string, host.Resources, []fault.FieldError) {
 	plan, ok := info.Plan(req.Plan)
 	if req.Plan == PlanCustom && !req.Resources.empty() {
 		plan, ok = info.Plans[0], true
 	}
 	if !ok {
-		return "", Resources{}, []fault.FieldError{{Field: "plan", Message: "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
+		return "", host.Resources{}, []fault.FieldError{{Field: "plan", Message: "unknown plan; " + info.Name + " has: " + names(info.Plans, func(p Plan) string { return p.Name })}}
 	}
 	size := plan.Resources
 	if req.Resources.empty() {

@@ -5,24 +5,24 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 // leaseless are the methods that a worker may call when its lease is over: they read, or make
 // what belongs to the host. A method that is added to Runtime must be refused, or be put here.
-var leaseless = []provisiontest.Method{
-	provisiontest.MethodPing, provisiontest.MethodIdentity, provisiontest.MethodInspect, provisiontest.MethodList, provisiontest.MethodWatch, provisiontest.MethodOutput,
-	provisiontest.MethodEnsureImage, provisiontest.MethodEnsureGolden,
+var leaseless = []hosttest.Method{
+	hosttest.MethodPing, hosttest.MethodIdentity, hosttest.MethodInspect, hosttest.MethodList, hosttest.MethodWatch, hosttest.MethodOutput,
+	hosttest.MethodEnsureImage, hosttest.MethodEnsureGolden,
 }
 
 // No call that changes something reaches the host once the lease is over, and every call
 // reaches it before.
 func TestLeasedRuntime(t *testing.T) {
 	for _, over := range []bool{false, true} {
-		next := provisiontest.NewRuntime("test")
-		leased := provision.Leased(next, func() error {
+		next := hosttest.NewRuntime("test")
+		leased := host.Leased(next, func() error {
 			if over {
 				return fault.Errorf(fault.CodeFenced, nil, "the lease is over")
 			}
@@ -51,14 +51,14 @@ func TestKnownRuntime(t *testing.T) {
 		_, err = known.List(w.ctx)
 		w.must(err)
 		w.runtime.SetIdentity("another")
-		w.pass(provision.KnownFor)
-		before := map[provisiontest.Method]int{}
-		for _, m := range provisiontest.Methods() {
+		w.pass(host.KnownFor)
+		before := map[hosttest.Method]int{}
+		for _, m := range hosttest.Methods() {
 			before[m] = w.runtime.Calls(m)
 		}
 		for name, err := range everyCall(w.T, known, w.runtime) {
 			switch calls := w.runtime.Calls(name) - before[name]; name {
-			case provisiontest.MethodPing, provisiontest.MethodIdentity:
+			case hosttest.MethodPing, hosttest.MethodIdentity:
 				if calls == 0 || err != nil {
 					w.Errorf("%s was called %d times, and answered %v", name, calls, err)
 				}
@@ -72,9 +72,9 @@ func TestKnownRuntime(t *testing.T) {
 }
 
 // everyCall calls every method of the decorator; Watch ends at once.
-func everyCall(t *testing.T, decorator provision.Runtime, next *provisiontest.Runtime) map[provisiontest.Method]error {
+func everyCall(t *testing.T, decorator host.Runtime, next *hosttest.Runtime) map[hosttest.Method]error {
 	t.Helper()
-	next.Fail(provisiontest.MethodWatch, provisiontest.Fault{Before: true})
-	w := provision.Workload{Unit: "ins_decorated", Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8"}
-	return provisiontest.EveryCall(t.Context(), t, decorator, w)
+	next.Fail(hosttest.MethodWatch, hosttest.Fault{Before: true})
+	w := host.Workload{Unit: "ins_decorated", Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8"}
+	return hosttest.EveryCall(t.Context(), t, decorator, w)
 }

@@ -11,10 +11,11 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -41,17 +42,17 @@ func (w *world) eventTypes(theID provision.InstanceID) (types []string) {
 }
 
 // awayIn has the host go away right behind the effect of a create's call to it.
-func (w *world) awayIn(m provisiontest.Method) {
-	w.runtime.Fail(m, provisiontest.Fault{After: true})
-	w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
-	w.runtime.Fail(provisiontest.MethodList, provisiontest.Fault{Before: true})
+func (w *world) awayIn(m hosttest.Method) {
+	w.runtime.Fail(m, hosttest.Fault{After: true})
+	w.runtime.Fail(hosttest.MethodRemove, hosttest.Fault{Before: true})
+	w.runtime.Fail(hosttest.MethodList, hosttest.Fault{Before: true})
 }
 
 // A create whose host goes away ends in its time all the same. What is left there goes
 // when the host is back, and then its port is free again.
 func TestHostIsAwayAtTheDeadline(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.awayIn(provisiontest.MethodCreate)
+		w.awayIn(hosttest.MethodCreate)
 		a := w.createWith("20s", "")
 		j := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 66*time.Second)
 		if j.State != job.Failed || j.Error.Code != fault.CodeDeadline || !strings.Contains(j.Error.Message, "could not be finished") {
@@ -87,7 +88,7 @@ func TestHostIsAwayAtTheDeadline(t *testing.T) {
 // A delete of what such a create left waits for the host, and ends well.
 func TestDeleteOfWhatWasLeftBehind(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.awayIn(provisiontest.MethodStart)
+		w.awayIn(hosttest.MethodStart)
 		a := w.createWith("20s", "")
 		w.spin(a.Job.ID)
 		d := w.delete(a.Instance.ID)
@@ -105,11 +106,11 @@ func TestDeleteOfWhatWasLeftBehind(t *testing.T) {
 
 // A cancel does not wait for the deadline of the create, also where the host hangs.
 func TestCancelWhileTheHostIsAway(t *testing.T) {
-	for name, failure := range map[string]provisiontest.Fault{"it refuses": {Before: true}, "it hangs": {Hang: true}} {
+	for name, failure := range map[string]hosttest.Fault{"it refuses": {Before: true}, "it hangs": {Hang: true}} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.awayIn(provisiontest.MethodCreate)
-				w.runtime.Fail(provisiontest.MethodRemove, failure)
+				w.awayIn(hosttest.MethodCreate)
+				w.runtime.Fail(hosttest.MethodRemove, failure)
 				a := w.create()
 				w.runTasks()
 				w.pass(time.Second)
@@ -133,8 +134,8 @@ func TestCancelWhileTheHostIsAway(t *testing.T) {
 // What it may have made all the same is found when it is back.
 func TestHostWasNeverReached(t *testing.T) {
 	inWorld(t, func(w *world) {
-		for _, m := range []provisiontest.Method{provisiontest.MethodEnsureImage, provisiontest.MethodCreateVolume, provisiontest.MethodRemove} {
-			w.runtime.Fail(m, provisiontest.Fault{Before: true})
+		for _, m := range []hosttest.Method{hosttest.MethodEnsureImage, hosttest.MethodCreateVolume, hosttest.MethodRemove} {
+			w.runtime.Fail(m, hosttest.Fault{Before: true})
 		}
 		a := w.createWith("10s", "")
 		j := w.endsWithin(a.Job.ID, a.Job.CreatedAt, 45*time.Second)
@@ -152,7 +153,7 @@ func TestHostWasNeverReached(t *testing.T) {
 // What is to be kept is kept, whether its host answers or not.
 func TestKeptWhileTheHostIsAway(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.awayIn(provisiontest.MethodStart)
+		w.awayIn(hosttest.MethodStart)
 		a := w.createWith("20s", job.OnFailureKeep)
 		w.endsWithin(a.Job.ID, a.Job.CreatedAt, 22*time.Second)
 		w.runtime.Heal()
@@ -167,7 +168,7 @@ func TestKeptWhileTheHostIsAway(t *testing.T) {
 // No pause between two attempts lasts beyond the deadline.
 func TestNoPausePastTheDeadline(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Before: true})
+		w.runtime.Fail(hosttest.MethodEnsureImage, hosttest.Fault{Before: true})
 		a := w.createWith("100s", "")
 		for job := a.Job; !job.State.Ended(); job = w.job(a.Job.ID) {
 			if job.WakeAt.After(job.Deadline) && !job.Undoing {
@@ -189,7 +190,7 @@ func TestHostRowIsGone(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		left := w.create()
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true})
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{After: true})
 		w.runTasks()
 		gone := &hostlessStore{Store: w.store}
 		w.runner = w.runnerOn(gone, w.runtimes, "w2", clock.System)
@@ -208,6 +209,6 @@ func TestHostRowIsGone(t *testing.T) {
 // hostlessStore is a database that somebody has taken the hosts out of.
 type hostlessStore struct{ provision.Store }
 
-func (s *hostlessStore) Host(context.Context, provision.HostID) (provision.Host, error) {
-	return provision.Host{}, fault.ErrNotFound
+func (s *hostlessStore) Host(context.Context, host.ID) (host.Host, error) {
+	return host.Host{}, fault.ErrNotFound
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -16,20 +17,20 @@ type Engine interface {
 	Describe() EngineInfo
 	// Complete gives every parameter a value: what was given, and for the rest what
 	// suits an instance of this size and the parameters given.
-	Complete(given Parameters, size Resources) Parameters
+	Complete(given Parameters, size host.Resources) Parameters
 	// Check finds what is wrong with complete parameters as a whole (a collation that
 	// does not fit the charset, more memory than the plan has). Fields are named
 	// "parameters.NAME".
-	Check(Parameters, Resources) []fault.FieldError
+	Check(Parameters, host.Resources) []fault.FieldError
 	// NewCredentials makes up the tenant's credentials, and the administrator's.
 	NewCredentials(Instance, secret.Generator) Credentials
 	// Workload says what to run. The same instance and credentials give the same
 	// workload. Ports carry no host port yet.
-	Workload(Instance, Credentials) (Workload, error)
+	Workload(Instance, Credentials) (host.Workload, error)
 	// Golden says how to make what the first start of such an instance would make, where
 	// that is worth sharing. A workload starts from it where its image has it, and makes
 	// it by itself where not.
-	Golden(Instance) (Golden, bool)
+	Golden(Instance) (host.Golden, bool)
 	// Probe does real work with the tenant's credentials, over the address that the
 	// tenant will use, and leaves no trace. One try, bounded by the context; an error
 	// says what did not work, without secrets.
@@ -56,14 +57,14 @@ type Keymaker interface {
 	Engine
 	// NewKeys gives files for a workload whose instance has no data yet. They are others
 	// each time.
-	NewKeys() ([]File, error)
+	NewKeys() ([]host.File, error)
 }
 
 // Seeder is an Engine whose golden data holds more than its servers make by themselves.
 type Seeder interface {
 	Engine
 	// Seeds gives the files that a first start without golden data needs for that.
-	Seeds() []File
+	Seeds() []host.File
 }
 
 // Caretaker is an Engine that has an account of its own on its servers.
@@ -113,14 +114,14 @@ type Version struct {
 type Plan struct {
 	Name        string
 	Description string
-	Resources   Resources
+	Resources   host.Resources
 }
 
 // PlanCustom is the plan of instances with explicit resources.
 const PlanCustom = "custom"
 
 // ResourceLimits are the bounds of explicit resources, inclusive.
-type ResourceLimits struct{ Min, Max Resources }
+type ResourceLimits struct{ Min, Max host.Resources }
 
 // Version finds a version by name; an empty name means the default.
 func (e EngineInfo) Version(name string) (Version, bool) {

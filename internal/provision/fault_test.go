@@ -9,28 +9,29 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 // faults are the ways in which a call to the host goes wrong.
 var faults = []struct {
 	name  string
-	fault provisiontest.Fault
+	fault hosttest.Fault
 	codes []fault.Code // of a job that meets it at every attempt
 }{
-	{"fails before its effect", provisiontest.Fault{Before: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
-	{"loses its answer", provisiontest.Fault{After: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
-	{"hangs", provisiontest.Fault{Hang: true}, []fault.Code{fault.CodeTimeout, fault.CodeDeadline}},
-	{"fails in a way nobody foresaw", provisiontest.Fault{Before: true, Err: fmt.Errorf("boom")}, []fault.Code{fault.CodeInternal}},
+	{"fails before its effect", hosttest.Fault{Before: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
+	{"loses its answer", hosttest.Fault{After: true}, []fault.Code{fault.CodeHostUnavailable, fault.CodeDeadline}},
+	{"hangs", hosttest.Fault{Hang: true}, []fault.Code{fault.CodeTimeout, fault.CodeDeadline}},
+	{"fails in a way nobody foresaw", hosttest.Fault{Before: true, Err: fmt.Errorf("boom")}, []fault.Code{fault.CodeInternal}},
 }
 
 // doneWithout are the calls that a create can do without (golden_test.go).
-var doneWithout = []provisiontest.Method{provisiontest.MethodEnsureGolden}
+var doneWithout = []hosttest.Method{hosttest.MethodEnsureGolden}
 
 // eachFault runs a test for each method that the calls use, and each fault.
-func eachFault(t *testing.T, calls []string, run func(w *world, m provisiontest.Method, i int)) {
+func eachFault(t *testing.T, calls []string, run func(w *world, m hosttest.Method, i int)) {
 	t.Helper()
 	for _, m := range methodsOf(calls) {
 		if slices.Contains(doneWithout, m) {
@@ -48,7 +49,7 @@ func eachFault(t *testing.T, calls []string, run func(w *world, m provisiontest.
 // A fault that passes costs an attempt, and the create succeeds.
 func TestCreateOutlivesOneFault(t *testing.T) {
 	create, _ := dryRun(t)
-	eachFault(t, create, func(w *world, m provisiontest.Method, i int) {
+	eachFault(t, create, func(w *world, m hosttest.Method, i int) {
 		f := faults[i].fault
 		f.Times = 1
 		w.runtime.Fail(m, f)
@@ -64,7 +65,7 @@ func TestCreateOutlivesOneFault(t *testing.T) {
 // A fault that stays ends the create: explained, and with nothing left behind.
 func TestCreateFailsCleanly(t *testing.T) {
 	create, _ := dryRun(t)
-	eachFault(t, create, func(w *world, m provisiontest.Method, i int) {
+	eachFault(t, create, func(w *world, m hosttest.Method, i int) {
 		w.runtime.Fail(m, faults[i].fault)
 		a := w.create()
 		w.spin(a.Job.ID)
@@ -92,7 +93,7 @@ func contains[T comparable](list []T, wanted T) bool {
 // A fault that passes does not keep a delete from succeeding.
 func TestDeleteOutlivesFaults(t *testing.T) {
 	_, remove := dryRun(t)
-	eachFault(t, remove, func(w *world, m provisiontest.Method, i int) {
+	eachFault(t, remove, func(w *world, m hosttest.Method, i int) {
 		inst := w.created()
 		f := faults[i].fault
 		f.Times = 6 // more than a create's attempts: a delete is more patient
@@ -110,7 +111,7 @@ func TestDeleteOutlivesFaults(t *testing.T) {
 func TestDeleteFailsAndGoesOn(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
-		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+		w.runtime.Fail(hosttest.MethodRemove, hosttest.Fault{Before: true})
 		d := w.delete(inst.ID)
 		j := w.spin(d.Job.ID)
 		if j.State != job.Failed || j.Error.Code != fault.CodeDeadline || !strings.Contains(j.Error.Message, "does not answer") || !j.Error.Retryable {
@@ -140,9 +141,9 @@ func TestDeleteFailsHalfway(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		d := w.delete(inst.ID)
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
-			if m == provisiontest.MethodRemove && w.runtime.Calls(m) == 1 {
-				w.runtime.Fail(m, provisiontest.Fault{Before: true})
+		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
+			if m == hosttest.MethodRemove && w.runtime.Calls(m) == 1 {
+				w.runtime.Fail(m, hosttest.Fault{Before: true})
 			}
 		})
 		j := w.spin(d.Job.ID)
@@ -197,8 +198,8 @@ func TestDeleteOfANeverPlacedInstance(t *testing.T) {
 // says so, and the port stays reserved.
 func TestUndoThatCannotBeDone(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
-		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true})
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Before: true})
+		w.runtime.Fail(hosttest.MethodRemove, hosttest.Fault{Before: true})
 		a := w.create()
 		j := w.spin(a.Job.ID)
 		if j.State != job.Failed || !strings.Contains(j.Error.Message, "clean-up could not be finished") || j.Error.Step != "start" {

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -28,7 +30,7 @@ func (w *world) goldenEvents() (messages []string) {
 
 func (w *world) imageOf(id provision.InstanceID) string {
 	w.Helper()
-	load, _, ok := w.runtime.Workload(provision.UnitID(id))
+	load, _, ok := w.runtime.Workload(host.UnitID(id))
 	if !ok {
 		w.Fatalf("no container of %s", id)
 	}
@@ -53,15 +55,15 @@ func TestGolden(t *testing.T) {
 		if image == provisiontest.EngineImage || w.imageOf(second.ID) != image || w.runtime.Goldens() != 1 {
 			t.Errorf("they run on %s and %s, made %d times", image, w.imageOf(second.ID), w.runtime.Goldens())
 		}
-		calls := w.runtime.Calls(provisiontest.MethodEnsureGolden)
+		calls := w.runtime.Calls(hosttest.MethodEnsureGolden)
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(first.ID), false)
+		w.runtime.Lose(host.UnitID(first.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(first.ID)
 		if got := w.imageOf(first.ID); got != provisiontest.EngineImage {
 			t.Errorf("repaired, it runs on %s", got)
 		}
-		if n := w.runtime.Calls(provisiontest.MethodEnsureGolden); n != calls {
+		if n := w.runtime.Calls(hosttest.MethodEnsureGolden); n != calls {
 			t.Error("a repair asked for golden data")
 		}
 		// Somebody has removed it.
@@ -80,7 +82,7 @@ func TestGolden(t *testing.T) {
 func TestKeys(t *testing.T) {
 	inWorld(t, func(w *world) {
 		key := func(id provision.InstanceID) string {
-			file, _, _ := w.runtime.File(provision.UnitID(id), "/data/key")
+			file, _, _ := w.runtime.File(host.UnitID(id), "/data/key")
 			return file.Content.Reveal()
 		}
 		first, second := w.created(), w.created()
@@ -89,7 +91,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("their keys are %q and %q", before, key(second.ID))
 		}
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(first.ID), false)
+		w.runtime.Lose(host.UnitID(first.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(first.ID)
 		if after := key(first.ID); after != before {
@@ -105,7 +107,7 @@ func TestGoldenDoneWithout(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
 			inWorld(t, func(w *world) {
-				w.runtime.Fail(provisiontest.MethodEnsureGolden, f.fault)
+				w.runtime.Fail(hosttest.MethodEnsureGolden, f.fault)
 				for range 3 {
 					a := w.create()
 					job := w.spin(a.Job.ID)
@@ -117,7 +119,7 @@ func TestGoldenDoneWithout(t *testing.T) {
 						t.Errorf("the step says %q", imageStep(job))
 					}
 				}
-				if n := w.runtime.Calls(provisiontest.MethodEnsureGolden); n != 1 {
+				if n := w.runtime.Calls(hosttest.MethodEnsureGolden); n != 1 {
 					t.Errorf("it was tried %d times", n)
 				}
 				said := w.goldenEvents()
@@ -141,7 +143,7 @@ func TestGoldenDoneWithout(t *testing.T) {
 func TestGoldenFailsForMany(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hold := make(chan struct{})
-		w.runtime.Fail(provisiontest.MethodEnsureGolden, provisiontest.Fault{Hold: hold, Before: true})
+		w.runtime.Fail(hosttest.MethodEnsureGolden, hosttest.Fault{Hold: hold, Before: true})
 		const many = 5
 		done := make(chan error)
 		var jobs []id.Job
@@ -167,7 +169,7 @@ func TestGoldenFailsForMany(t *testing.T) {
 // A delete does not wait for golden data that is being made.
 func TestDeleteWhileGoldenIsMade(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodEnsureGolden, provisiontest.Fault{Hang: true})
+		w.runtime.Fail(hosttest.MethodEnsureGolden, hosttest.Fault{Hang: true})
 		a := w.create()
 		done := make(chan error)
 		go func() { done <- w.runner.Run(w.ctx, a.Job.ID) }()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
@@ -28,7 +29,7 @@ type Health struct {
 	Vault   secret.Vault
 	Catalog Catalog
 	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
-	Runtimes Runtimes
+	Runtimes host.Runtimes
 	NewID    id.Maker
 	Jobs     *job.Engine
 	Now      clock.Clock
@@ -199,20 +200,20 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, causeWithin)
 	defer cancel()
-	host, err := h.Store.Host(ctx, inst.Host)
+	h1, err := h.Store.Host(ctx, inst.Host)
 	if err != nil {
 		return miss
 	}
-	runtime, err := h.Runtimes.Runtime(host)
+	runtime, err := h.Runtimes.Runtime(h1)
 	if err != nil {
 		return miss
 	}
-	unit, err := runtime.Inspect(ctx, UnitID(inst.ID))
+	unit, err := runtime.Inspect(ctx, host.UnitID(inst.ID))
 	switch {
 	case err != nil:
 		return miss
 	case unit.Paused:
-		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", host.Name)
+		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", h1.Name)
 	case !unit.Running:
 		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", unit.Ending())
 	}

@@ -11,6 +11,8 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -102,17 +104,17 @@ func TestHealthReasonChanges(t *testing.T) {
 }
 
 // pausing has every container paused.
-type pausing struct{ provision.Runtimes }
+type pausing struct{ host.Runtimes }
 
-func (p pausing) Runtime(h provision.Host) (provision.Runtime, error) {
+func (p pausing) Runtime(h host.Host) (host.Runtime, error) {
 	r, err := p.Runtimes.Runtime(h)
 	return paused{r}, err
 }
 
-type paused struct{ provision.Runtime }
+type paused struct{ host.Runtime }
 
-func (p paused) Inspect(ctx context.Context, id provision.UnitID) (provision.Unit, error) {
-	u, err := p.Runtime.Inspect(ctx, provision.UnitID(id))
+func (p paused) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error) {
+	u, err := p.Runtime.Inspect(ctx, host.UnitID(id))
 	u.Paused = true
 	return u, err
 }
@@ -122,7 +124,7 @@ func TestSweepTellsOfMemory(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137, OOMKilled: true})
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 137, OOMKilled: true})
 		w.pass(10 * time.Second)
 		w.reconcile(w.reconciler(), 1)
 		got := w.told(inst.ID, provision.EventInstanceUnhealthy)
@@ -141,8 +143,8 @@ func TestRepairWithAPasswordOfTheTenants(t *testing.T) {
 		w.catalog[0] = caretaker{provisiontest.Engine{Runtime: w.runtime}, &found, &err}
 		h.Catalog = w.catalog
 		w.watchFor(time.Minute, h)
-		w.runtime.SetProbe(func(provision.UnitID) error { return errors.New("the password is refused") }) // by the tenant's credentials
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
+		w.runtime.SetProbe(func(host.UnitID) error { return errors.New("the password is refused") }) // by the tenant's credentials
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 137})
 		w.pass(10 * time.Second)
 		w.reconcile(w.reconciler(), 1)
 		w.runTasks()

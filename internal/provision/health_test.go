@@ -9,6 +9,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -40,9 +42,9 @@ func TestHealthIsFollowed(t *testing.T) {
 			t.Errorf("%d probes in ten minutes", n)
 		}
 		w.state(inst.ID, provision.StateRunning, "")
-		restarts := w.runtime.Calls(provisiontest.MethodStart)
+		restarts := w.runtime.Calls(hosttest.MethodStart)
 
-		w.runtime.SetProbe(func(provision.UnitID) error {
+		w.runtime.SetProbe(func(host.UnitID) error {
 			return fault.Errorf(fault.CodeProbeFailed, nil, "OOM command not allowed when used memory > 'maxmemory'")
 		})
 		w.watchFor(34*time.Second, h) // the first miss is somewhere in it
@@ -51,7 +53,7 @@ func TestHealthIsFollowed(t *testing.T) {
 		w.watchFor(10*time.Minute, h)
 		w.state(inst.ID, provision.StateUnhealthy, "3 times")
 		w.reconcile(w.reconciler(), 0)
-		if w.runtime.Calls(provisiontest.MethodStart) != restarts {
+		if w.runtime.Calls(hosttest.MethodStart) != restarts {
 			t.Error("it was restarted for not answering")
 		}
 
@@ -65,7 +67,7 @@ func TestHealthIsFollowed(t *testing.T) {
 func TestHealthForgives(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst, h, n := w.created(), w.health(), 0
-		w.runtime.SetProbe(func(provision.UnitID) error {
+		w.runtime.SetProbe(func(host.UnitID) error {
 			if n++; n%3 != 0 {
 				return errors.New("no")
 			}
@@ -87,7 +89,7 @@ func TestHealthIsShared(t *testing.T) {
 		probes := map[provision.InstanceID]int{}
 		var at []time.Time
 		mu := make(chan struct{}, 1)
-		w.runtime.SetProbe(func(id provision.UnitID) error {
+		w.runtime.SetProbe(func(id host.UnitID) error {
 			mu <- struct{}{}
 			defer func() { <-mu }()
 			probes[provision.InstanceID(id)]++
@@ -131,20 +133,20 @@ func TestNewsOfAnEnd(t *testing.T) {
 		lost := w.created()
 		w.pass(time.Minute)
 		ctx, cancel := context.WithCancel(w.ctx)
-		watcher := &provision.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
+		watcher := &host.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
 		done := make(chan error, 1)
 		go func() { done <- watcher.Run(ctx) }()
 		synctest.Wait() // it listens
-		lists := w.runtime.Calls(provisiontest.MethodList)
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
-		w.runtime.Lose(provision.UnitID(lost.ID), false)
+		lists := w.runtime.Calls(hosttest.MethodList)
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 137})
+		w.runtime.Lose(host.UnitID(lost.ID), false)
 		w.pass(1900 * time.Millisecond)
 		w.state(inst.ID, provision.StateUnhealthy, "code 137")
 		w.state(lost.ID, provision.StateUnhealthy, "gone")
 		w.runTasks()
 		w.state(inst.ID, provision.StateRunning, "")
 		w.state(lost.ID, provision.StateRunning, "")
-		if n := w.runtime.Calls(provisiontest.MethodList) - lists; n != 0 {
+		if n := w.runtime.Calls(hosttest.MethodList) - lists; n != 0 {
 			t.Errorf("%d lists for two pieces of news", n)
 		}
 		cancel()
@@ -158,12 +160,12 @@ func TestNewsOfARestart(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Minute)
 		ctx, cancel := context.WithCancel(w.ctx)
-		watcher := &provision.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
+		watcher := &host.Watcher{Store: w.store, Runtimes: w.runtimes, Reconciler: w.reconciler(), Log: w.log}
 		done := make(chan error, 1)
 		go func() { done <- watcher.Run(ctx) }()
 		synctest.Wait() // it listens
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{})
-		_, err := w.runtime.Start(w.ctx, provision.Workload{Unit: provision.UnitID(inst.ID), Fence: inst.Fence})
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{})
+		_, err := w.runtime.Start(w.ctx, host.Workload{Unit: host.UnitID(inst.ID), Fence: inst.Fence})
 		w.must(err)
 		w.pass(5 * time.Second)
 		synctest.Wait()

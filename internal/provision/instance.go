@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -17,15 +18,15 @@ type Instance struct {
 	Version    string
 	Name       string // unique among the tenant's instances that are not deleted
 	Plan       string // "custom" where explicit resources were asked for
-	Resources  Resources
+	Resources  host.Resources
 	Parameters Parameters // complete: what was asked for, and the defaults for the rest
 	Labels     map[string]string
 	State      InstanceState
-	Reason     string // why it is in this state, where that needs saying
-	Host       HostID // empty until it is placed
-	Address    string // what tenants connect to; empty until it is placed
-	Port       int    // 0 until it is reserved
-	Fence      int64  // the highest fencing token handed out for this instance
+	Reason     string  // why it is in this state, where that needs saying
+	Host       host.ID // empty until it is placed
+	Address    string  // what tenants connect to; empty until it is placed
+	Port       int     // 0 until it is reserved
+	Fence      int64   // the highest fencing token handed out for this instance
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	DeletedAt  time.Time // zero until deleted

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -31,7 +32,7 @@ func (w *world) janitor() *provision.Janitor {
 // removed by and by.
 func TestFailedIsKept(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{After: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{After: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		a := w.createWith("", job.OnFailureKeep)
 		w.spin(a.Job.ID)
 		w.runtime.Heal()
@@ -92,7 +93,7 @@ func TestKeptGoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
-				w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true})
+				w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Before: true})
 				a := w.createWith("", job.OnFailureKeep)
 				end(w, a)
 				w.gone(a.Instance.ID)
@@ -108,7 +109,7 @@ func TestKeptGoes(t *testing.T) {
 func TestKeptFromALateWorker(t *testing.T) {
 	inWorld(t, func(w *world) {
 		hold := make(chan struct{})
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Hold: hold, Times: 1})
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Hold: hold, Times: 1})
 		a := w.createWith("20s", job.OnFailureKeep)
 		cut := &cutStore{Store: w.store}
 		late := make(chan error, 1)
@@ -131,7 +132,7 @@ func TestKeptFromALateWorker(t *testing.T) {
 // A job ends within the time that was asked for.
 func TestTimeout(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true})
+		w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hang: true})
 		a := w.createWith("10s", "")
 		begun := time.Now()
 		w.spin(a.Job.ID)

@@ -10,6 +10,8 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -17,8 +19,8 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (w *world) known() *provision.Known {
-	return &provision.Known{Runtimes: w.runtimes, Store: provision.Hosts(w.store), Now: clock.System, Log: w.log}
+func (w *world) known() *host.Known {
+	return &host.Known{Runtimes: w.runtimes, Store: provision.Hosts(w.store), Now: clock.System, Log: w.log}
 }
 
 // An engine that comes up without its disk has nothing: that is not believed, and no
@@ -33,7 +35,7 @@ func TestMuchMissingAtOnceIsNotBelieved(t *testing.T) {
 					all = append(all, w.created())
 				}
 				w.pass(time.Minute)
-				w.runtime.Crash(provision.UnitID(all[0].ID), provisiontest.Behavior{ExitCode: 1})
+				w.runtime.Crash(host.UnitID(all[0].ID), hosttest.Behavior{ExitCode: 1})
 				r := w.reconciler()
 				w.reconcile(r, 1) // a repair has begun
 				away := w.runtime.LoseAll()
@@ -100,7 +102,7 @@ func TestLeftOverOfLostDataIsRemovedWithoutIt(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Minute)
 		r := w.reconciler()
-		w.runtime.Lose(provision.UnitID(inst.ID), true)
+		w.runtime.Lose(host.UnitID(inst.ID), true)
 		w.reconcile(r, 1)
 		w.repaired(inst.ID)
 		if d := w.delete(inst.ID); w.spin(d.Job.ID).State != job.Succeeded {
@@ -123,7 +125,7 @@ func TestAnotherEngineAnswers(t *testing.T) {
 		if host, err := w.store.Host(w.ctx, w.host.ID); err != nil || host.Engine != first {
 			t.Fatalf("the host is known by %q, %v", host.Engine, err)
 		}
-		wrong := provisiontest.NewRuntime("dep")
+		wrong := hosttest.NewRuntime("dep")
 		w.runtimes.Set(w.host.ID, wrong)
 		w.pass(time.Hour)
 		if n, err := r.RunOnce(w.ctx); n != 0 || fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "BERTH_ACCEPT_ENGINE=") {
@@ -185,15 +187,15 @@ func TestStuckOrphans(t *testing.T) {
 		}
 		w.stray("ins_zfree")
 		w.pass(time.Hour)
-		w.runtime.Stick(func(id provision.UnitID) bool { return strings.Contains(string(id), "stuck") })
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
+		w.runtime.Stick(func(id host.UnitID) bool { return strings.Contains(string(id), "stuck") })
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 1})
 		r := w.reconciler()
 		w.reconcile(r, 1)
 		w.spin(func() id.Job { job, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID)); w.must(err); return job.ID }())
 		for range 3 {
 			_, err := r.RunOnce(w.ctx)
 			w.must(err)
-			w.pass(provision.DefaultReconcileEvery)
+			w.pass(host.DefaultReconcileEvery)
 		}
 		if w.unit("ins_zfree") != nil {
 			t.Error("one that could be removed waits for those that cannot")
@@ -217,15 +219,15 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 		inst := w.created()
 		for want := 1; want <= 2; want++ {
 			w.pass(time.Minute)
-			w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
-			_, err := w.runtime.Start(w.ctx, provision.Workload{Unit: provision.UnitID(inst.ID), Fence: w.instance(inst.ID).Fence})
+			w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 137})
+			_, err := w.runtime.Start(w.ctx, host.Workload{Unit: host.UnitID(inst.ID), Fence: w.instance(inst.ID).Fence})
 			w.must(err)
 			for _, r := range []*provision.Mender{w.mender(), w.mender()} {
-				if begun, err := r.Check(w.ctx, provision.UnitID(inst.ID)); begun || err != nil {
+				if begun, err := r.Check(w.ctx, host.UnitID(inst.ID)); begun || err != nil {
 					t.Errorf("a repair has begun: %v, %v", begun, err)
 				}
 			}
-			if _, settled, _ := w.runtime.Workload(provision.UnitID(inst.ID)); !settled {
+			if _, settled, _ := w.runtime.Workload(host.UnitID(inst.ID)); !settled {
 				t.Error("its host may start it again by itself")
 			}
 			_, err = event.NewSequencer(provision.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
@@ -244,11 +246,11 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 func TestHangingHostDelaysNobody(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
-		slow := provisiontest.NewRuntime("dep")
-		slow.Fail(provisiontest.MethodList, provisiontest.Fault{Hang: true})
-		var other provision.Host
+		slow := hosttest.NewRuntime("dep")
+		slow.Fail(hosttest.MethodList, hosttest.Fault{Hang: true})
+		var other host.Host
 		w.tx(func(tx provision.Tx) (err error) {
-			other, err = tx.PutHost(provision.Host{ID: "hst_slow", Name: "slow", PortLow: 1, PortHigh: 2})
+			other, err = tx.PutHost(host.Host{ID: "hst_slow", Name: "slow", PortLow: 1, PortHigh: 2})
 			return err
 		})
 		w.runtimes.Set(other.ID, slow)
@@ -261,9 +263,9 @@ func TestHangingHostDelaysNobody(t *testing.T) {
 			done <- err
 		}()
 		w.pass(50 * time.Second)
-		lists := slow.Calls(provisiontest.MethodList)
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
-		if n, err := second.RunHost(w.ctx, other.ID); n != 0 || err != nil || slow.Calls(provisiontest.MethodList) != lists {
+		lists := slow.Calls(hosttest.MethodList)
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 1})
+		if n, err := second.RunHost(w.ctx, other.ID); n != 0 || err != nil || slow.Calls(hosttest.MethodList) != lists {
 			t.Errorf("two sweeps at once: %d, %v", n, err)
 		}
 		if n, err := second.RunHost(w.ctx, w.host.ID); n != 1 || err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 )
@@ -14,7 +15,7 @@ import (
 // Mender mends what a look at the hosts finds of instances. It implements Residents.
 type Mender struct {
 	Store      Store
-	Runtimes   Runtimes
+	Runtimes   host.Runtimes
 	Jobs       *job.Engine
 	Now        clock.Clock
 	Log        *slog.Logger
@@ -22,22 +23,22 @@ type Mender struct {
 	DryRun     bool          // only say what would be done
 }
 
-var _ Residents = (*Mender)(nil)
+var _ host.Residents = (*Mender)(nil)
 
 // resident returns the instance as the host room sees it.
-func (i *Instance) resident() Resident {
-	r := Resident{ID: UnitID(i.ID), State: string(i.State), Fence: i.Fence, Rev: i.Rev, UpdatedAt: i.UpdatedAt}
+func (i *Instance) resident() host.Resident {
+	r := host.Resident{ID: host.UnitID(i.ID), State: string(i.State), Fence: i.Fence, Rev: i.Rev, UpdatedAt: i.UpdatedAt}
 	switch {
 	case i.shouldRun():
-		r.Wants = WantsServer
+		r.Wants = host.WantsServer
 	case i.State == StateDeleted:
-		r.Wants = WantsNothing
+		r.Wants = host.WantsNothing
 	case i.kept():
-		r.Wants = WantsToStay
+		r.Wants = host.WantsToStay
 	case i.State == StateFailed && i.DataLost:
-		r.Wants = WantsData
+		r.Wants = host.WantsData
 	case i.State == StateFailed:
-		r.Wants = WantsNothing
+		r.Wants = host.WantsNothing
 	}
 	return r
 }
@@ -46,9 +47,9 @@ func (i *Instance) resident() Resident {
 type roll struct{ store Reader }
 
 // On implements Roll.
-func (r roll) On(ctx context.Context, host HostID, after UnitID, limit int) ([]Resident, error) {
-	found, err := r.store.InstancesOn(ctx, host, InstanceID(after), limit)
-	list := make([]Resident, len(found))
+func (r roll) On(ctx context.Context, h host.ID, after host.UnitID, limit int) ([]host.Resident, error) {
+	found, err := r.store.InstancesOn(ctx, h, InstanceID(after), limit)
+	list := make([]host.Resident, len(found))
 	for i := range found {
 		list[i] = found[i].resident()
 	}
@@ -56,31 +57,31 @@ func (r roll) On(ctx context.Context, host HostID, after UnitID, limit int) ([]R
 }
 
 // Find implements Roll.
-func (r roll) Find(ctx context.Context, units []UnitID) (map[UnitID]Resident, error) {
+func (r roll) Find(ctx context.Context, units []host.UnitID) (map[host.UnitID]host.Resident, error) {
 	ids := make([]InstanceID, len(units))
 	for i, unit := range units {
 		ids[i] = InstanceID(unit)
 	}
 	found, err := r.store.InstancesByID(ctx, ids)
-	known := make(map[UnitID]Resident, len(found))
+	known := make(map[host.UnitID]host.Resident, len(found))
 	for i := range found {
-		known[UnitID(found[i].ID)] = found[i].resident()
+		known[host.UnitID(found[i].ID)] = found[i].resident()
 	}
 	return known, err
 }
 
 // On implements Residents.
-func (m *Mender) On(ctx context.Context, host HostID, after UnitID, limit int) ([]Resident, error) {
+func (m *Mender) On(ctx context.Context, host host.ID, after host.UnitID, limit int) ([]host.Resident, error) {
 	return roll{m.Store}.On(ctx, host, after, limit)
 }
 
 // Find implements Residents.
-func (m *Mender) Find(ctx context.Context, units []UnitID) (map[UnitID]Resident, error) {
+func (m *Mender) Find(ctx context.Context, units []host.UnitID) (map[host.UnitID]host.Resident, error) {
 	return roll{m.Store}.Find(ctx, units)
 }
 
 // Repair implements Residents.
-func (m *Mender) Repair(ctx context.Context, r Resident, why string) (bool, error) {
+func (m *Mender) Repair(ctx context.Context, r host.Resident, why string) (bool, error) {
 	inst, err := m.Store.Instance(ctx, InstanceID(r.ID))
 	if err != nil || inst.Rev != r.Rev {
 		return false, fault.IgnoreLostRace(err) // it is not as it was read
@@ -89,12 +90,12 @@ func (m *Mender) Repair(ctx context.Context, r Resident, why string) (bool, erro
 }
 
 // Idle implements Residents.
-func (m *Mender) Idle(ctx context.Context, unit UnitID) error {
+func (m *Mender) Idle(ctx context.Context, unit host.UnitID) error {
 	return m.Store.Tx(ctx, func(tx Tx) error { return job.Idle(tx, id.Subject(unit)) })
 }
 
 // Removed implements Residents.
-func (m *Mender) Removed(ctx context.Context, u Unit, r *Resident, message string) error {
+func (m *Mender) Removed(ctx context.Context, u host.Unit, r *host.Resident, message string) error {
 	return m.Store.Tx(ctx, func(tx Tx) error {
 		about := Instance{ID: InstanceID(u.ID), Tenant: u.Tenant}
 		if r != nil {
@@ -108,7 +109,7 @@ func (m *Mender) Removed(ctx context.Context, u Unit, r *Resident, message strin
 }
 
 // Release implements Residents.
-func (m *Mender) Release(ctx context.Context, unit UnitID, r *Resident, why string) (bool, error) {
+func (m *Mender) Release(ctx context.Context, unit host.UnitID, r *host.Resident, why string) (bool, error) {
 	if m.DryRun {
 		m.Log.InfoContext(ctx, "dry run: would release ports", "instance", unit, "reason", why)
 		return false, nil

@@ -7,10 +7,11 @@ import (
 	"sync"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 )
 
 var errDead = errors.New("this worker is dead")
@@ -62,7 +63,7 @@ func (s mortalStore) Tx(ctx context.Context, do func(provision.Tx) error) error 
 
 // mortalRuntime is the host as a mortal worker sees it.
 type mortalRuntime struct {
-	provision.Runtime
+	host.Runtime
 	*life
 }
 
@@ -74,7 +75,7 @@ func (r mortalRuntime) EnsureImage(ctx context.Context, refs []string, progress 
 	return ref, err
 }
 
-func (r mortalRuntime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (ref string, err error) {
+func (r mortalRuntime) EnsureGolden(ctx context.Context, g host.Golden, progress func(string)) (ref string, err error) {
 	err = r.call("EnsureGolden", func() error {
 		ref, err = r.Runtime.EnsureGolden(context.WithoutCancel(ctx), g, progress)
 		return err
@@ -82,15 +83,15 @@ func (r mortalRuntime) EnsureGolden(ctx context.Context, g provision.Golden, pro
 	return ref, err
 }
 
-func (r mortalRuntime) CreateVolume(ctx context.Context, w provision.Workload) error {
+func (r mortalRuntime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.call("CreateVolume", func() error { return r.Runtime.CreateVolume(context.WithoutCancel(ctx), w) })
 }
 
-func (r mortalRuntime) Create(ctx context.Context, w provision.Workload) error {
+func (r mortalRuntime) Create(ctx context.Context, w host.Workload) error {
 	return r.call("Create", func() error { return r.Runtime.Create(context.WithoutCancel(ctx), w) })
 }
 
-func (r mortalRuntime) Start(ctx context.Context, w provision.Workload) (ports map[string]int, err error) {
+func (r mortalRuntime) Start(ctx context.Context, w host.Workload) (ports map[string]int, err error) {
 	err = r.call("Start", func() error {
 		ports, err = r.Runtime.Start(context.WithoutCancel(ctx), w)
 		return err
@@ -98,16 +99,16 @@ func (r mortalRuntime) Start(ctx context.Context, w provision.Workload) (ports m
 	return ports, err
 }
 
-func (r mortalRuntime) Adopt(ctx context.Context, w provision.Workload) error {
+func (r mortalRuntime) Adopt(ctx context.Context, w host.Workload) error {
 	return r.call("Adopt", func() error { return r.Runtime.Adopt(context.WithoutCancel(ctx), w) })
 }
 
-func (r mortalRuntime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
-	return r.call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), provision.UnitID(id), fence) })
+func (r mortalRuntime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
+	return r.call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), host.UnitID(id), fence) })
 }
 
-func (r mortalRuntime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
-	return r.call("Remove", func() error { return r.Runtime.Remove(context.WithoutCancel(ctx), provision.UnitID(id), fence, data) })
+func (r mortalRuntime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
+	return r.call("Remove", func() error { return r.Runtime.Remove(context.WithoutCancel(ctx), host.UnitID(id), fence, data) })
 }
 
 // runMortal lets a worker that dies at its nth call run the job.
@@ -115,7 +116,7 @@ func (w *world) runMortal(id id.Job, n int, after bool) *life {
 	ctx, cancel := context.WithCancel(w.ctx)
 	defer cancel()
 	l := &life{left: n, after: after, end: cancel}
-	runtimes := provisiontest.NewRuntimes(mortalRuntime{w.runtime, l})
+	runtimes := hosttest.NewRuntimes(mortalRuntime{w.runtime, l})
 	runner := w.runnerOn(mortalStore{w.store, l}, runtimes, "mortal", clock.System)
 	_ = runner.Run(ctx, id) // whatever it says: it is dead
 	return l
@@ -132,9 +133,9 @@ func (w *world) callsOf(id id.Job) []string {
 }
 
 // methodsOf gives the calls to the host, each once.
-func methodsOf(calls []string) []provisiontest.Method {
-	var methods []provisiontest.Method
-	for _, m := range provisiontest.Methods() {
+func methodsOf(calls []string) []hosttest.Method {
+	var methods []hosttest.Method
+	for _, m := range hosttest.Methods() {
 		if slices.Contains(calls, string(m)) {
 			methods = append(methods, m)
 		}

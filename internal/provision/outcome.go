@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
@@ -48,7 +49,7 @@ func (w *work) End(t job.Tx, j job.Job) (string, error) {
 		if inst.Tenant == tenant.Nobody {
 			rest = 0 // nobody was ever told of it
 		}
-		if err := tx.RestPorts(UnitID(inst.ID), now.Add(rest)); err != nil {
+		if err := tx.RestPorts(host.UnitID(inst.ID), now.Add(rest)); err != nil {
 			return "", err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 )
 
 const (
@@ -17,27 +18,27 @@ const (
 
 // place chooses the host: one that has a port left, if need be after a warm instance has
 // given way.
-func (w *work) place(ctx context.Context) (Host, error) {
+func (w *work) place(ctx context.Context) (host.Host, error) {
 	begun := w.cfg.Now()
 	for ask := begun; ; {
-		host, full := w.placement.Choose(ctx)
+		h, full := w.placement.Choose(ctx)
 		if fault.CodeOf(full) != fault.CodePortsExhausted {
-			return host, full
+			return h, full
 		}
 		now, coming := w.cfg.Now(), true
 		if !now.Before(ask) {
 			var err error
 			if coming, err = w.makeRoom(ctx); err != nil {
-				return Host{}, err
+				return host.Host{}, err
 			}
 			ask = now.Add(givesWayAgain) // somebody else may get that port
 		}
 		if !coming || now.Sub(begun) >= givesWayWithin {
-			return Host{}, full
+			return host.Host{}, full
 		}
 		select {
 		case <-ctx.Done():
-			return Host{}, ctx.Err()
+			return host.Host{}, ctx.Err()
 		case <-time.After(givesWayEvery):
 		}
 	}

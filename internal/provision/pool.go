@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -39,7 +40,7 @@ type Warm struct {
 // one; a duty lets one of them work at a time.
 type Pool struct {
 	Store   Store
-	Ports   Ports
+	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
 	Catalog Catalog
@@ -150,7 +151,7 @@ type stock struct {
 	filling       int
 }
 
-func (p *Pool) keep(ctx context.Context, host Host, all []Instance) (done int, err error) {
+func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done int, err error) {
 	have := map[Kind]*stock{}
 	for _, w := range p.Want {
 		have[w.Kind] = &stock{}
@@ -247,13 +248,13 @@ func (p *Pool) retire(ctx context.Context, inst Instance) error {
 }
 
 // hasSparePorts reports whether the host has ports to spare.
-func (p *Pool) hasSparePorts(ctx context.Context, host Host) (bool, error) {
+func (p *Pool) hasSparePorts(ctx context.Context, host host.Host) (bool, error) {
 	free, err := p.Store.PortsFree(ctx, host, p.Now())
 	return free > max(leastSpare, (host.PortHigh-host.PortLow+1)/spareShare), err
 }
 
 // fill begins one instance. It is made on that host and by a job like any other.
-func (p *Pool) fill(ctx context.Context, host Host, kind Kind) error {
+func (p *Pool) fill(ctx context.Context, host host.Host, kind Kind) error {
 	engine, err := p.Catalog.Find(kind.Engine)
 	if err != nil {
 		return err

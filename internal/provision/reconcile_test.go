@@ -10,6 +10,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -17,10 +19,10 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func (w *world) reconciler() *provision.Reconciler {
-	return &provision.Reconciler{
+func (w *world) reconciler() *host.Reconciler {
+	return &host.Reconciler{
 		Store: provision.Hosts(w.store), Runtimes: w.runtimes, Residents: w.mender(), Now: clock.System, Log: w.log, Owner: "w1",
-		Every: provision.DefaultReconcileEvery, Grace: provision.DefaultReconcileGrace,
+		Every: host.DefaultReconcileEvery, Grace: host.DefaultReconcileGrace,
 	}
 }
 
@@ -31,9 +33,9 @@ func (w *world) mender() *provision.Mender {
 }
 
 // reconcile sweeps once, long enough after what came before.
-func (w *world) reconcile(r *provision.Reconciler, want int) {
+func (w *world) reconcile(r *host.Reconciler, want int) {
 	w.Helper()
-	w.pass(provision.DefaultReconcileEvery)
+	w.pass(host.DefaultReconcileEvery)
 	n, err := r.RunOnce(w.ctx)
 	w.must(err)
 	if n != want {
@@ -65,9 +67,9 @@ func TestReconcileNothing(t *testing.T) {
 			w.created()
 		}
 		w.create() // still pending
-		lists := w.runtime.Calls(provisiontest.MethodList)
+		lists := w.runtime.Calls(hosttest.MethodList)
 		w.reconcile(w.reconciler(), 0)
-		if n := w.runtime.Calls(provisiontest.MethodList) - lists; n != 1 {
+		if n := w.runtime.Calls(hosttest.MethodList) - lists; n != 1 {
 			t.Errorf("%d lists for one host", n)
 		}
 	})
@@ -77,7 +79,7 @@ func TestDeadContainerIsRestarted(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 137})
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 137})
 		w.reconcile(w.reconciler(), 1)
 		w.state(inst.ID, provision.StateUnhealthy, "code 137")
 		w.reconcile(w.reconciler(), 0) // it has a job
@@ -92,7 +94,7 @@ func TestGoneContainerIsRecreatedOnItsVolume(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), false)
+		w.runtime.Lose(host.UnitID(inst.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		w.state(inst.ID, provision.StateUnhealthy, "its data is there")
 		w.usable(w.repaired(inst.ID).ID)
@@ -103,7 +105,7 @@ func TestGoneDataIsSaid(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), true)
+		w.runtime.Lose(host.UnitID(inst.ID), true)
 		w.reconcile(w.reconciler(), 1)
 		j := w.repaired(inst.ID)
 		why := w.clean(j.ID, job.Failed, provision.StateFailed)
@@ -125,8 +127,8 @@ func TestRepairsAreCapped(t *testing.T) {
 		inst := w.created()
 		r, begun := w.reconciler(), 0
 		for range 60 { // ten minutes
-			w.runtime.Crash(provision.UnitID(inst.ID), provisiontest.Behavior{ExitCode: 1})
-			w.pass(provision.DefaultReconcileEvery)
+			w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 1})
+			w.pass(host.DefaultReconcileEvery)
 			n, err := r.RunOnce(w.ctx)
 			w.must(err)
 			if begun += n; n > 0 {
@@ -148,8 +150,8 @@ func TestRepairFails(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), false)
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
+		w.runtime.Lose(host.UnitID(inst.ID), false)
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Before: true, Err: fault.Errorf(fault.CodeStartFailed, nil, "no luck")})
 		w.reconcile(w.reconciler(), 1)
 		if j := w.repaired(inst.ID); j.State != job.Failed || j.Error.Code != fault.CodeStartFailed {
 			t.Errorf("the repair is %s: %+v", j.State, j.Error)
@@ -170,8 +172,8 @@ func TestRepairWaitsForItsHost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), false)
-		w.runtime.Fail(provisiontest.MethodStart, provisiontest.Fault{Before: true, Times: 5})
+		w.runtime.Lose(host.UnitID(inst.ID), false)
+		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Before: true, Times: 5})
 		w.reconcile(w.reconciler(), 1)
 		if j := w.repaired(inst.ID); j.State != job.Succeeded {
 			t.Errorf("the repair is %s: %+v", j.State, j.Error)
@@ -185,7 +187,7 @@ func TestRepairKeepsThePort(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), false)
+		w.runtime.Lose(host.UnitID(inst.ID), false)
 		w.runtime.TakePort(inst.Port)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(inst.ID)
@@ -203,13 +205,13 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Minute)
-		w.runtime.Lose(provision.UnitID(inst.ID), false)
+		w.runtime.Lose(host.UnitID(inst.ID), false)
 		w.reconcile(w.reconciler(), 1)
 		repair, err := w.store.ActiveJob(w.ctx, id.Subject(inst.ID))
 		w.must(err)
 		var d provision.Accepted
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
-			if m == provisiontest.MethodCreate && d.Job.ID == "" {
+		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
+			if m == hosttest.MethodCreate && d.Job.ID == "" {
 				d = w.delete(inst.ID)
 			}
 		})
@@ -223,7 +225,7 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 
 func (w *world) stray(id provision.InstanceID) {
 	w.Helper()
-	load := provision.Workload{Unit: provision.UnitID(id), Tenant: tenant.Default, Fence: 3, Image: provisiontest.EngineImage}
+	load := host.Workload{Unit: host.UnitID(id), Tenant: tenant.Default, Fence: 3, Image: provisiontest.EngineImage}
 	_, err := w.runtime.EnsureImage(w.ctx, []string{provisiontest.EngineImage}, nil)
 	w.must(err)
 	w.must(w.runtime.Create(w.ctx, load))
@@ -247,11 +249,11 @@ func TestOrphans(t *testing.T) {
 		w.must(w.runtime.Remove(w.ctx, "ins_volume", 3, false))
 		w.runtime.AddForeign("ins_foreign")
 		other := w.runtime.Beside("other")
-		w.must(other.CreateVolume(w.ctx, provision.Workload{Unit: "ins_other"}))
+		w.must(other.CreateVolume(w.ctx, host.Workload{Unit: "ins_other"}))
 
 		r := w.reconciler()
 		w.reconcile(r, 0) // all too young
-		w.pass(provision.DefaultReconcileGrace)
+		w.pass(host.DefaultReconcileGrace)
 		dry := w.reconciler()
 		dry.DryRun = true
 		w.reconcile(dry, 0)
@@ -262,7 +264,7 @@ func TestOrphans(t *testing.T) {
 		w.reconcile(r, 0)
 		units, err := w.runtime.List(w.ctx)
 		w.must(err)
-		if len(units) != 1 || units[0].ID != provision.UnitID(living.ID) {
+		if len(units) != 1 || units[0].ID != host.UnitID(living.ID) {
 			t.Errorf("left are %+v", units)
 		}
 		if units, _ := other.List(w.ctx); len(units) != 1 || !w.runtime.ForeignThere("ins_foreign") {
@@ -276,7 +278,7 @@ func TestSilentHost(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
 		w.pass(time.Hour)
-		w.runtime.Fail(provisiontest.MethodList, provisiontest.Fault{Before: true})
+		w.runtime.Fail(hosttest.MethodList, hosttest.Fault{Before: true})
 		if n, err := w.reconciler().RunOnce(w.ctx); n != 0 || !errors.Is(err, &fault.Error{Code: fault.CodeHostUnavailable}) {
 			t.Errorf("%d, %v", n, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 )
@@ -23,8 +24,8 @@ func (w *work) dataThere(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return fault.Errorf(fault.CodeDataLost, nil, "the instance was never placed on a host")
 	}
-	err := w.run.runtime.CreateVolume(ctx, Workload{
-		Unit: UnitID(w.inst.ID), Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
+	err := w.run.runtime.CreateVolume(ctx, host.Workload{
+		Unit: host.UnitID(w.inst.ID), Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
 	})
 	switch {
 	case errors.Is(err, fault.ErrDataLost):
@@ -42,7 +43,7 @@ func (w *work) dataThere(ctx context.Context) error {
 // dataLost notes that the data was not there, before anything follows from that: what
 // comes back of it is kept.
 func (w *work) dataLost(ctx context.Context, lost error) error {
-	if err := CheckLoss(ctx, w.cfg.Store, roll{w.cfg.Store}, w.run.runtime, w.run.host.ID, w.cfg.Now()); err != nil {
+	if err := host.CheckLoss(ctx, w.cfg.Store, roll{w.cfg.Store}, w.run.runtime, w.run.host.ID, w.cfg.Now()); err != nil {
 		return err
 	}
 	if err := w.markData(ctx, true); err != nil {
@@ -70,7 +71,7 @@ func (w *work) markData(ctx context.Context, lost bool) error {
 // dead reports whether the instance should run and nothing runs for it. That its host is
 // about to start it again, as earlier versions had it do, changes nothing: it would go on
 // for ever.
-func dead(inst Instance, unit Unit) bool {
+func dead(inst Instance, unit host.Unit) bool {
 	return inst.shouldRun() && !unit.Running
 }
 

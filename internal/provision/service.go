@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -29,14 +30,14 @@ type Service struct {
 	keeper idempotency.Keeper
 	// noWarmUntil is when to look for warm instances again, in milliseconds since 1970.
 	noWarmUntil atomic.Int64
-	placement   Placement
+	placement   host.Placement
 }
 
 // ServiceConfig is what a Service needs.
 type ServiceConfig struct {
 	Store   Store
 	Queue   bell.Queue
-	Ports   Ports
+	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
 	Sender  webhook.Sender
@@ -87,7 +88,7 @@ func NewService(cfg ServiceConfig) *Service {
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
 		cfg: cfg, jobs: engine, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now},
-		placement: Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now},
+		placement: host.Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // reserve finds a host and a port.
@@ -46,7 +47,7 @@ func (w *work) takePort(ctx context.Context) error {
 		// An earlier claim, or try, may have ended between the port and this line, and this
 		// one has come to another host.
 		if inst.Host != w.run.host.ID {
-			if err := tx.RestPortsElsewhere(UnitID(inst.ID), w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
+			if err := tx.RestPortsElsewhere(host.UnitID(inst.ID), w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
 				return err
 			}
 		}
@@ -79,16 +80,16 @@ func (w *work) image(ctx context.Context) error {
 }
 
 // workload renders what to run, under the claim's fence.
-func (w *work) workload(ctx context.Context) (Workload, error) {
+func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	if w.run.image == "" {
 		// An earlier run did the image step; this only looks the reference up again.
 		if err := w.image(ctx); err != nil {
-			return Workload{}, err
+			return host.Workload{}, err
 		}
 	}
 	load, err := w.run.engine.Workload(w.inst, w.run.creds)
 	if err != nil {
-		return Workload{}, err
+		return host.Workload{}, err
 	}
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
 	load.KeepData = w.Kind() == JobRepair
@@ -99,7 +100,7 @@ func (w *work) workload(ctx context.Context) (Workload, error) {
 	if maker, ok := w.run.engine.(Keymaker); ok && !load.KeepData {
 		keys, err := maker.NewKeys()
 		if err != nil {
-			return Workload{}, err
+			return host.Workload{}, err
 		}
 		load.Files = append(load.Files, keys...)
 	}
@@ -115,7 +116,7 @@ func (w *work) data(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, Workload{Unit: UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
+	return w.run.runtime.CreateVolume(ctx, host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.
@@ -214,7 +215,7 @@ func (w *work) ready(ctx context.Context) error {
 
 // stillThere tells a server that is slow from one that has ended.
 func (w *work) stillThere(ctx context.Context) error {
-	unit, err := w.run.runtime.Inspect(ctx, UnitID(w.inst.ID))
+	unit, err := w.run.runtime.Inspect(ctx, host.UnitID(w.inst.ID))
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
@@ -227,7 +228,7 @@ func (w *work) stillThere(ctx context.Context) error {
 	case unit.OOMKilled:
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
 	}
-	if unit.ExitCode == Killed { // engines do not always notice why
+	if unit.ExitCode == host.Killed { // engines do not always notice why
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
 			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
@@ -236,7 +237,7 @@ func (w *work) stillThere(ctx context.Context) error {
 
 // lastWords gives the end of what the server wrote.
 func (w *work) lastWords(ctx context.Context) string {
-	out, err := w.run.runtime.Output(ctx, UnitID(w.inst.ID), 5)
+	out, err := w.run.runtime.Output(ctx, host.UnitID(w.inst.ID), 5)
 	if err != nil || strings.TrimSpace(out) == "" {
 		return "it wrote nothing"
 	}
@@ -248,7 +249,7 @@ func (w *work) remove(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil // it was never placed, or its host is not known any more
 	}
-	return w.run.runtime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, false)
+	return w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, false)
 }
 
 // removeData removes the volume.
@@ -256,5 +257,5 @@ func (w *work) removeData(ctx context.Context) error {
 	if w.run.runtime == nil {
 		return nil
 	}
-	return w.run.runtime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, true)
+	return w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -48,7 +49,7 @@ type Reader interface {
 	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
-	HostReader
+	host.Reader
 }
 
 // Tx writes, within one transaction.
@@ -77,7 +78,7 @@ type Tx interface {
 	Credentials(InstanceID) (secret.Sealed, error)
 	PutCredentials(InstanceID, secret.Sealed) error
 	DeleteCredentials(InstanceID) error
-	HostTx
+	host.Tx
 	// TakeDuty gives the named periodic duty to the owner until then, unless somebody
 	// else has it now.
 	TakeDuty(name, owner string, now, until time.Time) (bool, error)

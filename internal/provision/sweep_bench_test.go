@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
@@ -17,34 +19,34 @@ import (
 
 // listed is a host with a fixed list.
 type listed struct {
-	*provisiontest.Runtime
-	units []provision.Unit
+	*hosttest.Runtime
+	units []host.Unit
 }
 
-func (l listed) List(context.Context) ([]provision.Unit, error) { return l.units, nil }
+func (l listed) List(context.Context) ([]host.Unit, error) { return l.units, nil }
 
 // BenchmarkSweep compares 10,000 healthy instances; it should take less than 2 s.
 func BenchmarkSweep(b *testing.B) {
 	const instances = 10_000
 	s, newID := storetest.SQLite(b), id.NewSource().New
-	host, units := provision.Host{}, make([]provision.Unit, 0, instances)
+	h, units := host.Host{}, make([]host.Unit, 0, instances)
 	old := time.Now().UTC().Add(-time.Hour)
 	err := s.Tx(b.Context(), func(tx provision.Tx) (err error) {
-		if host, err = tx.PutHost(provision.Host{ID: "hst_bench", Name: "bench", PortLow: 20000, PortHigh: 40000}); err != nil {
+		if h, err = tx.PutHost(host.Host{ID: "hst_bench", Name: "bench", PortLow: 20000, PortHigh: 40000}); err != nil {
 			return err
 		}
 		for i := range instances {
 			inst := provision.Instance{
 				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: provisiontest.EngineName, Name: fmt.Sprint("i", i),
-				Parameters: provision.Parameters{"clients": int64(10)}, Host: host.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
+				Parameters: provision.Parameters{"clients": int64(10)}, Host: h.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
 				return err
 			}
-			if _, err := tx.TakePort(host, provision.UnitID(inst.ID), provisiontest.EngineName, old); err != nil {
+			if _, err := tx.TakePort(h, host.UnitID(inst.ID), provisiontest.EngineName, old); err != nil {
 				return err
 			}
-			units = append(units, provision.Unit{ID: provision.UnitID(inst.ID), Running: true, Container: true, Volume: true, Created: old})
+			units = append(units, host.Unit{ID: host.UnitID(inst.ID), Running: true, Container: true, Volume: true, Created: old})
 		}
 		return nil
 	})
@@ -52,9 +54,9 @@ func BenchmarkSweep(b *testing.B) {
 		b.Fatal(err)
 	}
 	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: provisiontest.NewQueue(), NewID: newID, Log: slog.New(slog.DiscardHandler)})
-	runtimes := provisiontest.NewRuntimes(listed{provisiontest.NewRuntime("bench"), units})
+	runtimes := hosttest.NewRuntimes(listed{hosttest.NewRuntime("bench"), units})
 	mender := &provision.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: slog.New(slog.DiscardHandler)}
-	r := provision.Reconciler{
+	r := host.Reconciler{
 		Store: provision.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System,
 		Log: slog.New(slog.DiscardHandler), Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}

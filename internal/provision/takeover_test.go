@@ -9,10 +9,11 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -20,7 +21,7 @@ import (
 // the call's effect, which then follows. Calls that this makes itself do not count.
 func (w *world) atCall(n int, do func()) (happened func() bool) {
 	var calls atomic.Int32
-	w.runtime.OnCall(func(context.Context, provisiontest.Method, provision.UnitID) {
+	w.runtime.OnCall(func(context.Context, hosttest.Method, host.UnitID) {
 		if int(calls.Add(1)) == n {
 			calls.Add(1000)
 			do()
@@ -178,8 +179,8 @@ func TestLostLeaseLeavesTheVolume(t *testing.T) {
 		a := w.create()
 		there, gone := make(chan struct{}), make(chan struct{})
 		var creates atomic.Int32
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
-			if m != provisiontest.MethodCreate {
+		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
+			if m != hosttest.MethodCreate {
 				return
 			}
 			if creates.Add(1) == 1 {
@@ -211,12 +212,12 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 		// Its database is gone after the claim and the first steps; the host hangs.
 		cut := &cutStore{Store: w.store}
 		var calls atomic.Int32
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
-			if m == provisiontest.MethodCreate && calls.Add(1) == 1 {
+		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
+			if m == hosttest.MethodCreate && calls.Add(1) == 1 {
 				cut.away.Store(true)
 			}
 		})
-		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hang: true, Times: 1})
+		w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hang: true, Times: 1})
 		begun := time.Now()
 		w.must(w.runnerOn(cut, w.runtimes, "w2", clock.System).Run(w.ctx, a.Job.ID))
 		if took := time.Since(begun); took > 2*job.DefaultLeaseTTL {
@@ -245,7 +246,7 @@ func TestLeaseIsRenewed(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		hold := make(chan struct{})
-		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Hold: hold, Times: 1})
+		w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hold: hold, Times: 1})
 		done := make(chan error, 1)
 		go func() { done <- w.runner.Run(w.ctx, a.Job.ID) }()
 		for range 10 {

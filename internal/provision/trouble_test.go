@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -95,7 +97,7 @@ func TestPortsExhausted(t *testing.T) {
 func TestHostRefuses(t *testing.T) {
 	refusal := fault.Errorf(fault.CodeHostRefused, nil, "the engine refuses it")
 	inWorld(t, func(w *world) {
-		w.runtime.Fail(provisiontest.MethodCreate, provisiontest.Fault{Before: true, Err: refusal})
+		w.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Before: true, Err: refusal})
 		a := w.create()
 		j := w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
@@ -105,7 +107,7 @@ func TestHostRefuses(t *testing.T) {
 		w.runtime.Heal()
 		a = w.create()
 		w.spin(a.Job.ID)
-		w.runtime.Fail(provisiontest.MethodRemove, provisiontest.Fault{Before: true, Err: refusal, Times: 5})
+		w.runtime.Fail(hosttest.MethodRemove, hosttest.Fault{Before: true, Err: refusal, Times: 5})
 		d := w.delete(a.Instance.ID)
 		if j := w.spin(d.Job.ID); j.State != job.Succeeded || j.Attempt < 5 {
 			w.Errorf("the delete %s after %d attempts: %+v", j.State, j.Attempt, j.Error)
@@ -124,35 +126,35 @@ func TestCreateExplainsItself(t *testing.T) {
 	}{
 		{"no image", func(w *world) { w.runtime.NoRegistry() }, fault.CodeImageUnavailable, "image", []string{"fake:1", "scripts/"}},
 		{"the server ends at once", func(w *world) {
-			w.runtime.Behave(func(l provision.Workload) provisiontest.Behavior {
+			w.runtime.Behave(func(l host.Workload) hosttest.Behavior {
 				// Servers do repeat their secrets.
-				return provisiontest.Behavior{Ends: true, ExitCode: 7, Output: "bad option --password=" + l.Files[0].Content.Reveal() + "\n"}
+				return hosttest.Behavior{Ends: true, ExitCode: 7, Output: "bad option --password=" + l.Files[0].Content.Reveal() + "\n"}
 			})
 		}, fault.CodeStartFailed, "ready", []string{"code 7", "bad option", "[redacted]"}},
 		{"the server ends without a word", func(w *world) {
-			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
-				return provisiontest.Behavior{Ends: true, ExitCode: 1}
+			w.runtime.Behave(func(host.Workload) hosttest.Behavior {
+				return hosttest.Behavior{Ends: true, ExitCode: 1}
 			})
 		}, fault.CodeStartFailed, "ready", []string{"code 1", "wrote nothing"}},
 		{"out of memory", func(w *world) {
-			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
-				return provisiontest.Behavior{Ends: true, ExitCode: 137, OOMKilled: true}
+			w.runtime.Behave(func(host.Workload) hosttest.Behavior {
+				return hosttest.Behavior{Ends: true, ExitCode: 137, OOMKilled: true}
 			})
 		}, fault.CodeStartFailed, "ready", []string{"more memory", "64 MiB"}},
 		{"killed", func(w *world) {
-			w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
-				return provisiontest.Behavior{Ends: true, ExitCode: 137, Output: "loading\n"}
+			w.runtime.Behave(func(host.Workload) hosttest.Behavior {
+				return hosttest.Behavior{Ends: true, ExitCode: 137, Output: "loading\n"}
 			})
 		}, fault.CodeStartFailed, "ready", []string{"code 137", "perhaps", "64 MiB", "loading"}},
 		{"the probe never succeeds", func(w *world) {
-			w.runtime.SetProbe(func(provision.UnitID) error {
+			w.runtime.SetProbe(func(host.UnitID) error {
 				return fault.Errorf(fault.CodeProbeFailed, nil, "access denied")
 			})
 		}, fault.CodeProbeFailed, "ready", []string{"127.0.0.1:20000", "access denied"}},
 		{"no host", func(w *world) { w.runtimes.Set(w.host.ID, nil) }, fault.CodeDeadline, "reserve", []string{"local"}},
 		{"the container vanishes", func(w *world) {
-			w.runtime.SetProbe(func(id provision.UnitID) error {
-				w.must(w.runtime.Remove(w.ctx, provision.UnitID(id), 1<<60, false))
+			w.runtime.SetProbe(func(id host.UnitID) error {
+				w.must(w.runtime.Remove(w.ctx, host.UnitID(id), 1<<60, false))
 				return errors.New("refused")
 			})
 		}, fault.CodeStartFailed, "ready", []string{"removed"}},
@@ -199,7 +201,7 @@ func (w *world) password(id provision.InstanceID) string {
 func TestSlowServer(t *testing.T) {
 	inWorld(t, func(w *world) {
 		up := time.Now().Add(90 * time.Second)
-		w.runtime.SetProbe(func(provision.UnitID) error {
+		w.runtime.SetProbe(func(host.UnitID) error {
 			if time.Now().Before(up) {
 				return errors.New("connection refused")
 			}
@@ -232,7 +234,7 @@ func TestDeadlinePassesDuringAStep(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		w.pass(provision.DefaultCreateDeadline - 30*time.Second)
-		w.runtime.Fail(provisiontest.MethodEnsureImage, provisiontest.Fault{Hang: true})
+		w.runtime.Fail(hosttest.MethodEnsureImage, hosttest.Fault{Hang: true})
 		j := w.spin(a.Job.ID)
 		why := w.clean(a.Job.ID, job.Failed, provision.StateFailed)
 		if why.Code != fault.CodeDeadline || why.Step != "image" || !why.Retryable {
@@ -278,7 +280,7 @@ func TestPanicInAStep(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		ctx, cancel := context.WithCancel(w.ctx)
-		w.runtime.SetProbe(func(provision.UnitID) error { panic("defect") })
+		w.runtime.SetProbe(func(host.UnitID) error { panic("defect") })
 		func() {
 			defer cancel() // as Asynq does when a handler panics
 			defer func() {

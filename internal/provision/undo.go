@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 )
 
@@ -60,7 +61,7 @@ func (w *work) cleanUp(ctx context.Context) error {
 	limit := max(minUndo, j.UndoneBy().Sub(w.cfg.Now()))
 	tryCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err = w.run.runtime.Remove(tryCtx, UnitID(w.inst.ID), w.Claim().Fence, w.Kind() == JobCreate)
+	err = w.run.runtime.Remove(tryCtx, host.UnitID(w.inst.ID), w.Claim().Fence, w.Kind() == JobCreate)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return fault.Errorf(fault.CodeTimeout, err, "removing it from host %s took longer than %s", w.run.host.Name, limit.Round(time.Second))
 	}
@@ -87,7 +88,7 @@ func (w *work) Withdraw(ctx context.Context, j job.Job) error {
 		return nil
 	}
 	if j.State == job.Canceled || (j.Undoing && w.Kind() == JobCreate) {
-		return w.run.anytime.Remove(ctx, UnitID(w.inst.ID), w.Claim().Fence, true)
+		return w.run.anytime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -78,10 +79,10 @@ func (s hookStore) TakeDuty(ctx context.Context, name, owner string, now, until 
 type hostStore struct{ dutyStore }
 
 // Hosts returns the store as the host room sees it.
-func Hosts(s Store) HostStore { return hostStore{dutyStore{s}} }
+func Hosts(s Store) host.Store { return hostStore{dutyStore{s}} }
 
 // Tx implements HostStore.
-func (s hostStore) Tx(ctx context.Context, do func(HostTx) error) error {
+func (s hostStore) Tx(ctx context.Context, do func(host.Tx) error) error {
 	return s.Store.Tx(ctx, func(tx Tx) error { return do(tx) })
 }
 

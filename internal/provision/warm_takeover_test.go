@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -32,14 +33,14 @@ func TestLostLeaseLeavesTheAdopted(t *testing.T) {
 			w.must(w.runnerOn(w.store, w.runtimes, "w2", later).Run(w.ctx, a.Job.ID))
 			w.usable(a.Job.ID)
 		}
-		w.runtime.SetProbe(func(provision.UnitID) error {
+		w.runtime.SetProbe(func(host.UnitID) error {
 			if taken.Load() {
 				return nil
 			}
 			return errors.New("not yet")
 		})
-		w.runtime.OnCall(func(_ context.Context, m provisiontest.Method, _ provision.UnitID) {
-			if m != provisiontest.MethodRemove || taken.Swap(true) {
+		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
+			if m != hosttest.MethodRemove || taken.Swap(true) {
 				return
 			}
 			takeOver()

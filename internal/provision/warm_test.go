@@ -9,6 +9,8 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
@@ -86,7 +88,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 			t.Errorf("a tenant gets what is nobody's: %v", err)
 		}
 		w.pass(time.Minute)
-		starts := w.runtime.Calls(provisiontest.MethodStart)
+		starts := w.runtime.Calls(hosttest.MethodStart)
 		a := w.create()
 		if a.Instance.ID != warm.ID || a.Instance.State != provision.StatePending || !a.Instance.CreatedAt.After(warm.CreatedAt) {
 			t.Fatalf("accepted %+v, warm was %+v", a.Instance, warm)
@@ -99,7 +101,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		if inst.State != provision.StateRunning || inst.Tenant != tenant.Default || inst.Port != warm.Port || w.port(inst.ID) != warm.Port {
 			t.Errorf("instance is %+v, warm was %+v", inst, warm)
 		}
-		if n := w.runtime.Calls(provisiontest.MethodStart) - starts; n != 0 {
+		if n := w.runtime.Calls(hosttest.MethodStart) - starts; n != 0 {
 			t.Errorf("%d starts for one that ran", n)
 		}
 		if creds.Password == before.Password || creds.WarmPassword != before.Password {
@@ -115,16 +117,16 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 func TestWarmThatWillNotDo(t *testing.T) {
 	for name, spoil := range map[string]func(*world, provision.Instance){
 		"it has died": func(w *world, i provision.Instance) {
-			w.runtime.Crash(provision.UnitID(i.ID), provisiontest.Behavior{ExitCode: 1})
+			w.runtime.Crash(host.UnitID(i.ID), hosttest.Behavior{ExitCode: 1})
 		},
 		"its files do not go in": func(w *world, _ provision.Instance) {
-			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Before: true})
+			w.runtime.Fail(hosttest.MethodAdopt, hosttest.Fault{Before: true})
 		},
 		"the answer was lost": func(w *world, _ provision.Instance) {
-			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{After: true})
+			w.runtime.Fail(hosttest.MethodAdopt, hosttest.Fault{After: true})
 		},
 		"the host hangs": func(w *world, _ provision.Instance) {
-			w.runtime.Fail(provisiontest.MethodAdopt, provisiontest.Fault{Hang: true, Times: 1})
+			w.runtime.Fail(hosttest.MethodAdopt, hosttest.Fault{Hang: true, Times: 1})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,7 +166,7 @@ func TestAdoptionSurvivesEveryCrash(t *testing.T) {
 				if inst.State != provision.StateRunning || w.port(inst.ID) != inst.Port || unit == nil || !unit.Running {
 					t.Errorf("call %d, after it %v: %+v on %+v", n+1, after, inst, unit)
 				}
-				file, _, _ := w.runtime.File(provision.UnitID(inst.ID), "/data/password")
+				file, _, _ := w.runtime.File(host.UnitID(inst.ID), "/data/password")
 				if file.Content.Reveal() != w.credentials(inst.ID).Password.Reveal() {
 					t.Errorf("call %d, after it %v: it runs with another password", n+1, after)
 				}
@@ -242,7 +244,7 @@ func TestPoolReplacesWhatIsDeadOrOld(t *testing.T) {
 			t.Fatalf("%d warm instances", len(first))
 		}
 		w.pass(time.Minute)
-		w.runtime.Crash(provision.UnitID(first[0].ID), provisiontest.Behavior{ExitCode: 1})
+		w.runtime.Crash(host.UnitID(first[0].ID), hosttest.Behavior{ExitCode: 1})
 		w.reconcile(w.reconciler(), 1)
 		w.tend(p)
 		if now := w.warm(); len(now) != 2 || slices.ContainsFunc(now, func(i provision.Instance) bool { return i.ID == first[0].ID }) {
@@ -300,12 +302,12 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 
 func TestPoolThatCannotFillWaits(t *testing.T) {
 	inWorld(t, func(w *world) {
-		w.runtime.SetProbe(func(provision.UnitID) error { return errors.New("no") })
-		w.runtime.Behave(func(provision.Workload) provisiontest.Behavior {
-			return provisiontest.Behavior{Ends: true, ExitCode: 1}
+		w.runtime.SetProbe(func(host.UnitID) error { return errors.New("no") })
+		w.runtime.Behave(func(host.Workload) hosttest.Behavior {
+			return hosttest.Behavior{Ends: true, ExitCode: 1}
 		})
 		p := w.warmPool(1)
-		begun := w.runtime.Calls(provisiontest.MethodStart)
+		begun := w.runtime.Calls(hosttest.MethodStart)
 		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); w.pass(p.Every()) {
 			_, err := p.RunOnce(w.ctx)
 			w.must(err)
@@ -314,7 +316,7 @@ func TestPoolThatCannotFillWaits(t *testing.T) {
 			w.runTasks()
 			w.queue.Done()
 		}
-		if n := w.runtime.Calls(provisiontest.MethodStart) - begun; n < 2 || n > 60 {
+		if n := w.runtime.Calls(hosttest.MethodStart) - begun; n < 2 || n > 60 {
 			t.Errorf("%d starts in ten minutes of failures", n)
 		}
 	})

@@ -3,6 +3,8 @@ package provision
 import (
 	"context"
 	"time"
+
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Watch is how the health of one instance is followed: when it is probed next, how
@@ -22,7 +24,7 @@ type Watch struct {
 type ReconcileReader interface {
 	// InstancesOn gives instances of the host that are not deleted, in the order of
 	// their ids, after the one given.
-	InstancesOn(ctx context.Context, host HostID, after InstanceID, limit int) ([]Instance, error)
+	InstancesOn(ctx context.Context, host host.ID, after InstanceID, limit int) ([]Instance, error)
 	// InstancesByID gives those of the instances that there are, deleted ones too.
 	InstancesByID(context.Context, []InstanceID) ([]Instance, error)
 	// WatchesDue reports whether ClaimWatches would find something.

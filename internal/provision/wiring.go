@@ -7,6 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
@@ -50,8 +51,8 @@ type RunnerConfig struct {
 	Store    Store
 	Queue    bell.Queue
 	Bell     bell.Bell
-	Ports    Ports
-	Runtimes Runtimes
+	Ports    host.Ports
+	Runtimes host.Runtimes
 	Vault    secret.Vault
 	Catalog  Catalog
 	NewID    id.Maker

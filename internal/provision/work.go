@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
@@ -20,14 +21,14 @@ import (
 type Works struct {
 	cfg       WorksConfig
 	goldens   resting
-	placement Placement
+	placement host.Placement
 }
 
 // WorksConfig is what workers need for the jobs of instances.
 type WorksConfig struct {
 	Store    Store
-	Ports    Ports
-	Runtimes Runtimes
+	Ports    host.Ports
+	Runtimes host.Runtimes
 	Vault    secret.Vault
 	Catalog  Catalog
 	Now      clock.Clock
@@ -51,7 +52,7 @@ func NewWorks(cfg WorksConfig) *Works {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
-	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now}}
+	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: host.Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now}}
 }
 
 // work is one claimed job of an instance while this worker is at it.
@@ -69,9 +70,9 @@ type work struct {
 type running struct {
 	engine  Engine
 	creds   Credentials
-	host    Host
-	runtime Runtime // as long as the lease is held
-	anytime Runtime // also after that
+	host    host.Host
+	runtime host.Runtime // as long as the lease is held
+	anytime host.Runtime // also after that
 	image   string
 	golden  bool          // the image has golden data
 	notice  string        // what the tenant should know of what was repaired
@@ -167,8 +168,8 @@ func (w *work) Open(ctx context.Context) error {
 	return err
 }
 
-func (w *work) useHost(ctx context.Context, host HostID) error {
-	h, err := w.cfg.Store.Host(ctx, host)
+func (w *work) useHost(ctx context.Context, h1 host.ID) error {
+	h, err := w.cfg.Store.Host(ctx, h1)
 	if err != nil {
 		return err
 	}
@@ -176,7 +177,7 @@ func (w *work) useHost(ctx context.Context, host HostID) error {
 	if err != nil {
 		return err
 	}
-	w.run.host, w.run.anytime, w.run.runtime = h, runtime, Leased(runtime, w.Held)
+	w.run.host, w.run.anytime, w.run.runtime = h, runtime, host.Leased(runtime, w.Held)
 	return nil
 }
 

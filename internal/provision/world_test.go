@@ -14,6 +14,8 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -34,14 +36,14 @@ type world struct {
 	ctx      context.Context
 	store    *store.Store
 	service  *provision.Service
-	runtime  *provisiontest.Runtime
-	runtimes *provisiontest.Runtimes
+	runtime  *hosttest.Runtime
+	runtimes *hosttest.Runtimes
 	queue    *provisiontest.Queue
 	sender   *sender
 	vault    *secret.Keyring
 	catalog  provision.Catalog
 	newID    id.Maker
-	host     provision.Host
+	host     host.Host
 	runner   *job.Runner
 	relay    relays
 	courier  *webhook.Courier
@@ -73,10 +75,10 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	}
 	w := &world{
 		T: t, ctx: t.Context(), store: s, vault: vault, queue: provisiontest.NewQueue(), sender: &sender{},
-		runtime: provisiontest.NewRuntime("dep"), newID: id.NewSource().New, logged: &syncBuffer{},
+		runtime: hosttest.NewRuntime("dep"), newID: id.NewSource().New, logged: &syncBuffer{},
 	}
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	w.runtimes = provisiontest.NewRuntimes(w.runtime)
+	w.runtimes = hosttest.NewRuntimes(w.runtime)
 	w.catalog = provision.Catalog{provisiontest.Engine{Runtime: w.runtime}}
 	w.service = w.serviceOn(s)
 	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
@@ -84,8 +86,8 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.courier = webhook.NewCourier(w.courierConfig())
 	w.tx(func(tx provision.Tx) error {
 		var err error
-		w.host, err = tx.PutHost(provision.Host{
-			ID: provision.HostID(w.newID(provision.PrefixHost)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
+		w.host, err = tx.PutHost(host.Host{
+			ID: host.ID(w.newID(host.Prefix)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
 			PortLow: 20000, PortHigh: 20000 + ports - 1,
 		})
 		return err
@@ -127,12 +129,12 @@ func (w *world) serviceOn(s provision.Store) *provision.Service {
 
 func (w *world) serviceConfig(s provision.Store) provision.ServiceConfig {
 	return provision.ServiceConfig{
-		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: provision.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: provision.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
 
-func (w *world) runnerOn(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) *job.Runner {
+func (w *world) runnerOn(s provision.Store, runtimes host.Runtimes, owner string, now clock.Clock) *job.Runner {
 	return provision.NewRunner(w.runnerConfig(s, runtimes, owner, now))
 }
 
@@ -143,9 +145,9 @@ func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
 	return provision.NewRunner(cfg)
 }
 
-func (w *world) runnerConfig(s provision.Store, runtimes provision.Runtimes, owner string, now clock.Clock) provision.RunnerConfig {
+func (w *world) runnerConfig(s provision.Store, runtimes host.Runtimes, owner string, now clock.Clock) provision.RunnerConfig {
 	return provision.RunnerConfig{
-		Store: s, Queue: w.queue, Ports: provisiontest.Ports{Store: provision.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: provision.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
 	}
 }
@@ -236,12 +238,12 @@ func (w *world) instance(id provision.InstanceID) provision.Instance {
 }
 
 // unit gives what the host has for the instance; nil: nothing.
-func (w *world) unit(id provision.InstanceID) *provision.Unit {
+func (w *world) unit(id provision.InstanceID) *host.Unit {
 	w.Helper()
 	units, err := w.runtime.List(w.ctx)
 	w.must(err)
 	for _, u := range units {
-		if u.ID == provision.UnitID(id) {
+		if u.ID == host.UnitID(id) {
 			return &u
 		}
 	}
@@ -253,7 +255,7 @@ func (w *world) port(id provision.InstanceID) (port int) {
 	w.Helper()
 	w.tx(func(tx provision.Tx) error {
 		var err error
-		port, err = tx.HeldPort(w.host.ID, provision.UnitID(id), provisiontest.EngineName)
+		port, err = tx.HeldPort(w.host.ID, host.UnitID(id), provisiontest.EngineName)
 		if errors.Is(err, fault.ErrNotFound) {
 			return nil
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -23,11 +23,11 @@ const (
 
 // thing is what the host has of one instance, which is what its file says.
 type thing struct {
-	Deployment string               `json:"deployment"` // empty: somebody else's
-	Tenant     tenant.ID            `json:"tenant"`
-	Volume     *volume              `json:"volume,omitempty"`
-	Container  *container           `json:"container,omitempty"`
-	id         provision.UnitID // the file's name
+	Deployment string      `json:"deployment"` // empty: somebody else's
+	Tenant     tenant.ID   `json:"tenant"`
+	Volume     *volume     `json:"volume,omitempty"`
+	Container  *container  `json:"container,omitempty"`
+	id         host.UnitID // the file's name
 }
 
 type volume struct {
@@ -67,12 +67,12 @@ func unavailable(err error) error {
 	return fault.Errorf(fault.CodeHostUnavailable, err, "the simulated host does not answer: %v", err)
 }
 
-func (h *machine) path(id provision.UnitID) string {
+func (h *machine) path(id host.UnitID) string {
 	return filepath.Join(h.dir, filepath.Base(string(id))+suffix)
 }
 
 // read gives what there is of the instance; nil: nothing.
-func (h *machine) read(id provision.UnitID) (*thing, error) {
+func (h *machine) read(id host.UnitID) (*thing, error) {
 	t, err := readFile(h.path(id))
 	if err != nil {
 		return nil, unavailable(err)
@@ -129,7 +129,7 @@ func (h *machine) takePorts(t *thing) (bool, error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, unavailable(err)
 		}
-		if id := provision.UnitID(holder); err == nil && id != t.id {
+		if id := host.UnitID(holder); err == nil && id != t.id {
 			other, err := h.read(id)
 			if err != nil {
 				return false, err

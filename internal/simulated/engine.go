@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -26,14 +27,14 @@ func (h *Hosts) Catalog(real provision.Catalog) provision.Catalog {
 }
 
 // Golden gives none: there is no data to make.
-func (engine) Golden(provision.Instance) (provision.Golden, bool) { return provision.Golden{}, false }
+func (engine) Golden(provision.Instance) (host.Golden, bool) { return host.Golden{}, false }
 
 // Probe succeeds when the instance runs at its port, and has had the time to begin.
 func (e engine) Probe(ctx context.Context, inst provision.Instance, _ provision.Credentials) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t, err := readFile(e.hosts.file(inst.Address, provision.UnitID(inst.ID)))
+	t, err := readFile(e.hosts.file(inst.Address, host.UnitID(inst.ID)))
 	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Port) &&
 		time.Since(t.Container.Started) >= e.hosts.ready {
 		return nil

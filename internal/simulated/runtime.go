@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Runtime implements provision.Runtime on one simulated host.
@@ -18,7 +18,7 @@ type Runtime struct {
 	deployment string
 }
 
-var _ provision.Runtime = (*Runtime)(nil)
+var _ host.Runtime = (*Runtime)(nil)
 
 var errLost = errors.New("the call was lost")
 
@@ -58,7 +58,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // change is a call that changes what there is of an instance, while nobody else does.
-func (r *Runtime) change(ctx context.Context, id provision.UnitID, do func(*thing) error) error {
+func (r *Runtime) change(ctx context.Context, id host.UnitID, do func(*thing) error) error {
 	return r.host.call(ctx, func() error {
 		return r.host.locked(func() error {
 			t, err := r.host.read(id)
@@ -77,7 +77,7 @@ func (r *Runtime) change(ctx context.Context, id provision.UnitID, do func(*thin
 }
 
 // own is a change of a container that is there and no newer claim's.
-func (r *Runtime) own(ctx context.Context, id provision.UnitID, fence int64, do func(*thing) error) error {
+func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64, do func(*thing) error) error {
 	return r.change(ctx, id, func(t *thing) error {
 		switch {
 		case t.Container == nil || t.Deployment != r.deployment:
@@ -105,7 +105,7 @@ func (r *Runtime) EnsureImage(ctx context.Context, references []string, _ func(s
 }
 
 // EnsureGolden implements provision.Runtime: there is none, which costs nothing here.
-func (r *Runtime) EnsureGolden(ctx context.Context, _ provision.Golden, _ func(string)) (string, error) {
+func (r *Runtime) EnsureGolden(ctx context.Context, _ host.Golden, _ func(string)) (string, error) {
 	if err := r.Ping(ctx); err != nil {
 		return "", err
 	}
@@ -113,11 +113,11 @@ func (r *Runtime) EnsureGolden(ctx context.Context, _ provision.Golden, _ func(s
 }
 
 // CreateVolume implements provision.Runtime.
-func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.change(ctx, w.Unit, func(t *thing) error { return r.createVolume(t, w) })
 }
 
-func (r *Runtime) createVolume(t *thing, w provision.Workload) error {
+func (r *Runtime) createVolume(t *thing, w host.Workload) error {
 	switch {
 	case (t.Volume == nil || t.Deployment != r.deployment) && w.KeepData:
 		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Unit)
@@ -132,7 +132,7 @@ func (r *Runtime) createVolume(t *thing, w provision.Workload) error {
 }
 
 // Create implements provision.Runtime.
-func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	ports := map[string]int{}
 	for _, p := range w.Ports {
 		ports[p.Name] = p.Host
@@ -155,7 +155,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 }
 
 // Start implements provision.Runtime.
-func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]int, error) {
+func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, error) {
 	var ports map[string]int
 	refused := false
 	err := r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
@@ -183,7 +183,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (map[string]i
 }
 
 // Adopt implements provision.Runtime.
-func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	return r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
 		if !t.Container.Running {
 			return notFound(w.Unit)
@@ -193,7 +193,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 }
 
 // Settle implements provision.Runtime.
-func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
 	return r.own(ctx, id, fence, func(t *thing) error {
 		t.Container.Settled = true
 		return nil
@@ -201,7 +201,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) 
 }
 
 // Inspect implements provision.Runtime.
-func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision.Unit, err error) {
+func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		t, err := r.host.read(id)
 		if err == nil && (t == nil || t.Container == nil || t.Deployment != r.deployment) {
@@ -216,7 +216,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision
 }
 
 // Stop implements provision.Runtime.
-func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.Duration) error {
 	err := r.own(ctx, id, fence, func(t *thing) error {
 		if t.Container.Running {
 			t.Container.Running = false
@@ -228,7 +228,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ 
 }
 
 // Remove implements provision.Runtime.
-func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
 	err := r.change(ctx, id, func(t *thing) error {
 		if t.Deployment != r.deployment {
 			return notFound(id)
@@ -252,7 +252,7 @@ func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, 
 }
 
 // List implements provision.Runtime.
-func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) {
+func (r *Runtime) List(ctx context.Context) (units []host.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		entries, err := os.ReadDir(r.host.dir)
 		if err != nil {
@@ -263,7 +263,7 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 			if !ok {
 				continue
 			}
-			if t, err := r.host.read(provision.UnitID(name)); err != nil {
+			if t, err := r.host.read(host.UnitID(name)); err != nil {
 				return err
 			} else if t != nil && t.Deployment == r.deployment {
 				units = append(units, t.unit())
@@ -276,11 +276,11 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 
 // Watch implements provision.Runtime. It tells what this process has ended; what others
 // have, the sweeps find.
-func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error {
+func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
 	if err := r.Ping(ctx); err != nil {
 		return err
 	}
-	news := make(chan provision.UnitID, 100)
+	news := make(chan host.UnitID, 100)
 	r.host.mu.Lock()
 	r.host.watchers[news] = r.deployment
 	r.host.mu.Unlock()
@@ -299,7 +299,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error
 	}
 }
 
-func (h *machine) tell(deployment string, id provision.UnitID) {
+func (h *machine) tell(deployment string, id host.UnitID) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for news, of := range h.watchers {
@@ -314,13 +314,13 @@ func (h *machine) tell(deployment string, id provision.UnitID) {
 }
 
 // Output implements provision.Runtime: a simulated server says nothing.
-func (r *Runtime) Output(ctx context.Context, id provision.UnitID, _ int) (string, error) {
+func (r *Runtime) Output(ctx context.Context, id host.UnitID, _ int) (string, error) {
 	_, err := r.Inspect(ctx, id)
 	return "", err
 }
 
-func (t *thing) unit() provision.Unit {
-	u := provision.Unit{ID: t.id, Tenant: t.Tenant, Volume: t.Volume != nil}
+func (t *thing) unit() host.Unit {
+	u := host.Unit{ID: t.id, Tenant: t.Tenant, Volume: t.Volume != nil}
 	if t.Volume != nil {
 		u.Fence, u.Created = t.Volume.Fence, t.Volume.Created
 	}
@@ -330,11 +330,11 @@ func (t *thing) unit() provision.Unit {
 	return u
 }
 
-func notFound(id provision.UnitID) error {
+func notFound(id host.UnitID) error {
 	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
-func fenced(what string, id provision.UnitID) error {
+func fenced(what string, id host.UnitID) error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 

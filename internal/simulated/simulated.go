@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Hosts gives the Runtime of any simulated host.
@@ -33,7 +33,7 @@ type Hosts struct {
 	hosts map[string]*machine // by endpoint
 }
 
-var _ provision.Runtimes = (*Hosts)(nil)
+var _ host.Runtimes = (*Hosts)(nil)
 
 // machine is one of them, as this process sees it.
 type machine struct {
@@ -42,7 +42,7 @@ type machine struct {
 
 	mu       sync.Mutex // guards draw and watchers
 	draw     *rand.Rand
-	watchers map[chan provision.UnitID]string // whose news it wants, by deployment
+	watchers map[chan host.UnitID]string // whose news it wants, by deployment
 }
 
 // New makes the hosts of a deployment, below the folder that the endpoint names.
@@ -59,7 +59,7 @@ func Is(endpoint string) bool { return strings.HasPrefix(endpoint, scheme) }
 
 // Runtime gives the runtime of the host. An endpoint that is no simulated one fails with
 // CodeHostUnavailable.
-func (h *Hosts) Runtime(of provision.Host) (provision.Runtime, error) {
+func (h *Hosts) Runtime(of host.Host) (host.Runtime, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one, ok := h.hosts[of.Endpoint]
@@ -74,7 +74,7 @@ func (h *Hosts) Runtime(of provision.Host) (provision.Runtime, error) {
 		name := fnv.New64a()
 		_, _ = name.Write([]byte(dir))
 		one = &machine{
-			dir: dir, set: set, watchers: map[chan provision.UnitID]string{},
+			dir: dir, set: set, watchers: map[chan host.UnitID]string{},
 			draw: rand.New(rand.NewPCG(set.seed, name.Sum64())), //nolint:gosec // a simulation is to be repeatable
 		}
 		h.hosts[of.Endpoint] = one
@@ -87,12 +87,12 @@ func (h *Hosts) Close() error { return nil }
 
 // Each gives so many hosts like the one given, whose endpoint is that of their common
 // folder. Their tenants would reach them by their names.
-func Each(like provision.Host, count int) ([]provision.Host, error) {
+func Each(like host.Host, count int) ([]host.Host, error) {
 	if _, _, err := parse(like.Endpoint); err != nil {
 		return nil, err
 	}
 	path, query, _ := strings.Cut(like.Endpoint, "?")
-	list := make([]provision.Host, count)
+	list := make([]host.Host, count)
 	for i := range list {
 		list[i] = like
 		list[i].Name = hostName(like.Name, i)
@@ -106,6 +106,6 @@ func Each(like provision.Host, count int) ([]provision.Host, error) {
 }
 
 // file is where the instance is on the host of that name.
-func (h *Hosts) file(name string, id provision.UnitID) string {
+func (h *Hosts) file(name string, id host.UnitID) string {
 	return filepath.Join(h.root, filepath.Base(name), string(id)+suffix)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
@@ -19,22 +21,22 @@ import (
 
 var serial atomic.Int64
 
-func sample(*testing.T) provision.Workload {
+func sample(*testing.T) host.Workload {
 	n := serial.Add(1)
-	return provision.Workload{
-		Unit: provision.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8",
-		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
-		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
+	return host.Workload{
+		Unit: host.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1, Image: "redis:8",
+		Ports: []host.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
+		Files: []host.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
 	}
 }
 
-func runtimeOf(t *testing.T, endpoint, deployment string) provision.Runtime {
+func runtimeOf(t *testing.T, endpoint, deployment string) host.Runtime {
 	t.Helper()
 	hosts, err := simulated.New(endpoint, deployment)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := hosts.Runtime(provision.Host{Name: "h", Endpoint: endpoint})
+	r, err := hosts.Runtime(host.Host{Name: "h", Endpoint: endpoint})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,18 +46,18 @@ func runtimeOf(t *testing.T, endpoint, deployment string) provision.Runtime {
 func TestRuntimeContract(t *testing.T) {
 	dir := t.TempDir()
 	r := runtimeOf(t, "simulated://"+dir, "one")
-	file := func(id provision.UnitID) string { return filepath.Join(dir, string(id)+".json") }
+	file := func(id host.UnitID) string { return filepath.Join(dir, string(id)+".json") }
 	const foreign = `{"deployment":"","volume":{"fence":0}}`
-	provisiontest.RuntimeContract(t, provisiontest.Subject{
+	hosttest.RuntimeContract(t, hosttest.Subject{
 		Runtime: r, Other: runtimeOf(t, "simulated://"+dir, "two"), Unreachable: runtimeOf(t, "simulated://"+dir+"?failures=1", "one"),
 		Images: []string{"redis:8"}, Workload: sample,
 		Port: func(*testing.T) int { return int(18000 + serial.Add(1)) },
-		AddForeign: func(t *testing.T, id provision.UnitID) {
+		AddForeign: func(t *testing.T, id host.UnitID) {
 			if err := os.WriteFile(file(id), []byte(foreign), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
-		ForeignThere: func(_ *testing.T, id provision.UnitID) bool {
+		ForeignThere: func(_ *testing.T, id host.UnitID) bool {
 			content, err := os.ReadFile(file(id))
 			return err == nil && string(content) == foreign
 		},
@@ -74,7 +76,7 @@ func TestSharedByProcesses(t *testing.T) {
 	}
 	for i := range 2 * each {
 		all.Go(func() {
-			r := []provision.Runtime{one, other}[i%2]
+			r := []host.Runtime{one, other}[i%2]
 			same := w
 			same.Fence = int64(i + 1)
 			if _, err := r.Start(t.Context(), same); err != nil {
@@ -87,7 +89,7 @@ func TestSharedByProcesses(t *testing.T) {
 		})
 	}
 	all.Wait()
-	for _, r := range []provision.Runtime{one, other} {
+	for _, r := range []host.Runtime{one, other} {
 		if units, err := r.List(t.Context()); err != nil || len(units) != 2*each+1 {
 			t.Errorf("%d units, %v", len(units), err)
 		}
@@ -122,7 +124,7 @@ func TestEndpoints(t *testing.T) {
 			t.Errorf("%s is taken", bad)
 		}
 	}
-	list, err := simulated.Each(provision.Host{Name: "sim", Endpoint: "simulated:///tmp/x?latency=1ms"}, 2)
+	list, err := simulated.Each(host.Host{Name: "sim", Endpoint: "simulated:///tmp/x?latency=1ms"}, 2)
 	if err != nil || len(list) != 2 || list[1].Name != "sim-0002" || list[1].Advertise != "sim-0002" || list[1].Endpoint != "simulated:///tmp/x/sim-0002?latency=1ms" {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -135,7 +137,7 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, err := simulated.Each(provision.Host{Name: "sim", Endpoint: endpoint}, 1)
+	list, err := simulated.Each(host.Host{Name: "sim", Endpoint: endpoint}, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

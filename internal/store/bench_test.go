@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -29,7 +30,7 @@ func BenchmarkTakePort(b *testing.B) {
 	benchBoth(b, func(b *testing.B, s *Store) {
 		for _, full := range []int{10, 90, 99, 100} {
 			b.Run(fmt.Sprintf("full=%d%%", full), func(b *testing.B) {
-				host := provision.Host{ID: provision.HostID(fmt.Sprint("hst_", full, "_", b.N)), PortLow: 20000, PortHigh: 20000 + ports - 1}
+				host := host.Host{ID: host.ID(fmt.Sprint("hst_", full, "_", b.N)), PortLow: 20000, PortHigh: 20000 + ports - 1}
 				rows := make([]portRow, ports)
 				for i := range rows {
 					rows[i] = portRow{HostID: string(host.ID), Port: host.PortLow + i, RestUntil: int64(i + 1)}

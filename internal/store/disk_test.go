@@ -13,6 +13,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -48,7 +49,7 @@ func untilRefused(t *testing.T, s *Store) error {
 	for n := range 10_000 {
 		err := s.Tx(t.Context(), func(tx provision.Tx) error {
 			name := fmt.Sprintf("%d-%s", n, strings.Repeat("x", 100))
-			_, err := tx.PutHost(provision.Host{ID: provision.HostID(name)[:20], Name: name})
+			_, err := tx.PutHost(host.Host{ID: host.ID(name)[:20], Name: name})
 			return err
 		})
 		if err != nil {
@@ -123,7 +124,7 @@ func TestUnwritableFile(t *testing.T) {
 	}
 	set("ON")
 	err = s.Tx(t.Context(), func(tx provision.Tx) error {
-		_, err := tx.PutHost(provision.Host{ID: "hst_1", Name: "x"})
+		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "x"})
 		return err
 	})
 	if fault.CodeOf(err) != fault.CodeUnavailable || !strings.Contains(err.Error(), "may be written") {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -59,7 +60,7 @@ func mustBeCurrent(t *testing.T, databaseURL string, want bool) {
 func insertHost(t *testing.T, s *Store, name string) {
 	t.Helper()
 	if err := s.Tx(t.Context(), func(tx provision.Tx) error {
-		_, err := tx.PutHost(provision.Host{ID: provision.HostID("hst_" + name), Name: name})
+		_, err := tx.PutHost(host.Host{ID: host.ID("hst_" + name), Name: name})
 		return err
 	}); err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
@@ -69,7 +70,7 @@ func TestTwoProcesses(t *testing.T) {
 			all.Go(func() error {
 				for r := range rounds {
 					err := s.Tx(t.Context(), func(tx provision.Tx) error {
-						_, err := tx.PutHost(provision.Host{ID: provision.HostID(fmt.Sprint(p, "/", w, "/", r)), Name: fmt.Sprint(p, "/", w, "/", r)})
+						_, err := tx.PutHost(host.Host{ID: host.ID(fmt.Sprint(p, "/", w, "/", r)), Name: fmt.Sprint(p, "/", w, "/", r)})
 						return err
 					})
 					if err != nil {
@@ -99,11 +100,11 @@ func TestMySQLAway(t *testing.T) {
 	s := openMigrated(t, proxied)
 	insertHost(t, s, "before")
 	err := s.Tx(t.Context(), func(tx provision.Tx) error {
-		if _, err := tx.PutHost(provision.Host{ID: "hst_2", Name: "during"}); err != nil {
+		if _, err := tx.PutHost(host.Host{ID: "hst_2", Name: "during"}); err != nil {
 			return err
 		}
 		proxy.Cut()
-		_, err := tx.PutHost(provision.Host{ID: "hst_3", Name: "cut"})
+		_, err := tx.PutHost(host.Host{ID: "hst_3", Name: "cut"})
 		return err
 	})
 	mustBeAway(t, "a transaction in the middle", err)
@@ -162,7 +163,7 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	mustBeAway(t, "Jobs", err)
 	_, err = s.DueJobs(ctx, time.Now(), 1)
 	mustBeAway(t, "DueJobs", err)
-	_, err = s.PortLeft(ctx, provision.Host{ID: "hst_1", PortLow: 1, PortHigh: 2}, time.Now())
+	_, err = s.PortLeft(ctx, host.Host{ID: "hst_1", PortLow: 1, PortHigh: 2}, time.Now())
 	mustBeAway(t, "PortLeft", err)
 	_, err = s.Deployment(ctx, "dep_1")
 	mustBeAway(t, "Deployment", err)

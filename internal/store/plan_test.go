@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -196,7 +197,7 @@ func ask[T any](do func(context.Context, *Store) (T, error)) func(context.Contex
 }
 
 func questions() []question {
-	host := provision.Host{ID: "hst_1", Name: "one", PortLow: 20000, PortHigh: 20999}
+	h := host.Host{ID: "hst_1", Name: "one", PortLow: 20000, PortHigh: 20999}
 	now := planNow
 	deep, deepJob := fmt.Sprintf("ins_%07d", planRows/2), fmt.Sprintf("job_%07d", planRows/2)
 	team, rare := map[string]string{"team": "a"}, map[string]string{"rare": "yes"}
@@ -285,9 +286,9 @@ func questions() []question {
 			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
 			return err
 		})},
-		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, host, now) })},
+		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, h, now) })},
 		{name: "ports: take, and give back", ask: inTx(func(tx provision.Tx) error {
-			if _, err := tx.TakePort(host, "ins_0000001", "redis", now); err != nil {
+			if _, err := tx.TakePort(h, "ins_0000001", "redis", now); err != nil {
 				return err
 			}
 			return tx.RestPorts("ins_0000001", now)
@@ -298,7 +299,7 @@ func questions() []question {
 		})},
 		{name: "hosts: whether one is occupied", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.Occupied(ctx, "hst_1") })},
 		// They are as many as the host has ports, once a sweep, whatever else there is.
-		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]provision.UnitID, error) {
+		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]host.UnitID, error) {
 			return s.Stranded(ctx, "hst_1", "", planPage)
 		})},
 	}

@@ -8,7 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // A host has a row for every port that was ever used: held by an instance, or
@@ -19,7 +19,7 @@ import (
 
 // freshPort gives the lowest port above all that were ever used; beyond
 // host.PortHigh there is none.
-func freshPort(db *gorm.DB, host provision.Host) (int, error) {
+func freshPort(db *gorm.DB, host host.Host) (int, error) {
 	var highest sql.NullInt64
 	err := db.Model(&portRow{}).Select("MAX(port)").
 		Where("host_id = ? AND port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh).Scan(&highest).Error
@@ -33,7 +33,7 @@ func freshPort(db *gorm.DB, host provision.Host) (int, error) {
 }
 
 // restedPort gives the port that nobody has held for the longest time.
-func restedPort(db *gorm.DB, host provision.Host, now time.Time) (int, error) {
+func restedPort(db *gorm.DB, host host.Host, now time.Time) (int, error) {
 	row, err := one[portRow](db.Where("host_id = ? AND instance_id IS NULL AND rest_until <= ? AND port BETWEEN ? AND ?",
 		string(host.ID), millis(now), host.PortLow, host.PortHigh).Order("rest_until"))
 	return row.Port, err
@@ -42,7 +42,7 @@ func restedPort(db *gorm.DB, host provision.Host, now time.Time) (int, error) {
 // gapPort gives the lowest port that was never used although a higher one was: there
 // are such ports only where the host's range was changed. Looking for one takes
 // longer the wider the range is, so it comes last.
-func gapPort(db *gorm.DB, host provision.Host) (int, error) {
+func gapPort(db *gorm.DB, host host.Host) (int, error) {
 	within := func() *gorm.DB {
 		return db.Table("ports AS p").Where("p.host_id = ? AND p.port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh)
 	}
@@ -64,7 +64,7 @@ func gapPort(db *gorm.DB, host provision.Host) (int, error) {
 
 // nextPort gives the port that TakePort would take, and whether it is a new one.
 // ErrNotFound when there is none.
-func nextPort(db *gorm.DB, host provision.Host, now time.Time) (port int, fresh bool, err error) {
+func nextPort(db *gorm.DB, host host.Host, now time.Time) (port int, fresh bool, err error) {
 	port, err = freshPort(db, host)
 	if err != nil || port <= host.PortHigh {
 		return port, true, err
@@ -78,13 +78,13 @@ func nextPort(db *gorm.DB, host provision.Host, now time.Time) (port int, fresh 
 }
 
 // HeldPort implements provision.Tx.
-func (t *tx) HeldPort(host provision.HostID, holder provision.UnitID, name string) (int, error) {
+func (t *tx) HeldPort(host host.ID, holder host.UnitID, name string) (int, error) {
 	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(holder), string(host), name))
 	return row.Port, err
 }
 
 // TakePort implements provision.Tx.
-func (t *tx) TakePort(host provision.Host, holder provision.UnitID, name string, now time.Time) (int, error) {
+func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.Time) (int, error) {
 	port, fresh, err := nextPort(t.db, host, now)
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
@@ -102,17 +102,17 @@ func (t *tx) TakePort(host provision.Host, holder provision.UnitID, name string,
 }
 
 // RestPort implements provision.Tx.
-func (t *tx) RestPort(host provision.HostID, port int, holder provision.UnitID, until time.Time) error {
+func (t *tx) RestPort(host host.ID, port int, holder host.UnitID, until time.Time) error {
 	return t.rest(t.db.Where("host_id = ? AND port = ? AND instance_id = ?", string(host), port, string(holder)), until)
 }
 
 // RestPorts implements provision.Tx.
-func (t *tx) RestPorts(holder provision.UnitID, until time.Time) error {
+func (t *tx) RestPorts(holder host.UnitID, until time.Time) error {
 	return t.rest(t.db.Where("instance_id = ?", string(holder)), until)
 }
 
 // RestPortsElsewhere implements provision.Tx.
-func (t *tx) RestPortsElsewhere(holder provision.UnitID, host provision.HostID, until time.Time) error {
+func (t *tx) RestPortsElsewhere(holder host.UnitID, host host.ID, until time.Time) error {
 	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(holder), string(host)), until)
 }
 

@@ -12,6 +12,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -209,22 +210,22 @@ func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Jo
 }
 
 // Hosts implements provision.Reader.
-func (r reader) Hosts(ctx context.Context) ([]provision.Host, error) {
+func (r reader) Hosts(ctx context.Context) ([]host.Host, error) {
 	var rows []hostRow
 	if err := r.db.WithContext(ctx).Order("id").Find(&rows).Error; err != nil {
 		return nil, translate(err)
 	}
-	return entities(rows, func(row hostRow) (provision.Host, error) { return row.entity(), nil })
+	return entities(rows, func(row hostRow) (host.Host, error) { return row.entity(), nil })
 }
 
 // Host implements provision.Reader.
-func (r reader) Host(ctx context.Context, id provision.HostID) (provision.Host, error) {
+func (r reader) Host(ctx context.Context, id host.ID) (host.Host, error) {
 	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	return row.entity(), err
 }
 
 // PortLeft implements provision.Reader.
-func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time) (bool, error) {
+func (r reader) PortLeft(ctx context.Context, host host.Host, now time.Time) (bool, error) {
 	_, _, err := nextPort(r.db.WithContext(ctx), host, now)
 	if errors.Is(err, fault.ErrNotFound) {
 		return false, nil
@@ -233,7 +234,7 @@ func (r reader) PortLeft(ctx context.Context, host provision.Host, now time.Time
 }
 
 // PortsFree implements provision.Reader.
-func (r reader) PortsFree(ctx context.Context, host provision.Host, now time.Time) (int, error) {
+func (r reader) PortsFree(ctx context.Context, host host.Host, now time.Time) (int, error) {
 	var used int64
 	err := r.db.WithContext(ctx).Model(&portRow{}).
 		Where("host_id = ? AND port BETWEEN ? AND ? AND (instance_id IS NOT NULL OR rest_until > ?)", key(host.ID), host.PortLow, host.PortHigh, millis(now)).

@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -32,7 +33,7 @@ func (r watchRow) entity() provision.Watch {
 }
 
 // InstancesOn implements provision.Reader.
-func (r reader) InstancesOn(ctx context.Context, host provision.HostID, after provision.InstanceID, limit int) ([]provision.Instance, error) {
+func (r reader) InstancesOn(ctx context.Context, host host.ID, after provision.InstanceID, limit int) ([]provision.Instance, error) {
 	var rows []instanceRow
 	err := r.db.WithContext(ctx).Where("host_id = ? AND deleted_at = 0 AND id > ?", key(host), key(after)).Order("id").Limit(limit).Find(&rows).Error
 	if err != nil {
@@ -42,7 +43,7 @@ func (r reader) InstancesOn(ctx context.Context, host provision.HostID, after pr
 }
 
 // Occupied implements provision.HostReader.
-func (r reader) Occupied(ctx context.Context, host provision.HostID) (bool, error) {
+func (r reader) Occupied(ctx context.Context, host host.ID) (bool, error) {
 	var first []string
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("host_id = ? AND deleted_at = 0", key(host)).Limit(1).Pluck("id", &first).Error
 	return len(first) > 0, translate(err)
@@ -65,10 +66,10 @@ func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) (
 }
 
 // Stranded implements provision.HostReader.
-func (r reader) Stranded(ctx context.Context, host provision.HostID, after provision.UnitID, limit int) ([]provision.UnitID, error) {
-	var ids []provision.UnitID
+func (r reader) Stranded(ctx context.Context, h host.ID, after host.UnitID, limit int) ([]host.UnitID, error) {
+	var ids []host.UnitID
 	err := r.db.WithContext(ctx).Table("ports AS p").Joins("LEFT JOIN instances AS i ON i.id = p.instance_id").
-		Where("p.host_id = ? AND p.instance_id > ? AND (i.id IS NULL OR i.state IN ?)", key(host), key(after),
+		Where("p.host_id = ? AND p.instance_id > ? AND (i.id IS NULL OR i.state IN ?)", key(h), key(after),
 			[]string{string(provision.StateDeleted), string(provision.StateFailed)}).
 		Distinct("p.instance_id").Order("p.instance_id").Limit(limit).Pluck("p.instance_id", &ids).Error
 	return ids, translate(err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -262,8 +263,8 @@ func toInstanceRow(i provision.Instance) (instanceRow, error) {
 func (r instanceRow) entity() (provision.Instance, error) {
 	i := provision.Instance{
 		ID: provision.InstanceID(r.ID), Tenant: tenant.ID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
-		Plan: r.Plan, Resources: provision.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
-		State: provision.InstanceState(r.State), Reason: r.Reason, Host: provision.HostID(r.HostID), Address: r.Address, Port: r.Port,
+		Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
+		State: provision.InstanceState(r.State), Reason: r.Reason, Host: host.ID(r.HostID), Address: r.Address, Port: r.Port,
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil), DataLost: r.DataLost,
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {
@@ -365,9 +366,9 @@ func (r deliveryRow) entity() (webhook.Delivery, error) {
 	return d, fromJSON(*r.Attempts, &d.Attempts)
 }
 
-func (r hostRow) entity() provision.Host {
-	return provision.Host{
-		ID: provision.HostID(r.ID), Name: r.Name, Endpoint: r.Endpoint, Advertise: r.Advertise, Bind: r.Bind, PortLow: r.PortLow, PortHigh: r.PortHigh,
+func (r hostRow) entity() host.Host {
+	return host.Host{
+		ID: host.ID(r.ID), Name: r.Name, Endpoint: r.Endpoint, Advertise: r.Advertise, Bind: r.Bind, PortLow: r.PortLow, PortHigh: r.PortHigh,
 		Engine: r.EngineID, MissingSince: moment(r.MissingSince),
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -205,7 +206,7 @@ func (t *tx) PutIdempotent(r idempotency.Record) error {
 	}), fault.ErrConflict)
 }
 
-func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
+func (t *tx) PutHost(h host.Host) (host.Host, error) {
 	row := hostRow{
 		ID: string(h.ID), Name: h.Name, Endpoint: h.Endpoint, Advertise: h.Advertise, Bind: h.Bind, PortLow: h.PortLow, PortHigh: h.PortHigh,
 	}
@@ -214,13 +215,13 @@ func (t *tx) PutHost(h provision.Host) (provision.Host, error) {
 		DoUpdates: clause.AssignmentColumns([]string{"endpoint", "advertise", "bind", "port_low", "port_high"}),
 	}).Create(&row).Error
 	if err != nil {
-		return provision.Host{}, err
+		return host.Host{}, err
 	}
 	stored, err := one[hostRow](t.db.Where("name = ?", h.Name))
 	return stored.entity(), err
 }
 
-func (t *tx) MarkHost(after, before provision.Host) error {
+func (t *tx) MarkHost(after, before host.Host) error {
 	return changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
 		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince)}), fault.ErrConflict)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -19,7 +21,7 @@ const (
 )
 
 // Engine is a provision.Engine whose servers exist in a Runtime only.
-type Engine struct{ Runtime *Runtime }
+type Engine struct{ Runtime *hosttest.Runtime }
 
 var (
 	_ provision.Adopter  = Engine{}
@@ -33,19 +35,19 @@ func (Engine) Describe() provision.EngineInfo {
 		Name: EngineName, Title: "Fake",
 		Versions: []provision.Version{{Name: "1", Images: []string{EngineImage}}},
 		Plans: []provision.Plan{
-			{Name: "small", Resources: provision.Resources{CPUMillis: 100, MemoryBytes: 64 * mib, DiskBytes: 64 * mib}},
-			{Name: "large", Resources: provision.Resources{CPUMillis: 400, MemoryBytes: 256 * mib, DiskBytes: 256 * mib}},
+			{Name: "small", Resources: host.Resources{CPUMillis: 100, MemoryBytes: 64 * mib, DiskBytes: 64 * mib}},
+			{Name: "large", Resources: host.Resources{CPUMillis: 400, MemoryBytes: 256 * mib, DiskBytes: 256 * mib}},
 		},
 		Limits: provision.ResourceLimits{
-			Min: provision.Resources{CPUMillis: 50, MemoryBytes: 16 * mib, DiskBytes: 16 * mib},
-			Max: provision.Resources{CPUMillis: 1000, MemoryBytes: 1024 * mib, DiskBytes: 1024 * mib},
+			Min: host.Resources{CPUMillis: 50, MemoryBytes: 16 * mib, DiskBytes: 16 * mib},
+			Max: host.Resources{CPUMillis: 1000, MemoryBytes: 1024 * mib, DiskBytes: 1024 * mib},
 		},
 		Parameters: []provision.Parameter{{Name: "clients", Type: provision.TypeInteger, Min: 1, Max: 10000, Default: int64(10)}},
 	}
 }
 
 // Complete gives ten clients where nothing is said.
-func (Engine) Complete(given provision.Parameters, _ provision.Resources) provision.Parameters {
+func (Engine) Complete(given provision.Parameters, _ host.Resources) provision.Parameters {
 	complete := provision.Parameters{"clients": int64(10)}
 	for name, value := range given {
 		complete[name] = value
@@ -55,7 +57,7 @@ func (Engine) Complete(given provision.Parameters, _ provision.Resources) provis
 
 // Check allows one client for each MiB. It must not be asked about a size that was
 // refused.
-func (Engine) Check(p provision.Parameters, size provision.Resources) []fault.FieldError {
+func (Engine) Check(p provision.Parameters, size host.Resources) []fault.FieldError {
 	if size.MemoryBytes == 0 {
 		panic("checked without a size")
 	}
@@ -71,39 +73,39 @@ func (Engine) NewCredentials(_ provision.Instance, g secret.Generator) provision
 }
 
 // Golden has some.
-func (Engine) Golden(provision.Instance) (provision.Golden, bool) {
-	return provision.Golden{Name: EngineName, Command: []string{"make"}, User: "1:1", Path: "/golden"}, true
+func (Engine) Golden(provision.Instance) (host.Golden, bool) {
+	return host.Golden{Name: EngineName, Command: []string{"make"}, User: "1:1", Path: "/golden"}, true
 }
 
 // Workload has one port, and a file with the password.
-func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (provision.Workload, error) {
+func (Engine) Workload(inst provision.Instance, creds provision.Credentials) (host.Workload, error) {
 	if creds.Password.Empty() {
-		return provision.Workload{}, errors.New("no password")
+		return host.Workload{}, errors.New("no password")
 	}
-	return provision.Workload{
-		Unit: provision.UnitID(inst.ID), Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
-		Ports: []provision.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
-		Files: []provision.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
+	return host.Workload{
+		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
+		Ports: []host.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
+		Files: []host.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
 	}, nil
 }
 
 // NewKeys gives a key that nobody else gets.
-func (Engine) NewKeys() ([]provision.File, error) {
-	return []provision.File{{Path: "/data/key", Mode: 0o400, Content: secret.New(rand.Text())}}, nil
+func (Engine) NewKeys() ([]host.File, error) {
+	return []host.File{{Path: "/data/key", Mode: 0o400, Content: secret.New(rand.Text())}}, nil
 }
 
 // Probe asks the Runtime, and logs in.
 func (e Engine) Probe(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
-	file, _, ok := e.Runtime.File(provision.UnitID(inst.ID), "/data/password")
+	file, _, ok := e.Runtime.File(host.UnitID(inst.ID), "/data/password")
 	if ok && file.Content.Reveal() != creds.Password.Reveal() {
 		return fault.Errorf(fault.CodeProbeFailed, nil, "the password is another one")
 	}
-	return e.Runtime.Probe(provision.UnitID(inst.ID))
+	return e.Runtime.Probe(host.UnitID(inst.ID))
 }
 
 // Adopt wants the new password to be in its place, and the old one to be known.
 func (e Engine) Adopt(_ context.Context, inst provision.Instance, creds provision.Credentials) error {
-	file, _, _ := e.Runtime.File(provision.UnitID(inst.ID), "/data/password")
+	file, _, _ := e.Runtime.File(host.UnitID(inst.ID), "/data/password")
 	if creds.WarmPassword.Empty() || file.Content.Reveal() != creds.Password.Reveal() || creds.Password == creds.WarmPassword {
 		return errors.New("the files are not in place")
 	}
@@ -119,7 +121,7 @@ func (Engine) Connection(inst provision.Instance, creds provision.Credentials) p
 }
 
 // FakeServers gives engines whose servers exist in the Runtime only.
-func FakeServers(c provision.Catalog, r *Runtime) provision.Catalog {
+func FakeServers(c provision.Catalog, r *hosttest.Runtime) provision.Catalog {
 	faked := make(provision.Catalog, len(c))
 	for i, e := range c {
 		faked[i] = fakeServers{e, r}
@@ -129,9 +131,9 @@ func FakeServers(c provision.Catalog, r *Runtime) provision.Catalog {
 
 type fakeServers struct {
 	provision.Engine
-	runtime *Runtime
+	runtime *hosttest.Runtime
 }
 
 func (e fakeServers) Probe(_ context.Context, inst provision.Instance, _ provision.Credentials) error {
-	return e.runtime.Probe(provision.UnitID(inst.ID))
+	return e.runtime.Probe(host.UnitID(inst.ID))
 }

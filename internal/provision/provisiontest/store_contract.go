@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/provision"
@@ -144,7 +145,7 @@ func (s shelf) commit(what string, do func(provision.Tx) error) {
 func (s shelf) newInstance(name string) provision.Instance {
 	return provision.Instance{
 		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: owner, Engine: "redis", Version: "8", Name: name, Plan: "small",
-		Resources:  provision.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30},
+		Resources:  host.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30},
 		Parameters: provision.Parameters{"maxclients": int64(50)}, State: provision.StatePending, CreatedAt: at, UpdatedAt: at,
 	}
 }

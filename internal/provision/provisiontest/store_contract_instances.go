@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 )
@@ -15,7 +16,7 @@ func instanceRoundTrip(s shelf) {
 	elsewhere := time.FixedZone("+05:45", (5*60+45)*60)
 	full := provision.Instance{
 		ID: provision.InstanceID(s.newID(provision.PrefixInstance)), Tenant: owner, Engine: "mysql", Version: "9.7", Name: "full", Plan: "custom",
-		Resources: provision.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40},
+		Resources: host.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40},
 		Parameters: provision.Parameters{
 			"charset": "latin1", "binlog_format": "ROW", "max_connections": int64(50), "flag": true, "off": false, "empty": "",
 			"big": int64(1<<62 + 1), "negative": int64(-1), "text": "schön ☃ \"quoted\" \\ \n", "digits": "42",

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
 // portHost gives a host with these ports.
-func (s shelf) portHost(low, high int) provision.Host {
-	return provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "ports", PortLow: low, PortHigh: high}
+func (s shelf) portHost(low, high int) host.Host {
+	return host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "ports", PortLow: low, PortHigh: high}
 }
 
-func (s shelf) takePort(h provision.Host, i provision.InstanceID, now time.Time) (port int, err error) {
+func (s shelf) takePort(h host.Host, i provision.InstanceID, now time.Time) (port int, err error) {
 	err = s.tx(func(tx provision.Tx) error {
-		port, err = tx.TakePort(h, provision.UnitID(i), "redis", now)
+		port, err = tx.TakePort(h, host.UnitID(i), "redis", now)
 		return err
 	})
 	return port, err
@@ -26,7 +27,7 @@ func (s shelf) takePort(h provision.Host, i provision.InstanceID, now time.Time)
 
 // takePorts takes so many ports, all for the instance "later", that gives them back
 // later.
-func (s shelf) takePorts(h provision.Host, now time.Time, n int) []int {
+func (s shelf) takePorts(h host.Host, now time.Time, n int) []int {
 	s.Helper()
 	ports := make([]int, n)
 	for i := range ports {
@@ -37,12 +38,12 @@ func (s shelf) takePorts(h provision.Host, now time.Time, n int) []int {
 	return ports
 }
 
-func (s shelf) restPort(h provision.Host, port int, i provision.InstanceID, until time.Time) {
+func (s shelf) restPort(h host.Host, port int, i provision.InstanceID, until time.Time) {
 	s.Helper()
-	s.commit("RestPort", func(tx provision.Tx) error { return tx.RestPort(h.ID, port, provision.UnitID(i), until) })
+	s.commit("RestPort", func(tx provision.Tx) error { return tx.RestPort(h.ID, port, host.UnitID(i), until) })
 }
 
-func (s shelf) portsLeft(h provision.Host, now time.Time, want bool) {
+func (s shelf) portsLeft(h host.Host, now time.Time, want bool) {
 	s.Helper()
 	if left, err := s.store.PortLeft(s.ctx, h, now); err != nil || left != want {
 		s.Fatalf("PortLeft: %v, %v, want %v", left, err, want)
@@ -93,7 +94,7 @@ func portsHolder(s shelf) {
 	h := s.portHost(20000, 20009)
 	held := func(i provision.InstanceID, name string) (port int, err error) {
 		err = s.tx(func(tx provision.Tx) error {
-			port, err = tx.HeldPort(h.ID, provision.UnitID(i), name)
+			port, err = tx.HeldPort(h.ID, host.UnitID(i), name)
 			return err
 		})
 		return port, err
@@ -103,11 +104,11 @@ func portsHolder(s shelf) {
 			i    provision.InstanceID
 			name string
 		}{{"a", "api"}, {"a", "web"}, {"b", "api"}} {
-			port, err := tx.TakePort(h, provision.UnitID(of.i), of.name, at)
+			port, err := tx.TakePort(h, host.UnitID(of.i), of.name, at)
 			if err != nil {
 				return err
 			}
-			if again, err := tx.HeldPort(h.ID, provision.UnitID(of.i), of.name); err != nil || again != port {
+			if again, err := tx.HeldPort(h.ID, host.UnitID(of.i), of.name); err != nil || again != port {
 				s.Errorf("HeldPort in the same transaction: %d, %v, want %d", again, err, port)
 			}
 		}
@@ -128,11 +129,11 @@ func portsHolder(s shelf) {
 	want("b", "web", 0)
 	want("c", "api", 0)
 
-	elsewhere := func(host provision.HostID) {
+	elsewhere := func(host host.ID) {
 		s.commit("RestPortsElsewhere", func(tx provision.Tx) error { return tx.RestPortsElsewhere("c", host, at) })
 	}
 	away := s.portHost(20000, 20009)
-	for _, on := range []provision.Host{h, away} {
+	for _, on := range []host.Host{h, away} {
 		s.commit("TakePort", func(tx provision.Tx) error {
 			_, err := tx.TakePort(on, "c", "api", at)
 			return err
@@ -218,7 +219,7 @@ func portsRace(s shelf) {
 				return fmt.Errorf("port %d has two holders", port)
 			}
 			if err := s.tx(func(tx provision.Tx) error {
-				if held, err := tx.HeldPort(h.ID, provision.UnitID(me), "redis"); err != nil || held != port {
+				if held, err := tx.HeldPort(h.ID, host.UnitID(me), "redis"); err != nil || held != port {
 					return fmt.Errorf("port %d was taken away: %d, %w", port, held, err)
 				}
 				return nil
@@ -226,7 +227,7 @@ func portsRace(s shelf) {
 				return err
 			}
 			holders[port-h.PortLow].Store(0)
-			if err := s.tx(func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(me), at) }); err != nil {
+			if err := s.tx(func(tx provision.Tx) error { return tx.RestPorts(host.UnitID(me), at) }); err != nil {
 				return err
 			}
 		}

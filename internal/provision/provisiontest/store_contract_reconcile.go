@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
 )
 
@@ -44,30 +45,30 @@ func instancesOfHost(s shelf) {
 }
 
 func strandedPorts(s shelf) {
-	host := provision.Host{ID: "hst_a", Name: "a", PortLow: 100, PortHigh: 199}
-	s.commit("PutHost", func(tx provision.Tx) error { _, err := tx.PutHost(host); return err })
+	h := host.Host{ID: "hst_a", Name: "a", PortLow: 100, PortHigh: 199}
+	s.commit("PutHost", func(tx provision.Tx) error { _, err := tx.PutHost(h); return err })
 	hold := func(id provision.InstanceID) {
 		s.commit("TakePort", func(tx provision.Tx) error {
-			_, err := tx.TakePort(host, provision.UnitID(id), "redis", at)
+			_, err := tx.TakePort(h, host.UnitID(id), "redis", at)
 			return err
 		})
 	}
-	state := func(name string, state provision.InstanceState) provision.UnitID {
+	state := func(name string, state provision.InstanceState) host.UnitID {
 		inst := s.instance(name, func(inst *provision.Instance) {
 			if inst.State = state; state == provision.StateDeleted {
 				inst.DeletedAt = at
 			}
 		})
 		hold(inst.ID)
-		return provision.UnitID(inst.ID)
+		return host.UnitID(inst.ID)
 	}
 	state("alive", provision.StateRunning)
-	want := []provision.UnitID{state("dead", provision.StateDeleted), state("failed", provision.StateFailed), "ins_unknown"}
+	want := []host.UnitID{state("dead", provision.StateDeleted), state("failed", provision.StateFailed), "ins_unknown"}
 	hold("ins_unknown")
 	slices.Sort(want)
-	first, err := s.store.Stranded(s.ctx, host.ID, "", 2)
+	first, err := s.store.Stranded(s.ctx, h.ID, "", 2)
 	s.ok(err, "Stranded")
-	rest, err := s.store.Stranded(s.ctx, host.ID, want[1], 2)
+	rest, err := s.store.Stranded(s.ctx, h.ID, want[1], 2)
 	s.ok(err, "Stranded")
 	if got := append(first, rest...); !slices.Equal(got, want) {
 		s.Fatalf("stranded are %v, want %v", got, want)
@@ -76,7 +77,7 @@ func strandedPorts(s shelf) {
 	purge := func() {
 		s.commit("DeleteExpired", func(tx provision.Tx) error { _, err := tx.DeleteExpired(at.Add(time.Hour), 100); return err })
 	}
-	dead := provision.UnitID("")
+	dead := host.UnitID("")
 	for _, id := range want {
 		if i, err := s.store.Instance(s.ctx, provision.InstanceID(id)); err == nil && i.State == provision.StateDeleted {
 			dead = id
@@ -84,7 +85,7 @@ func strandedPorts(s shelf) {
 	}
 	purge()
 	s.storedInstance(provision.InstanceID(dead))
-	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(provision.UnitID(dead), at) })
+	s.commit("RestPorts", func(tx provision.Tx) error { return tx.RestPorts(host.UnitID(dead), at) })
 	purge()
 	_, err = s.store.Instance(s.ctx, provision.InstanceID(dead))
 	s.code(err, fault.CodeNotFound, "a deleted instance without ports")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
@@ -50,7 +51,7 @@ func (s shelf) adopt(i provision.Instance) (job.Job, error) {
 func replaced(s shelf) {
 	warm := s.warm("waits")
 	want := s.claimOf(warm, owner, "mine")
-	want.Engine, want.Version, want.Plan, want.Resources = "mysql", "9.7", "large", provision.Resources{CPUMillis: 2000, MemoryBytes: 1 << 30, DiskBytes: 2 << 30}
+	want.Engine, want.Version, want.Plan, want.Resources = "mysql", "9.7", "large", host.Resources{CPUMillis: 2000, MemoryBytes: 1 << 30, DiskBytes: 2 << 30}
 	want.Parameters, want.Reason = provision.Parameters{"charset": "latin1"}, "because"
 	_, err := s.adopt(want)
 	s.ok(err, "claim")

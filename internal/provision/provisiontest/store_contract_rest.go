@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -110,31 +111,31 @@ func idempotencyKeys(s shelf) {
 }
 
 func hosts(s shelf) {
-	host := provision.Host{
-		ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "db.example", Bind: "0.0.0.0", PortLow: 20000, PortHigh: 29999,
+	h1 := host.Host{
+		ID: host.ID(s.newID(host.Prefix)), Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "db.example", Bind: "0.0.0.0", PortLow: 20000, PortHigh: 29999,
 	}
-	put := func(h provision.Host) (stored provision.Host, err error) {
+	put := func(h host.Host) (stored host.Host, err error) {
 		err = s.tx(func(tx provision.Tx) error {
 			stored, err = tx.PutHost(h)
 			return err
 		})
 		return stored, err
 	}
-	got, err := put(host)
-	s.same(got, host, err)
-	changed := host
-	changed.ID, changed.Endpoint, changed.PortHigh = provision.HostID(s.newID(provision.PrefixHost)), "tcp://10.0.0.7:2376", 20100
+	got, err := put(h1)
+	s.same(got, h1, err)
+	changed := h1
+	changed.ID, changed.Endpoint, changed.PortHigh = host.ID(s.newID(host.Prefix)), "tcp://10.0.0.7:2376", 20100
 	got, err = put(changed)
-	changed.ID = host.ID
+	changed.ID = h1.ID
 	s.same(got, changed, err)
 	got, err = put(changed) // nothing changes
 	s.same(got, changed, err)
-	got, err = s.store.Host(s.ctx, host.ID)
+	got, err = s.store.Host(s.ctx, h1.ID)
 	s.same(got, changed, err)
 
 	before := changed
 	changed.Engine, changed.MissingSince = "ABCD:EFGH", at
-	mark := func(after, before provision.Host) error {
+	mark := func(after, before host.Host) error {
 		return s.tx(func(tx provision.Tx) error { return tx.MarkHost(after, before) })
 	}
 	s.ok(mark(changed, before), "MarkHost")
@@ -145,9 +146,9 @@ func hosts(s shelf) {
 	s.same(got, changed, err)
 	s.ok(mark(before, changed), "MarkHost back")
 
-	given := make([]provision.HostID, 6)
+	given := make([]host.ID, 6)
 	for _, err := range together(len(given), func(n int) error {
-		got, err := put(provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "second"})
+		got, err := put(host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "second"})
 		given[n] = got.ID
 		return err
 	}) {
@@ -157,7 +158,7 @@ func hosts(s shelf) {
 		s.Fatalf("one host has the ids %v", same)
 	}
 	list, err := s.store.Hosts(s.ctx)
-	if got := ids(list, func(h provision.Host) string { return h.Name }); err != nil || !slices.Equal(got, []string{"local", "second"}) {
+	if got := ids(list, func(h host.Host) string { return h.Name }); err != nil || !slices.Equal(got, []string{"local", "second"}) {
 		s.Fatalf("the hosts are %v, %v", got, err)
 	}
 }

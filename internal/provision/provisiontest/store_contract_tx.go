@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
@@ -26,12 +27,12 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 	i := s.newInstance("whole")
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
-	host := provision.Host{ID: provision.HostID(s.newID(provision.PrefixHost)), Name: "whole", PortLow: 20000, PortHigh: 20010}
+	h := host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "whole", PortLow: 20000, PortHigh: 20010}
 	d := webhook.Delivery{ID: webhook.DeliveryID(s.newID(webhook.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: webhook.DeliveryPending, Body: []byte("{}")}
 	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
 	write = func(tx provision.Tx) error {
-		_, hostErr := tx.PutHost(host)
-		_, portErr := tx.TakePort(host, provision.UnitID(i.ID), "redis", at)
+		_, hostErr := tx.PutHost(h)
+		_, portErr := tx.TakePort(h, host.UnitID(i.ID), "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
 		return errors.Join(tx.InsertInstance(i), tx.InsertJob(j), tx.PutCredentials(i.ID, record.Answer), tx.InsertDelivery(d), tx.PutIdempotent(record),
 			tx.AppendEvent(event.Event{ID: event.ID(s.newID(event.Prefix)), Tenant: owner, Type: "t", Subject: id.Subject(i.ID), At: at}), hostErr, portErr, dutyErr)
@@ -48,10 +49,10 @@ func (s shelf) everyWrite() (write func(provision.Tx) error, nothing func()) {
 		s.code(err, fault.CodeNotFound, "Delivery")
 		_, err = s.store.Idempotent(s.ctx, owner, "k")
 		s.code(err, fault.CodeNotFound, "Idempotent")
-		_, err = s.store.Host(s.ctx, host.ID)
+		_, err = s.store.Host(s.ctx, h.ID)
 		s.code(err, fault.CodeNotFound, "Host")
 		s.commit("what the failed transaction took is free", func(tx provision.Tx) error {
-			if _, err := tx.HeldPort(host.ID, provision.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
+			if _, err := tx.HeldPort(h.ID, host.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
 				s.Errorf("HeldPort: %v", err)
 			}
 			if mine, err := tx.TakeDuty("whole", "another", at, at.Add(time.Hour)); err != nil || !mine {
@@ -264,7 +265,7 @@ func unknownNotFound(s shelf) {
 		s.code(err, fault.CodeNotFound, "Credentials "+theID)
 		_, err = s.store.Delivery(s.ctx, webhook.DeliveryID(theID))
 		s.code(err, fault.CodeNotFound, "Delivery "+theID)
-		_, err = s.store.Host(s.ctx, provision.HostID(theID))
+		_, err = s.store.Host(s.ctx, host.ID(theID))
 		s.code(err, fault.CodeNotFound, "Host "+theID)
 		_, err = s.store.Idempotent(s.ctx, owner, theID)
 		s.code(err, fault.CodeNotFound, "Idempotent "+theID)

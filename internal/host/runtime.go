@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -9,15 +9,15 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// HostID names a host ("hst_…").
-type HostID string
+// ID names a host ("hst_…").
+type ID string
 
-// PrefixHost is the prefix of the ids.
-const PrefixHost = "hst"
+// Prefix is the prefix of the ids.
+const Prefix = "hst"
 
 // Host is a place that units run on.
 type Host struct {
-	ID        HostID
+	ID        ID
 	Name      string // unique
 	Endpoint  string // of its engine: "unix:///var/run/docker.sock", "tcp://10.0.0.7:2376"
 	Advertise string // the address that tenants connect to

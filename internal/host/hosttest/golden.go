@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"context"
@@ -6,12 +6,12 @@ import (
 	"hash/fnv"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // EnsureGolden makes golden data, which takes no time. The command "end" writes its
 // first argument, and ends with a code that is as high as its second is long.
-func (r *Runtime) EnsureGolden(ctx context.Context, g provision.Golden, progress func(string)) (reference string, err error) {
+func (r *Runtime) EnsureGolden(ctx context.Context, g host.Golden, progress func(string)) (reference string, err error) {
 	err = r.call(ctx, MethodEnsureGolden, "", func() error {
 		if !r.machine.images[g.Image] {
 			return fault.Errorf(fault.CodeImageUnavailable, nil, "image %s is not on the host", g.Image)

@@ -1,10 +1,10 @@
-package provisiontest
+package hosttest
 
 import (
 	"maps"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Behavior is what a server does when it is started. The zero value runs for ever.
@@ -17,13 +17,13 @@ type Behavior struct {
 
 // Behave sets what the servers do that are created from now on. The function must
 // not call the Runtime.
-func (r *Runtime) Behave(f func(provision.Workload) Behavior) {
+func (r *Runtime) Behave(f func(host.Workload) Behavior) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.behave = f
 }
 
-func (r *Runtime) behavior(w provision.Workload) Behavior {
+func (r *Runtime) behavior(w host.Workload) Behavior {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.behave == nil {
@@ -33,7 +33,7 @@ func (r *Runtime) behavior(w provision.Workload) Behavior {
 }
 
 // Crash ends a server that runs. It reports whether there was one.
-func (r *Runtime) Crash(id provision.UnitID, b Behavior) bool {
+func (r *Runtime) Crash(id host.UnitID, b Behavior) bool {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	c, ok := r.machine.containers[id]
@@ -46,7 +46,7 @@ func (r *Runtime) Crash(id provision.UnitID, b Behavior) bool {
 }
 
 // Lose removes the container, and with data the volume, as somebody would by hand.
-func (r *Runtime) Lose(id provision.UnitID, data bool) {
+func (r *Runtime) Lose(id host.UnitID, data bool) {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	delete(r.machine.containers, id)
@@ -58,8 +58,8 @@ func (r *Runtime) Lose(id provision.UnitID, data bool) {
 
 // Away is what a host without its disk does not have; Back gives it back.
 type Away struct {
-	containers map[provision.UnitID]*container
-	volumes    map[provision.UnitID]*volume
+	containers map[host.UnitID]*container
+	volumes    map[host.UnitID]*volume
 }
 
 // LoseAll takes everything away, as a host does that comes up without its disk.
@@ -67,7 +67,7 @@ func (r *Runtime) LoseAll() Away {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	away := Away{r.machine.containers, r.machine.volumes}
-	r.machine.containers, r.machine.volumes = map[provision.UnitID]*container{}, map[provision.UnitID]*volume{}
+	r.machine.containers, r.machine.volumes = map[host.UnitID]*container{}, map[host.UnitID]*volume{}
 	return away
 }
 
@@ -80,7 +80,7 @@ func (r *Runtime) Back(away Away) {
 }
 
 // Stick makes removals hang whose volume somebody else uses; nil: none.
-func (r *Runtime) Stick(stuck func(provision.UnitID) bool) {
+func (r *Runtime) Stick(stuck func(host.UnitID) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stuck = stuck
@@ -94,7 +94,7 @@ func (r *Runtime) SetIdentity(id string) {
 }
 
 // SetProbe sets the answer of Probe for servers that run; nil: success.
-func (r *Runtime) SetProbe(f func(provision.UnitID) error) {
+func (r *Runtime) SetProbe(f func(host.UnitID) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.probe = f
@@ -102,7 +102,7 @@ func (r *Runtime) SetProbe(f func(provision.UnitID) error) {
 
 // Probe is what a fake engine's Probe asks: it fails where the server does not run,
 // and else as SetProbe says.
-func (r *Runtime) Probe(id provision.UnitID) error {
+func (r *Runtime) Probe(id host.UnitID) error {
 	r.machine.mu.Lock()
 	c, ok := r.machine.containers[id]
 	up := ok && c.owner == r.deployment && c.running
@@ -135,15 +135,15 @@ func (r *Runtime) FreePort(port int) {
 
 // AddForeign puts a container and a volume of somebody else under the instance's
 // names.
-func (r *Runtime) AddForeign(id provision.UnitID) {
+func (r *Runtime) AddForeign(id host.UnitID) {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
-	r.machine.containers[id] = &container{workload: provision.Workload{Unit: id}}
+	r.machine.containers[id] = &container{workload: host.Workload{Unit: id}}
 	r.machine.volumes[id] = &volume{}
 }
 
 // ForeignThere reports whether the things of AddForeign are still there.
-func (r *Runtime) ForeignThere(id provision.UnitID) bool {
+func (r *Runtime) ForeignThere(id host.UnitID) bool {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	c, ok1 := r.machine.containers[id]
@@ -152,23 +152,23 @@ func (r *Runtime) ForeignThere(id provision.UnitID) bool {
 }
 
 // Workload gives what the instance's container was created from.
-func (r *Runtime) Workload(id provision.UnitID) (w provision.Workload, settled, ok bool) {
+func (r *Runtime) Workload(id host.UnitID) (w host.Workload, settled, ok bool) {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	c, ok := r.machine.containers[id]
 	if !ok || c.owner != r.deployment {
-		return provision.Workload{}, false, false
+		return host.Workload{}, false, false
 	}
 	return c.workload, c.settled, true
 }
 
 // File gives a file in the instance's volume, and its owner as "uid:gid".
-func (r *Runtime) File(id provision.UnitID, path string) (f provision.File, owner string, ok bool) {
+func (r *Runtime) File(id host.UnitID, path string) (f host.File, owner string, ok bool) {
 	r.machine.mu.Lock()
 	defer r.machine.mu.Unlock()
 	v, ok := r.machine.volumes[id]
 	if !ok {
-		return provision.File{}, "", false
+		return host.File{}, "", false
 	}
 	f, ok = v.files[path]
 	return f, v.user, ok

@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"sync"

@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // ended, so that nobody waits for the next sweep. News may be lost or
 // come twice: the sweep finds what they do not tell.
 type Watcher struct {
-	Store      HostReader
+	Store      Reader
 	Runtimes   Runtimes
 	Reconciler *Reconciler
 	Log        *slog.Logger
@@ -31,7 +31,7 @@ const (
 func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	watched := map[HostID]bool{}
+	watched := map[ID]bool{}
 	ticker := time.NewTicker(hostsEvery)
 	defer ticker.Stop()
 	for {
@@ -81,7 +81,7 @@ func (w *Watcher) listen(ctx context.Context, host Host, news chan<- UnitID) {
 
 // look waits a moment after each piece of news, gathering what else comes, and then
 // looks at each instance once.
-func (w *Watcher) look(ctx context.Context, host HostID, news <-chan UnitID) {
+func (w *Watcher) look(ctx context.Context, host ID, news <-chan UnitID) {
 	for {
 		ended := map[UnitID]bool{}
 		select {
@@ -108,7 +108,7 @@ func (w *Watcher) look(ctx context.Context, host HostID, news <-chan UnitID) {
 // checksAtOnce bounds how many instances are looked at together.
 const checksAtOnce = 16
 
-func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[UnitID]bool) {
+func (w *Watcher) checkAll(ctx context.Context, host ID, ended map[UnitID]bool) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	slots := make(chan struct{}, checksAtOnce)
@@ -123,7 +123,7 @@ func (w *Watcher) checkAll(ctx context.Context, host HostID, ended map[UnitID]bo
 	}
 }
 
-func (w *Watcher) check(ctx context.Context, host HostID, id UnitID) error {
+func (w *Watcher) check(ctx context.Context, host ID, id UnitID) error {
 	if id == "" {
 		_, err := w.Reconciler.RunHost(ctx, host)
 		return err

@@ -1,11 +1,11 @@
-package provisiontest
+package hosttest
 
 import (
 	"context"
 	"errors"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Method names a method of provision.Runtime.
@@ -81,7 +81,7 @@ func (r *Runtime) Calls(m Method) int {
 
 // OnCall sets a function that is called at the start of every call, before any
 // fault and any effect, with the instance where there is one.
-func (r *Runtime) OnCall(f func(context.Context, Method, provision.UnitID)) {
+func (r *Runtime) OnCall(f func(context.Context, Method, host.UnitID)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.onCall = f
@@ -89,7 +89,7 @@ func (r *Runtime) OnCall(f func(context.Context, Method, provision.UnitID)) {
 
 // call runs the effect of a method, with the faults that are switched on. The
 // effect has the machine to itself.
-func (r *Runtime) call(ctx context.Context, m Method, id provision.UnitID, effect func() error) error {
+func (r *Runtime) call(ctx context.Context, m Method, id host.UnitID, effect func() error) error {
 	fault, err := r.enter(ctx, m, id)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (r *Runtime) call(ctx context.Context, m Method, id provision.UnitID, effec
 }
 
 // enter is all that comes before the effect.
-func (r *Runtime) enter(ctx context.Context, m Method, id provision.UnitID) (Fault, error) {
+func (r *Runtime) enter(ctx context.Context, m Method, id host.UnitID) (Fault, error) {
 	fault, hook := r.take(m)
 	if hook != nil {
 		hook(ctx, m, id)
@@ -122,7 +122,7 @@ func (r *Runtime) enter(ctx context.Context, m Method, id provision.UnitID) (Fau
 }
 
 // take counts the call and gives the fault that hits it.
-func (r *Runtime) take(m Method) (Fault, func(context.Context, Method, provision.UnitID)) {
+func (r *Runtime) take(m Method) (Fault, func(context.Context, Method, host.UnitID)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls[m]++

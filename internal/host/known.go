@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 // while it has no instances, or when the operator says which one (Accept).
 type Known struct {
 	Runtimes Runtimes
-	Store    HostStore
+	Store    Store
 	Now      clock.Clock
 	Log      *slog.Logger
 	Accept   string // an engine that any host may change to
@@ -64,7 +64,7 @@ func (k *Known) Register(ctx context.Context, host Host) error {
 			return nil
 		}
 	}
-	return k.Store.Tx(ctx, func(tx HostTx) error {
+	return k.Store.Tx(ctx, func(tx Tx) error {
 		_, err := tx.PutHost(host)
 		return err
 	})
@@ -135,7 +135,7 @@ func (k *Known) change(ctx context.Context, host Host, id string) error {
 	}
 	after := host
 	after.Engine = id
-	if err := k.Store.Tx(ctx, func(tx HostTx) error { return tx.MarkHost(after, host) }); err != nil {
+	if err := k.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, host) }); err != nil {
 		return err
 	}
 	if host.Engine != "" {

@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"context"
@@ -10,20 +10,20 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 var serial atomic.Int64
 
-func sample() provision.Workload {
+func sample() host.Workload {
 	n := serial.Add(1)
-	return provision.Workload{
-		Unit: provision.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1,
+	return host.Workload{
+		Unit: host.UnitID(fmt.Sprintf("ins_%d", n)), Tenant: tenant.Default, Engine: "redis", Fence: 1,
 		Image: "redis:8", Command: []string{"redis-server", "/data/redis.conf"}, User: "999:999", DataPath: "/data",
-		Ports: []provision.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
-		Files: []provision.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
+		Ports: []host.PortBinding{{Name: "redis", Container: 6379, Host: int(18000 + n)}},
+		Files: []host.File{{Path: "/data/redis.conf", Mode: 0o400, Content: secret.New("requirepass x\n")}},
 	}
 }
 
@@ -31,7 +31,7 @@ func TestRuntimeContract(t *testing.T) {
 	r := NewRuntime("one")
 	r.AddImages("berth/redis:8")
 	r.NoRegistry()
-	r.Behave(func(w provision.Workload) Behavior {
+	r.Behave(func(w host.Workload) Behavior {
 		if w.Command[0] != "end" {
 			return Behavior{}
 		}
@@ -44,23 +44,23 @@ func TestRuntimeContract(t *testing.T) {
 	RuntimeContract(t, Subject{
 		Runtime: r, Other: r.Beside("two"), Unreachable: dead,
 		Images: []string{"redis:8", "berth/redis:8"}, Missing: "nobody/none:1",
-		Golden: func(*testing.T) provision.Golden {
-			return provision.Golden{Name: "redis", Command: []string{"make", fmt.Sprint(serial.Add(1))}, User: "999:999", Path: "/golden"}
+		Golden: func(*testing.T) host.Golden {
+			return host.Golden{Name: "redis", Command: []string{"make", fmt.Sprint(serial.Add(1))}, User: "999:999", Path: "/golden"}
 		},
-		FailGolden: func(g provision.Golden, words string, exitCode int) provision.Golden {
+		FailGolden: func(g host.Golden, words string, exitCode int) host.Golden {
 			g.Command = []string{"end", words, strings.Repeat("x", exitCode)}
 			return g
 		},
 		RemoveGolden: func(_ *testing.T, reference string) { r.RemoveImage(reference) },
-		Workload:     func(*testing.T) provision.Workload { return sample() },
+		Workload:     func(*testing.T) host.Workload { return sample() },
 		Port:         func(*testing.T) int { return int(18000 + serial.Add(1)) },
-		EndAtOnce: func(w provision.Workload, words string, exitCode int) provision.Workload {
+		EndAtOnce: func(w host.Workload, words string, exitCode int) host.Workload {
 			w.Command = []string{"end", words, strings.Repeat("x", exitCode)}
 			return w
 		},
-		AddForeign:   func(_ *testing.T, id provision.UnitID) { r.AddForeign(id) },
-		ForeignThere: func(_ *testing.T, id provision.UnitID) bool { return r.ForeignThere(id) },
-		File: func(t *testing.T, id provision.UnitID, path string) (provision.File, string) {
+		AddForeign:   func(_ *testing.T, id host.UnitID) { r.AddForeign(id) },
+		ForeignThere: func(_ *testing.T, id host.UnitID) bool { return r.ForeignThere(id) },
+		File: func(t *testing.T, id host.UnitID, path string) (host.File, string) {
 			f, owner, ok := r.File(id, path)
 			if !ok {
 				t.Fatalf("there is no file %s", path)
@@ -104,7 +104,7 @@ func TestFaults(t *testing.T) {
 	}
 	held := make(chan struct{})
 	r.Fail(MethodStart, Fault{Hold: held})
-	r.OnCall(func(_ context.Context, m Method, _ provision.UnitID) {
+	r.OnCall(func(_ context.Context, m Method, _ host.UnitID) {
 		if m == MethodStart {
 			close(held)
 		}
@@ -115,7 +115,7 @@ func TestFaults(t *testing.T) {
 	if err := r.Probe(w.Unit); err != nil {
 		t.Fatalf("probe of one that runs: %v", err)
 	}
-	r.SetProbe(func(provision.UnitID) error { return errors.New("deaf") })
+	r.SetProbe(func(host.UnitID) error { return errors.New("deaf") })
 	if err := r.Probe(w.Unit); err == nil {
 		t.Fatal("the probe did not ask the test")
 	}
@@ -157,10 +157,10 @@ func TestRuntimes(t *testing.T) {
 	r := NewRuntime("one")
 	hosts := NewRuntimes(r)
 	hosts.Set("hst_down", nil)
-	if got, err := hosts.Runtime(provision.Host{ID: "hst_1"}); err != nil || got != provision.Runtime(r) {
+	if got, err := hosts.Runtime(host.Host{ID: "hst_1"}); err != nil || got != host.Runtime(r) {
 		t.Errorf("any host: %v, %v", got, err)
 	}
-	if _, err := hosts.Runtime(provision.Host{ID: "hst_down"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
+	if _, err := hosts.Runtime(host.Host{ID: "hst_down"}); fault.CodeOf(err) != fault.CodeHostUnavailable {
 		t.Errorf("a host that is down: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"context"
@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // endIsNews has an instance ended and then removed, and waits for the news of each.
@@ -16,10 +16,10 @@ func endIsNews(t *testing.T, s Subject) {
 	w := b.workload()
 	b.run(w)
 	ctx, cancel := context.WithCancel(b.ctx)
-	news, others := make(chan provision.UnitID, 1000), make(chan provision.UnitID, 1000)
-	watch := func(r provision.Runtime, to chan provision.UnitID) chan error {
+	news, others := make(chan host.UnitID, 1000), make(chan host.UnitID, 1000)
+	watch := func(r host.Runtime, to chan host.UnitID) chan error {
 		done := make(chan error, 1)
-		go func() { done <- r.Watch(ctx, func(id provision.UnitID) { to <- id }) }()
+		go func() { done <- r.Watch(ctx, func(id host.UnitID) { to <- id }) }()
 		return done
 	}
 	done, otherDone := watch(s.Runtime, news), watch(s.Other, others)

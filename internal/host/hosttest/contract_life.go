@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -104,9 +104,9 @@ func dataStays(t *testing.T, s Subject) {
 func filesInPlace(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	deep := provision.File{Path: w.DataPath + "/some/folder/secret.txt", Mode: 0o440, Content: secret.New("s3cret\n")}
+	deep := host.File{Path: w.DataPath + "/some/folder/secret.txt", Mode: 0o440, Content: secret.New("s3cret\n")}
 	w.Files = append(w.Files, deep)
-	check := func(want provision.File) {
+	check := func(want host.File) {
 		t.Helper()
 		f, owner := s.File(t, w.Unit, want.Path)
 		if f.Content.Reveal() != want.Content.Reveal() || f.Mode != want.Mode || owner != w.User {
@@ -130,7 +130,7 @@ func filesInPlace(t *testing.T, s Subject) {
 func filesReplaced(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	w := b.workload()
-	other := provision.File{Path: w.DataPath + "/other", Mode: 0o440, Content: secret.New("one\n")} // the server reads its own when it likes
+	other := host.File{Path: w.DataPath + "/other", Mode: 0o440, Content: secret.New("one\n")} // the server reads its own when it likes
 	w.Files = append(w.Files, other)
 	b.code(s.Runtime.Adopt(b.ctx, w), fault.CodeNotFound, "Adopt of nothing")
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
@@ -142,7 +142,7 @@ func filesReplaced(t *testing.T, s Subject) {
 	next := w
 	next.Fence++
 	next.PidsLimit = w.PidsLimit + 50
-	next.Files = append(slices.Clone(w.Files[:len(w.Files)-1]), provision.File{Path: other.Path, Mode: 0o400, Content: secret.New("another\n")})
+	next.Files = append(slices.Clone(w.Files[:len(w.Files)-1]), host.File{Path: other.Path, Mode: 0o400, Content: secret.New("another\n")})
 	for range 2 { // done twice is done
 		b.ok(s.Runtime.Adopt(b.ctx, next), "Adopt")
 	}

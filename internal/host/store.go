@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -8,51 +8,51 @@ import (
 	"github.com/berth-project/berth/internal/job"
 )
 
-// HostStore keeps hosts, and who holds which of their ports. Reads outside a transaction
+// Store keeps hosts, and who holds which of their ports. Reads outside a transaction
 // see what is committed.
-type HostStore interface {
+type Store interface {
 	duty.Store
-	HostReader
-	Tx(context.Context, func(HostTx) error) error
+	Reader
+	Tx(context.Context, func(Tx) error) error
 }
 
-// HostReader reads hosts.
-type HostReader interface {
+// Reader reads hosts.
+type Reader interface {
 	Hosts(context.Context) ([]Host, error)
-	Host(context.Context, HostID) (Host, error)
+	Host(context.Context, ID) (Host, error)
 	// Occupied reports whether something is written that is to be on the host.
-	Occupied(context.Context, HostID) (bool, error)
+	Occupied(context.Context, ID) (bool, error)
 	// PortLeft reports whether TakePort could succeed.
 	PortLeft(ctx context.Context, host Host, now time.Time) (bool, error)
 	// PortsFree counts the ports that TakePort could give.
 	PortsFree(ctx context.Context, host Host, now time.Time) (int, error)
 	// Stranded gives units that are to have nothing on the host and still hold a port of
 	// it, in the order of their ids, after the one given.
-	Stranded(ctx context.Context, host HostID, after UnitID, limit int) ([]UnitID, error)
+	Stranded(ctx context.Context, host ID, after UnitID, limit int) ([]UnitID, error)
 }
 
-// HostTx writes, within one transaction.
-type HostTx interface {
+// Tx writes, within one transaction.
+type Tx interface {
 	// CheckClaim takes the job's row for the rest of the transaction, and fails with
 	// CodeFenced unless it still has the claim's fence and has not ended.
 	CheckClaim(job.Claim) error
-	HostRows
+	Rows
 }
 
-// HostRows are the rows of hosts and their ports in a transaction.
-type HostRows interface {
+// Rows are the rows of hosts and their ports in a transaction.
+type Rows interface {
 	// HeldPort gives the port that the unit holds on the host under the name.
-	HeldPort(host HostID, holder UnitID, name string) (int, error)
+	HeldPort(host ID, holder UnitID, name string) (int, error)
 	// TakePort gives the unit the port of the host that nobody has held for the longest
 	// time, in a time that does not depend on how many are taken. CodePortsExhausted when
 	// there is none; CodeConflict when somebody else was faster: try again.
 	TakePort(host Host, holder UnitID, name string, now time.Time) (int, error)
 	// RestPort takes one port from the unit and keeps it out of use until then.
-	RestPort(host HostID, port int, holder UnitID, until time.Time) error
+	RestPort(host ID, port int, holder UnitID, until time.Time) error
 	// RestPorts does so with all ports of the unit.
 	RestPorts(holder UnitID, until time.Time) error
 	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
-	RestPortsElsewhere(holder UnitID, host HostID, until time.Time) error
+	RestPortsElsewhere(holder UnitID, host ID, until time.Time) error
 	// PutHost inserts the host, or changes the one of the same name, and gives it with
 	// its id.
 	PutHost(Host) (Host, error)

@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"crypto/rand"
@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -15,8 +15,8 @@ import (
 type machine struct {
 	mu         sync.Mutex
 	identity   string
-	containers map[provision.UnitID]*container
-	volumes    map[provision.UnitID]*volume
+	containers map[host.UnitID]*container
+	volumes    map[host.UnitID]*volume
 	images     map[string]bool
 	goldens    map[string]int // how often it was made, by reference
 	noRegistry bool
@@ -30,11 +30,11 @@ type machine struct {
 // watcher is one call of Watch.
 type watcher struct {
 	owner string
-	news  chan provision.UnitID
+	news  chan host.UnitID
 }
 
 // tell tells everybody who watches the owner's instances.
-func (m *machine) tell(owner string, id provision.UnitID) {
+func (m *machine) tell(owner string, id host.UnitID) {
 	for w := range m.watchers {
 		if w.owner == owner {
 			select {
@@ -49,7 +49,7 @@ type container struct {
 	created  time.Time
 	ended    time.Time
 	owner    string // the deployment; empty: somebody else's
-	workload provision.Workload
+	workload host.Workload
 	behavior Behavior
 	running  bool
 	settled  bool
@@ -64,14 +64,14 @@ type volume struct {
 	owner   string
 	fence   int64
 	user    string
-	files   map[string]provision.File
+	files   map[string]host.File
 }
 
 func newMachine() *machine {
 	return &machine{
 		identity:   rand.Text(),
-		containers: map[provision.UnitID]*container{},
-		volumes:    map[provision.UnitID]*volume{},
+		containers: map[host.UnitID]*container{},
+		volumes:    map[host.UnitID]*volume{},
 		images:     map[string]bool{},
 		goldens:    map[string]int{},
 		pulls:      map[string]int{},
@@ -82,7 +82,7 @@ func newMachine() *machine {
 }
 
 // portHolder gives the instance that runs with the host port.
-func (m *machine) portHolder(port int) (provision.UnitID, bool) {
+func (m *machine) portHolder(port int) (host.UnitID, bool) {
 	for id, c := range m.containers {
 		if !c.running {
 			continue
@@ -96,10 +96,10 @@ func (m *machine) portHolder(port int) (provision.UnitID, bool) {
 	return "", false
 }
 
-func (c *container) unit(m *machine) provision.Unit {
+func (c *container) unit(m *machine) host.Unit {
 	id := c.workload.Unit
 	v, ok := m.volumes[id]
-	return provision.Unit{
+	return host.Unit{
 		ID:        id,
 		Tenant:    c.workload.Tenant,
 		Container: true,
@@ -128,9 +128,9 @@ func (c *container) end(b Behavior) {
 	c.output += b.Output
 }
 
-func (v *volume) put(w provision.Workload) {
+func (v *volume) put(w host.Workload) {
 	v.user = w.User
-	files := map[string]provision.File{}
+	files := map[string]host.File{}
 	maps.Copy(files, v.files)
 	for _, f := range w.Files {
 		files[f.Path] = f

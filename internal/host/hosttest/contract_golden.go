@@ -1,16 +1,16 @@
-package provisiontest
+package hosttest
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 // golden gives golden data whose base is there.
-func (b bench) golden() provision.Golden {
+func (b bench) golden() host.Golden {
 	b.Helper()
 	g := b.Golden(b.T)
 	image, err := b.Runtime.EnsureImage(b.ctx, b.Images, nil)
@@ -20,7 +20,7 @@ func (b bench) golden() provision.Golden {
 }
 
 // made gives its reference, and removes it in the end.
-func (b bench) made(g provision.Golden) string {
+func (b bench) made(g host.Golden) string {
 	b.Helper()
 	ref, err := b.Runtime.EnsureGolden(b.ctx, g, nil)
 	b.ok(err, "EnsureGolden")
@@ -44,7 +44,7 @@ func goldenOnce(t *testing.T, s Subject) {
 	for i := range 2 * askers {
 		go func() {
 			var a answer
-			runtime := []provision.Runtime{s.Runtime, s.Other}[i%2]
+			runtime := []host.Runtime{s.Runtime, s.Other}[i%2]
 			a.ref, a.err = runtime.EnsureGolden(b.ctx, g, func(string) {})
 			answers <- a
 		}()
@@ -71,7 +71,7 @@ func goldenOther(t *testing.T, s Subject) {
 	b := newBench(t, s)
 	g := b.golden()
 	one := b.made(g)
-	g.Files = append(g.Files, provision.File{Path: g.Path + "/option", Mode: 0o400, Content: secret.New("other\n")})
+	g.Files = append(g.Files, host.File{Path: g.Path + "/option", Mode: 0o400, Content: secret.New("other\n")})
 	if two := b.made(g); two == one {
 		t.Error("other options gave the same golden data")
 	}

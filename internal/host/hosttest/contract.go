@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"context"
@@ -8,38 +8,38 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Subject is a Runtime under contract, with what the suite needs around it.
 type Subject struct {
 	// Runtime is the one that is tested; Other is of another deployment on the same
 	// host; Unreachable is of a host that does not answer.
-	Runtime, Other, Unreachable provision.Runtime
+	Runtime, Other, Unreachable host.Runtime
 	// Images are references of which one is there or can be had; Missing can not.
 	Images  []string
 	Missing string
 	// Golden gives golden data of one of the Images that nobody has made yet; FailGolden
 	// changes it to write the words and end with the exit code instead. RemoveGolden
 	// removes what was made of it. nil: there is no golden data.
-	Golden       func(*testing.T) provision.Golden
-	FailGolden   func(g provision.Golden, words string, exitCode int) provision.Golden
+	Golden       func(*testing.T) host.Golden
+	FailGolden   func(g host.Golden, words string, exitCode int) host.Golden
 	RemoveGolden func(t *testing.T, reference string)
 	// Workload gives what a fresh instance runs, under fence 1: a server that runs until
 	// it is stopped, with one port that is free and at least one file.
-	Workload func(*testing.T) provision.Workload
+	Workload func(*testing.T) host.Workload
 	// Port gives a free host port.
 	Port func(*testing.T) int
 	// EndAtOnce changes the workload to write the words and end with the exit code; nil:
 	// nothing ends by itself.
-	EndAtOnce func(w provision.Workload, words string, exitCode int) provision.Workload
+	EndAtOnce func(w host.Workload, words string, exitCode int) host.Workload
 	// AddForeign puts a container and a volume of somebody else under the instance's
 	// names; ForeignThere reports whether both are still as they were.
-	AddForeign   func(*testing.T, provision.UnitID)
-	ForeignThere func(*testing.T, provision.UnitID) bool
+	AddForeign   func(*testing.T, host.UnitID)
+	ForeignThere func(*testing.T, host.UnitID) bool
 	// File reads a file of the instance that was started, and who owns it ("uid:gid"); nil:
 	// no files are kept. It waits until the files are in place.
-	File func(t *testing.T, id provision.UnitID, path string) (f provision.File, owner string)
+	File func(t *testing.T, id host.UnitID, path string) (f host.File, owner string)
 }
 
 const (
@@ -120,7 +120,7 @@ func newBench(t *testing.T, s Subject) bench {
 
 // workload gives a fresh instance's workload with its image present, and removes
 // whatever is left of it in the end.
-func (b bench) workload() provision.Workload {
+func (b bench) workload() host.Workload {
 	b.Helper()
 	w := b.Workload(b.T)
 	image, err := b.Runtime.EnsureImage(b.ctx, b.Images, nil)
@@ -138,13 +138,13 @@ func (b bench) workload() provision.Workload {
 }
 
 // under gives the workload under another claim.
-func under(w provision.Workload, fence int64) provision.Workload {
+func under(w host.Workload, fence int64) host.Workload {
 	w.Fence = fence
 	return w
 }
 
 // run creates and starts the workload.
-func (b bench) run(w provision.Workload) map[string]int {
+func (b bench) run(w host.Workload) map[string]int {
 	b.Helper()
 	b.ok(b.Runtime.CreateVolume(b.ctx, w), "CreateVolume")
 	b.ok(b.Runtime.Create(b.ctx, w), "Create")
@@ -153,7 +153,7 @@ func (b bench) run(w provision.Workload) map[string]int {
 	return ports
 }
 
-func (b bench) inspect(id provision.UnitID) provision.Unit {
+func (b bench) inspect(id host.UnitID) host.Unit {
 	b.Helper()
 	u, err := b.Runtime.Inspect(b.ctx, id)
 	b.ok(err, "Inspect")
@@ -175,7 +175,7 @@ func (b bench) code(err error, want fault.Code, what string) {
 }
 
 // gone asserts that neither container nor volume is left.
-func (b bench) gone(id provision.UnitID) {
+func (b bench) gone(id host.UnitID) {
 	b.Helper()
 	_, err := b.Runtime.Inspect(b.ctx, id)
 	b.code(err, fault.CodeNotFound, "Inspect of one that is gone")
@@ -184,7 +184,7 @@ func (b bench) gone(id provision.UnitID) {
 	}
 }
 
-func (b bench) listed(r provision.Runtime, id provision.UnitID) (provision.Unit, bool) {
+func (b bench) listed(r host.Runtime, id host.UnitID) (host.Unit, bool) {
 	b.Helper()
 	units, err := r.List(b.ctx)
 	b.ok(err, "List")
@@ -193,11 +193,11 @@ func (b bench) listed(r provision.Runtime, id provision.UnitID) (provision.Unit,
 			return u, true
 		}
 	}
-	return provision.Unit{}, false
+	return host.Unit{}, false
 }
 
 // ended waits until the instance does not run any more.
-func (b bench) ended(id provision.UnitID) provision.Unit {
+func (b bench) ended(id host.UnitID) host.Unit {
 	b.Helper()
 	for {
 		u := b.inspect(id)
@@ -234,7 +234,7 @@ func contextEnded(t *testing.T, s Subject) {
 
 // EveryCall calls every method once, with the workload or its instance, and gives what each
 // has answered. It fails where provision.Runtime has a method that is not called here.
-func EveryCall(ctx context.Context, t *testing.T, r provision.Runtime, w provision.Workload) map[Method]error {
+func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workload) map[Method]error {
 	t.Helper()
 	id, fence := w.Unit, w.Fence
 	answers := map[Method]error{
@@ -248,13 +248,13 @@ func EveryCall(ctx context.Context, t *testing.T, r provision.Runtime, w provisi
 	}
 	_, answers[MethodIdentity] = r.Identity(ctx)
 	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
-	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, provision.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
+	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, host.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
 	_, answers[MethodStart] = r.Start(ctx, w)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
-	answers[MethodWatch] = r.Watch(ctx, func(provision.UnitID) {})
+	answers[MethodWatch] = r.Watch(ctx, func(host.UnitID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
-	for m := range reflect.TypeFor[provision.Runtime]().Methods() {
+	for m := range reflect.TypeFor[host.Runtime]().Methods() {
 		if _, called := answers[Method(m.Name)]; !called {
 			t.Fatalf("%s is a method of provision.Runtime that EveryCall does not call", m.Name)
 		}

@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -54,13 +54,13 @@ func (s *sweep) markMissing(ctx context.Context, since time.Time) error {
 	}
 	after := s.host
 	after.MissingSince = since
-	return fault.IgnoreLostRace(s.Store.Tx(ctx, func(tx HostTx) error { return tx.MarkHost(after, s.host) }))
+	return fault.IgnoreLostRace(s.Store.Tx(ctx, func(tx Tx) error { return tx.MarkHost(after, s.host) }))
 }
 
 // CheckLoss fails with CodeHostUnavailable where so much is missing on the host besides
 // what somebody has just found missing that it is not to be believed yet. No sweep may
 // have seen that so far.
-func CheckLoss(ctx context.Context, store HostReader, all Roll, runtime Platform, which HostID, now time.Time) error {
+func CheckLoss(ctx context.Context, store Reader, all Roll, runtime Platform, which ID, now time.Time) error {
 	units, err := runtime.List(ctx)
 	if err != nil {
 		return err

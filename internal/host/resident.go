@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -39,7 +39,7 @@ const (
 type Roll interface {
 	// On gives those of the host whose end has not come, in the order of their ids, after
 	// the one given.
-	On(ctx context.Context, host HostID, after UnitID, limit int) ([]Resident, error)
+	On(ctx context.Context, host ID, after UnitID, limit int) ([]Resident, error)
 	// Find gives those of the units that are written, also those whose end has come.
 	Find(context.Context, []UnitID) (map[UnitID]Resident, error)
 }
@@ -64,7 +64,7 @@ type Residents interface {
 }
 
 // eachOn goes through the residents of the host whose end has not come.
-func eachOn(ctx context.Context, all Roll, host HostID, do func(Resident) error) error {
+func eachOn(ctx context.Context, all Roll, host ID, do func(Resident) error) error {
 	for after := UnitID(""); ; {
 		batch, err := all.On(ctx, host, after, reconcileBatch)
 		if err != nil {

@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -27,7 +27,7 @@ import (
 // way of a worker. Any number of processes may have one; a duty for each host lets one of
 // them sweep it at a time.
 type Reconciler struct {
-	Store     HostStore
+	Store     Store
 	Runtimes  Runtimes
 	Residents Residents
 	Now       clock.Clock
@@ -38,7 +38,7 @@ type Reconciler struct {
 	DryRun    bool          // only say what would be done
 
 	mu    sync.Mutex
-	hosts map[HostID]*hostSweeps
+	hosts map[ID]*hostSweeps
 }
 
 // hostSweeps is what this process remembers of the sweeps of one host.
@@ -92,7 +92,7 @@ func (r *Reconciler) RunOnce(ctx context.Context) (int, error) {
 
 // RunHost sweeps one host, after a sweep of it that is under way in this process. Where
 // another process has the duty it does nothing.
-func (r *Reconciler) RunHost(ctx context.Context, id HostID) (int, error) {
+func (r *Reconciler) RunHost(ctx context.Context, id ID) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, sweepTimeout)
 	defer cancel()
 	memory := r.memoryOf(id)
@@ -116,11 +116,11 @@ func (r *Reconciler) RunHost(ctx context.Context, id HostID) (int, error) {
 	return r.sweep(kept, host, memory)
 }
 
-func (r *Reconciler) memoryOf(id HostID) *hostSweeps {
+func (r *Reconciler) memoryOf(id ID) *hostSweeps {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.hosts == nil {
-		r.hosts = map[HostID]*hostSweeps{}
+		r.hosts = map[ID]*hostSweeps{}
 	}
 	if r.hosts[id] == nil {
 		r.hosts[id] = &hostSweeps{turn: make(chan struct{}, 1), stuck: stuck{}}

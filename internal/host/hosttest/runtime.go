@@ -1,4 +1,4 @@
-package provisiontest
+package hosttest
 
 import (
 	"cmp"
@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // Runtime is a provision.Runtime in memory. It keeps the contract, and has
@@ -21,13 +21,13 @@ type Runtime struct {
 	mu     sync.Mutex
 	faults map[Method]*Fault
 	calls  map[Method]int
-	onCall func(context.Context, Method, provision.UnitID)
-	behave func(provision.Workload) Behavior
-	probe  func(provision.UnitID) error
-	stuck  func(provision.UnitID) bool
+	onCall func(context.Context, Method, host.UnitID)
+	behave func(host.Workload) Behavior
+	probe  func(host.UnitID) error
+	stuck  func(host.UnitID) bool
 }
 
-var _ provision.Runtime = (*Runtime)(nil)
+var _ host.Runtime = (*Runtime)(nil)
 
 // NewRuntime makes the runtime of a deployment on a host of its own, which has no
 // image but gets every one that is asked for.
@@ -57,11 +57,11 @@ func (r *Runtime) Identity(ctx context.Context) (id string, err error) {
 }
 
 // CreateVolume makes the volume.
-func (r *Runtime) CreateVolume(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodCreateVolume, w.Unit, func() error { return r.createVolume(w) })
 }
 
-func (r *Runtime) createVolume(w provision.Workload) error {
+func (r *Runtime) createVolume(w host.Workload) error {
 	v, ok := r.machine.volumes[w.Unit]
 	switch {
 	case (!ok || v.owner != r.deployment) && w.KeepData:
@@ -79,7 +79,7 @@ func (r *Runtime) createVolume(w provision.Workload) error {
 }
 
 // Create makes the container, with its volume and files.
-func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodCreate, w.Unit, func() error {
 		if err := r.createVolume(w); err != nil {
 			return err
@@ -107,7 +107,7 @@ func (r *Runtime) Create(ctx context.Context, w provision.Workload) error {
 }
 
 // Start starts the container and gives its ports.
-func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[string]int, err error) {
+func (r *Runtime) Start(ctx context.Context, w host.Workload) (ports map[string]int, err error) {
 	err = r.call(ctx, MethodStart, w.Unit, func() error {
 		c, err := r.own(w.Unit, w.Fence)
 		if err != nil {
@@ -138,7 +138,7 @@ func (r *Runtime) Start(ctx context.Context, w provision.Workload) (ports map[st
 }
 
 // Adopt puts other files in the volume of what runs.
-func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
+func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodAdopt, w.Unit, func() error {
 		c, err := r.own(w.Unit, w.Fence)
 		if err == nil && !c.running {
@@ -154,7 +154,7 @@ func (r *Runtime) Adopt(ctx context.Context, w provision.Workload) error {
 }
 
 // Settle marks the container as one whose ends are left alone.
-func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) error {
+func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
 	return r.call(ctx, MethodSettle, id, func() error {
 		c, err := r.own(id, fence)
 		if err != nil {
@@ -166,7 +166,7 @@ func (r *Runtime) Settle(ctx context.Context, id provision.UnitID, fence int64) 
 }
 
 // Inspect says what is there.
-func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision.Unit, err error) {
+func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err error) {
 	err = r.call(ctx, MethodInspect, id, func() error {
 		c, ok := r.machine.containers[id]
 		if !ok || c.owner != r.deployment {
@@ -179,7 +179,7 @@ func (r *Runtime) Inspect(ctx context.Context, id provision.UnitID) (u provision
 }
 
 // Stop ends the container at once, with exit code 0.
-func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.Duration) error {
 	return r.call(ctx, MethodStop, id, func() error {
 		c, err := r.own(id, fence)
 		if fault.CodeOf(err) == fault.CodeNotFound {
@@ -194,7 +194,7 @@ func (r *Runtime) Stop(ctx context.Context, id provision.UnitID, fence int64, _ 
 }
 
 // Remove removes the container and, with data, the volume.
-func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, data bool) error {
+func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
 	r.mu.Lock()
 	stuck := data && r.stuck != nil && r.stuck(id)
 	r.mu.Unlock()
@@ -224,7 +224,7 @@ func (r *Runtime) Remove(ctx context.Context, id provision.UnitID, fence int64, 
 }
 
 // List gives everything of the deployment, ordered by instance.
-func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) {
+func (r *Runtime) List(ctx context.Context) (units []host.Unit, err error) {
 	err = r.call(ctx, MethodList, "", func() error {
 		for _, c := range r.machine.containers {
 			if c.owner == r.deployment {
@@ -234,10 +234,10 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 		for id, v := range r.machine.volumes {
 			c, ok := r.machine.containers[id]
 			if v.owner == r.deployment && (!ok || c.owner != r.deployment) {
-				units = append(units, provision.Unit{ID: id, Tenant: v.tenant, Fence: v.fence, Volume: true, Created: v.created})
+				units = append(units, host.Unit{ID: id, Tenant: v.tenant, Fence: v.fence, Volume: true, Created: v.created})
 			}
 		}
-		slices.SortFunc(units, func(a, b provision.Unit) int { return cmp.Compare(a.ID, b.ID) })
+		slices.SortFunc(units, func(a, b host.Unit) int { return cmp.Compare(a.ID, b.ID) })
 		return nil
 	})
 	if err != nil {
@@ -247,8 +247,8 @@ func (r *Runtime) List(ctx context.Context) (units []provision.Unit, err error) 
 }
 
 // Watch tells of every instance that ends or is removed.
-func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error {
-	w := &watcher{owner: r.deployment, news: make(chan provision.UnitID, 1000)}
+func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
+	w := &watcher{owner: r.deployment, news: make(chan host.UnitID, 1000)}
 	if err := r.call(ctx, MethodWatch, "", func() error {
 		r.machine.watchers[w] = true
 		return nil
@@ -271,7 +271,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(provision.UnitID)) error
 }
 
 // Output gives the last lines that the container wrote.
-func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (text string, err error) {
+func (r *Runtime) Output(ctx context.Context, id host.UnitID, lines int) (text string, err error) {
 	err = r.call(ctx, MethodOutput, id, func() error {
 		c, ok := r.machine.containers[id]
 		if !ok || c.owner != r.deployment {
@@ -288,7 +288,7 @@ func (r *Runtime) Output(ctx context.Context, id provision.UnitID, lines int) (t
 }
 
 // own finds the container for a claim.
-func (r *Runtime) own(id provision.UnitID, fence int64) (*container, error) {
+func (r *Runtime) own(id host.UnitID, fence int64) (*container, error) {
 	c, ok := r.machine.containers[id]
 	switch {
 	case !ok || c.owner != r.deployment:
@@ -300,14 +300,14 @@ func (r *Runtime) own(id provision.UnitID, fence int64) (*container, error) {
 	}
 }
 
-func notFound(id provision.UnitID) error {
+func notFound(id host.UnitID) error {
 	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
 }
 
-func fenced(what string, id provision.UnitID) error {
+func fenced(what string, id host.UnitID) error {
 	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
 }
 
-func inTheWay(what string, id provision.UnitID) error {
+func inTheWay(what string, id host.UnitID) error {
 	return fault.Errorf(fault.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
 }

@@ -1,4 +1,4 @@
-package provision
+package host
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 
 // Placement chooses hosts.
 type Placement struct {
-	Store HostReader
+	Store Reader
 	Ports Ports
 	Now   clock.Clock
 
