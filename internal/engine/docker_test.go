@@ -98,7 +98,7 @@ func create(t *testing.T, name, version, plan string, given map[string]any) *uni
 // createOn is the same on another image.
 func createOn(t *testing.T, image, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
-	return createFor(t, instance(t, find(t, name), version, plan, given), image)
+	return createFor(t, newInstance(t, find(t, name), version, plan, given), image)
 }
 
 // createFor is the same for any instance.
@@ -207,7 +207,7 @@ var makers = map[string]maker{"deployed": deploy, "adopted": adopted}
 // adopted starts a server for nobody, and gives it to a tenant.
 func adopted(t *testing.T, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
-	inst := instance(t, find(t, name), version, plan, nil)
+	inst := newInstance(t, find(t, name), version, plan, nil)
 	inst.Tenant, inst.Name = tenant.Nobody, "ins-01test"
 	u := createFor(t, inst, "")
 	u.start()
@@ -215,7 +215,7 @@ func adopted(t *testing.T, name, version, plan string, given map[string]any) *un
 	began := time.Now()
 	warm := u.cred.Password
 	port := u.inst.Port
-	u.inst = instance(t, u.engine, version, plan, given)
+	u.inst = newInstance(t, u.engine, version, plan, given)
 	u.inst.Port = port
 	u.cred = u.engine.NewCredentials(u.inst, cryptoGenerator{})
 	u.cred.WarmPassword = warm

@@ -31,7 +31,7 @@ func (g *fakeGenerator) Password(n int) secret.Secret {
 func (g *fakeGenerator) SigningSecret() secret.Secret { return secret.New("whsec_fake") }
 
 // instance gives one of the plan and parameters, as the domain would have it.
-func instance(t *testing.T, e provision.Engine, version, plan string, given map[string]any) provision.Instance {
+func newInstance(t *testing.T, e provision.Engine, version, plan string, given map[string]any) provision.Instance {
 	t.Helper()
 	info := e.Describe()
 	p, ok := info.Plan(plan)
@@ -110,7 +110,7 @@ func TestWorkloadGolden(t *testing.T) {
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			e := find(t, c.engine)
-			inst := instance(t, e, c.version, c.plan, c.given)
+			inst := newInstance(t, e, c.version, c.plan, c.given)
 			cred := e.NewCredentials(inst, &fakeGenerator{})
 			w, err := e.Workload(inst, cred)
 			if err != nil {
@@ -143,7 +143,7 @@ func TestConnection(t *testing.T) {
 	} {
 		t.Run(c.engine, func(t *testing.T) {
 			e := find(t, c.engine)
-			inst := instance(t, e, "", "", nil)
+			inst := newInstance(t, e, "", "", nil)
 			cred := e.NewCredentials(inst, &fakeGenerator{})
 			got := e.Connection(inst, cred)
 			if got.URI.Reveal() != c.uri || got.CLI.Reveal() != c.cli || got.Database != c.database {
@@ -211,7 +211,7 @@ func TestPlans(t *testing.T) {
 
 func TestWorkloadRefuses(t *testing.T) {
 	for _, e := range Catalog(Config{}) {
-		inst := instance(t, e, "", "", nil)
+		inst := newInstance(t, e, "", "", nil)
 		cred := e.NewCredentials(inst, &fakeGenerator{})
 		bad := inst
 		bad.Version = "1.0"

@@ -18,7 +18,7 @@ import (
 func goldenImage(t *testing.T) string {
 	t.Helper()
 	e := find(t, "mysql")
-	inst := instance(t, e, "", "", nil)
+	inst := newInstance(t, e, "", "", nil)
 	g, ok := e.Golden(inst)
 	if !ok {
 		t.Fatal("MySQL has no golden data")

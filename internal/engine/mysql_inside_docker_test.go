@@ -338,7 +338,7 @@ func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
 // The binary logs take no more than their share of the disk, and the server goes on.
 func TestMySQLBinaryLogsOnDocker(t *testing.T) {
 	t.Parallel()
-	inst := instance(t, find(t, "mysql"), "9.7", "small", nil)
+	inst := newInstance(t, find(t, "mysql"), "9.7", "small", nil)
 	inst.Plan, inst.Resources.DiskBytes = provision.PlanCustom, giB
 	u := createFor(t, inst, "")
 	u.start()

@@ -18,7 +18,7 @@ import (
 // ofMemory gives an instance of explicit resources, as the domain would have it.
 func ofMemory(t *testing.T, memory int64, given map[string]any) provision.Instance {
 	t.Helper()
-	inst := instance(t, find(t, "mysql"), "9.7", "small", given)
+	inst := newInstance(t, find(t, "mysql"), "9.7", "small", given)
 	inst.Plan, inst.Resources.MemoryBytes = provision.PlanCustom, memory
 	inst.Parameters = find(t, "mysql").Complete(inst.Parameters, inst.Resources)
 	delete(inst.Parameters, paramMaxConnections)

@@ -13,6 +13,8 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 )
 
+const queueLimit = 2 * time.Minute
+
 // QueueSubject is a Queue under contract, with what the suite needs around it.
 type QueueSubject struct {
 	// Queue is the one that is tested, empty; Unreachable is one that is down.
@@ -43,7 +45,7 @@ func QueueContract(t *testing.T, open func(*testing.T) QueueSubject) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), suiteLimit)
+			ctx, cancel := context.WithTimeout(t.Context(), queueLimit)
 			defer cancel()
 			test.run(line{T: t, QueueSubject: open(t), ctx: ctx})
 		})
@@ -111,7 +113,7 @@ func waitingIsSuccess(l line) {
 }
 
 func manyMakeOne(l line) {
-	for _, err := range together(10, func(int) error { return l.Queue.Enqueue(l.ctx, create) }) {
+	for _, err := range testenv.Together(10, func(int) error { return l.Queue.Enqueue(l.ctx, create) }) {
 		if err != nil {
 			l.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package provisiontest
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
@@ -193,22 +192,6 @@ func (s shelf) storedJob(id id.Job) job.Job {
 	j, err := s.store.Job(s.ctx, id)
 	s.ok(err, "Job")
 	return j
-}
-
-// together runs the function so many times at once and gives the errors.
-func together(n int, do func(i int) error) []error {
-	errs := make([]error, n)
-	start := make(chan struct{})
-	var all sync.WaitGroup
-	for i := range n {
-		all.Go(func() {
-			<-start
-			errs[i] = do(i)
-		})
-	}
-	close(start)
-	all.Wait()
-	return errs
 }
 
 // oneWinner asserts that all but one have failed, with that code.

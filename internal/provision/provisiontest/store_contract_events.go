@@ -129,7 +129,7 @@ func eventsRace(s shelf) {
 	var writing, numbering atomic.Int32
 	writing.Store(writers)
 	numbering.Store(sequencers)
-	errs := together(writers+sequencers+len(owners), func(n int) error {
+	errs := testenv.Together(writers+sequencers+len(owners), func(n int) error {
 		switch {
 		case n < writers:
 			defer writing.Add(-1)

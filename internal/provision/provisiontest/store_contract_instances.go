@@ -65,7 +65,7 @@ func instanceRevision(s shelf) {
 	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(s.newInstance("none")) }), fault.CodeConflict, "UpdateInstance of none")
 
 	latest := s.storedInstance(seen.ID)
-	errs := together(8, func(n int) error {
+	errs := testenv.Together(8, func(n int) error {
 		mine := latest
 		mine.Reason = fmt.Sprint(n)
 		return s.tx(func(tx provision.Tx) error { return tx.UpdateInstance(mine) })
@@ -105,7 +105,7 @@ func (s shelf) moved(i provision.Instance, state provision.InstanceState) provis
 }
 
 func nameRace(s shelf) {
-	s.oneWinner(together(8, func(int) error {
+	s.oneWinner(testenv.Together(8, func(int) error {
 		i := s.newInstance("wanted")
 		return s.tx(func(tx provision.Tx) error {
 			if err := tx.InsertInstance(i); err != nil {

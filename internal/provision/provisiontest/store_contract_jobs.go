@@ -138,7 +138,7 @@ func oneActiveJob(s shelf) {
 
 func activeJobRace(s shelf) {
 	i := s.instance("wanted")
-	s.oneWinner(together(8, func(int) error {
+	s.oneWinner(testenv.Together(8, func(int) error {
 		j := s.newJob(i)
 		return s.tx(func(tx provision.Tx) error { return tx.InsertJob(j) })
 	}), fault.CodeBusy)
@@ -147,7 +147,7 @@ func activeJobRace(s shelf) {
 func claimRace(s shelf) {
 	for round := range 3 {
 		j := s.job(fmt.Sprintf("race-%d", round))
-		errs := together(8, func(n int) error { return s.claim(j, fmt.Sprint(n)) })
+		errs := testenv.Together(8, func(n int) error { return s.claim(j, fmt.Sprint(n)) })
 		s.oneWinner(errs, fault.CodeFenced)
 		if got := s.storedJob(j.ID); got.Owner != fmt.Sprint(slices.Index(errs, nil)) || got.Fence != j.Fence+1 {
 			s.Fatalf("%d has won, but it is %+v", slices.Index(errs, nil), got)
@@ -203,7 +203,7 @@ func reschedule(s shelf) {
 		s.code(s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(other, 2, wake) }), fault.CodeConflict, "with another "+what)
 	}
 	s.same(s.storedJob(seen.ID), seen, nil)
-	s.oneWinner(together(4, func(int) error {
+	s.oneWinner(testenv.Together(4, func(int) error {
 		return s.tx(func(tx provision.Tx) error { return tx.RescheduleJob(seen, seen.Generation+1, wake) })
 	}), fault.CodeConflict)
 	now := s.storedJob(seen.ID)

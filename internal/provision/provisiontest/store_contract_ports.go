@@ -200,7 +200,7 @@ func portsRace(s shelf) {
 	h := s.portHost(20000, 20000+ports-1)
 	var holders [ports]atomic.Int32
 	var taken atomic.Int32
-	for _, err := range together(takers, func(n int) error {
+	for _, err := range testenv.Together(takers, func(n int) error {
 		me, got := provision.InstanceID(fmt.Sprint("ins_", n)), 0
 		for got < rounds {
 			port, err := s.takePort(h, me, at)

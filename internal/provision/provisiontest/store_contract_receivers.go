@@ -93,7 +93,7 @@ func standings(s shelf) {
 	s.code(err, fault.CodeNotFound, "Standing of one that is well")
 	one := webhook.Standing{Receiver: name, Failures: 3, FailingSince: at.Add(-time.Hour), Took: 1500 * time.Millisecond, RestUntil: at.Add(time.Minute), UpdatedAt: at}
 	for range 3 {
-		for _, err := range together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.PutStanding(one) }) }) {
+		for _, err := range testenv.Together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.PutStanding(one) }) }) {
 			s.ok(err, "PutStanding")
 		}
 		got, err := s.store.Standing(s.ctx, name)

@@ -143,7 +143,7 @@ func claimedWatches(s shelf) {
 	const workers = 8
 	claims := make([][]provision.Watch, workers)
 	until, spread := at.Add(time.Hour), time.Second
-	for _, err := range together(workers, func(i int) error {
+	for _, err := range testenv.Together(workers, func(i int) error {
 		for n := 0; ; n++ {
 			var batch []provision.Watch
 			err := s.tx(func(tx provision.Tx) error {

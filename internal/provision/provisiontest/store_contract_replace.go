@@ -144,7 +144,7 @@ func replaceRace(s shelf) {
 	const claims = 8
 	warm := s.warm("waits")
 	jobs := make([]job.Job, claims)
-	errs := together(claims, func(n int) (err error) {
+	errs := testenv.Together(claims, func(n int) (err error) {
 		jobs[n], err = s.adopt(s.claimOf(warm, tenant.ID(fmt.Sprint("t", n)), "mine"))
 		return err
 	})
@@ -164,7 +164,7 @@ func replaceRace(s shelf) {
 func replaceNameRace(s shelf) {
 	pool := []provision.Instance{s.warm("w-0"), s.warm("w-1"), s.warm("w-2")}
 	won := 0
-	for _, err := range together(9, func(n int) error {
+	for _, err := range testenv.Together(9, func(n int) error {
 		_, err := s.adopt(s.claimOf(pool[n%len(pool)], owner, "mine"))
 		return err
 	}) {
@@ -185,7 +185,7 @@ func replaceNameRace(s shelf) {
 func replaceOrRetire(s shelf) {
 	for round := range 5 {
 		warm := s.warm(fmt.Sprint("waits-", round))
-		errs := together(4, func(n int) error {
+		errs := testenv.Together(4, func(n int) error {
 			if n%2 == 0 {
 				_, err := s.adopt(s.claimOf(warm, owner, fmt.Sprint("mine-", round)))
 				return err

@@ -65,7 +65,7 @@ func deliveries(s shelf) {
 	after := before
 	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.ExpiresAt, after.Generation = 2, 0, "", at.Add(time.Hour), at.Add(2*time.Hour), 2
 	update := func(tx provision.Tx) error { return tx.UpdateDelivery(after, before) }
-	s.oneWinner(together(4, func(int) error { return s.tx(update) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(update) }), fault.CodeConflict)
 	got, err := s.store.Delivery(s.ctx, before.ID)
 	s.same(got, after, err)
 	for what, change := range map[string]func(*webhook.Delivery){
@@ -98,7 +98,7 @@ func idempotencyKeys(s shelf) {
 	put := func(r idempotency.Record) error {
 		return s.tx(func(tx provision.Tx) error { return tx.PutIdempotent(r) })
 	}
-	s.oneWinner(together(6, func(int) error { return put(record) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(6, func(int) error { return put(record) }), fault.CodeConflict)
 	got, err := s.store.Idempotent(s.ctx, owner, record.Key)
 	s.same(got, record, err)
 	_, err = s.store.Idempotent(s.ctx, "other", record.Key)
@@ -147,7 +147,7 @@ func hosts(s shelf) {
 	s.ok(mark(before, changed), "MarkHost back")
 
 	given := make([]host.ID, 6)
-	for _, err := range together(len(given), func(n int) error {
+	for _, err := range testenv.Together(len(given), func(n int) error {
 		got, err := put(host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "second"})
 		given[n] = got.ID
 		return err
@@ -198,7 +198,7 @@ func duty(s shelf) {
 func dutyRace(s shelf) {
 	for round := range 3 {
 		now := at.Add(time.Duration(round) * time.Hour)
-		s.oneWinner(together(8, func(n int) error {
+		s.oneWinner(testenv.Together(8, func(n int) error {
 			mine, err := s.takeDuty(fmt.Sprintf("%d/%d", round, n), now)
 			if err == nil && !mine {
 				return fault.ErrBusy

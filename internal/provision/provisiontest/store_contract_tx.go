@@ -197,7 +197,7 @@ func writersWait(s shelf) {
 	const writers, rounds = 8, 5
 	j := s.job("busy")
 	claim := job.Claim{Job: j.ID, Subject: j.Subject, Fence: j.Fence}
-	for _, err := range together(writers, func(int) error {
+	for _, err := range testenv.Together(writers, func(int) error {
 		for range rounds {
 			err := s.tx(func(tx provision.Tx) error {
 				if err := tx.CheckClaim(claim); err != nil {
@@ -227,7 +227,7 @@ func writersWait(s shelf) {
 func deadlocksPass(s shelf) {
 	const writers, rounds = 6, 5
 	pair := []provision.InstanceID{s.instance("one").ID, s.instance("two").ID}
-	for _, err := range together(writers, func(writer int) error {
+	for _, err := range testenv.Together(writers, func(writer int) error {
 		for round := range rounds {
 			err := s.tx(func(tx provision.Tx) error {
 				secret := secret.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}

@@ -36,11 +36,11 @@ func webhookRevision(s shelf) {
 	after.URL, after.Events, after.Description, after.Enabled, after.Reason = "https://b.example", []string{}, "", false, "gone"
 	after.Previous, after.PreviousUntil, after.Secret = h.Secret, at.Add(time.Hour), secret.Sealed{KeyID: "l", Ciphertext: []byte("new")}
 	after.UpdatedAt = at.Add(time.Second)
-	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }) }), fault.CodeConflict)
 	after.Rev++
 	got, err := s.store.Webhook(s.ctx, h.ID)
 	s.same(got, after, err)
-	s.oneWinner(together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) }) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx provision.Tx) error { return tx.DeleteWebhook(h.ID) }) }), fault.CodeConflict)
 	_, err = s.store.Webhook(s.ctx, h.ID)
 	s.code(err, fault.CodeNotFound, "Webhook after its end")
 	s.code(s.tx(func(tx provision.Tx) error { return tx.UpdateWebhook(after) }), fault.CodeConflict, "UpdateWebhook after its end")
