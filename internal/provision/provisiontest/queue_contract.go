@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 const queueLimit = 2 * time.Minute

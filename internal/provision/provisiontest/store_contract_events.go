@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 func (s shelf) newEvent(owner tenant.ID, kind string) event.Event {

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 func instanceRoundTrip(s shelf) {

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 func jobRoundTrip(s shelf) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 )
 

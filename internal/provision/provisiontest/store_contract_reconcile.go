@@ -8,6 +8,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 func instancesOfHost(s shelf) {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // warm inserts an instance that waits for its tenant.

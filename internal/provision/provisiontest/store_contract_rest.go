@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 )
 

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
