@@ -17,16 +17,17 @@ import (
 
 	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/bell/belltest"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/store"
@@ -48,7 +49,7 @@ type behind struct {
 	down    atomic.Bool // the database, as the API sees it
 	hold    atomic.Pointer[chan struct{}]
 	held    chan struct{}
-	queue   *provisiontest.Queue
+	queue   *belltest.Queue
 	runtime *hosttest.Runtime
 	runner  *job.Runner
 	vault   *secret.Keyring
@@ -68,18 +69,18 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, behind: &behind{
-		store: storetest.SQLite(t), queue: provisiontest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
+		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
 		log: &logBuffer{}, held: make(chan struct{}, 10),
 	}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	newID := id.NewSource().New
-	catalog := provisiontest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
+	catalog := instancetest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
 	sender := sender.New(false, clock.System)
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
-		Service: provision.NewService(provision.ServiceConfig{
-			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: provision.Hosts(seenStore), Now: clock.System}, Vault: vault,
+		Service: instance.NewService(instance.ServiceConfig{
+			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: instance.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
@@ -94,8 +95,8 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 		c(&cfg)
 	}
 	b.handler = api.New(cfg)
-	b.runner = provision.NewRunner(provision.RunnerConfig{
-		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: provision.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
+	b.runner = instance.NewRunner(instance.RunnerConfig{
+		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: instance.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)
@@ -108,7 +109,7 @@ func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind} 
 
 func (b *bench) setPorts(low, high int) {
 	b.Helper()
-	err := b.store.Tx(b.Context(), func(tx provision.Tx) error {
+	err := b.store.Tx(b.Context(), func(tx instance.Tx) error {
 		var err error
 		b.host, err = tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
 		return err
@@ -133,13 +134,13 @@ func (b *bench) work() {
 
 // benchStore is the database as the API sees it: it can be down, or slow.
 type benchStore struct {
-	provision.Store
+	instance.Store
 	b *bench
 }
 
 var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
 
-func (s *benchStore) Tx(ctx context.Context, do func(provision.Tx) error) error {
+func (s *benchStore) Tx(ctx context.Context, do func(instance.Tx) error) error {
 	if s.b.down.Load() {
 		return errDown
 	}
@@ -150,14 +151,14 @@ func (s *benchStore) Tx(ctx context.Context, do func(provision.Tx) error) error 
 	return s.Store.Tx(ctx, do)
 }
 
-func (s *benchStore) Instance(ctx context.Context, id provision.InstanceID) (provision.Instance, error) {
+func (s *benchStore) Instance(ctx context.Context, id instance.ID) (instance.Instance, error) {
 	if s.b.down.Load() {
-		return provision.Instance{}, errDown
+		return instance.Instance{}, errDown
 	}
 	return s.Store.Instance(ctx, id)
 }
 
-func (s *benchStore) Instances(ctx context.Context, f provision.InstanceFilter, p page.Page) ([]provision.Instance, error) {
+func (s *benchStore) Instances(ctx context.Context, f instance.Filter, p page.Page) ([]instance.Instance, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
@@ -313,7 +314,7 @@ func (b *bench) made(engine, body string) (instance, job string) {
 func (b *bench) rows() [2]int {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	instances, err1 := b.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 1000})
+	instances, err1 := b.store.Instances(ctx, instance.Filter{Tenant: tenant.Default, Deleted: true}, page.Page{Limit: 1000})
 	jobs, err2 := b.store.Jobs(ctx, job.Filter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 	if err := errors.Join(err1, err2); err != nil {
 		b.Fatal(err)
@@ -324,7 +325,7 @@ func (b *bench) rows() [2]int {
 // noSecrets checks every answer and the whole log for every secret there is.
 func (b *bench) noSecrets() {
 	ctx := context.WithoutCancel(b.Context())
-	instances, err := b.store.Instances(ctx, provision.InstanceFilter{Tenant: tenant.Default}, page.Page{Limit: 1000})
+	instances, err := b.store.Instances(ctx, instance.Filter{Tenant: tenant.Default}, page.Page{Limit: 1000})
 	if err != nil {
 		b.Error(err)
 	}
@@ -335,7 +336,7 @@ func (b *bench) noSecrets() {
 			b.Error(err)
 			continue
 		}
-		creds, err := provision.OpenCredentials(b.vault, inst.ID, sealed)
+		creds, err := instance.OpenCredentials(b.vault, inst.ID, sealed)
 		if err != nil {
 			b.Error(err)
 		}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 type versionView struct {
@@ -37,7 +37,7 @@ type engineView struct {
 	Parameters     map[string]any `json:"parameters" doc:"JSON Schema of the parameters"`
 }
 
-func viewEngine(e provision.Engine) engineView {
+func viewEngine(e instance.Engine) engineView {
 	info := e.Describe()
 	v := engineView{
 		Name: info.Name, Title: info.Title, Description: info.Description, Parameters: info.ParametersSchema(),

@@ -17,7 +17,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -29,14 +29,14 @@ const (
 )
 
 type eventView struct {
-	Number     int64                `json:"number" doc:"its place in the feed: from 1, without gaps"`
-	ID         event.ID             `json:"id"`
-	Type       string               `json:"type" example:"instance.running"`
-	Subject    id.Subject           `json:"subject" doc:"the id of what it is about"`
-	InstanceID provision.InstanceID `json:"instance_id" doc:"the same, where that is an instance"`
-	JobID      id.Job               `json:"job_id,omitempty"`
-	Message    string               `json:"message"`
-	CreatedAt  stamp                `json:"created_at"`
+	Number     int64       `json:"number" doc:"its place in the feed: from 1, without gaps"`
+	ID         event.ID    `json:"id"`
+	Type       string      `json:"type" example:"instance.running"`
+	Subject    id.Subject  `json:"subject" doc:"the id of what it is about"`
+	InstanceID instance.ID `json:"instance_id" doc:"the same, where that is an instance"`
+	JobID      id.Job      `json:"job_id,omitempty"`
+	Message    string      `json:"message"`
+	CreatedAt  stamp       `json:"created_at"`
 }
 
 func viewEvent(e event.Event) eventView {

@@ -11,9 +11,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -98,7 +98,7 @@ type acceptedOutput struct {
 	Body       acceptedView
 }
 
-func accepted(a provision.Accepted) *acceptedOutput {
+func accepted(a instance.Accepted) *acceptedOutput {
 	return &acceptedOutput{Location: jobPath(a.Job.ID), RetryAfter: 1, Body: viewAccepted(a)}
 }
 
@@ -110,7 +110,7 @@ type createInput struct {
 }
 
 func (s *server) createInstance(ctx context.Context, in *createInput) (*acceptedOutput, error) {
-	req := provision.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
+	req := instance.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
 		req.Timeout, req.OnFailure = b.Timeout, job.FailurePolicy(b.OnFailure)
@@ -125,7 +125,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	}
 	defer done()
 	if req.Idempotency = idem; idem != nil {
-		req.Encode = func(a provision.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
+		req.Encode = func(a instance.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
 	}
 	a, err := s.Service.Create(ctx, req)
 	if err != nil {
@@ -150,7 +150,7 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 	case err == nil:
 		v.Instance = viewInstance(inst)
 	case errors.Is(err, fault.ErrNotFound): // deleted, and not kept any more
-		v.Instance.State = provision.StateDeleted
+		v.Instance.State = instance.StateDeleted
 	default:
 		return nil, s.fail(err)
 	}
@@ -176,11 +176,11 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 ) (*acceptedOutput, error) {
 	remove := s.Service.Delete
 	if in.Force {
-		remove = func(ctx context.Context, tenant tenant.ID, engine string, id provision.InstanceID, callbackURL string) (provision.Accepted, error) {
+		remove = func(ctx context.Context, tenant tenant.ID, engine string, id instance.ID, callbackURL string) (instance.Accepted, error) {
 			return s.Service.ForceDelete(ctx, tenant, engine, id, callbackURL, principalOf(ctx).String())
 		}
 	}
-	a, err := remove(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID), in.CallbackURL)
+	a, err := remove(ctx, tenantOf(ctx), in.Engine, instance.ID(in.ID), in.CallbackURL)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -188,8 +188,8 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 }
 
 func (s *server) listInstances(ctx context.Context, engine string, in *ListInput) (*body[pageView[instanceView]], error) {
-	filter := provision.InstanceFilter{
-		Tenant: tenantOf(ctx), Engine: engine, State: provision.InstanceState(in.State), Name: in.Name, Deleted: in.Deleted, Labels: map[string]string{},
+	filter := instance.Filter{
+		Tenant: tenantOf(ctx), Engine: engine, State: instance.State(in.State), Name: in.Name, Deleted: in.Deleted, Labels: map[string]string{},
 	}
 	for _, label := range in.Label {
 		name, value, ok := strings.Cut(label, "=")
@@ -209,7 +209,7 @@ func (s *server) listInstances(ctx context.Context, engine string, in *ListInput
 }
 
 func (s *server) getInstance(ctx context.Context, engine, id string) (*body[instanceView], error) {
-	inst, err := s.Service.Get(ctx, tenantOf(ctx), engine, provision.InstanceID(id))
+	inst, err := s.Service.Get(ctx, tenantOf(ctx), engine, instance.ID(id))
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -243,7 +243,7 @@ type configView struct {
 }
 
 func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[configView], error) {
-	inst, c, err := s.Service.Config(ctx, tenantOf(ctx), in.Engine, provision.InstanceID(in.ID))
+	inst, c, err := s.Service.Config(ctx, tenantOf(ctx), in.Engine, instance.ID(in.ID))
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -10,8 +10,8 @@ import (
 
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 func TestLifeOverHTTP(t *testing.T) {
@@ -132,12 +132,12 @@ func TestUnknownIDs(t *testing.T) {
 // What belongs to another tenant is answered as if it were not there.
 func TestOtherTenants(t *testing.T) {
 	b := newBench(t)
-	other := provision.Instance{ID: "ins_other", Tenant: "other", Engine: "mysql", Version: "9.7", Name: "secret-name", Plan: "small", State: provision.StatePending}
-	err := b.store.Tx(t.Context(), func(tx provision.Tx) error {
+	other := instance.Instance{ID: "ins_other", Tenant: "other", Engine: "mysql", Version: "9.7", Name: "secret-name", Plan: "small", State: instance.StatePending}
+	err := b.store.Tx(t.Context(), func(tx instance.Tx) error {
 		if err := tx.InsertInstance(other); err != nil {
 			return err
 		}
-		return tx.InsertJob(job.Job{ID: "job_other", Tenant: "other", Subject: id.Subject(other.ID), Class: "mysql", Kind: provision.JobCreate, State: job.Queued})
+		return tx.InsertJob(job.Job{ID: "job_other", Tenant: "other", Subject: id.Subject(other.ID), Class: "mysql", Kind: instance.JobCreate, State: job.Queued})
 	})
 	if err != nil {
 		t.Fatal(err)

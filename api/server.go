@@ -20,13 +20,13 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 // Config is what the API needs.
 type Config struct {
-	Service  *provision.Service
+	Service  *instance.Service
 	AdminKey secret.Secret
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.

@@ -11,8 +11,8 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 // The types of this file are what clients see. They are made from the domain's, by
@@ -49,24 +49,24 @@ type endpointView struct {
 }
 
 type instanceView struct {
-	ID         provision.InstanceID    `json:"id"`
-	Engine     string                  `json:"engine"`
-	Version    string                  `json:"version"`
-	Name       string                  `json:"name"`
-	Plan       string                  `json:"plan"`
-	Resources  resourcesView           `json:"resources"`
-	Parameters map[string]any          `json:"parameters"`
-	Labels     map[string]string       `json:"labels"`
-	State      provision.InstanceState `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
-	Reason     string                  `json:"reason,omitempty" doc:"why it is in this state"`
-	Endpoint   *endpointView           `json:"endpoint,omitempty" doc:"where it listens, once it is placed"`
-	CreatedAt  stamp                   `json:"created_at"`
-	UpdatedAt  stamp                   `json:"updated_at"`
-	DeletedAt  stamp                   `json:"deleted_at,omitempty"`
-	KeptUntil  stamp                   `json:"kept_until,omitempty" doc:"a failed create with on_failure keep: when container, volume and port are removed"`
+	ID         instance.ID       `json:"id"`
+	Engine     string            `json:"engine"`
+	Version    string            `json:"version"`
+	Name       string            `json:"name"`
+	Plan       string            `json:"plan"`
+	Resources  resourcesView     `json:"resources"`
+	Parameters map[string]any    `json:"parameters"`
+	Labels     map[string]string `json:"labels"`
+	State      instance.State    `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
+	Reason     string            `json:"reason,omitempty" doc:"why it is in this state"`
+	Endpoint   *endpointView     `json:"endpoint,omitempty" doc:"where it listens, once it is placed"`
+	CreatedAt  stamp             `json:"created_at"`
+	UpdatedAt  stamp             `json:"updated_at"`
+	DeletedAt  stamp             `json:"deleted_at,omitempty"`
+	KeptUntil  stamp             `json:"kept_until,omitempty" doc:"a failed create with on_failure keep: when container, volume and port are removed"`
 }
 
-func viewInstance(i provision.Instance) instanceView {
+func viewInstance(i instance.Instance) instanceView {
 	v := instanceView{
 		ID: i.ID, Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan, Resources: viewResources(i.Resources),
 		Parameters: i.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
@@ -75,7 +75,7 @@ func viewInstance(i provision.Instance) instanceView {
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
 	}
-	if i.Port != 0 && i.State != provision.StateDeleted && (i.State != provision.StateFailed || !i.KeptUntil.IsZero()) {
+	if i.Port != 0 && i.State != instance.StateDeleted && (i.State != instance.StateFailed || !i.KeptUntil.IsZero()) {
 		v.Endpoint = &endpointView{Host: i.Address, Port: i.Port}
 	}
 	return v
@@ -99,24 +99,24 @@ type jobErrorView struct {
 }
 
 type jobView struct {
-	ID          id.Job               `json:"id"`
-	Subject     id.Subject           `json:"subject" doc:"the id of what it works on"`
-	InstanceID  provision.InstanceID `json:"instance_id" doc:"the same, where that is an instance"`
-	Engine      string               `json:"engine"`
-	Kind        job.Kind             `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
-	State       job.State            `json:"state" enum:"queued,running,succeeded,failed,canceled"`
-	Progress    int                  `json:"progress" minimum:"0" maximum:"100"`
-	Attempt     int                  `json:"attempt" doc:"1 for the first"`
-	Steps       []stepView           `json:"steps"`
-	Error       *jobErrorView        `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
-	Undoing     bool                 `json:"undoing,omitempty" doc:"it has given up, and takes back what it did"`
-	CallbackURL string               `json:"callback_url,omitempty"`
-	OnFailure   string               `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"of a create: what becomes of it if it fails"`
-	Worker      string               `json:"worker,omitempty" doc:"who is at it now"`
-	Deadline    stamp                `json:"deadline"`
-	CreatedAt   stamp                `json:"created_at"`
-	StartedAt   stamp                `json:"started_at,omitempty"`
-	FinishedAt  stamp                `json:"finished_at,omitempty"`
+	ID          id.Job        `json:"id"`
+	Subject     id.Subject    `json:"subject" doc:"the id of what it works on"`
+	InstanceID  instance.ID   `json:"instance_id" doc:"the same, where that is an instance"`
+	Engine      string        `json:"engine"`
+	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
+	State       job.State     `json:"state" enum:"queued,running,succeeded,failed,canceled"`
+	Progress    int           `json:"progress" minimum:"0" maximum:"100"`
+	Attempt     int           `json:"attempt" doc:"1 for the first"`
+	Steps       []stepView    `json:"steps"`
+	Error       *jobErrorView `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
+	Undoing     bool          `json:"undoing,omitempty" doc:"it has given up, and takes back what it did"`
+	CallbackURL string        `json:"callback_url,omitempty"`
+	OnFailure   string        `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"of a create: what becomes of it if it fails"`
+	Worker      string        `json:"worker,omitempty" doc:"who is at it now"`
+	Deadline    stamp         `json:"deadline"`
+	CreatedAt   stamp         `json:"created_at"`
+	StartedAt   stamp         `json:"started_at,omitempty"`
+	FinishedAt  stamp         `json:"finished_at,omitempty"`
 }
 
 func viewJob(j job.Job) jobView {
@@ -144,7 +144,7 @@ type acceptedView struct {
 	WebhookSecret string       `json:"webhook_secret,omitempty" doc:"what callbacks about this instance are signed with; shown in this answer only"`
 }
 
-func viewAccepted(a provision.Accepted) acceptedView {
+func viewAccepted(a instance.Accepted) acceptedView {
 	return acceptedView{Instance: viewInstance(a.Instance), Job: viewJob(a.Job), WebhookSecret: a.CallbackSecret.Reveal()}
 }
 
@@ -173,7 +173,7 @@ func (b *bytesValue) UnmarshalJSON(data []byte) error {
 	}
 	switch x := v.(type) {
 	case string:
-		n, ok := provision.ParseBytes(x)
+		n, ok := instance.ParseBytes(x)
 		if !ok {
 			n = math.MaxInt64
 		}
@@ -202,8 +202,8 @@ type resourcesBody struct {
 	Disk   *bytesValue `json:"disk,omitempty"`
 }
 
-func (r *resourcesBody) request() provision.ResourceRequest {
-	var out provision.ResourceRequest
+func (r *resourcesBody) request() instance.ResourceRequest {
+	var out instance.ResourceRequest
 	if r == nil {
 		return out
 	}
@@ -241,9 +241,9 @@ type SubjectInput struct {
 func (in SubjectInput) subject() id.Subject { return id.Subject(cmp.Or(in.Subject, in.InstanceID)) }
 
 // instanceOf returns the instance that something is about, where it is about one.
-func instanceOf(s id.Subject) provision.InstanceID {
-	if s.Prefix() != provision.PrefixInstance {
+func instanceOf(s id.Subject) instance.ID {
+	if s.Prefix() != instance.Prefix {
 		return ""
 	}
-	return provision.InstanceID(s)
+	return instance.ID(s)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -199,7 +199,7 @@ type deliveryView struct {
 	WebhookID     webhook.ID            `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
 	EventID       event.ID              `json:"event_id" doc:"sent as webhook-id"`
 	EventType     string                `json:"event_type,omitempty"`
-	InstanceID    provision.InstanceID  `json:"instance_id,omitempty"`
+	InstanceID    instance.ID           `json:"instance_id,omitempty"`
 	JobID         id.Job                `json:"job_id,omitempty"`
 	URL           string                `json:"url"`
 	State         webhook.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
@@ -215,7 +215,7 @@ type deliveryView struct {
 
 func viewDelivery(d webhook.Delivery) deliveryView {
 	v := deliveryView{
-		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: provision.InstanceID(d.Subject), JobID: d.Job, URL: d.URL, State: d.State,
+		ID: d.ID, WebhookID: d.Webhook, EventID: d.Event, EventType: d.EventType, InstanceID: instance.ID(d.Subject), JobID: d.Job, URL: d.URL, State: d.State,
 		Attempt: d.Attempt, LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: at(d.CreatedAt), UpdatedAt: at(d.UpdatedAt),
 		Attempts: make([]attemptView, len(d.Attempts)),
 	}

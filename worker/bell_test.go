@@ -10,8 +10,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
@@ -52,7 +52,7 @@ func hangBell(t testing.TB, rdb redis.UniversalClient) *queue.Bell {
 
 // apart gives a service as another process has it: the same rows and the same Redis,
 // a bell of its own.
-func (b *bench) apart(redisURL string) *provision.Service {
+func (b *bench) apart(redisURL string) *instance.Service {
 	b.Helper()
 	bell := hangBell(b, dial(b, redisURL))
 	for begun := time.Now(); !bell.Connected() || !b.cfg.Bell.Connected(); {
@@ -61,7 +61,7 @@ func (b *bench) apart(redisURL string) *provision.Service {
 		}
 		<-time.After(time.Millisecond)
 	}
-	return provision.NewService(provision.ServiceConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
+	return instance.NewService(instance.ServiceConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
 }
 
 // A long poll in one process ends when the job ends in another, with Redis and

@@ -8,7 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // Upkeep keeps instances as they should be, apart from any job that was asked for.
@@ -16,8 +16,8 @@ import (
 type Upkeep struct {
 	Reconciler *host.Reconciler
 	Watcher    *host.Watcher
-	Health     *provision.Health
-	Pool       *provision.Pool
+	Health     *instance.Health
+	Pool       *instance.Pool
 }
 
 // start runs the parts until the context ends.

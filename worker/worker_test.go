@@ -18,10 +18,10 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
@@ -50,9 +50,9 @@ const long = 30 * time.Second
 type bench struct {
 	testing.TB
 	store   *store.Store
-	rows    provision.Store
+	rows    instance.Store
 	tasks   bell.Queue
-	service *provision.Service
+	service *instance.Service
 	runtime *hosttest.Runtime
 	sender  *outbox
 	cfg     worker.Config
@@ -67,26 +67,26 @@ func newBench(t testing.TB, redisURL string) *bench {
 	}
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
 	b := &bench{TB: t, store: s, runtime: hosttest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
-	catalog := provision.Catalog{provisiontest.Engine{Runtime: b.runtime}}
-	allocator, now := ports.New(provision.Hosts(s), rdb, clock.System, log), clock.System
+	catalog := instance.Catalog{instancetest.Engine{Runtime: b.runtime}}
+	allocator, now := ports.New(instance.Hosts(s), rdb, clock.System, log), clock.System
 	ringer := hangBell(t, rdb)
 	b.rows, b.tasks = s, bell.RingingQueue(queue.New(rdb), ringer)
 	tasks := b.tasks
-	b.service = provision.NewService(provision.ServiceConfig{
+	b.service = instance.NewService(instance.ServiceConfig{
 		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: ringer,
 	})
 	b.cfg = worker.Config{
 		Redis: rdb, Bell: ringer, Log: log, Concurrency: 4, ShutdownTimeout: long,
-		Runner: provision.NewRunner(provision.RunnerConfig{
+		Runner: instance.NewRunner(instance.RunnerConfig{
 			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: hosttest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: webhook.NewCourier(webhook.CourierConfig{Store: provision.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
+		Courier: webhook.NewCourier(webhook.CourierConfig{Store: instance.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
 		Relays: []worker.Relay{
-			job.NewRelay(b.service.Engine, provision.Jobs(b.rows), "w1"), &webhook.Relay{Store: provision.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
+			job.NewRelay(b.service.Engine, instance.Jobs(b.rows), "w1"), &webhook.Relay{Store: instance.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
 		},
-		Janitor: &provision.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
+		Janitor: &instance.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
-	err = s.Tx(t.Context(), func(tx provision.Tx) error {
+	err = s.Tx(t.Context(), func(tx instance.Tx) error {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})
 		return err
 	})
@@ -136,9 +136,9 @@ func (b *bench) start() (stop func()) {
 	return stop
 }
 
-func (b *bench) create() provision.Accepted {
+func (b *bench) create() instance.Accepted {
 	b.Helper()
-	a, err := b.service.Create(b.Context(), provision.CreateRequest{Tenant: tenant.Default, Engine: provisiontest.EngineName})
+	a, err := b.service.Create(b.Context(), instance.CreateRequest{Tenant: tenant.Default, Engine: instancetest.EngineName})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func TestStormDoesNotDelayADelete(t *testing.T) {
 	hold := make(chan struct{})
 	reached := b.onFirst(hosttest.MethodCreateVolume)
 	b.runtime.Fail(hosttest.MethodCreate, hosttest.Fault{Hold: hold})
-	storm := make([]provision.Accepted, 20)
+	storm := make([]instance.Accepted, 20)
 	for i := range storm {
 		storm[i] = b.create()
 	}
@@ -370,7 +370,7 @@ func TestFlushAllMeanwhile(t *testing.T) {
 	}
 	taken := map[int]bool{}
 	for _, u := range units {
-		taken[u.Ports[provisiontest.EngineName]] = true
+		taken[u.Ports[instancetest.EngineName]] = true
 	}
 	if len(taken) != len(jobs) {
 		t.Errorf("%d ports", len(taken))

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 )
@@ -92,12 +92,12 @@ func (n *node) guardDev(ctx context.Context) (store.Schema, error) {
 
 // checkNoKey refuses to make a master key for a database that has one already, unless that is
 // lost for good.
-func (n *node) checkNoKey(samples []provision.SealedSample, missing bool) error {
+func (n *node) checkNoKey(samples []instance.SealedSample, missing bool) error {
 	problem := "is empty"
 	if missing {
 		problem = "is not there"
 	}
-	all := provision.MissingKeys(nil, samples)
+	all := instance.MissingKeys(nil, samples)
 	if len(all) == 0 {
 		return refuse("%s %s, and the database was used with a master key before. Put that file back, or set BERTH_MASTER_KEY; nothing was made or changed. "+
 			"If it is lost: nothing that the database holds needs it, and `openssl rand -base64 32 > %s` makes another one", n.keySource, problem, n.keySource)
@@ -133,7 +133,7 @@ func (n *node) guardKey(ctx context.Context) error {
 			return err
 		}
 	}
-	var samples []provision.SealedSample
+	var samples []instance.SealedSample
 	err := n.waitFor(ctx, "the database", func(ctx context.Context) (err error) {
 		samples, err = store.LookAtSealed(ctx, n.cfg.DatabaseURL)
 		return err
@@ -144,8 +144,8 @@ func (n *node) guardKey(ctx context.Context) error {
 	return n.checkKey(samples)
 }
 
-func (n *node) checkKey(samples []provision.SealedSample) error {
-	wanted := n.withoutLost(provision.MissingKeys(n.vault, samples))
+func (n *node) checkKey(samples []instance.SealedSample) error {
+	wanted := n.withoutLost(instance.MissingKeys(n.vault, samples))
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -155,12 +155,12 @@ func (n *node) checkKey(samples []provision.SealedSample) error {
 }
 
 // withoutLost leaves out the keys that the operator has given up.
-func (n *node) withoutLost(keys []provision.MissingKey) []provision.MissingKey {
-	return slices.DeleteFunc(keys, func(k provision.MissingKey) bool { return slices.Contains(n.cfg.LostKeys, k.ID) })
+func (n *node) withoutLost(keys []instance.MissingKey) []instance.MissingKey {
+	return slices.DeleteFunc(keys, func(k instance.MissingKey) bool { return slices.Contains(n.cfg.LostKeys, k.ID) })
 }
 
 // describe names the keys, and what each has sealed.
-func describe(keys []provision.MissingKey) string {
+func describe(keys []instance.MissingKey) string {
 	all := make([]string, len(keys))
 	for i, k := range keys {
 		seals := make([]string, len(k.Seals))
@@ -172,7 +172,7 @@ func describe(keys []provision.MissingKey) string {
 	return strings.Join(all, " and ")
 }
 
-func ifLost(keys []provision.MissingKey) string {
+func ifLost(keys []instance.MissingKey) string {
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID

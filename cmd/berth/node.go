@@ -27,9 +27,9 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/secret"
@@ -56,7 +56,7 @@ type node struct {
 	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
 	contact    *job.Contact
-	rows       provision.Store // the store, whose answers the contact hears of
+	rows       instance.Store // the store, whose answers the contact hears of
 	queue      bell.Queue
 	behind     *bell.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
@@ -64,7 +64,7 @@ type node struct {
 	hosts      *host.Known    // the runtimes, of hosts that are who they were
 	roots      *x509.CertPool // whom receivers may be vouched for by; nil: the system's
 	sender     *sender.Sender
-	catalog    provision.Catalog
+	catalog    instance.Catalog
 	newID      id.Maker
 
 	closers []func() error
@@ -148,7 +148,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openRedis(ctx); err != nil {
 		return err
 	}
-	n.ports = ports.New(provision.Hosts(n.store), n.redis, clock.System, n.log)
+	n.ports = ports.New(instance.Hosts(n.store), n.redis, clock.System, n.log)
 	n.sender = sender.New(n.cfg.CallbackAllowPrivate, clock.System)
 	if n.roots != nil {
 		n.sender.Trust(n.roots)
@@ -158,7 +158,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openHosts(); err != nil {
 		return err
 	}
-	n.hosts = &host.Known{Runtimes: n.runtimes, Store: provision.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
+	n.hosts = &host.Known{Runtimes: n.runtimes, Store: instance.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}
@@ -192,7 +192,7 @@ func (n *node) openRedis(ctx context.Context) error {
 	client := redis.NewClient(options)
 	n.redis, n.closers = client, append(n.closers, client.Close)
 	n.hangBell(ctx)
-	n.queue, n.rows = bell.RingingQueue(queue.New(client), n.bell), provision.WithContact(n.store, n.contact)
+	n.queue, n.rows = bell.RingingQueue(queue.New(client), n.bell), instance.WithContact(n.store, n.contact)
 	n.behind = bell.NewBehindQueue(n.queue, n.log)
 	n.closers = append(n.closers, func() error {
 		n.behind.Wait()
@@ -249,12 +249,12 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 
 // engine makes what writes jobs and events besides the jobs themselves.
 func (n *node) engine() *job.Engine {
-	return provision.NewEngine(provision.EngineConfig{Store: n.rows, Queue: n.queue, Bell: n.bell, Vault: n.vault, NewID: n.newID, Log: n.log})
+	return instance.NewEngine(instance.EngineConfig{Store: n.rows, Queue: n.queue, Bell: n.bell, Vault: n.vault, NewID: n.newID, Log: n.log})
 }
 
 // service makes the use cases.
-func (n *node) service() *provision.Service {
-	return provision.NewService(provision.ServiceConfig{
+func (n *node) service() *instance.Service {
+	return instance.NewService(instance.ServiceConfig{
 		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
@@ -328,7 +328,7 @@ func (n *node) registerHosts(ctx context.Context) error {
 		return err
 	}
 	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
-	return n.store.Tx(ctx, func(tx provision.Tx) error {
+	return n.store.Tx(ctx, func(tx instance.Tx) error {
 		for _, h := range hosts {
 			h.ID = host.ID(n.newID(host.Prefix))
 			if _, err := tx.PutHost(h); err != nil {
@@ -363,19 +363,19 @@ func (n *node) work(ctx context.Context) error {
 	}
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
-		Runner: provision.NewRunner(provision.RunnerConfig{
+		Runner: instance.NewRunner(instance.RunnerConfig{
 			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),
 		Courier: webhook.NewCourier(webhook.CourierConfig{
-			Store: provision.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
+			Store: instance.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
 		}),
 		Relays: []worker.Relay{
-			job.NewRelay(n.engine(), provision.Jobs(n.rows), n.owner),
-			&webhook.Relay{Store: provision.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+			job.NewRelay(n.engine(), instance.Jobs(n.rows), n.owner),
+			&webhook.Relay{Store: instance.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
-		Janitor: &provision.Janitor{
+		Janitor: &instance.Janitor{
 			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
 		},
 		Upkeep: n.upkeep(),
@@ -384,5 +384,5 @@ func (n *node) work(ctx context.Context) error {
 
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
-	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(provision.Events(n.rows), n.bell, clock.System, n.owner))
+	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(instance.Events(n.rows), n.bell, clock.System, n.owner))
 }

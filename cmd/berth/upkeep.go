@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
 )
@@ -11,21 +11,21 @@ import (
 // upkeep wires what keeps instances as they should be.
 func (n *node) upkeep() worker.Upkeep {
 	jobs := n.engine()
-	mender := &provision.Mender{
+	mender := &instance.Mender{
 		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	reconciler := &host.Reconciler{
-		Store: provision.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
+		Store: instance.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
-		Health: &provision.Health{
+		Health: &instance.Health{
 			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
-		Pool: &provision.Pool{
+		Pool: &instance.Pool{
 			Store: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},

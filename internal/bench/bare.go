@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -16,28 +16,28 @@ import (
 // journal and fences: the same image, limits, files and proof.
 type bare struct {
 	*bench
-	engine provision.Engine
+	engine instance.Engine
 	image  string
 	id     string // of its names
 
 	mu sync.Mutex
 	// initialised are the volumes with data, and who may use it.
-	initialised map[int]provision.Credentials
+	initialised map[int]instance.Credentials
 }
 
-func (b *bench) newBare(ctx context.Context, e provision.Engine) (*bare, error) {
+func (b *bench) newBare(ctx context.Context, e instance.Engine) (*bare, error) {
 	version, _ := e.Describe().Version("")
 	image, err := b.docker.present(ctx, version.Images)
-	return &bare{bench: b, engine: e, image: image, id: runID(), initialised: map[int]provision.Credentials{}}, err
+	return &bare{bench: b, engine: e, image: image, id: runID(), initialised: map[int]instance.Credentials{}}, err
 }
 
 // instance gives what is to be made, at a port that is free now.
-func (r *bare) instance(ctx context.Context) (provision.Instance, error) {
+func (r *bare) instance(ctx context.Context) (instance.Instance, error) {
 	info := r.engine.Describe()
 	plan, _ := info.Plan("")
 	version, _ := info.Version("")
 	port, err := freePort(ctx)
-	return provision.Instance{
+	return instance.Instance{
 		ID: "ins_BENCH", Tenant: tenant.Default, Engine: info.Name, Version: version.Name, Name: "bench", Plan: plan.Name,
 		Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources), Address: "127.0.0.1", Port: port,
 	}, err
@@ -49,7 +49,7 @@ func (r *bare) name(kind string, i int) string {
 
 // start gives how long the server takes from the first call to the proof, on a fresh volume
 // or on one that it was started on before.
-func (r *bare) start(ctx context.Context, name string, creds provision.Credentials, fresh bool) (time.Duration, error) {
+func (r *bare) start(ctx context.Context, name string, creds instance.Credentials, fresh bool) (time.Duration, error) {
 	inst, err := r.instance(ctx)
 	if err != nil {
 		return 0, err
@@ -74,7 +74,7 @@ func (r *bare) start(ctx context.Context, name string, creds provision.Credentia
 	return r.proven(ctx, inst, creds, begun)
 }
 
-func (r *bare) proven(ctx context.Context, inst provision.Instance, creds provision.Credentials, begun time.Time) (time.Duration, error) {
+func (r *bare) proven(ctx context.Context, inst instance.Instance, creds instance.Credentials, begun time.Time) (time.Duration, error) {
 	err := until(ctx, 3*time.Minute, 10*time.Millisecond, func() error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -83,8 +83,8 @@ func (r *bare) proven(ctx context.Context, inst provision.Instance, creds provis
 	return time.Since(begun), err
 }
 
-func (r *bare) credentials() provision.Credentials {
-	return r.engine.NewCredentials(provision.Instance{Name: "bench", Tenant: tenant.Default}, secret.Random{})
+func (r *bare) credentials() instance.Credentials {
+	return r.engine.NewCredentials(instance.Instance{Name: "bench", Tenant: tenant.Default}, secret.Random{})
 }
 
 // onEmpty starts it on a fresh volume.
@@ -112,7 +112,7 @@ func (r *bare) onInitialised(ctx context.Context, i int) (usable, removed time.D
 }
 
 // initialise makes the data directory once; it is not measured.
-func (r *bare) initialise(ctx context.Context, i int) (provision.Credentials, error) {
+func (r *bare) initialise(ctx context.Context, i int) (instance.Credentials, error) {
 	r.mu.Lock()
 	creds, there := r.initialised[i]
 	r.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -63,7 +63,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 	if err := s.Migrate(ctx, log); err != nil {
 		return err
 	}
-	allocator := ports.New(provision.Hosts(s), rdb, clock.System, log)
+	allocator := ports.New(instance.Hosts(s), rdb, clock.System, log)
 	for _, workers := range []int{1, 4, 16} {
 		var least row
 		for _, full := range []int{10, 90, 99} {
@@ -136,8 +136,8 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 				port, err := allocator.Allocate(ctx, claim, h, "redis")
 				length := time.Since(begun)
 				if err == nil {
-					err = s.Tx(ctx, func(tx provision.Tx) error {
-						return tx.RestPort(h.ID, port, host.UnitID(provision.InstanceID(claim.Subject)), begun)
+					err = s.Tx(ctx, func(tx instance.Tx) error {
+						return tx.RestPort(h.ID, port, host.UnitID(instance.ID(claim.Subject)), begun)
 					})
 				}
 				if errs[i] = err; err != nil {
@@ -158,14 +158,14 @@ var newID = id.NewSource().New
 // claimed makes a job that somebody has.
 func claimed(ctx context.Context, s *store.Store) (job.Claim, error) {
 	now := clock.System()
-	inst := provision.Instance{
-		ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", State: provision.StateProvisioning, CreatedAt: now, UpdatedAt: now,
+	inst := instance.Instance{
+		ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Engine: "redis", State: instance.StateProvisioning, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = string(inst.ID)
 	j := job.Job{
-		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: provision.JobCreate, State: job.Running,
+		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: instance.JobCreate, State: job.Running,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
-	err := s.Tx(ctx, func(tx provision.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
+	err := s.Tx(ctx, func(tx instance.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
 	return job.Claim{Job: j.ID, Subject: id.Subject(inst.ID), Fence: 1}, err
 }

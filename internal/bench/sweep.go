@@ -12,7 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/tenant"
@@ -26,7 +26,7 @@ type counted struct {
 	lists atomic.Int64
 }
 
-// Runtime implements provision.Runtimes.
+// Runtime implements host.Runtimes.
 func (c *counted) Runtime(h host.Host) (host.Runtime, error) {
 	r, err := c.Runtimes.Runtime(h)
 	return countedRuntime{r, c}, err
@@ -76,10 +76,10 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 		return err
 	}
 	runtimes := &counted{Runtimes: hosts}
-	jobs := provision.NewEngine(provision.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
-	mender := &provision.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
+	jobs := instance.NewEngine(instance.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
+	mender := &instance.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
 	r := host.Reconciler{
-		Store: provision.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
+		Store: instance.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	took := make([]time.Duration, b.runs+1)
 	for i := range took {
@@ -101,14 +101,14 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, h host.
 		return err
 	}
 	old := clock.System().Add(-time.Hour)
-	return s.Tx(ctx, func(tx provision.Tx) error {
+	return s.Tx(ctx, func(tx instance.Tx) error {
 		if h, err = tx.PutHost(h); err != nil {
 			return err
 		}
 		for i := range sweptInstances {
-			inst := provision.Instance{
-				ID: provision.InstanceID(newID(provision.PrefixInstance)), Tenant: tenant.Default, Engine: "redis", Name: fmt.Sprint("i", i),
-				Host: h.ID, State: provision.StateRunning, CreatedAt: old, UpdatedAt: old,
+			inst := instance.Instance{
+				ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Engine: "redis", Name: fmt.Sprint("i", i),
+				Host: h.ID, State: instance.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
 				return err

@@ -9,8 +9,8 @@ import (
 
 	"github.com/berth-project/berth/internal/client"
 	"github.com/berth-project/berth/internal/engine"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -85,7 +85,7 @@ func (b *bench) startBerths(ctx context.Context, warm int) (_ *berths, closed fu
 }
 
 // waysOf gives every way to have the engine's server.
-func (b *bench) waysOf(ctx context.Context, e provision.Engine, all *berths, warm int) ([]way, error) {
+func (b *bench) waysOf(ctx context.Context, e instance.Engine, all *berths, warm int) ([]way, error) {
 	name := e.Describe().Name
 	bare, err := b.newBare(ctx, e)
 	if err != nil {
@@ -243,7 +243,7 @@ func waitFor(ctx context.Context, c *client.Client, id string) error {
 // waitWarm waits until so many instances wait for their tenants.
 func (d *dev) waitWarm(ctx context.Context, engineName string, count int) error {
 	return until(ctx, 5*time.Minute, 20*time.Millisecond, func() error {
-		filter := provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm, Engine: engineName}
+		filter := instance.Filter{Tenant: tenant.Nobody, State: instance.StateWarm, Engine: engineName}
 		list, err := d.store.Instances(ctx, filter, page.Page{Limit: count})
 		if err == nil && len(list) < count {
 			err = fmt.Errorf("%d of %d %s are warm", len(list), count, engineName)

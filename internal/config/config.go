@@ -19,7 +19,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // RedisEmbedded as BERTH_REDIS_URL runs a Redis inside the process (dev only).
@@ -123,7 +123,7 @@ type Config struct {
 	PortHigh int        `env:"-"`
 	Level    slog.Level `env:"-"` // from LogLevel
 	// Warm is from WarmPool; versions and plans may be empty.
-	Warm []provision.Warm `env:"-"`
+	Warm []instance.Warm `env:"-"`
 }
 
 // Mode is what a process is going to be; it decides on defaults and on what must

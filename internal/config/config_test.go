@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 )
 
 const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -243,9 +243,9 @@ func TestSimulatedHosts(t *testing.T) {
 
 func TestWarmPool(t *testing.T) {
 	got, err := parseWarm("redis:small=4, mysql@9.7:large=2,")
-	want := []provision.Warm{
-		{Kind: provision.Kind{Engine: "redis", Plan: "small"}, Count: 4},
-		{Kind: provision.Kind{Engine: "mysql", Version: "9.7", Plan: "large"}, Count: 2},
+	want := []instance.Warm{
+		{Kind: instance.Kind{Engine: "redis", Plan: "small"}, Count: 4},
+		{Kind: instance.Kind{Engine: "mysql", Version: "9.7", Plan: "large"}, Count: 2},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)

@@ -6,15 +6,15 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 var warmPattern = regexp.MustCompile(`^([a-z0-9-]+)(?:@([A-Za-z0-9._-]+))?:([a-z0-9-]+)=([0-9]{1,3})$`)
 
 // parseWarm reads "redis:small=4,mysql@9.7:small=2". What the engines do not have is
 // found out later.
-func parseWarm(text string) ([]provision.Warm, error) {
-	var list []provision.Warm
+func parseWarm(text string) ([]instance.Warm, error) {
+	var list []instance.Warm
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
@@ -28,7 +28,7 @@ func parseWarm(text string) ([]provision.Warm, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, provision.Warm{Kind: provision.Kind{Engine: m[1], Version: m[2], Plan: m[3]}, Count: count})
+		list = append(list, instance.Warm{Kind: instance.Kind{Engine: m[1], Version: m[2], Plan: m[3]}, Count: count})
 	}
 	return list, nil
 }

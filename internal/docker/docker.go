@@ -1,5 +1,5 @@
 // Package docker runs instances on Docker engines. It implements
-// provision.Runtimes and provision.Runtime and is the only package that imports
+// host.Runtimes and host.Runtime and is the only package that imports
 // the Docker SDK.
 //
 // It owns what an instance is in the terms of Docker: one container and one named

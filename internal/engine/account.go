@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -17,7 +17,7 @@ import (
 // berthPassword derives the password of Berth's own account (HKDF, RFC 5869) from the
 // administrator's, which is random and the instance's own and no tenant ever sees. It is
 // empty for an instance that has no administrator's password: that one has no such account.
-func berthPassword(inst provision.Instance, cred provision.Credentials) (secret.Secret, error) {
+func berthPassword(inst instance.Instance, cred instance.Credentials) (secret.Secret, error) {
 	if cred.AdminPassword.Empty() {
 		return secret.Secret{}, nil
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -27,9 +27,9 @@ import (
 // runtime sets: read-only, no capabilities, no new privileges, not root.
 type unit struct {
 	t         *testing.T
-	engine    provision.Engine
-	inst      provision.Instance
-	cred      provision.Credentials
+	engine    instance.Engine
+	inst      instance.Instance
+	cred      instance.Credentials
 	work      host.Workload
 	container string
 }
@@ -102,7 +102,7 @@ func createOn(t *testing.T, image, name, version, plan string, given map[string]
 }
 
 // createFor is the same for any instance.
-func createFor(t *testing.T, inst provision.Instance, image string) *unit {
+func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 	t.Helper()
 	e := find(t, inst.Engine)
 	u := &unit{t: t, engine: e, inst: inst}
@@ -116,14 +116,14 @@ func createFor(t *testing.T, inst provision.Instance, image string) *unit {
 	if u.work, err = e.Workload(u.inst, u.cred); err != nil {
 		t.Fatal(err)
 	}
-	if maker, ok := e.(provision.Keymaker); ok {
+	if maker, ok := e.(instance.Keymaker); ok {
 		keys, err := maker.NewKeys()
 		if err != nil {
 			t.Fatal(err)
 		}
 		u.work.Files = append(u.work.Files, keys...)
 	}
-	if seeder, ok := e.(provision.Seeder); ok {
+	if seeder, ok := e.(instance.Seeder); ok {
 		u.work.Files = append(u.work.Files, seeder.Seeds()...)
 	}
 	volume := docker(t, "volume", "create")
@@ -228,7 +228,7 @@ func adopted(t *testing.T, name, version, plan string, given map[string]any) *un
 		t.Fatalf("docker cp: %v: %s", err, out)
 	}
 	said := time.Now()
-	if err := u.engine.(provision.Adopter).Adopt(t.Context(), u.inst, u.cred); err != nil {
+	if err := u.engine.(instance.Adopter).Adopt(t.Context(), u.inst, u.cred); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%s %s: adopted in %s, %s of that by what was said to the server", name, version, time.Since(began).Round(time.Millisecond), time.Since(said).Round(time.Millisecond))

@@ -3,7 +3,7 @@
 // with, the proof that it can be used, and how to connect.
 //
 // Nothing here knows of containers, storage or jobs, and all but Probe, Look, Adopt
-// and NewKeys is pure. To add an engine: write one file with a type that implements provision.Engine,
+// and NewKeys is pure. To add an engine: write one file with a type that implements instance.Engine,
 // and name it in Catalog.
 package engine
 
@@ -18,7 +18,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -33,8 +33,8 @@ type Config struct {
 }
 
 // Catalog is the list of all engines.
-func Catalog(c Config) provision.Catalog {
-	return provision.Catalog{
+func Catalog(c Config) instance.Catalog {
+	return instance.Catalog{
 		newMySQL(c.MySQLImage, c.NoGolden),
 		newRedis(c.RedisImage),
 	}
@@ -54,14 +54,14 @@ const serverUser = "999:999"
 const passwordLength = 32
 
 // versions gives the named versions with their images, the preferred first.
-func versions(engine, imageTemplate string, names ...string) []provision.Version {
-	list := make([]provision.Version, len(names))
+func versions(engine, imageTemplate string, names ...string) []instance.Version {
+	list := make([]instance.Version, len(names))
 	for i, name := range names {
 		images := public(engine, name)
 		if imageTemplate != "" {
 			images = []string{strings.ReplaceAll(imageTemplate, "{version}", name)}
 		}
-		list[i] = provision.Version{Name: name, Images: images}
+		list[i] = instance.Version{Name: name, Images: images}
 	}
 	return list
 }
@@ -72,7 +72,7 @@ func public(engine, version string) []string {
 }
 
 // workload gives what is the same for every engine.
-func workload(info provision.EngineInfo, inst provision.Instance) (host.Workload, error) {
+func workload(info instance.EngineInfo, inst instance.Instance) (host.Workload, error) {
 	version, ok := info.Version(inst.Version)
 	if !ok {
 		return host.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
@@ -85,7 +85,7 @@ func workload(info provision.EngineInfo, inst provision.Instance) (host.Workload
 }
 
 // overlay gives the defaults with what was given in their place.
-func overlay(defaults, given provision.Parameters) provision.Parameters {
+func overlay(defaults, given instance.Parameters) instance.Parameters {
 	for name, value := range given {
 		defaults[name] = value
 	}
@@ -93,7 +93,7 @@ func overlay(defaults, given provision.Parameters) provision.Parameters {
 }
 
 // withDefaults gives the parameters with what the smallest plan gets.
-func withDefaults(list []provision.Parameter, values provision.Parameters) []provision.Parameter {
+func withDefaults(list []instance.Parameter, values instance.Parameters) []instance.Parameter {
 	for i := range list {
 		list[i].Default = values[list[i].Name]
 	}
@@ -109,7 +109,7 @@ func memory(n int64) string {
 }
 
 // hostPort is where tenants connect to.
-func hostPort(inst provision.Instance) string {
+func hostPort(inst instance.Instance) string {
 	return net.JoinHostPort(inst.Address, strconv.Itoa(inst.Port))
 }
 
@@ -162,6 +162,6 @@ func size(n int64) string {
 // warmName is the user, and the database, of a server that was started for nobody.
 const warmName = "berth_warm"
 
-func warm(inst provision.Instance) bool { return inst.Tenant == tenant.Nobody }
+func warm(inst instance.Instance) bool { return inst.Tenant == tenant.Nobody }
 
 func clamp(n, low, high int64) int64 { return max(low, min(n, high)) }

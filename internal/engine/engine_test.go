@@ -12,7 +12,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -31,7 +31,7 @@ func (g *fakeGenerator) Password(n int) secret.Secret {
 func (g *fakeGenerator) SigningSecret() secret.Secret { return secret.New("whsec_fake") }
 
 // instance gives one of the plan and parameters, as the domain would have it.
-func newInstance(t *testing.T, e provision.Engine, version, plan string, given map[string]any) provision.Instance {
+func newInstance(t *testing.T, e instance.Engine, version, plan string, given map[string]any) instance.Instance {
 	t.Helper()
 	info := e.Describe()
 	p, ok := info.Plan(plan)
@@ -48,13 +48,13 @@ func newInstance(t *testing.T, e provision.Engine, version, plan string, given m
 	if len(wrong) > 0 {
 		t.Fatalf("parameters: %v", wrong)
 	}
-	return provision.Instance{
+	return instance.Instance{
 		ID: "ins_01TEST", Tenant: tenant.Default, Engine: info.Name, Version: v.Name, Name: "shop-a",
 		Plan: p.Name, Resources: p.Resources, Parameters: params, Fence: 7, Address: "127.0.0.1", Port: 20001, CreatedAt: time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC),
 	}
 }
 
-func find(t *testing.T, name string) provision.Engine {
+func find(t *testing.T, name string) instance.Engine {
 	t.Helper()
 	e, err := Catalog(Config{}).Find(name)
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 // mysqlForms writes the connection as programs take it.
-func mysqlForms(inst provision.Instance, cred provision.Credentials, uri url.URL) provision.ConnectionForms {
+func mysqlForms(inst instance.Instance, cred instance.Credentials, uri url.URL) instance.ConnectionForms {
 	password := cred.Password.Reveal()
 	jdbc := url.URL{
 		Scheme: "mysql", Host: hostPort(inst), Path: "/" + cred.Database,
@@ -25,7 +25,7 @@ func mysqlForms(inst provision.Instance, cred provision.Credentials, uri url.URL
 	_ = dsn.Apply(mysql.Charset("utf8mb4", "")) // which fails on none
 	mariadb := uri
 	mariadb.Scheme = "mariadb"
-	return provision.ConnectionForms{
+	return instance.ConnectionForms{
 		Env: envLines("MYSQL_HOST", inst.Address, "MYSQL_PORT", strconv.Itoa(inst.Port), "MYSQL_USER", cred.Username,
 			"MYSQL_PASSWORD", password, "MYSQL_DATABASE", cred.Database, "DATABASE_URL", uri.String()),
 		JDBC: secret.New("jdbc:" + jdbc.String()), DSN: secret.New(dsn.FormatDSN()), MariaDB: secret.New(mariadb.String()),
@@ -34,14 +34,14 @@ func mysqlForms(inst provision.Instance, cred provision.Credentials, uri url.URL
 
 // mysqlCLI gives the call of the client. Terminals are UTF-8, whatever the database is and
 // whatever the client would make of LANG; the server turns that into what a column has.
-func mysqlCLI(inst provision.Instance, cred provision.Credentials) secret.Secret {
+func mysqlCLI(inst instance.Instance, cred instance.Credentials) secret.Secret {
 	return secret.New(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s --default-character-set=utf8mb4 %s",
 		shellWord(inst.Address), inst.Port, shellWord(cred.Username), shellWord(cred.Password.Reveal()), shellWord(cred.Database)))
 }
 
 // redisForms writes the connection as programs take it.
-func redisForms(inst provision.Instance, cred provision.Credentials, uri url.URL) provision.ConnectionForms {
-	return provision.ConnectionForms{
+func redisForms(inst instance.Instance, cred instance.Credentials, uri url.URL) instance.ConnectionForms {
+	return instance.ConnectionForms{
 		Env: envLines("REDIS_HOST", inst.Address, "REDIS_PORT", strconv.Itoa(inst.Port), "REDIS_USERNAME", cred.Username,
 			"REDIS_PASSWORD", cred.Password.Reveal(), "REDIS_URL", uri.String()),
 	}

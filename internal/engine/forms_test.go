@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -16,8 +16,8 @@ import (
 func TestForms(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "db.example.com", "::1"} {
 		for _, password := range []string{"plain123", `a'b"c$d\e f`, "p@ss:w/rd?x=1&y#z%41+ü", "-p"} {
-			inst := provision.Instance{Address: host, Port: 20001}
-			cred := provision.Credentials{Username: "shop_a", Password: secret.New(password), Database: "shop_a"}
+			inst := instance.Instance{Address: host, Port: 20001}
+			cred := instance.Credentials{Username: "shop_a", Password: secret.New(password), Database: "shop_a"}
 			uri := url.URL{Scheme: "mysql", User: url.UserPassword(cred.Username, password), Host: hostPort(inst), Path: "/shop_a"}
 			f := mysqlForms(inst, cred, uri)
 			if dsn, err := mysql.ParseDSN(f.DSN.Reveal()); err != nil || dsn.User != "shop_a" || dsn.Passwd != password || dsn.Addr != hostPort(inst) || dsn.DBName != "shop_a" || !dsn.ParseTime {

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -57,17 +57,17 @@ var (
 // mysqlEngine gives a tenant a MySQL server with one database, and a user with all
 // rights on that database and none elsewhere.
 type mysqlEngine struct {
-	info     provision.EngineInfo
+	info     instance.EngineInfo
 	noGolden bool
 	keys     *rsaPairs
 }
 
 func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
-	e := mysqlEngine{noGolden: noGolden, keys: &rsaPairs{}, info: provision.EngineInfo{
+	e := mysqlEngine{noGolden: noGolden, keys: &rsaPairs{}, info: instance.EngineInfo{
 		Name: mysqlName, Title: "MySQL",
 		Description: "A MySQL server with a database of your own.",
 		Versions:    versions(mysqlName, imageTemplate, "9.7"),
-		Plans: []provision.Plan{
+		Plans: []instance.Plan{
 			{
 				Name: "small", Description: "1 CPU, 512 MiB of memory, 10 GiB of disk",
 				Resources: host.Resources{CPUMillis: 1000, MemoryBytes: 512 * miB, DiskBytes: 10 * giB},
@@ -81,7 +81,7 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 				Resources: host.Resources{CPUMillis: 4000, MemoryBytes: 4 * giB, DiskBytes: 50 * giB},
 			},
 		},
-		Limits: provision.ResourceLimits{
+		Limits: instance.ResourceLimits{
 			Min: host.Resources{CPUMillis: 250, MemoryBytes: 384 * miB, DiskBytes: giB},
 			Max: host.Resources{CPUMillis: 32000, MemoryBytes: 128 * giB, DiskBytes: 4096 * giB},
 		},
@@ -92,10 +92,10 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 }
 
 // Describe gives what MySQL offers.
-func (e mysqlEngine) Describe() provision.EngineInfo { return e.info }
+func (e mysqlEngine) Describe() instance.EngineInfo { return e.info }
 
 // NewCredentials names the user and the database as was asked for, or after the instance.
-func (mysqlEngine) NewCredentials(inst provision.Instance, gen secret.Generator) provision.Credentials {
+func (mysqlEngine) NewCredentials(inst instance.Instance, gen secret.Generator) instance.Credentials {
 	user, database := identifier(inst.Name), identifier(inst.Name)
 	if warm(inst) {
 		user, database = warmName, warmName
@@ -106,7 +106,7 @@ func (mysqlEngine) NewCredentials(inst provision.Instance, gen secret.Generator)
 	if chosen := inst.Parameters.String(paramDatabase); chosen != "" {
 		database = chosen
 	}
-	return provision.Credentials{
+	return instance.Credentials{
 		Username: user, Password: gen.Password(passwordLength), Database: database,
 		AdminPassword: gen.Password(passwordLength),
 	}
@@ -114,7 +114,7 @@ func (mysqlEngine) NewCredentials(inst provision.Instance, gen secret.Generator)
 
 // Workload runs mysqld by a script that first makes the data directory. What accounts
 // and rights there are is said anew at every start, before the server answers anybody.
-func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credentials) (host.Workload, error) {
+func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials) (host.Workload, error) {
 	w, err := workload(e.info, inst)
 	if err != nil {
 		return host.Workload{}, err
@@ -150,7 +150,7 @@ func (e mysqlEngine) Workload(inst provision.Instance, cred provision.Credential
 
 // Golden is an empty data directory. No parameter and no size of an instance has a part
 // in how it is made, so there is one for each image.
-func (e mysqlEngine) Golden(inst provision.Instance) (host.Golden, bool) {
+func (e mysqlEngine) Golden(inst instance.Instance) (host.Golden, bool) {
 	const script = mysqlGolden + "/golden.sh"
 	return host.Golden{
 		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
@@ -173,23 +173,23 @@ func (mysqlEngine) Seeds() []host.File {
 }
 
 // Connection says how to connect.
-func (mysqlEngine) Connection(inst provision.Instance, cred provision.Credentials) provision.Connection {
+func (mysqlEngine) Connection(inst instance.Instance, cred instance.Credentials) instance.Connection {
 	uri := url.URL{
 		Scheme: "mysql", User: url.UserPassword(cred.Username, cred.Password.Reveal()),
 		Host: hostPort(inst), Path: "/" + cred.Database,
 	}
 	// It was rendered from the same instance before it was started.
 	config, _ := renderMySQLConfig(inst)
-	return provision.Connection{
+	return instance.Connection{
 		Host: inst.Address, Port: inst.Port,
 		Username: cred.Username, Password: cred.Password, Database: cred.Database,
 		URI: secret.New(uri.String()),
 		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri),
-		File: provision.ConfigFile{Name: "my.cnf", Content: config},
+		File: instance.ConfigFile{Name: "my.cnf", Content: config},
 	}
 }
 
-func renderMySQLConfig(inst provision.Instance) (string, error) {
+func renderMySQLConfig(inst instance.Instance) (string, error) {
 	p, mem := inst.Parameters, inst.Resources.MemoryBytes
 	return render(mysqlConfig, map[string]any{
 		"Charset": p.String(paramCharset), "Collation": p.String(paramCollation),
@@ -233,7 +233,7 @@ func largestPacket(mem int64) int64 {
 // renderMySQLInit gives the statements that mysqld runs at every start. They bring any
 // state to the wanted one: the instance's accounts and no others. Only the last one waits
 // for the disk, and takes with it what the others wrote to the log before it.
-func renderMySQLInit(inst provision.Instance, cred provision.Credentials) (string, error) {
+func renderMySQLInit(inst instance.Instance, cred instance.Credentials) (string, error) {
 	for what, value := range map[string]string{
 		"user name": cred.Username, "database name": cred.Database,
 		"password": cred.Password.Reveal(), "administrator's password": cred.AdminPassword.Reveal(),

@@ -8,7 +8,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -16,7 +16,7 @@ import (
 // it at the next start. The statements are the same; the account that they are said
 // from goes with the others, and its session goes on until it is closed
 // (https://dev.mysql.com/doc/refman/9.7/en/drop-user.html).
-func (e mysqlEngine) Adopt(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
+func (e mysqlEngine) Adopt(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
 	accounts, err := renderMySQLInit(inst, cred)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (e mysqlEngine) Adopt(ctx context.Context, inst provision.Instance, cred pr
 
 // mysqlGlobals gives the statements for what the configuration file says of the
 // parameters.
-func mysqlGlobals(inst provision.Instance) []string {
+func mysqlGlobals(inst instance.Instance) []string {
 	p := inst.Parameters
 	var statements []string
 	for _, of := range []string{"server", "database", "client", "connection", "results"} { // which follow the first at a start
@@ -75,7 +75,7 @@ func mysqlGlobals(inst provision.Instance) []string {
 }
 
 // mysqlDatabase gives one connection at a time to the server.
-func mysqlDatabase(inst provision.Instance, user string, password secret.Secret, database string) (*sql.DB, error) {
+func mysqlDatabase(inst instance.Instance, user string, password secret.Secret, database string) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", hostPort(inst)
 	cfg.User, cfg.Passwd, cfg.DBName = user, password.Reveal(), database

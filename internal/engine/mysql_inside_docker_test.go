@@ -7,15 +7,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
 // look looks after the unit as the health watch does.
-func (u *unit) look() (provision.Finding, error) {
+func (u *unit) look() (instance.Finding, error) {
 	ctx, cancel := context.WithTimeout(u.t.Context(), 20*time.Second)
 	defer cancel()
-	return u.engine.(provision.Caretaker).Look(ctx, u.inst, u.cred)
+	return u.engine.(instance.Caretaker).Look(ctx, u.inst, u.cred)
 }
 
 // well fails the test where there is anything to be said of the unit.
@@ -250,7 +250,7 @@ func TestMySQLPasswordChangedInsideOnDocker(t *testing.T) {
 			changed := func(when string) {
 				t.Helper()
 				found, err := u.look()
-				if err != nil || found.Notice != provision.NoticePassword || found.Upkeep != nil {
+				if err != nil || found.Notice != instance.NoticePassword || found.Upkeep != nil {
 					t.Errorf("%s: a look found %q, upkeep %v, %v", when, found.Notice, found.Upkeep, err)
 				}
 				must(t, u.database(u.cred.Username, secret.New("Changed1"), u.cred.Database), "INSERT INTO t VALUES (1)")
@@ -307,7 +307,7 @@ func TestMySQLReasonsOnDocker(t *testing.T) {
 	u.well()
 	docker(t, "pause", u.container)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	_, err := u.engine.(provision.Caretaker).Look(ctx, u.inst, u.cred)
+	_, err := u.engine.(instance.Caretaker).Look(ctx, u.inst, u.cred)
 	cancel()
 	docker(t, "unpause", u.container)
 	if err == nil || !strings.Contains(err.Error(), "did not answer in time") {
@@ -339,7 +339,7 @@ func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
 func TestMySQLBinaryLogsOnDocker(t *testing.T) {
 	t.Parallel()
 	inst := newInstance(t, find(t, "mysql"), "9.7", "small", nil)
-	inst.Plan, inst.Resources.DiskBytes = provision.PlanCustom, giB
+	inst.Plan, inst.Resources.DiskBytes = instance.PlanCustom, giB
 	u := createFor(t, inst, "")
 	u.start()
 	u.ready()

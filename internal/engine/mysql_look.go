@@ -6,13 +6,13 @@ import (
 	"errors"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // Look proves by Berth's own account that the server takes and gives back what is written,
 // then that the tenant's database is there and the tenant gets in. A server without that
 // account, as earlier versions have left it, is proven by the tenant's.
-func (e mysqlEngine) Look(ctx context.Context, inst provision.Instance, cred provision.Credentials) (found provision.Finding, err error) {
+func (e mysqlEngine) Look(ctx context.Context, inst instance.Instance, cred instance.Credentials) (found instance.Finding, err error) {
 	password, err := berthPassword(inst, cred)
 	if err != nil {
 		return found, err
@@ -39,7 +39,7 @@ func (e mysqlEngine) Look(ctx context.Context, inst provision.Instance, cred pro
 	}
 	err = tenantGetsIn(ctx, inst, cred)
 	if mysqlRefuses(err, mysqlWrongPassword) {
-		found.Notice = provision.NoticePassword
+		found.Notice = instance.NoticePassword
 		return found, nil
 	}
 	return found, err
@@ -97,7 +97,7 @@ func databaseThere(ctx context.Context, conn *sql.Conn, name string) error {
 }
 
 // tenantGetsIn logs in as the tenant does.
-func tenantGetsIn(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
+func tenantGetsIn(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
 	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database)
 	if err != nil {
 		return err

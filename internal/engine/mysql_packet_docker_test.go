@@ -12,14 +12,14 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // ofMemory gives an instance of explicit resources, as the domain would have it.
-func ofMemory(t *testing.T, memory int64, given map[string]any) provision.Instance {
+func ofMemory(t *testing.T, memory int64, given map[string]any) instance.Instance {
 	t.Helper()
 	inst := newInstance(t, find(t, "mysql"), "9.7", "small", given)
-	inst.Plan, inst.Resources.MemoryBytes = provision.PlanCustom, memory
+	inst.Plan, inst.Resources.MemoryBytes = instance.PlanCustom, memory
 	inst.Parameters = find(t, "mysql").Complete(inst.Parameters, inst.Resources)
 	delete(inst.Parameters, paramMaxConnections)
 	inst.Parameters = find(t, "mysql").Complete(inst.Parameters, inst.Resources)

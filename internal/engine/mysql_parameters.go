@@ -7,7 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // The parameters of MySQL, named as MySQL names them but for the first four.
@@ -77,43 +77,43 @@ func charsetOf(collation string) string {
 	return name
 }
 
-func mysqlParameters() []provision.Parameter {
+func mysqlParameters() []instance.Parameter {
 	names, collations := []string{}, []string{}
 	for _, c := range charsets {
 		names = append(names, c.Name)
 		collations = append(collations, c.Collations...)
 	}
-	return []provision.Parameter{
+	return []instance.Parameter{
 		{
-			Name: paramUsername, Type: provision.TypeName, Max: maxIdentifier,
+			Name: paramUsername, Type: instance.TypeName, Max: maxIdentifier,
 			Description: "Name of the user, for dumps whose views, triggers and routines have a DEFINER. Without it, it is made from the instance's name.",
 		},
 		{
-			Name: paramDatabase, Type: provision.TypeName, Max: maxDatabaseName,
+			Name: paramDatabase, Type: instance.TypeName, Max: maxDatabaseName,
 			Description: "Name of the database. Without it, it is made from the instance's name.",
 		},
 		{
-			Name: paramCharset, Type: provision.TypeString, Enum: names,
+			Name: paramCharset, Type: instance.TypeString, Enum: names,
 			Description: "Character set of the server and of the database. Without it, the one that the collation belongs to.",
 		},
 		{
-			Name: paramCollation, Type: provision.TypeString, Enum: collations,
+			Name: paramCollation, Type: instance.TypeString, Enum: collations,
 			Description: "Collation of the server and of the database; must belong to the charset. Without it, the charset's default.",
 		},
 		{
-			Name: paramBinlogFormat, Type: provision.TypeString, Enum: []string{"ROW", "STATEMENT", "MIXED"},
+			Name: paramBinlogFormat, Type: instance.TypeString, Enum: []string{"ROW", "STATEMENT", "MIXED"},
 			Description: "How changes are written to the binary log.",
 		},
 		{
-			Name: paramMaxConnections, Type: provision.TypeInteger, Min: minConnections, Max: maxConnections,
+			Name: paramMaxConnections, Type: instance.TypeInteger, Min: minConnections, Max: maxConnections,
 			Description: "Most connections at once; at most one for each MiB of the instance's memory.",
 		},
 		{
-			Name: paramLockWaitTimeout, Type: provision.TypeInteger, Min: 1, Max: 3600,
+			Name: paramLockWaitTimeout, Type: instance.TypeInteger, Min: 1, Max: 3600,
 			Description: "Seconds that a transaction waits for a row lock.",
 		},
 		{
-			Name: paramWaitTimeout, Type: provision.TypeInteger, Min: 30, Max: 31536000,
+			Name: paramWaitTimeout, Type: instance.TypeInteger, Min: 30, Max: 31536000,
 			Description: "Seconds after which an idle connection is closed.",
 		},
 	}
@@ -121,14 +121,14 @@ func mysqlParameters() []provision.Parameter {
 
 // Complete gives every parameter a value. The collation follows the charset and the
 // charset the collation, where only one of them is given.
-func (mysqlEngine) Complete(given provision.Parameters, size host.Resources) provision.Parameters {
+func (mysqlEngine) Complete(given instance.Parameters, size host.Resources) instance.Parameters {
 	cs := charsets[0]
 	if wanted, ok := charsetNamed(given.String(paramCharset)); ok {
 		cs = wanted
 	} else if wanted, ok := charsetNamed(charsetOf(given.String(paramCollation))); ok {
 		cs = wanted
 	}
-	return overlay(provision.Parameters{
+	return overlay(instance.Parameters{
 		paramUsername: "", paramDatabase: "",
 		paramCharset:         cs.Name,
 		paramCollation:       cs.Collations[0],
@@ -141,7 +141,7 @@ func (mysqlEngine) Complete(given provision.Parameters, size host.Resources) pro
 
 // Check finds a collation of another charset, and more connections than the memory is
 // good for.
-func (mysqlEngine) Check(p provision.Parameters, size host.Resources) []fault.FieldError {
+func (mysqlEngine) Check(p instance.Parameters, size host.Resources) []fault.FieldError {
 	var wrong []fault.FieldError
 	for _, param := range []string{paramUsername, paramDatabase} {
 		if chosen := p.String(param); reserved(chosen) {

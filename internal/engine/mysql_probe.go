@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 const (
@@ -19,7 +19,7 @@ const (
 // Probe makes a table, writes, reads back and drops it, in one connection. Probes of
 // the same instance wait for each other by a lock that ends with the connection, so
 // that one that died leaves nothing in the way and its table goes with the next.
-func (mysqlEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) (err error) {
+func (mysqlEngine) Probe(ctx context.Context, inst instance.Instance, cred instance.Credentials) (err error) {
 	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database)
 	if err != nil {
 		return err

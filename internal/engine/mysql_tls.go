@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // tlsYears is as long as the certificates last that mysqld makes for itself.
@@ -24,7 +24,7 @@ const tlsYears = 10
 // more needs to be kept secret, and the same instance has the same key for ever. mysqld
 // would make three RSA keys at its first start, which takes longer than a copy of its
 // data.
-func mysqlTLS(inst provision.Instance, cred provision.Credentials) (certificate, key string, err error) {
+func mysqlTLS(inst instance.Instance, cred instance.Credentials) (certificate, key string, err error) {
 	private, err := tlsKey(inst, cred)
 	if err != nil {
 		return "", "", err
@@ -53,7 +53,7 @@ func mysqlTLS(inst provision.Instance, cred provision.Credentials) (certificate,
 }
 
 // tlsKey derives the key (HKDF, RFC 5869).
-func tlsKey(inst provision.Instance, cred provision.Credentials) (*ecdsa.PrivateKey, error) {
+func tlsKey(inst instance.Instance, cred instance.Credentials) (*ecdsa.PrivateKey, error) {
 	if cred.AdminPassword.Empty() {
 		return nil, fault.Errorf(fault.CodeInternal, nil, "instance %s has no administrator's password", inst.ID)
 	}

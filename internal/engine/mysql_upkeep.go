@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // mysqlUpkeep does what MySQL does not do by itself: it bounds the binary logs, gives what
 // was restored the accounts that it runs as, and gives a server that an earlier version has
 // made its time zones. None of it is the tenant's to wait for.
-func mysqlUpkeep(ctx context.Context, conn *sql.Conn, inst provision.Instance, cred provision.Credentials) error {
+func mysqlUpkeep(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) error {
 	return errors.Join(
 		boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Resources.DiskBytes)),
 		giveDefiners(ctx, conn, cred.Database),

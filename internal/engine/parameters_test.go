@@ -6,31 +6,31 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 func TestComplete(t *testing.T) {
 	for _, c := range []struct {
 		name, engine, plan string
-		given              provision.Parameters
-		want               provision.Parameters // of these
+		given              instance.Parameters
+		want               instance.Parameters // of these
 	}{
-		{"mysql small", "mysql", "small", nil, provision.Parameters{
+		{"mysql small", "mysql", "small", nil, instance.Parameters{
 			"charset": "utf8mb4", "collation": "utf8mb4_0900_ai_ci", "binlog_format": "ROW", "max_connections": int64(102),
 			"innodb_lock_wait_timeout": int64(50), "wait_timeout": int64(28800),
 		}},
-		{"mysql large", "mysql", "large", nil, provision.Parameters{"max_connections": int64(819)}},
-		{"collation follows charset", "mysql", "", provision.Parameters{"charset": "latin1"},
-			provision.Parameters{"charset": "latin1", "collation": "latin1_swedish_ci"}},
-		{"charset follows collation", "mysql", "", provision.Parameters{"collation": "latin1_bin"},
-			provision.Parameters{"charset": "latin1", "collation": "latin1_bin"}},
-		{"both given", "mysql", "", provision.Parameters{"charset": "utf8mb4", "collation": "utf8mb4_bin"},
-			provision.Parameters{"charset": "utf8mb4", "collation": "utf8mb4_bin"}},
-		{"redis small", "redis", "small", nil, provision.Parameters{
+		{"mysql large", "mysql", "large", nil, instance.Parameters{"max_connections": int64(819)}},
+		{"collation follows charset", "mysql", "", instance.Parameters{"charset": "latin1"},
+			instance.Parameters{"charset": "latin1", "collation": "latin1_swedish_ci"}},
+		{"charset follows collation", "mysql", "", instance.Parameters{"collation": "latin1_bin"},
+			instance.Parameters{"charset": "latin1", "collation": "latin1_bin"}},
+		{"both given", "mysql", "", instance.Parameters{"charset": "utf8mb4", "collation": "utf8mb4_bin"},
+			instance.Parameters{"charset": "utf8mb4", "collation": "utf8mb4_bin"}},
+		{"redis small", "redis", "small", nil, instance.Parameters{
 			"maxmemory": 96 * miB, "maxmemory_policy": "noeviction", "maxclients": int64(4096), "appendfsync": "everysec",
 		}},
-		{"redis large", "redis", "large", nil, provision.Parameters{"maxmemory": 1536 * miB, "maxclients": int64(10000)}},
-		{"redis given", "redis", "", provision.Parameters{"maxmemory": 64 * miB}, provision.Parameters{"maxmemory": 64 * miB}},
+		{"redis large", "redis", "large", nil, instance.Parameters{"maxmemory": 1536 * miB, "maxclients": int64(10000)}},
+		{"redis given", "redis", "", instance.Parameters{"maxmemory": 64 * miB}, instance.Parameters{"maxmemory": 64 * miB}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			e := find(t, c.engine)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -53,14 +53,14 @@ const redisListIndexes = "ft._list"
 var redisModules = []string{"bf", "search", "timeseries", "ReJSON"}
 
 // redisEngine gives a tenant a Redis server of their own.
-type redisEngine struct{ info provision.EngineInfo }
+type redisEngine struct{ info instance.EngineInfo }
 
 func newRedis(imageTemplate string) redisEngine {
-	e := redisEngine{provision.EngineInfo{
+	e := redisEngine{instance.EngineInfo{
 		Name: redisName, Title: "Redis",
 		Description: "A Redis server that keeps its data.",
 		Versions:    versions(redisName, imageTemplate, "8", "7"),
-		Plans: []provision.Plan{
+		Plans: []instance.Plan{
 			{
 				Name: "small", Description: "0.5 CPU, 128 MiB of memory, 1 GiB of disk",
 				Resources: host.Resources{CPUMillis: 500, MemoryBytes: 128 * miB, DiskBytes: giB},
@@ -74,7 +74,7 @@ func newRedis(imageTemplate string) redisEngine {
 				Resources: host.Resources{CPUMillis: 2000, MemoryBytes: 2 * giB, DiskBytes: 16 * giB},
 			},
 		},
-		Limits: provision.ResourceLimits{
+		Limits: instance.ResourceLimits{
 			Min: host.Resources{CPUMillis: 100, MemoryBytes: 64 * miB, DiskBytes: 256 * miB},
 			Max: host.Resources{CPUMillis: 16000, MemoryBytes: 128 * giB, DiskBytes: 1024 * giB},
 		},
@@ -86,18 +86,18 @@ func newRedis(imageTemplate string) redisEngine {
 }
 
 // Describe gives what Redis offers.
-func (e redisEngine) Describe() provision.EngineInfo { return e.info }
+func (e redisEngine) Describe() instance.EngineInfo { return e.info }
 
 // NewCredentials makes up the password of the default user, and what Berth's own follows
 // from.
-func (redisEngine) NewCredentials(_ provision.Instance, gen secret.Generator) provision.Credentials {
-	return provision.Credentials{
+func (redisEngine) NewCredentials(_ instance.Instance, gen secret.Generator) instance.Credentials {
+	return instance.Credentials{
 		Username: redisUser, Password: gen.Password(passwordLength), AdminPassword: gen.Password(passwordLength),
 	}
 }
 
 // Workload runs redis-server. The password is there as a hash only.
-func (e redisEngine) Workload(inst provision.Instance, cred provision.Credentials) (host.Workload, error) {
+func (e redisEngine) Workload(inst instance.Instance, cred instance.Credentials) (host.Workload, error) {
 	w, err := workload(e.info, inst)
 	if err != nil {
 		return host.Workload{}, err
@@ -123,24 +123,24 @@ func (e redisEngine) Workload(inst provision.Instance, cred provision.Credential
 }
 
 // Connection says how to connect.
-func (redisEngine) Connection(inst provision.Instance, cred provision.Credentials) provision.Connection {
+func (redisEngine) Connection(inst instance.Instance, cred instance.Credentials) instance.Connection {
 	uri := url.URL{
 		Scheme: "redis", User: url.UserPassword(cred.Username, cred.Password.Reveal()),
 		Host: hostPort(inst), Path: "/0",
 	}
 	// It was rendered from the same instance before it was started.
 	config, _ := renderRedisConfig(inst)
-	return provision.Connection{
+	return instance.Connection{
 		Host: inst.Address, Port: inst.Port, Username: cred.Username, Password: cred.Password,
 		URI: secret.New(uri.String()),
 		CLI: secret.New("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
-		File: provision.ConfigFile{Name: "redis.conf", Content: config},
+		File: instance.ConfigFile{Name: "redis.conf", Content: config},
 	}
 }
 
 // renderRedisUsers holds passwords as hashes only. Before it is somebody's, a server
 // lets its one user do everything. Berth's own user may do nothing but what a look needs.
-func renderRedisUsers(inst provision.Instance, cred provision.Credentials) (string, error) {
+func renderRedisUsers(inst instance.Instance, cred instance.Credentials) (string, error) {
 	if err := checkPlain("password", cred.Password.Reveal()); err != nil {
 		return "", err
 	}
@@ -165,7 +165,7 @@ func redisHash(password secret.Secret) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func renderRedisConfig(inst provision.Instance) (string, error) {
+func renderRedisConfig(inst instance.Instance) (string, error) {
 	p := inst.Parameters
 	return render(redisConfig, map[string]any{
 		"MaxMemory": p.Int(paramMaxMemory), "Policy": p.String(paramPolicy),
@@ -174,6 +174,6 @@ func renderRedisConfig(inst provision.Instance) (string, error) {
 }
 
 // Golden gives none: an empty Redis is made in no time.
-func (redisEngine) Golden(provision.Instance) (host.Golden, bool) {
+func (redisEngine) Golden(instance.Instance) (host.Golden, bool) {
 	return host.Golden{}, false
 }

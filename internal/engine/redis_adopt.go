@@ -4,11 +4,11 @@ import (
 	"context"
 	"strings"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // Adopt says to the running server what its files will say to it at the next start.
-func (redisEngine) Adopt(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
+func (redisEngine) Adopt(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
 	users, err := renderRedisUsers(inst, cred)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -254,7 +254,7 @@ func testRedisReasons(t *testing.T, u *unit) {
 	defer cancel()
 	for tick := time.Tick(100 * time.Millisecond); ; {
 		look, stop := context.WithTimeout(ctx, 5*time.Second)
-		_, err := u.engine.(provision.Caretaker).Look(look, u.inst, u.cred)
+		_, err := u.engine.(instance.Caretaker).Look(look, u.inst, u.cred)
 		stop()
 		if err != nil && strings.Contains(err.Error(), "a script or function has been running") {
 			break
@@ -285,7 +285,7 @@ func TestRedisOfAnEarlierVersionOnDocker(t *testing.T) {
 	u := deploy(t, "redis", "8", "small", nil)
 	without := u.cred
 	without.AdminPassword = secret.Secret{}
-	if found, err := u.engine.(provision.Caretaker).Look(t.Context(), u.inst, without); err != nil || found.Notice != "" {
+	if found, err := u.engine.(instance.Caretaker).Look(t.Context(), u.inst, without); err != nil || found.Notice != "" {
 		t.Errorf("a look found %q, %v", found.Notice, err)
 	}
 	u.cred.AdminPassword = secret.New("another")
@@ -301,7 +301,7 @@ func TestRedisPasswordChangedOnDocker(t *testing.T) {
 	t.Parallel()
 	u := deploy(t, "redis", "8", "small", nil)
 	u.cred.Password = secret.New("another")
-	if found, err := u.look(); err != nil || found.Notice != provision.NoticePassword {
+	if found, err := u.look(); err != nil || found.Notice != instance.NoticePassword {
 		t.Errorf("a look found %q, %v", found.Notice, err)
 	}
 }

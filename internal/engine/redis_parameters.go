@@ -5,7 +5,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // The parameters of Redis.
@@ -30,14 +30,14 @@ const (
 	memoryPerDefaultClient = 32 * kiB // clients without a wish: memory by this
 )
 
-func redisParameters(largest int64) []provision.Parameter {
-	return []provision.Parameter{
+func redisParameters(largest int64) []instance.Parameter {
+	return []instance.Parameter{
 		{
-			Name: paramMaxMemory, Type: provision.TypeBytes, Min: minMaxMemory, Max: mostData(largest),
+			Name: paramMaxMemory, Type: instance.TypeBytes, Min: minMaxMemory, Max: mostData(largest),
 			Description: "Memory for the data; at most nine tenths of the instance's memory, by default three quarters.",
 		},
 		{
-			Name: paramPolicy, Type: provision.TypeString,
+			Name: paramPolicy, Type: instance.TypeString,
 			Enum: []string{
 				"noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
 				"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
@@ -45,11 +45,11 @@ func redisParameters(largest int64) []provision.Parameter {
 			Description: "What gives way when maxmemory is reached; noeviction refuses writes instead.",
 		},
 		{
-			Name: paramMaxClients, Type: provision.TypeInteger, Min: minClients, Max: maxClients,
+			Name: paramMaxClients, Type: instance.TypeInteger, Min: minClients, Max: maxClients,
 			Description: "Most clients at once; at most one for each 16 KiB of the instance's memory.",
 		},
 		{
-			Name: paramAppendFsync, Type: provision.TypeString, Enum: []string{"everysec", "always", "no"},
+			Name: paramAppendFsync, Type: instance.TypeString, Enum: []string{"everysec", "always", "no"},
 			Description: "When the append-only file is forced to the disk: every second, at every write, or when the system sees fit.",
 		},
 	}
@@ -59,8 +59,8 @@ func redisParameters(largest int64) []provision.Parameter {
 func mostData(mem int64) int64 { return mem / 10 * 9 }
 
 // Complete gives every parameter a value.
-func (redisEngine) Complete(given provision.Parameters, size host.Resources) provision.Parameters {
-	return overlay(provision.Parameters{
+func (redisEngine) Complete(given instance.Parameters, size host.Resources) instance.Parameters {
+	return overlay(instance.Parameters{
 		paramMaxMemory:   max(size.MemoryBytes/4*3, minMaxMemory),
 		paramPolicy:      "noeviction",
 		paramMaxClients:  clamp(size.MemoryBytes/memoryPerDefaultClient, minClients, 10000),
@@ -69,7 +69,7 @@ func (redisEngine) Complete(given provision.Parameters, size host.Resources) pro
 }
 
 // Check finds what does not fit into the instance's memory.
-func (redisEngine) Check(p provision.Parameters, size host.Resources) []fault.FieldError {
+func (redisEngine) Check(p instance.Parameters, size host.Resources) []fault.FieldError {
 	if size.MemoryBytes <= 0 {
 		return nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -26,7 +26,7 @@ const probeKeyLife = 30 * time.Second
 // Probe connects, logs in, writes, reads back and deletes a key of its own, in one
 // connection. It is made here, because the client would log each refusal, and a
 // server that is starting refuses many.
-func (redisEngine) Probe(ctx context.Context, inst provision.Instance, cred provision.Credentials) error {
+func (redisEngine) Probe(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
 	return withRedis(ctx, inst, cred.Username, cred.Password, useKey)
 }
 
@@ -55,20 +55,20 @@ func useKey(ctx context.Context, client *redis.Client) error {
 // Look proves by Berth's own user that the server takes and gives back what is written, and
 // then whether the tenant gets in. A server without that user, as earlier versions have
 // made it, is proven by the tenant's.
-func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred provision.Credentials) (provision.Finding, error) {
+func (e redisEngine) Look(ctx context.Context, inst instance.Instance, cred instance.Credentials) (instance.Finding, error) {
 	own, err := berthPassword(inst, cred)
 	if err != nil {
-		return provision.Finding{}, err
+		return instance.Finding{}, err
 	}
 	if own.Empty() {
-		return provision.Finding{}, e.Probe(ctx, inst, cred)
+		return instance.Finding{}, e.Probe(ctx, inst, cred)
 	}
 	err = withRedis(ctx, inst, redisBerth, own, useKey)
 	if redisRefusesLogin(err) {
-		return provision.Finding{}, e.Probe(ctx, inst, cred)
+		return instance.Finding{}, e.Probe(ctx, inst, cred)
 	}
 	if err != nil {
-		return provision.Finding{}, err
+		return instance.Finding{}, err
 	}
 	err = withRedis(ctx, inst, cred.Username, cred.Password, func(ctx context.Context, client *redis.Client) error {
 		if err := client.Ping(ctx).Err(); err != nil {
@@ -77,13 +77,13 @@ func (e redisEngine) Look(ctx context.Context, inst provision.Instance, cred pro
 		return nil
 	})
 	if redisRefusesLogin(err) {
-		return provision.Finding{Notice: provision.NoticePassword}, nil
+		return instance.Finding{Notice: instance.NoticePassword}, nil
 	}
-	return provision.Finding{}, err
+	return instance.Finding{}, err
 }
 
 // withRedis does something in one connection.
-func withRedis(ctx context.Context, inst provision.Instance, user string, password secret.Secret, do func(context.Context, *redis.Client) error) error {
+func withRedis(ctx context.Context, inst instance.Instance, user string, password secret.Secret, do func(context.Context, *redis.Client) error) error {
 	client, hangUp, err := redisClient(ctx, inst, user, password)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ const greetingWithin = 300 * time.Millisecond
 
 // redisGreeting gives what the server says to a connection by itself: that it takes no
 // more of them. It closes one at once then, and who asks something may never read why.
-func redisGreeting(ctx context.Context, inst provision.Instance) error {
+func redisGreeting(ctx context.Context, inst instance.Instance) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
 	if err != nil {
 		return nil
@@ -126,7 +126,7 @@ func (a redisAnswer) Error() string { return string(a) }
 func (redisAnswer) RedisError() {}
 
 // redisClient gives a client of one connection, and what closes it.
-func redisClient(ctx context.Context, inst provision.Instance, user string, password secret.Secret) (client *redis.Client, hangUp func(), err error) {
+func redisClient(ctx context.Context, inst instance.Instance, user string, password secret.Secret) (client *redis.Client, hangUp func(), err error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
 	if err != nil {
 		return nil, nil, notUsable("Redis", "connecting", err)

@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/bell/belltest"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -162,7 +162,7 @@ type playroom struct {
 	store  job.Store
 	engine *job.Engine
 	jobs   *job.Service
-	queue  *provisiontest.Queue
+	queue  *belltest.Queue
 	relay  *job.Relay
 	fail   func(step string) error // what a step fails of; nil: of nothing
 	told   []event.Announcement
@@ -188,7 +188,7 @@ func inPlayroom(t *testing.T, run func(*playroom)) {
 		p := &playroom{
 			T: t, ctx: t.Context(), toys: &toys{rows: map[id.Subject]toy{}},
 			shelf: &shelf{stands: map[id.Subject]int64{}, painted: map[id.Subject]bool{}},
-			store: provision.Jobs(rows), queue: provisiontest.NewQueue(),
+			store: instance.Jobs(rows), queue: belltest.NewQueue(),
 		}
 		kinds := &job.Registry{}
 		kinds.RegisterSubject("toy", p.toys)

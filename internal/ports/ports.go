@@ -29,7 +29,7 @@ const (
 	refusedFor = 10 * time.Minute
 )
 
-// Allocator implements provision.Ports.
+// Allocator implements host.Ports.
 type Allocator struct {
 	store host.Store
 	lock  *redislock.Client
@@ -42,7 +42,7 @@ func New(store host.Store, rdb redis.UniversalClient, now clock.Clock, log *slog
 	return &Allocator{store: store, lock: redislock.New(rdb), now: now, log: log}
 }
 
-// Allocate implements provision.Ports.
+// Allocate implements host.Ports.
 func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, name string) (int, error) {
 	unlock := a.acquire(ctx, h)
 	defer unlock()
@@ -72,7 +72,7 @@ func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, 
 	}
 }
 
-// Refused implements provision.Ports.
+// Refused implements host.Ports.
 func (a *Allocator) Refused(ctx context.Context, claim job.Claim, h host.Host, port int) error {
 	a.log.WarnContext(ctx, "the host refused a port", "host", h.Name, "port", port, "instance", claim.Subject, "rests", refusedFor.String())
 	return a.store.Tx(ctx, func(tx host.Tx) error {
@@ -83,7 +83,7 @@ func (a *Allocator) Refused(ctx context.Context, claim job.Claim, h host.Host, p
 	})
 }
 
-// Available implements provision.Ports.
+// Available implements host.Ports.
 func (a *Allocator) Available(ctx context.Context, host host.Host) (bool, error) {
 	return a.store.PortLeft(ctx, host, a.now())
 }

@@ -56,7 +56,7 @@ func Decode(t *asynq.Task) (id string, err error) {
 	return p.ID, nil
 }
 
-// Queue implements provision.Queue.
+// Queue implements bell.Queue.
 type Queue struct {
 	rdb       redis.UniversalClient
 	client    *asynq.Client
@@ -71,7 +71,7 @@ func New(rdb redis.UniversalClient) *Queue {
 	return &Queue{rdb: rdb, client: asynq.NewClientFromRedisClient(rdb), inspector: asynq.NewInspectorFromRedisClient(rdb)}
 }
 
-// Enqueue implements provision.Queue. The task's id holds the generation, so that a
+// Enqueue implements bell.Queue. The task's id holds the generation, so that a
 // reply lost on the way, or a second caller, makes no second task.
 func (q *Queue) Enqueue(ctx context.Context, t bell.Task) error {
 	body, err := json.Marshal(payload{t.ID, t.Generation})

@@ -16,8 +16,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/bell/belltest"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -72,9 +72,9 @@ func TestContract(t *testing.T) {
 	for name, server := range servers {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			provisiontest.QueueContract(t, func(t *testing.T) provisiontest.QueueSubject {
+			belltest.QueueContract(t, func(t *testing.T) belltest.QueueSubject {
 				rdb := connect(t, server(t))
-				return provisiontest.QueueSubject{
+				return belltest.QueueSubject{
 					Queue: New(rdb), Unreachable: New(connect(t, "redis://"+closedPort(t))),
 					Waiting: func(t *testing.T) []bell.Task { return waiting(t, rdb) },
 					Begin:   func(t *testing.T, task bell.Task) func(error) { return begin(t, rdb, task) },

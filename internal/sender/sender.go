@@ -33,7 +33,7 @@ const (
 	maxURLLength  = 2048
 )
 
-// Sender implements provision.Sender.
+// Sender implements webhook.Sender.
 type Sender struct {
 	client       *http.Client
 	dialer       *net.Dialer
@@ -63,7 +63,7 @@ func New(allowPrivate bool, now clock.Clock) *Sender {
 // Close closes idle connections.
 func (s *Sender) Close() { s.client.CloseIdleConnections() }
 
-// Send implements provision.Sender.
+// Send implements webhook.Sender.
 func (s *Sender) Send(ctx context.Context, m webhook.Message) (webhook.Answer, error) {
 	at := s.now()
 	signature, err := sign(m, at)
@@ -141,7 +141,7 @@ func withoutURL(err error) error {
 
 var errForbidden = errors.New("points at an address that is not public (loopback, private, link-local or metadata); set BERTH_CALLBACK_ALLOW_PRIVATE=true to allow that")
 
-// CheckURL implements provision.Sender. A name that cannot be looked up now is
+// CheckURL implements webhook.Sender. A name that cannot be looked up now is
 // accepted: it may be there when it is needed.
 func (s *Sender) CheckURL(ctx context.Context, target string) error {
 	u, err := url.Parse(target)

@@ -6,20 +6,20 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 // engine is one whose servers are simulated: it describes, checks and renders as it
 // does, and its proof is a look at the simulated host. It is no Adopter: nothing is
 // there that could be given to a tenant.
 type engine struct {
-	provision.Engine
+	instance.Engine
 	hosts *Hosts
 }
 
 // Catalog gives the same engines with simulated servers.
-func (h *Hosts) Catalog(real provision.Catalog) provision.Catalog {
-	list := make(provision.Catalog, len(real))
+func (h *Hosts) Catalog(real instance.Catalog) instance.Catalog {
+	list := make(instance.Catalog, len(real))
 	for i, e := range real {
 		list[i] = engine{e, h}
 	}
@@ -27,10 +27,10 @@ func (h *Hosts) Catalog(real provision.Catalog) provision.Catalog {
 }
 
 // Golden gives none: there is no data to make.
-func (engine) Golden(provision.Instance) (host.Golden, bool) { return host.Golden{}, false }
+func (engine) Golden(instance.Instance) (host.Golden, bool) { return host.Golden{}, false }
 
 // Probe succeeds when the instance runs at its port, and has had the time to begin.
-func (e engine) Probe(ctx context.Context, inst provision.Instance, _ provision.Credentials) error {
+func (e engine) Probe(ctx context.Context, inst instance.Instance, _ instance.Credentials) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
-// Runtime implements provision.Runtime on one simulated host.
+// Runtime implements host.Runtime on one simulated host.
 type Runtime struct {
 	host       *machine
 	deployment string
@@ -89,22 +89,22 @@ func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64, do func(
 	})
 }
 
-// Ping implements provision.Runtime.
+// Ping implements host.Runtime.
 func (r *Runtime) Ping(ctx context.Context) error {
 	return r.host.call(ctx, func() error { return nil })
 }
 
-// Identity implements provision.Runtime: a host is its folder.
+// Identity implements host.Runtime: a host is its folder.
 func (r *Runtime) Identity(ctx context.Context) (string, error) {
 	return r.host.dir, r.Ping(ctx)
 }
 
-// EnsureImage implements provision.Runtime: every image is there.
+// EnsureImage implements host.Runtime: every image is there.
 func (r *Runtime) EnsureImage(ctx context.Context, references []string, _ func(string)) (string, error) {
 	return references[0], r.Ping(ctx)
 }
 
-// EnsureGolden implements provision.Runtime: there is none, which costs nothing here.
+// EnsureGolden implements host.Runtime: there is none, which costs nothing here.
 func (r *Runtime) EnsureGolden(ctx context.Context, _ host.Golden, _ func(string)) (string, error) {
 	if err := r.Ping(ctx); err != nil {
 		return "", err
@@ -112,7 +112,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, _ host.Golden, _ func(string
 	return "", fault.Errorf(fault.CodeImageUnavailable, nil, "a simulated host has no golden data")
 }
 
-// CreateVolume implements provision.Runtime.
+// CreateVolume implements host.Runtime.
 func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.change(ctx, w.Unit, func(t *thing) error { return r.createVolume(t, w) })
 }
@@ -131,7 +131,7 @@ func (r *Runtime) createVolume(t *thing, w host.Workload) error {
 	return nil
 }
 
-// Create implements provision.Runtime.
+// Create implements host.Runtime.
 func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	ports := map[string]int{}
 	for _, p := range w.Ports {
@@ -154,7 +154,7 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	})
 }
 
-// Start implements provision.Runtime.
+// Start implements host.Runtime.
 func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, error) {
 	var ports map[string]int
 	refused := false
@@ -182,7 +182,7 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, e
 	return ports, nil
 }
 
-// Adopt implements provision.Runtime.
+// Adopt implements host.Runtime.
 func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	return r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
 		if !t.Container.Running {
@@ -192,7 +192,7 @@ func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	})
 }
 
-// Settle implements provision.Runtime.
+// Settle implements host.Runtime.
 func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
 	return r.own(ctx, id, fence, func(t *thing) error {
 		t.Container.Settled = true
@@ -200,7 +200,7 @@ func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error
 	})
 }
 
-// Inspect implements provision.Runtime.
+// Inspect implements host.Runtime.
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		t, err := r.host.read(id)
@@ -215,7 +215,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err
 	return u, err
 }
 
-// Stop implements provision.Runtime.
+// Stop implements host.Runtime.
 func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.Duration) error {
 	err := r.own(ctx, id, fence, func(t *thing) error {
 		if t.Container.Running {
@@ -227,7 +227,7 @@ func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.
 	return ignoreNotFound(err)
 }
 
-// Remove implements provision.Runtime.
+// Remove implements host.Runtime.
 func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
 	err := r.change(ctx, id, func(t *thing) error {
 		if t.Deployment != r.deployment {
@@ -251,7 +251,7 @@ func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data 
 	return ignoreNotFound(err)
 }
 
-// List implements provision.Runtime.
+// List implements host.Runtime.
 func (r *Runtime) List(ctx context.Context) (units []host.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		entries, err := os.ReadDir(r.host.dir)
@@ -274,7 +274,7 @@ func (r *Runtime) List(ctx context.Context) (units []host.Unit, err error) {
 	return units, err
 }
 
-// Watch implements provision.Runtime. It tells what this process has ended; what others
+// Watch implements host.Runtime. It tells what this process has ended; what others
 // have, the sweeps find.
 func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
 	if err := r.Ping(ctx); err != nil {
@@ -313,7 +313,7 @@ func (h *machine) tell(deployment string, id host.UnitID) {
 	}
 }
 
-// Output implements provision.Runtime: a simulated server says nothing.
+// Output implements host.Runtime: a simulated server says nothing.
 func (r *Runtime) Output(ctx context.Context, id host.UnitID, _ int) (string, error) {
 	_, err := r.Inspect(ctx, id)
 	return "", err

@@ -1,5 +1,5 @@
 // Package simulated runs instances on hosts that do not exist. It implements
-// provision.Runtimes and provision.Runtime with latencies and failure rates that are
+// host.Runtimes and host.Runtime with latencies and failure rates that are
 // given, so that thousands of hosts and hundreds of thousands of jobs can go through
 // the real API, queue, database and workers on one machine.
 //

@@ -12,8 +12,8 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
-	"github.com/berth-project/berth/internal/provision"
-	"github.com/berth-project/berth/internal/provision/provisiontest"
+	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/tenant"
@@ -145,10 +145,10 @@ func TestProbe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := hosts.Catalog(provision.Catalog{provisiontest.Engine{}})[0]
+	e := hosts.Catalog(instance.Catalog{instancetest.Engine{}})[0]
 	w := sample(t)
-	inst := provision.Instance{ID: provision.InstanceID(w.Unit), Address: list[0].Advertise, Port: w.Ports[0].Host}
-	probe := func() error { return e.Probe(t.Context(), inst, provision.Credentials{}) }
+	inst := instance.Instance{ID: instance.ID(w.Unit), Address: list[0].Advertise, Port: w.Ports[0].Host}
+	probe := func() error { return e.Probe(t.Context(), inst, instance.Credentials{}) }
 	if err := probe(); fault.CodeOf(err) != fault.CodeProbeFailed {
 		t.Errorf("of nothing: %v", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -27,7 +27,7 @@ func deployment(t *testing.T, db *sql.DB) string {
 
 // adminPassword opens an instance's credentials row, which nobody but Berth can do
 // without the master key, and gives what no answer ever shows.
-func adminPassword(t *testing.T, db *sql.DB, keyFile, instance string) string {
+func adminPassword(t *testing.T, db *sql.DB, keyFile, inst string) string {
 	t.Helper()
 	key, err := os.ReadFile(keyFile)
 	if err != nil {
@@ -38,10 +38,10 @@ func adminPassword(t *testing.T, db *sql.DB, keyFile, instance string) string {
 		t.Fatal(err)
 	}
 	sealed := secret.Sealed{
-		KeyID:      one[string](t, db, "SELECT key_id FROM credentials WHERE instance_id = ?", instance),
-		Ciphertext: one[[]byte](t, db, "SELECT ciphertext FROM credentials WHERE instance_id = ?", instance),
+		KeyID:      one[string](t, db, "SELECT key_id FROM credentials WHERE instance_id = ?", inst),
+		Ciphertext: one[[]byte](t, db, "SELECT ciphertext FROM credentials WHERE instance_id = ?", inst),
 	}
-	creds, err := provision.OpenCredentials(vault, provision.InstanceID(instance), sealed)
+	creds, err := instance.OpenCredentials(vault, instance.ID(inst), sealed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -44,7 +44,7 @@ func BenchmarkTakePort(b *testing.B) {
 				now := time.UnixMilli(ports)
 				for b.Loop() {
 					now = now.Add(time.Millisecond)
-					err := s.Tx(b.Context(), func(tx provision.Tx) error {
+					err := s.Tx(b.Context(), func(tx instance.Tx) error {
 						port, err := tx.TakePort(host, "ins_bench", "redis", now)
 						if err != nil {
 							return err
@@ -69,17 +69,17 @@ func BenchmarkCreateTx(b *testing.B) {
 		newID := id.NewSource().New
 		create := func() error {
 			now := clock.System()
-			i := provision.Instance{
-				ID: provision.InstanceID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: provision.Parameters{"maxclients": int64(50)},
-				State: provision.StatePending, CreatedAt: now, UpdatedAt: now,
+			i := instance.Instance{
+				ID: instance.ID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: instance.Parameters{"maxclients": int64(50)},
+				State: instance.StatePending, CreatedAt: now, UpdatedAt: now,
 			}
 			i.Name = string(i.ID)
 			j := job.Job{
-				ID: id.Job(newID("job")), Tenant: "t", Subject: id.Subject(i.ID), Class: "redis", Kind: provision.JobCreate, State: job.Queued,
+				ID: id.Job(newID("job")), Tenant: "t", Subject: id.Subject(i.ID), Class: "redis", Kind: instance.JobCreate, State: job.Queued,
 				Steps: make([]job.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
 			}
-			e := event.Event{ID: event.ID(newID("evt")), Tenant: "t", Type: provision.EventInstancePending, Subject: id.Subject(i.ID), Job: j.ID, Message: "accepted", At: now}
-			return s.Tx(b.Context(), func(tx provision.Tx) error {
+			e := event.Event{ID: event.ID(newID("evt")), Tenant: "t", Type: instance.EventPending, Subject: id.Subject(i.ID), Job: j.ID, Message: "accepted", At: now}
+			return s.Tx(b.Context(), func(tx instance.Tx) error {
 				_, err := tx.Listeners("t")
 				answer := idempotency.Record{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
 				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),

@@ -7,7 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 )
 
-// EndedJobs implements provision.Reader.
+// EndedJobs implements job.Store.
 func (r reader) EndedJobs(ctx context.Context, ids []id.Job) ([]id.Job, error) {
 	var live []id.Job
 	err := r.db.WithContext(ctx).Model(&jobRow{}).Where("id IN ? AND live_instance_id > ''", padded(ids)).Pluck("id", &live).Error

@@ -10,7 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -26,7 +26,7 @@ func (eventCounterRow) TableName() string { return "event_counters" }
 func (r eventRow) entity() (event.Event, error) {
 	return event.Event{
 		Number: value(r.Seq), ID: event.ID(r.ID), Tenant: tenant.ID(r.TenantID), Type: r.Type,
-		Subject: id.Subject(provision.InstanceID(r.InstanceID)), Job: id.Job(r.JobID), Message: r.Message, At: moment(r.At),
+		Subject: id.Subject(instance.ID(r.InstanceID)), Job: id.Job(r.JobID), Message: r.Message, At: moment(r.At),
 	}, nil
 }
 
@@ -82,7 +82,7 @@ func (r reader) UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumb
 // the other, so that one statement can number them all.
 type run struct{ row, seq, length int64 }
 
-// NumberEvents implements provision.Tx.
+// NumberEvents implements instance.Tx.
 func (t *tx) NumberEvents(list []event.Unnumbered) error {
 	var tenants []tenant.ID // in a steady order
 	rows := map[tenant.ID][]int64{}
@@ -139,7 +139,7 @@ func runs(rows []int64, seq int64) []run {
 	return out
 }
 
-// DeleteEvents implements provision.Tx.
+// DeleteEvents implements instance.Tx.
 func (t *tx) DeleteEvents(before time.Time, limit int) (int, error) {
 	var numbers []int64
 	err := t.db.Model(&eventRow{}).Where("at < ? AND seq IS NOT NULL", millis(before)).Order("at").Limit(limit).Pluck("number", &numbers).Error

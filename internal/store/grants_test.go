@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -46,7 +46,7 @@ func TestDocumentedGrants(t *testing.T) {
 	openMigrated(t, as("berth_migrate"))
 	runs := openStore(t, as("berth"))
 	insertHost(t, runs, "local")
-	if err := runs.Tx(t.Context(), func(tx provision.Tx) error {
+	if err := runs.Tx(t.Context(), func(tx instance.Tx) error {
 		_, err := tx.DeleteExpired(planNow, 1)
 		return err
 	}); err != nil {

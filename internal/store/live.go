@@ -4,11 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// LiveJobs implements provision.Tx. Both questions are answered from an index alone,
+// LiveJobs implements job.Tx. Both questions are answered from an index alone,
 // and end with the limit.
 func (t *tx) LiveJobs(tenant tenant.ID, limit int) (int, error) {
 	live := t.db.Model(&jobRow{}).Select("live_instance_id").Where("live_instance_id > ''").Limit(limit)
@@ -20,10 +20,10 @@ func (t *tx) LiveJobs(tenant tenant.ID, limit int) (int, error) {
 	return int(n), err
 }
 
-// KeptInstances implements provision.Reader.
-func (r reader) KeptInstances(ctx context.Context, now time.Time, limit int) ([]provision.InstanceID, error) {
-	var list []provision.InstanceID
-	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("kept_until > 0 AND kept_until <= ? AND state = ?", millis(now), string(provision.StateFailed)).
+// KeptInstances implements instance.Reader.
+func (r reader) KeptInstances(ctx context.Context, now time.Time, limit int) ([]instance.ID, error) {
+	var list []instance.ID
+	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("kept_until > 0 AND kept_until <= ? AND state = ?", millis(now), string(instance.StateFailed)).
 		Order("kept_until").Limit(limit).Pluck("id", &list).Error
 	return list, translate(err)
 }

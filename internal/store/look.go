@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -58,8 +58,8 @@ func LookAtSchema(ctx context.Context, databaseURL string) (Schema, error) {
 
 // LookAtSealed reads samples of all that is sealed in the database at a URL, of every key
 // that has sealed any of it, and changes nothing.
-func LookAtSealed(ctx context.Context, databaseURL string) ([]provision.SealedSample, error) {
-	var samples []provision.SealedSample
+func LookAtSealed(ctx context.Context, databaseURL string) ([]instance.SealedSample, error) {
+	var samples []instance.SealedSample
 	err := look(ctx, databaseURL, func(l *looker) error {
 		for _, column := range sealedColumns {
 			found, err := l.samples(column)
@@ -77,7 +77,7 @@ func LookAtSealed(ctx context.Context, databaseURL string) ([]provision.SealedSa
 
 // sealedColumn is where values of a kind are.
 type sealedColumn struct {
-	kind              provision.SealedKind
+	kind              instance.SealedKind
 	table             string
 	keyID, ciphertext string
 	tenant, id        string // expressions
@@ -85,11 +85,11 @@ type sealedColumn struct {
 }
 
 var sealedColumns = []sealedColumn{
-	{provision.SealedCredentials, "credentials", "key_id", "ciphertext", "''", "instance_id", ""},
-	{provision.SealedWebhook, "webhooks", "key_id", "ciphertext", "''", "id", ""},
-	{provision.SealedWebhook, "webhooks", "previous_key_id", "previous_ciphertext", "''", "id", "previous_until > ?"},
-	{provision.SealedDelivery, "deliveries", "key_id", "ciphertext", "''", "id", "state IN ('pending', 'exhausted', 'canceled')"},
-	{provision.SealedAnswer, "idempotency", "key_id", "ciphertext", "tenant_id", "idem_key", ""},
+	{instance.SealedCredentials, "credentials", "key_id", "ciphertext", "''", "instance_id", ""},
+	{instance.SealedWebhook, "webhooks", "key_id", "ciphertext", "''", "id", ""},
+	{instance.SealedWebhook, "webhooks", "previous_key_id", "previous_ciphertext", "''", "id", "previous_until > ?"},
+	{instance.SealedDelivery, "deliveries", "key_id", "ciphertext", "''", "id", "state IN ('pending', 'exhausted', 'canceled')"},
+	{instance.SealedAnswer, "idempotency", "key_id", "ciphertext", "tenant_id", "idem_key", ""},
 }
 
 // samplesOfEach is how many values of each key are read: one that was damaged says nothing
@@ -201,7 +201,7 @@ func texts(l *looker, query string, args ...any) ([]string, error) {
 	return all, rows.Err()
 }
 
-func (l *looker) samples(c sealedColumn) ([]provision.SealedSample, error) {
+func (l *looker) samples(c sealedColumn) ([]instance.SealedSample, error) {
 	if !l.has(c.table) {
 		return nil, nil
 	}
@@ -217,7 +217,7 @@ func (l *looker) samples(c sealedColumn) ([]provision.SealedSample, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []provision.SealedSample
+	var all []instance.SealedSample
 	for _, key := range keys {
 		found, err := l.samplesOf(c, key, where, args)
 		if err != nil {
@@ -228,7 +228,7 @@ func (l *looker) samples(c sealedColumn) ([]provision.SealedSample, error) {
 	return all, nil
 }
 
-func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]provision.SealedSample, error) {
+func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]instance.SealedSample, error) {
 	//nolint:gosec // the names are this file's
 	query := fmt.Sprintf("SELECT %s, %s, %s FROM %s WHERE %s = ? AND %s LIMIT %d", c.tenant, c.id, c.ciphertext, c.table, c.keyID, where, samplesOfEach)
 	rows, err := l.db.QueryContext(l.ctx, query, append([]any{key}, args...)...)
@@ -236,9 +236,9 @@ func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]pro
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // Err tells
-	var found []provision.SealedSample
+	var found []instance.SealedSample
 	for rows.Next() {
-		s := provision.SealedSample{Kind: c.kind, Sealed: secret.Sealed{KeyID: key}}
+		s := instance.SealedSample{Kind: c.kind, Sealed: secret.Sealed{KeyID: key}}
 		if err := rows.Scan(&s.Tenant, &s.ID, &s.Sealed.Ciphertext); err != nil {
 			return nil, err
 		}
@@ -247,7 +247,7 @@ func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]pro
 	return found, rows.Err()
 }
 
-func (l *looker) keyCheck() ([]provision.SealedSample, error) {
+func (l *looker) keyCheck() ([]instance.SealedSample, error) {
 	text, found, err := l.setting(keyCheckSetting)
 	if err != nil || !found {
 		return nil, err
@@ -256,11 +256,11 @@ func (l *looker) keyCheck() ([]provision.SealedSample, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := provision.SealedSample{Kind: provision.SealedKeyCheck, ID: deployment}
+	s := instance.SealedSample{Kind: instance.SealedKeyCheck, ID: deployment}
 	if err := json.Unmarshal([]byte(text), &s.Sealed); err != nil {
 		return nil, fmt.Errorf("read the check value of the master key: %w", err)
 	}
-	return []provision.SealedSample{s}, nil
+	return []instance.SealedSample{s}, nil
 }
 
 // newestMigration gives the number of the newest migration in this binary.

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/idempotency"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -111,7 +111,7 @@ func TestLookAtSealed(t *testing.T) {
 			sealed, _ := vaultOf(key).Seal([]byte("x"), context)
 			return sealed
 		}
-		err := s.Tx(t.Context(), func(tx provision.Tx) error {
+		err := s.Tx(t.Context(), func(tx instance.Tx) error {
 			errs := []error{
 				tx.PutCredentials("ins_1", seal("creds", "credentials/ins_1")), tx.PutCredentials("ins_2", seal("creds", "credentials/ins_2")),
 				tx.PutCredentials("ins_3", seal("creds", "credentials/ins_3")), tx.PutCredentials("ins_4", seal("other", "credentials/ins_4")),
@@ -144,15 +144,15 @@ func TestLookAtSealed(t *testing.T) {
 		}
 		keys := []string{"answer", "check", "creds", "delivery", "ended", "hook", "other", "previous"}
 		var missing []string
-		for _, k := range provision.MissingKeys(nil, samples) {
+		for _, k := range instance.MissingKeys(nil, samples) {
 			missing = append(missing, k.ID)
 		}
 		if !slices.Equal(missing, keys) {
 			t.Errorf("without any key %q are missing, want %q", missing, keys)
 		}
 		for _, key := range keys {
-			left := provision.MissingKeys(vaultOf(key), samples)
-			if len(left) != len(keys)-1 || slices.ContainsFunc(left, func(k provision.MissingKey) bool { return k.ID == key }) {
+			left := instance.MissingKeys(vaultOf(key), samples)
+			if len(left) != len(keys)-1 || slices.ContainsFunc(left, func(k instance.MissingKey) bool { return k.ID == key }) {
 				t.Errorf("with key %s %v are missing: it opens nothing of its own", key, left)
 			}
 		}
@@ -170,7 +170,7 @@ func TestKeyCheck(t *testing.T) {
 		holder := func() string {
 			t.Helper()
 			samples, err := LookAtSealed(t.Context(), databaseURL)
-			if err != nil || len(samples) != 1 || samples[0].Kind != provision.SealedKeyCheck {
+			if err != nil || len(samples) != 1 || samples[0].Kind != instance.SealedKeyCheck {
 				t.Fatalf("%v, %v", samples, err)
 			}
 			return samples[0].Sealed.KeyID

@@ -7,8 +7,8 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -87,17 +87,17 @@ func fillForPlans(t *testing.T, s *Store) {
 func planInstance(i int, now int64) instanceRow {
 	row := instanceRow{
 		ID: fmt.Sprintf("ins_%07d", i), TenantID: "default", Engine: "mysql", Name: fmt.Sprintf("name-%d", i), Parameters: "{}", Labels: "{}",
-		State: string(provision.StateRunning), HostID: "hst_1", CreatedAt: now, UpdatedAt: now,
+		State: string(instance.StateRunning), HostID: "hst_1", CreatedAt: now, UpdatedAt: now,
 	}
 	switch {
 	case i%4 == 3:
-		row.State, row.DeletedAt = string(provision.StateDeleted), now
+		row.State, row.DeletedAt = string(instance.StateDeleted), now
 	case i%1000 == 500:
 		row.Engine = "redis"
 	case i%1000 == 501:
-		row.State, row.KeptUntil = string(provision.StateFailed), now
+		row.State, row.KeptUntil = string(instance.StateFailed), now
 	case i%1000 == 502:
-		row.TenantID, row.State = string(tenant.Nobody), string(provision.StateWarm)
+		row.TenantID, row.State = string(tenant.Nobody), string(instance.StateWarm)
 	}
 	if row.DeletedAt == 0 {
 		row.LiveName = &row.Name
@@ -107,11 +107,11 @@ func planInstance(i int, now int64) instanceRow {
 
 func planJob(i int, inst instanceRow, now int64) jobRow {
 	row := jobRow{
-		ID: fmt.Sprintf("job_%07d", i), TenantID: "default", InstanceID: inst.ID, Kind: string(provision.JobCreate), State: string(job.Succeeded),
+		ID: fmt.Sprintf("job_%07d", i), TenantID: "default", InstanceID: inst.ID, Kind: string(instance.JobCreate), State: string(job.Succeeded),
 		Steps: "[]", FinishedAt: now, CreatedAt: now, UpdatedAt: now,
 	}
 	if i%1000 == 500 {
-		row.Kind = string(provision.JobDelete)
+		row.Kind = string(instance.JobDelete)
 	}
 	if i >= planRows-planLive {
 		row.State, row.FinishedAt, row.LiveInstanceID, row.WakeAt = string(job.Queued), 0, &inst.ID, &now

@@ -13,9 +13,9 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -158,11 +158,11 @@ type question struct {
 	reads int64
 }
 
-func inTx(do func(provision.Tx) error) func(context.Context, *Store) error {
+func inTx(do func(instance.Tx) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error { return s.Tx(ctx, do) }
 }
 
-func listed(f provision.InstanceFilter, before string) func(context.Context, *Store) error {
+func listed(f instance.Filter, before string) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error {
 		found, err := s.Instances(ctx, f, page.Page{Before: before, Limit: planPage})
 		if err == nil && len(found) == 0 {
@@ -202,24 +202,24 @@ func questions() []question {
 	deep, deepJob := fmt.Sprintf("ins_%07d", planRows/2), fmt.Sprintf("job_%07d", planRows/2)
 	team, rare := map[string]string{"team": "a"}, map[string]string{"rare": "yes"}
 	return []question{
-		{name: "instances: first page", ask: listed(provision.InstanceFilter{Tenant: "default"}, "")},
-		{name: "instances: deep page", ask: listed(provision.InstanceFilter{Tenant: "default"}, deep)},
-		{name: "instances: of a state", ask: listed(provision.InstanceFilter{Tenant: "default", State: provision.StateFailed}, "")},
-		{name: "instances: of a rare engine", ask: listed(provision.InstanceFilter{Tenant: "default", Engine: "redis"}, "")},
-		{name: "instances: with the deleted", ask: listed(provision.InstanceFilter{Tenant: "default", Deleted: true}, deep)},
-		{name: "instances: by name", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100"}, "")},
-		{name: "instances: by name, with the deleted", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Deleted: true}, "")},
-		{name: "instances: by a label that all have", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: team}, "")},
-		{name: "instances: by a label that all have, deep", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: team}, deep)},
-		{name: "instances: by a rare label", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: rare}, "")},
-		{name: "instances: by two labels", ask: listed(provision.InstanceFilter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
-		{name: "instances: by name and label", ask: listed(provision.InstanceFilter{Tenant: "default", Name: "name-100", Labels: team}, "")},
-		{name: "instances: that are warm", ask: listed(provision.InstanceFilter{Tenant: tenant.Nobody, State: provision.StateWarm}, "")},
+		{name: "instances: first page", ask: listed(instance.Filter{Tenant: "default"}, "")},
+		{name: "instances: deep page", ask: listed(instance.Filter{Tenant: "default"}, deep)},
+		{name: "instances: of a state", ask: listed(instance.Filter{Tenant: "default", State: instance.StateFailed}, "")},
+		{name: "instances: of a rare engine", ask: listed(instance.Filter{Tenant: "default", Engine: "redis"}, "")},
+		{name: "instances: with the deleted", ask: listed(instance.Filter{Tenant: "default", Deleted: true}, deep)},
+		{name: "instances: by name", ask: listed(instance.Filter{Tenant: "default", Name: "name-100"}, "")},
+		{name: "instances: by name, with the deleted", ask: listed(instance.Filter{Tenant: "default", Name: "name-100", Deleted: true}, "")},
+		{name: "instances: by a label that all have", ask: listed(instance.Filter{Tenant: "default", Labels: team}, "")},
+		{name: "instances: by a label that all have, deep", ask: listed(instance.Filter{Tenant: "default", Labels: team}, deep)},
+		{name: "instances: by a rare label", ask: listed(instance.Filter{Tenant: "default", Labels: rare}, "")},
+		{name: "instances: by two labels", ask: listed(instance.Filter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
+		{name: "instances: by name and label", ask: listed(instance.Filter{Tenant: "default", Name: "name-100", Labels: team}, "")},
+		{name: "instances: that are warm", ask: listed(instance.Filter{Tenant: tenant.Nobody, State: instance.StateWarm}, "")},
 		{name: "jobs: first page", ask: jobsListed(job.Filter{Tenant: "default"}, "")},
 		{name: "jobs: deep page", ask: jobsListed(job.Filter{Tenant: "default"}, deepJob)},
 		{name: "jobs: of an instance", ask: jobsListed(job.Filter{Tenant: "default", Subject: "ins_0000100"}, "")},
 		{name: "jobs: of a state", ask: jobsListed(job.Filter{Tenant: "default", State: job.Queued}, "")},
-		{name: "jobs: of a rare kind", ask: jobsListed(job.Filter{Tenant: "default", Kind: provision.JobDelete}, "")},
+		{name: "jobs: of a rare kind", ask: jobsListed(job.Filter{Tenant: "default", Kind: instance.JobDelete}, "")},
 		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]id.Job, error) {
 			return s.EndedJobs(ctx, []id.Job{"job_0000001", "job_0000002", "job_0000003"})
 		})},
@@ -227,13 +227,13 @@ func questions() []question {
 		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (job.Job, error) {
 			return s.ActiveJob(ctx, id.Subject(fmt.Sprintf("ins_%07d", planRows-1)))
 		})},
-		{name: "jobs: the children of one", ask: inTx(func(tx provision.Tx) error {
+		{name: "jobs: the children of one", ask: inTx(func(tx instance.Tx) error {
 			_, err := tx.ChildJobs(id.Job(fmt.Sprintf("job_%07d", planRows-1)))
 			return err
 		})},
-		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx provision.Tx) error { return live(tx, "default") })},
-		{name: "jobs: count of the living", ask: inTx(func(tx provision.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
-		{name: "jobs: claim", ask: inTx(func(tx provision.Tx) error {
+		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx instance.Tx) error { return live(tx, "default") })},
+		{name: "jobs: count of the living", ask: inTx(func(tx instance.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
+		{name: "jobs: claim", ask: inTx(func(tx instance.Tx) error {
 			return tx.CheckClaim(job.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
 		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
@@ -262,38 +262,38 @@ func questions() []question {
 			if err != nil {
 				return err
 			}
-			return s.Tx(ctx, func(tx provision.Tx) error { return tx.NumberEvents(list) })
+			return s.Tx(ctx, func(tx instance.Tx) error { return tx.NumberEvents(list) })
 		}, allow: []string{"events_unnumbered"}},
-		{name: "events: that are too old", ask: inTx(func(tx provision.Tx) error {
+		{name: "events: that are too old", ask: inTx(func(tx instance.Tx) error {
 			_, err := tx.DeleteEvents(now.Add(-time.Hour), planPage)
 			return err
 		})},
-		{name: "whatever is too old", ask: inTx(func(tx provision.Tx) error {
+		{name: "whatever is too old", ask: inTx(func(tx instance.Tx) error {
 			_, err := tx.DeleteExpired(now.Add(-time.Hour), planPage)
 			return err
 		})},
-		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]provision.InstanceID, error) {
+		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]instance.ID, error) {
 			return s.KeptInstances(ctx, now, planPage)
 		})},
-		{name: "instances: on a host", ask: ask(func(ctx context.Context, s *Store) ([]provision.Instance, error) {
+		{name: "instances: on a host", ask: ask(func(ctx context.Context, s *Store) ([]instance.Instance, error) {
 			return s.InstancesOn(ctx, "hst_1", "ins_0000100", planPage)
 		})},
-		{name: "instances: by id", ask: ask(func(ctx context.Context, s *Store) ([]provision.Instance, error) {
-			return s.InstancesByID(ctx, []provision.InstanceID{"ins_0000001", "ins_0000002"})
+		{name: "instances: by id", ask: ask(func(ctx context.Context, s *Store) ([]instance.Instance, error) {
+			return s.InstancesByID(ctx, []instance.ID{"ins_0000001", "ins_0000002"})
 		})},
 		{name: "watches: whether any is due", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.WatchesDue(ctx, now) })},
-		{name: "watches: claim", ask: inTx(func(tx provision.Tx) error {
+		{name: "watches: claim", ask: inTx(func(tx instance.Tx) error {
 			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
 			return err
 		})},
 		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, h, now) })},
-		{name: "ports: take, and give back", ask: inTx(func(tx provision.Tx) error {
+		{name: "ports: take, and give back", ask: inTx(func(tx instance.Tx) error {
 			if _, err := tx.TakePort(h, "ins_0000001", "redis", now); err != nil {
 				return err
 			}
 			return tx.RestPorts("ins_0000001", now)
 		})},
-		{name: "ports: the one held", ask: inTx(func(tx provision.Tx) error {
+		{name: "ports: the one held", ask: inTx(func(tx instance.Tx) error {
 			_, err := tx.HeldPort("hst_1", "ins_0000002", "redis")
 			return err
 		})},
@@ -305,7 +305,7 @@ func questions() []question {
 	}
 }
 
-func live(tx provision.Tx, tenant tenant.ID) error {
+func live(tx instance.Tx, tenant tenant.ID) error {
 	n, err := tx.LiveJobs(tenant, planPage)
 	if err == nil && n != planPage {
 		err = fmt.Errorf("%d live jobs", n)

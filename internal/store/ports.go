@@ -77,13 +77,13 @@ func nextPort(db *gorm.DB, host host.Host, now time.Time) (port int, fresh bool,
 	return port, true, err
 }
 
-// HeldPort implements provision.Tx.
+// HeldPort implements host.Rows.
 func (t *tx) HeldPort(host host.ID, holder host.UnitID, name string) (int, error) {
 	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(holder), string(host), name))
 	return row.Port, err
 }
 
-// TakePort implements provision.Tx.
+// TakePort implements host.Rows.
 func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.Time) (int, error) {
 	port, fresh, err := nextPort(t.db, host, now)
 	switch {
@@ -101,17 +101,17 @@ func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.
 		Updates(map[string]any{"instance_id": string(holder), "name": name, "rest_until": 0}), fault.ErrConflict)
 }
 
-// RestPort implements provision.Tx.
+// RestPort implements host.Rows.
 func (t *tx) RestPort(host host.ID, port int, holder host.UnitID, until time.Time) error {
 	return t.rest(t.db.Where("host_id = ? AND port = ? AND instance_id = ?", string(host), port, string(holder)), until)
 }
 
-// RestPorts implements provision.Tx.
+// RestPorts implements host.Rows.
 func (t *tx) RestPorts(holder host.UnitID, until time.Time) error {
 	return t.rest(t.db.Where("instance_id = ?", string(holder)), until)
 }
 
-// RestPortsElsewhere implements provision.Tx.
+// RestPortsElsewhere implements host.Rows.
 func (t *tx) RestPortsElsewhere(holder host.UnitID, host host.ID, until time.Time) error {
 	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(holder), string(host)), until)
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// reader implements provision.Reader on a pool or within a transaction.
+// reader implements instance.Reader on a pool or within a transaction.
 type reader struct{ db *gorm.DB }
 
 // one gives the first row of a query, or CodeNotFound.
@@ -62,17 +62,17 @@ func entities[R, E any](rows []R, turn func(R) (E, error)) ([]E, error) {
 	return out, nil
 }
 
-// Instance implements provision.Reader.
-func (r reader) Instance(ctx context.Context, id provision.InstanceID) (provision.Instance, error) {
+// Instance implements instance.Reader.
+func (r reader) Instance(ctx context.Context, id instance.ID) (instance.Instance, error) {
 	row, err := one[instanceRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	if err != nil {
-		return provision.Instance{}, err
+		return instance.Instance{}, err
 	}
 	return row.entity()
 }
 
-// Instances implements provision.Reader.
-func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page page.Page) ([]provision.Instance, error) {
+// Instances implements instance.Reader.
+func (r reader) Instances(ctx context.Context, f instance.Filter, page page.Page) ([]instance.Instance, error) {
 	if !legible(f.Engine, string(f.State), f.Name) || !legible(slices.Collect(maps.Keys(f.Labels))...) || !legible(slices.Collect(maps.Values(f.Labels))...) {
 		return nil, nil
 	}
@@ -88,7 +88,7 @@ func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page 
 	}
 	switch {
 	case f.Name == "":
-	case f.Deleted || f.State == provision.StateDeleted:
+	case f.Deleted || f.State == instance.StateDeleted:
 		q = q.Where("name = ?", f.Name)
 	default:
 		q = q.Where("live_name = ?", f.Name)
@@ -108,7 +108,7 @@ func (r reader) Instances(ctx context.Context, f provision.InstanceFilter, page 
 // labels are looked at. Otherwise the index of the first label leads, which has its
 // instances in the order of a page, so that neither a label that all have nor one that
 // hardly any has costs more than its page. It gives the column that the page goes by.
-func labeled(q *gorm.DB, f provision.InstanceFilter) (narrowed *gorm.DB, order string) {
+func labeled(q *gorm.DB, f instance.Filter) (narrowed *gorm.DB, order string) {
 	lead, order := f.Name == "", "id"
 	for _, name := range slices.Sorted(maps.Keys(f.Labels)) {
 		if lead {
@@ -135,7 +135,7 @@ func keysetBy(q *gorm.DB, page page.Page, column string) *gorm.DB {
 	return q.Order(column + " DESC").Limit(page.Limit)
 }
 
-// Job implements provision.Reader.
+// Job implements job.Store.
 func (r reader) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	return oneJob(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
@@ -148,7 +148,7 @@ func oneJob(q *gorm.DB) (job.Job, error) {
 	return row.entity()
 }
 
-// Jobs implements provision.Reader.
+// Jobs implements job.Store.
 func (r reader) Jobs(ctx context.Context, f job.Filter, page page.Page) ([]job.Job, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	if f.Subject != "" {
@@ -167,23 +167,23 @@ func (r reader) Jobs(ctx context.Context, f job.Filter, page page.Page) ([]job.J
 	return entities(rows, jobRow.entity)
 }
 
-// ActiveJob implements provision.Reader.
+// ActiveJob implements job.Store.
 func (r reader) ActiveJob(ctx context.Context, subject id.Subject) (job.Job, error) {
 	return oneJob(r.db.WithContext(ctx).Where("live_instance_id = ?", key(subject)))
 }
 
-// Credentials implements provision.Reader.
-func (r reader) Credentials(ctx context.Context, id provision.InstanceID) (secret.Sealed, error) {
+// Credentials implements instance.Reader.
+func (r reader) Credentials(ctx context.Context, id instance.ID) (secret.Sealed, error) {
 	row, err := one[credentialsRow](r.db.WithContext(ctx).Where("instance_id = ?", key(id)))
 	return secret.Sealed{KeyID: row.KeyID, Ciphertext: row.Ciphertext}, err
 }
 
-// Delivery implements provision.Reader.
+// Delivery implements webhook.Reader.
 func (r reader) Delivery(ctx context.Context, id webhook.DeliveryID) (webhook.Delivery, error) {
 	return delivery(r.db.WithContext(ctx).Where("id = ?", key(id)))
 }
 
-// Idempotent implements provision.Reader.
+// Idempotent implements idempotency.Store.
 func (r reader) Idempotent(ctx context.Context, tenant tenant.ID, idemKey string) (idempotency.Record, error) {
 	if !legible(idemKey) {
 		return idempotency.Record{}, fault.ErrNotFound
@@ -200,7 +200,7 @@ func (r reader) due(ctx context.Context, now time.Time, limit int) *gorm.DB {
 	return r.db.WithContext(ctx).Where("wake_at <= ?", millis(now)).Order("wake_at").Limit(limit)
 }
 
-// DueJobs implements provision.Reader.
+// DueJobs implements job.Store.
 func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error) {
 	var rows []jobRow
 	if err := r.due(ctx, now, limit).Find(&rows).Error; err != nil {
@@ -209,7 +209,7 @@ func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Jo
 	return entities(rows, jobRow.entity)
 }
 
-// Hosts implements provision.Reader.
+// Hosts implements host.Reader.
 func (r reader) Hosts(ctx context.Context) ([]host.Host, error) {
 	var rows []hostRow
 	if err := r.db.WithContext(ctx).Order("id").Find(&rows).Error; err != nil {
@@ -218,13 +218,13 @@ func (r reader) Hosts(ctx context.Context) ([]host.Host, error) {
 	return entities(rows, func(row hostRow) (host.Host, error) { return row.entity(), nil })
 }
 
-// Host implements provision.Reader.
+// Host implements host.Reader.
 func (r reader) Host(ctx context.Context, id host.ID) (host.Host, error) {
 	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	return row.entity(), err
 }
 
-// PortLeft implements provision.Reader.
+// PortLeft implements host.Reader.
 func (r reader) PortLeft(ctx context.Context, host host.Host, now time.Time) (bool, error) {
 	_, _, err := nextPort(r.db.WithContext(ctx), host, now)
 	if errors.Is(err, fault.ErrNotFound) {
@@ -233,7 +233,7 @@ func (r reader) PortLeft(ctx context.Context, host host.Host, now time.Time) (bo
 	return err == nil, err
 }
 
-// PortsFree implements provision.Reader.
+// PortsFree implements host.Reader.
 func (r reader) PortsFree(ctx context.Context, host host.Host, now time.Time) (int, error) {
 	var used int64
 	err := r.db.WithContext(ctx).Model(&portRow{}).

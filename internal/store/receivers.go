@@ -42,7 +42,7 @@ const (
 	FROM (%s) n LEFT JOIN receivers r ON r.name = n.name ORDER BY n.name`
 )
 
-// DueDeliveries implements provision.Reader.
+// DueDeliveries implements webhook.Reader.
 func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, limit int) (due []webhook.Delivery, last string, err error) {
 	var heads []struct {
 		Name string
@@ -72,7 +72,7 @@ func (r reader) DueDeliveries(ctx context.Context, now time.Time, after string, 
 	return due, last, err
 }
 
-// ExpiredDeliveries implements provision.Reader.
+// ExpiredDeliveries implements webhook.Reader.
 func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, limit int) ([]webhook.Delivery, error) {
 	var rows []deliveryRow
 	err := r.db.WithContext(ctx).Where("state = ? AND expires_at > 0 AND expires_at <= ? AND due_at <= ?", string(webhook.DeliveryPending), millis(before), millis(now)).
@@ -83,7 +83,7 @@ func (r reader) ExpiredDeliveries(ctx context.Context, before, now time.Time, li
 	return entities(rows, deliveryRow.entity)
 }
 
-// Standing implements provision.Reader.
+// Standing implements webhook.Reader.
 func (r reader) Standing(ctx context.Context, receiver string) (webhook.Standing, error) {
 	row, err := one[receiverRow](r.db.WithContext(ctx).Where("name = ?", receiver))
 	return webhook.Standing{

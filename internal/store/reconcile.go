@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
 type watchRow struct {
@@ -25,15 +25,15 @@ type watchRow struct {
 
 func (watchRow) TableName() string { return "watches" }
 
-func (r watchRow) entity() provision.Watch {
-	return provision.Watch{
-		Instance: provision.InstanceID(r.InstanceID), ProbeAt: moment(r.ProbeAt), Misses: r.Misses, Repairs: r.Repairs,
+func (r watchRow) entity() instance.Watch {
+	return instance.Watch{
+		Instance: instance.ID(r.InstanceID), ProbeAt: moment(r.ProbeAt), Misses: r.Misses, Repairs: r.Repairs,
 		RepairedAt: moment(r.RepairedAt), EndedAt: moment(r.EndedAt), Rev: r.Rev,
 	}
 }
 
-// InstancesOn implements provision.Reader.
-func (r reader) InstancesOn(ctx context.Context, host host.ID, after provision.InstanceID, limit int) ([]provision.Instance, error) {
+// InstancesOn implements instance.ReconcileReader.
+func (r reader) InstancesOn(ctx context.Context, host host.ID, after instance.ID, limit int) ([]instance.Instance, error) {
 	var rows []instanceRow
 	err := r.db.WithContext(ctx).Where("host_id = ? AND deleted_at = 0 AND id > ?", key(host), key(after)).Order("id").Limit(limit).Find(&rows).Error
 	if err != nil {
@@ -42,15 +42,15 @@ func (r reader) InstancesOn(ctx context.Context, host host.ID, after provision.I
 	return entities(rows, instanceRow.entity)
 }
 
-// Occupied implements provision.HostReader.
+// Occupied implements host.Reader.
 func (r reader) Occupied(ctx context.Context, host host.ID) (bool, error) {
 	var first []string
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("host_id = ? AND deleted_at = 0", key(host)).Limit(1).Pluck("id", &first).Error
 	return len(first) > 0, translate(err)
 }
 
-// InstancesByID implements provision.Reader.
-func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) ([]provision.Instance, error) {
+// InstancesByID implements instance.ReconcileReader.
+func (r reader) InstancesByID(ctx context.Context, ids []instance.ID) ([]instance.Instance, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -65,32 +65,32 @@ func (r reader) InstancesByID(ctx context.Context, ids []provision.InstanceID) (
 	return entities(rows, instanceRow.entity)
 }
 
-// Stranded implements provision.HostReader.
+// Stranded implements host.Reader.
 func (r reader) Stranded(ctx context.Context, h host.ID, after host.UnitID, limit int) ([]host.UnitID, error) {
 	var ids []host.UnitID
 	err := r.db.WithContext(ctx).Table("ports AS p").Joins("LEFT JOIN instances AS i ON i.id = p.instance_id").
 		Where("p.host_id = ? AND p.instance_id > ? AND (i.id IS NULL OR i.state IN ?)", key(h), key(after),
-			[]string{string(provision.StateDeleted), string(provision.StateFailed)}).
+			[]string{string(instance.StateDeleted), string(instance.StateFailed)}).
 		Distinct("p.instance_id").Order("p.instance_id").Limit(limit).Pluck("p.instance_id", &ids).Error
 	return ids, translate(err)
 }
 
-// WatchesDue implements provision.Reader.
+// WatchesDue implements instance.ReconcileReader.
 func (r reader) WatchesDue(ctx context.Context, now time.Time) (bool, error) {
 	var first []string
 	err := r.db.WithContext(ctx).Model(&watchRow{}).Where("probe_at <= ?", millis(now)).Limit(1).Pluck("instance_id", &first).Error
 	return len(first) > 0, translate(err)
 }
 
-// Watch implements provision.Tx.
-func (t *tx) Watch(id provision.InstanceID) (provision.Watch, error) {
+// Watch implements instance.ReconcileTx.
+func (t *tx) Watch(id instance.ID) (instance.Watch, error) {
 	row, err := one[watchRow](t.db.Where("instance_id = ?", key(id)))
 	return row.entity(), err
 }
 
-// ClaimWatches implements provision.Tx. The condition is asked again by the update, so
+// ClaimWatches implements instance.ReconcileTx. The condition is asked again by the update, so
 // that of two who have found the same rows only one changes each.
-func (t *tx) ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]provision.Watch, error) {
+func (t *tx) ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]instance.Watch, error) {
 	var due []string
 	err := t.db.Model(&watchRow{}).Where("probe_at <= ?", millis(now)).Order("probe_at").Limit(limit).Pluck("instance_id", &due).Error
 	if err != nil || len(due) == 0 {
@@ -108,25 +108,25 @@ func (t *tx) ClaimWatches(claim string, now, until time.Time, spread time.Durati
 	if err := t.db.Where("claim = ?", claim).Find(&rows).Error; err != nil {
 		return nil, err
 	}
-	return entities(rows, func(row watchRow) (provision.Watch, error) { return row.entity(), nil })
+	return entities(rows, func(row watchRow) (instance.Watch, error) { return row.entity(), nil })
 }
 
-// StartWatch implements provision.Tx.
-func (t *tx) StartWatch(id provision.InstanceID, probeAt time.Time) error {
+// StartWatch implements instance.ReconcileTx.
+func (t *tx) StartWatch(id instance.ID, probeAt time.Time) error {
 	return t.db.Clauses(clause.OnConflict{
 		Columns:   []clause.Column{{Name: "instance_id"}},
 		DoUpdates: clause.Assignments(map[string]any{"probe_at": millis(probeAt), "misses": 0, "rev": gorm.Expr("watches.rev + 1")}),
 	}).Create(&watchRow{InstanceID: string(id), ProbeAt: millis(probeAt)}).Error
 }
 
-// UpdateWatch implements provision.Tx.
-func (t *tx) UpdateWatch(w provision.Watch) error {
+// UpdateWatch implements instance.ReconcileTx.
+func (t *tx) UpdateWatch(w instance.Watch) error {
 	return changed(t.db.Model(&watchRow{}).Where("instance_id = ? AND rev = ?", string(w.Instance), w.Rev).Updates(map[string]any{
 		"probe_at": millis(w.ProbeAt), "misses": w.Misses, "repairs": w.Repairs, "repaired_at": millis(w.RepairedAt), "ended_at": millis(w.EndedAt), "rev": oneMore,
 	}), fault.ErrConflict)
 }
 
-// EndWatch implements provision.Tx.
-func (t *tx) EndWatch(id provision.InstanceID) error {
+// EndWatch implements instance.ReconcileTx.
+func (t *tx) EndWatch(id instance.ID) error {
 	return t.db.Where("instance_id = ?", string(id)).Delete(&watchRow{}).Error
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
@@ -238,7 +238,7 @@ func fromJSON(s string, into any) error {
 	return nil
 }
 
-func toInstanceRow(i provision.Instance) (instanceRow, error) {
+func toInstanceRow(i instance.Instance) (instanceRow, error) {
 	parameters, err := toJSON(i.Parameters)
 	if err != nil {
 		return instanceRow{}, err
@@ -254,17 +254,17 @@ func toInstanceRow(i provision.Instance) (instanceRow, error) {
 		Address: i.Address, Port: i.Port, Fence: i.Fence, Rev: i.Rev,
 		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil), DataLost: i.DataLost,
 	}
-	if i.State != provision.StateDeleted {
+	if i.State != instance.StateDeleted {
 		row.LiveName = &row.Name
 	}
 	return row, nil
 }
 
-func (r instanceRow) entity() (provision.Instance, error) {
-	i := provision.Instance{
-		ID: provision.InstanceID(r.ID), Tenant: tenant.ID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
+func (r instanceRow) entity() (instance.Instance, error) {
+	i := instance.Instance{
+		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
 		Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
-		State: provision.InstanceState(r.State), Reason: r.Reason, Host: host.ID(r.HostID), Address: r.Address, Port: r.Port,
+		State: instance.State(r.State), Reason: r.Reason, Host: host.ID(r.HostID), Address: r.Address, Port: r.Port,
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil), DataLost: r.DataLost,
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {

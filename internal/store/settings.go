@@ -10,7 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -63,7 +63,7 @@ var ErrOtherKey = errors.New("another process of this deployment began with anot
 // KeepKeyCheck makes sure that there is a value, sealed with the active key, that later
 // starts know the master key by. The keys that are lost need not open the one before.
 func (s *Store) KeepKeyCheck(ctx context.Context, v secret.Vault, deployment string, lost []string) error {
-	sealed, err := provision.SealKeyCheck(v, deployment)
+	sealed, err := instance.SealKeyCheck(v, deployment)
 	if err != nil {
 		return fmt.Errorf("seal the check value of the master key: %w", err)
 	}
@@ -82,8 +82,8 @@ func (s *Store) KeepKeyCheck(ctx context.Context, v secret.Vault, deployment str
 	if kept.KeyID == sealed.KeyID {
 		return nil
 	}
-	before := []provision.SealedSample{{Kind: provision.SealedKeyCheck, ID: deployment, Sealed: kept}}
-	if !slices.Contains(lost, kept.KeyID) && len(provision.MissingKeys(v, before)) > 0 {
+	before := []instance.SealedSample{{Kind: instance.SealedKeyCheck, ID: deployment, Sealed: kept}}
+	if !slices.Contains(lost, kept.KeyID) && len(instance.MissingKeys(v, before)) > 0 {
 		return ErrOtherKey
 	}
 	return s.putSetting(ctx, keyCheckSetting, string(fresh))

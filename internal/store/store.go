@@ -26,10 +26,10 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/provision"
+	"github.com/berth-project/berth/internal/instance"
 )
 
-// Store implements provision.Store.
+// Store implements instance.Store, which holds what every room asks of it.
 type Store struct {
 	reader
 	dialect string
@@ -214,8 +214,8 @@ const (
 // afterCommit limits how long the functions that follow a commit may take together.
 const afterCommit = 500 * time.Millisecond
 
-// Tx implements provision.Store.
-func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
+// Tx implements job.Store.
+func (s *Store) Tx(ctx context.Context, fn func(instance.Tx) error) error {
 	after, err := s.commit(ctx, fn)
 	if len(after) == 0 {
 		return err
@@ -229,7 +229,7 @@ func (s *Store) Tx(ctx context.Context, fn func(provision.Tx) error) error {
 }
 
 // commit gives what is to follow: nothing where the transaction was rolled back.
-func (s *Store) commit(ctx context.Context, fn func(provision.Tx) error) (after []func(context.Context), err error) {
+func (s *Store) commit(ctx context.Context, fn func(instance.Tx) error) (after []func(context.Context), err error) {
 	if s.dialect == dialectSQLite {
 		select {
 		case s.writer <- struct{}{}:

@@ -61,7 +61,7 @@ func (r webhookRow) entity() (webhook.Webhook, error) {
 	return h, fromJSON(r.Events, &h.Events)
 }
 
-// Webhook implements provision.Reader.
+// Webhook implements webhook.Reader.
 func (r reader) Webhook(ctx context.Context, id webhook.ID) (webhook.Webhook, error) {
 	row, err := one[webhookRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
 	if err != nil {
@@ -70,7 +70,7 @@ func (r reader) Webhook(ctx context.Context, id webhook.ID) (webhook.Webhook, er
 	return row.entity()
 }
 
-// Webhooks implements provision.Reader.
+// Webhooks implements webhook.Reader.
 func (r reader) Webhooks(ctx context.Context, tenant tenant.ID, page page.Page) ([]webhook.Webhook, error) {
 	return webhooks(keyset(r.db.WithContext(ctx).Where("tenant_id = ?", key(tenant)), page))
 }
@@ -91,7 +91,7 @@ func delivery(q *gorm.DB) (webhook.Delivery, error) {
 	return row.entity()
 }
 
-// Deliveries implements provision.Reader.
+// Deliveries implements webhook.Reader.
 func (r reader) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page page.Page) ([]webhook.Delivery, error) {
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
 	for column, id := range map[string]string{
@@ -111,7 +111,7 @@ func (r reader) Deliveries(ctx context.Context, f webhook.DeliveryFilter, page p
 	return entities(rows, deliveryRow.entity)
 }
 
-// NextDelivery implements provision.Reader.
+// NextDelivery implements webhook.Reader.
 func (r reader) NextDelivery(ctx context.Context, receiver string, now time.Time) (webhook.Delivery, error) {
 	return delivery(r.db.WithContext(ctx).
 		Where("receiver = ? AND state = ? AND due_at <= ?", receiver, string(webhook.DeliveryPending), millis(now)).Order("due_at, id"))
@@ -121,7 +121,7 @@ func (t *tx) Webhook(id webhook.ID) (webhook.Webhook, error) {
 	return t.reader.Webhook(t.ctx, id)
 }
 
-// Listeners implements provision.WebhookReader.
+// Listeners implements event.Sink.
 func (r reader) Listeners(ctx context.Context, tenant tenant.ID) ([]webhook.Webhook, error) {
 	return webhooks(r.db.WithContext(ctx).Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
 }

@@ -13,13 +13,13 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/provision"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// tx implements provision.Tx. Its context is the one its transaction was begun
+// tx implements instance.Tx. Its context is the one its transaction was begun
 // with, so it lives no longer than that call.
 type tx struct {
 	reader
@@ -27,7 +27,7 @@ type tx struct {
 	after []func(context.Context)
 }
 
-// OnCommit implements provision.Tx.
+// OnCommit implements event.Tx.
 func (t *tx) OnCommit(do func(context.Context)) { t.after = append(t.after, do) }
 
 // changed gives the error where a conditional write met no row.
@@ -43,7 +43,7 @@ var oneMore = gorm.Expr("rev + 1")
 
 func (t *tx) Job(id id.Job) (job.Job, error) { return t.reader.Job(t.ctx, id) }
 
-func (t *tx) Instance(id provision.InstanceID) (provision.Instance, error) {
+func (t *tx) Instance(id instance.ID) (instance.Instance, error) {
 	return t.reader.Instance(t.ctx, id)
 }
 
@@ -55,11 +55,11 @@ func (t *tx) ActiveJob(subject id.Subject) (job.Job, error) {
 	return t.reader.ActiveJob(t.ctx, subject)
 }
 
-func (t *tx) Credentials(id provision.InstanceID) (secret.Sealed, error) {
+func (t *tx) Credentials(id instance.ID) (secret.Sealed, error) {
 	return t.reader.Credentials(t.ctx, id)
 }
 
-func (t *tx) InsertInstance(i provision.Instance) error {
+func (t *tx) InsertInstance(i instance.Instance) error {
 	row, err := toInstanceRow(i)
 	if err != nil {
 		return err
@@ -70,8 +70,8 @@ func (t *tx) InsertInstance(i provision.Instance) error {
 	return t.putLabels(i)
 }
 
-// ReplaceInstance implements provision.Tx.
-func (t *tx) ReplaceInstance(i provision.Instance) error {
+// ReplaceInstance implements instance.Tx.
+func (t *tx) ReplaceInstance(i instance.Instance) error {
 	row, err := toInstanceRow(i)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (t *tx) ReplaceInstance(i provision.Instance) error {
 	return t.putLabels(i)
 }
 
-func (t *tx) putLabels(i provision.Instance) error {
+func (t *tx) putLabels(i instance.Instance) error {
 	labels := make([]labelRow, 0, len(i.Labels))
 	for name, value := range i.Labels {
 		labels = append(labels, labelRow{string(i.ID), name, value})
@@ -99,7 +99,7 @@ func (t *tx) putLabels(i provision.Instance) error {
 	return t.db.Create(&labels).Error
 }
 
-func (t *tx) UpdateInstance(i provision.Instance) error {
+func (t *tx) UpdateInstance(i instance.Instance) error {
 	row, err := toInstanceRow(i)
 	if err != nil {
 		return err
@@ -164,11 +164,11 @@ func (t *tx) CheckClaim(c job.Claim) error {
 	return changed(t.liveJob(string(c.Job), c.Fence).Updates(map[string]any{"rev": oneMore}), fault.ErrFenced)
 }
 
-func (t *tx) PutCredentials(id provision.InstanceID, s secret.Sealed) error {
+func (t *tx) PutCredentials(id instance.ID, s secret.Sealed) error {
 	return replace(t.db, credentialsRow{InstanceID: string(id), KeyID: s.KeyID, Ciphertext: s.Ciphertext})
 }
 
-func (t *tx) DeleteCredentials(id provision.InstanceID) error {
+func (t *tx) DeleteCredentials(id instance.ID) error {
 	return t.db.Where("instance_id = ?", string(id)).Delete(&credentialsRow{}).Error
 }
 

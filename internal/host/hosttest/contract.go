@@ -47,7 +47,7 @@ const (
 	shortGrace    = 2 * time.Second
 )
 
-// promise is one of those that provision.Runtime makes.
+// promise is one of those that host.Runtime makes.
 type promise struct {
 	name string
 	run  func(*testing.T, Subject)
@@ -91,7 +91,7 @@ func promises() []promise {
 	}
 }
 
-// RuntimeContract tests that a Runtime keeps the promises of provision.Runtime.
+// RuntimeContract tests that a Runtime keeps the promises of host.Runtime.
 func RuntimeContract(t *testing.T, s Subject) {
 	for _, test := range promises() {
 		if test.keeps != nil && !test.keeps(s) {
@@ -233,7 +233,7 @@ func contextEnded(t *testing.T, s Subject) {
 }
 
 // EveryCall calls every method once, with the workload or its instance, and gives what each
-// has answered. It fails where provision.Runtime has a method that is not called here.
+// has answered. It fails where host.Runtime has a method that is not called here.
 func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workload) map[Method]error {
 	t.Helper()
 	id, fence := w.Unit, w.Fence
@@ -256,7 +256,7 @@ func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workloa
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)
 	for m := range reflect.TypeFor[host.Runtime]().Methods() {
 		if _, called := answers[Method(m.Name)]; !called {
-			t.Fatalf("%s is a method of provision.Runtime that EveryCall does not call", m.Name)
+			t.Fatalf("%s is a method of host.Runtime that EveryCall does not call", m.Name)
 		}
 	}
 	return answers

@@ -8,10 +8,10 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
-// Method names a method of provision.Runtime.
+// Method names a method of host.Runtime.
 type Method string
 
-// The methods of provision.Runtime.
+// The methods of host.Runtime.
 const (
 	MethodPing         Method = "Ping"
 	MethodIdentity     Method = "Identity"

@@ -7,7 +7,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
-// Runtimes gives runtimes by host. It implements provision.Runtimes.
+// Runtimes gives runtimes by host. It implements host.Runtimes.
 type Runtimes struct {
 	mu     sync.Mutex
 	byHost map[host.ID]host.Runtime

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 )
 
-// Ports is provision.Ports with the store's guard alone, without a lock.
+// Ports is host.Ports with the store's guard alone, without a lock.
 type Ports struct {
 	Store host.Store
 	Now   clock.Clock

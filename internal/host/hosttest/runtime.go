@@ -12,7 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
-// Runtime is a provision.Runtime in memory. It keeps the contract, and has
+// Runtime is a host.Runtime in memory. It keeps the contract, and has
 // switches for what goes wrong (Fail, TakePort, Behave, Crash, SetProbe).
 type Runtime struct {
 	machine    *machine

@@ -1,0 +1,72 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// Delete accepts the removal of an instance. Delete always wins: a create that is
+// still going on is cut off by raising its fence, and the delete cleans up behind
+// it. Asked again while it is deleting, it gives the same job.
+func (s *Service) Delete(ctx context.Context, tenant tenant.ID, engine string, id ID, callbackURL string) (Accepted, error) {
+	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
+		return Accepted{}, err
+	}
+	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {
+		return Accepted{}, fault.Invalid(wrong)
+	}
+	var accepted Accepted
+	err := s.decide(ctx, func(tx Tx) error {
+		var err error
+		accepted, err = s.beginDelete(tx, id, callbackURL)
+		return err
+	})
+	if err != nil {
+		return Accepted{}, err
+	}
+	return accepted, nil
+}
+
+func (s *Service) beginDelete(tx Tx, which ID, callbackURL string) (Accepted, error) {
+	active, err := tx.ActiveJob(id.Subject(which))
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+	case err != nil:
+		return Accepted{}, err
+	case active.Kind == JobDelete && callbackURL != "" && callbackURL != active.CallbackURL:
+		return Accepted{}, &fault.Error{
+			Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second,
+			Message: fmt.Sprintf("instance %s is being deleted already, without this callback; wait for job %s", which, active.ID),
+		}
+	case active.Kind == JobDelete:
+		inst, err := tx.Instance(which)
+		return Accepted{Instance: inst, Job: active}, err
+	default:
+		if err := s.jobs.CutOff(tx, active, cutOffMessage); err != nil {
+			return Accepted{}, err
+		}
+	}
+	inst, err := tx.Instance(which)
+	if err != nil {
+		return Accepted{}, err
+	}
+	if inst.State == StateDeleted {
+		return Accepted{}, gone(inst)
+	}
+	if active.ID != "" {
+		inst.Fence = max(inst.Fence, active.Fence) + 1
+	}
+	return remove(s.jobs, tx, inst, s.cfg.DeleteDeadline, callbackURL)
+}
+
+const cutOffMessage = "the instance was deleted while this job was running"
+
+func gone(inst Instance) error {
+	return fault.Errorf(fault.CodeGone, nil, "instance %s was deleted at %s", inst.ID, inst.DeletedAt.Format(time.RFC3339))
+}

@@ -1,0 +1,12 @@
+package instance
+
+// The types of events.
+const (
+	EventPending      = "instance.pending"
+	EventProvisioning = "instance.provisioning"
+	EventRunning      = "instance.running"
+	EventFailed       = "instance.failed"
+	EventDeleting     = "instance.deleting"
+	EventDeleted      = "instance.deleted"
+	EventGoldenFailed = "golden.failed"
+)

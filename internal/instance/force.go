@@ -1,0 +1,88 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// ForceDelete deletes an instance without waiting for its host: the instance is deleted
+// when this returns. What its host still has is removed by the reconciler when the host
+// answers; until then the instance keeps its ports, so that nobody else is given one
+// that its container may still hold. By says who asked, for the record.
+func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine string, id ID, callbackURL, by string) (Accepted, error) {
+	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
+		return Accepted{}, err
+	}
+	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {
+		return Accepted{}, fault.Invalid(wrong)
+	}
+	var accepted Accepted
+	err := s.decide(ctx, func(tx Tx) error {
+		var err error
+		accepted, err = s.forceDelete(tx, id, callbackURL, by)
+		return err
+	})
+	if err != nil {
+		return Accepted{}, err
+	}
+	s.cfg.Log.WarnContext(ctx, "instance deleted by force", "instance", id, "tenant", tenant, "by", by, "host", accepted.Instance.Host, "job", accepted.Job.ID)
+	return accepted, nil
+}
+
+func (s *Service) forceDelete(tx Tx, which ID, callbackURL, by string) (Accepted, error) {
+	now := s.cfg.Now()
+	active, err := tx.ActiveJob(id.Subject(which))
+	if err == nil {
+		err = s.jobs.CutOff(tx, active, cutOffMessage)
+	}
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+		return Accepted{}, err
+	}
+	inst, err := tx.Instance(which)
+	if err != nil {
+		return Accepted{}, err
+	}
+	was := inst.State
+	if was == StateDeleted {
+		return Accepted{}, gone(inst)
+	}
+	if was != StateDeleting {
+		if err := inst.Move(StateDeleting, "", now); err != nil {
+			return Accepted{}, err
+		}
+	}
+	reason := "deleted by force; what is left on its host is removed when the host answers"
+	if err := inst.Move(StateDeleted, reason, now); err != nil {
+		return Accepted{}, err
+	}
+	inst.Fence = max(inst.Fence, active.Fence) + 1 // above whoever is still at it
+	if err := tx.UpdateInstance(inst); err != nil {
+		return Accepted{}, err
+	}
+	message := fmt.Sprintf("deleted by force by %s while it was %s; its ports stay reserved until its host has nothing of it", by, was)
+	j, err := newJob(s.jobs, JobDelete, "", inst, s.cfg.DeleteDeadline, callbackURL)
+	if err != nil {
+		return Accepted{}, err
+	}
+	j.Fence = inst.Fence
+	for i := range j.Steps {
+		j.Steps[i].Detail = "left to the reconciler"
+	}
+	if j, err = s.jobs.InsertEnded(tx, j, message); err != nil {
+		return Accepted{}, err
+	}
+	for _, kind := range []string{EventDeleteForced, EventDeleted} {
+		if err := announce(s.jobs, tx, kind, inst, j.ID, message, now); err != nil {
+			return Accepted{}, err
+		}
+	}
+	if err := tx.EndWatch(which); err != nil {
+		return Accepted{}, err
+	}
+	return Accepted{Instance: inst, Job: j}, tx.DeleteCredentials(which)
+}

@@ -1,0 +1,122 @@
+package instance
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// outcome says how an instance is left by its job.
+type outcome struct {
+	state   State
+	reason  string // kept on the instance
+	message string // of the events
+	release bool   // container and volume are confirmed gone: its ports may go
+	// keptUntil says how long what failed is kept; zero: it is not.
+	keptUntil time.Time
+}
+
+// Scrub implements job.Work: it removes the instance's secrets from a text that came from
+// outside.
+func (w *work) Scrub(text string) string {
+	for _, s := range []secret.Secret{w.run.creds.Password, w.run.creds.AdminPassword, w.run.creds.CallbackSecret, w.run.creds.WarmPassword} {
+		if !s.Empty() {
+			text = strings.ReplaceAll(text, s.Reveal(), secret.Redacted)
+		}
+	}
+	return text
+}
+
+// End implements job.Work: it brings the instance to the end of its job.
+func (w *work) End(t job.Tx, j job.Job) (string, error) {
+	tx, now := within(t), j.FinishedAt
+	inst, err := tx.Instance(w.inst.ID)
+	if err != nil {
+		return "", err
+	}
+	o := w.outcome(j)
+	if err := w.settle(tx, inst, o, j); err != nil {
+		return "", err
+	}
+	if o.release {
+		rest := w.cfg.Quarantine
+		if inst.Tenant == tenant.Nobody {
+			rest = 0 // nobody was ever told of it
+		}
+		if err := tx.RestPorts(host.UnitID(inst.ID), now.Add(rest)); err != nil {
+			return "", err
+		}
+	}
+	if o.state == StateDeleted {
+		return o.message, tx.DeleteCredentials(inst.ID)
+	}
+	return o.message, nil
+}
+
+func (w *work) outcome(j job.Job) outcome {
+	switch {
+	case j.State != job.Succeeded:
+		return w.outcomeOfFailure(j)
+	case j.Kind == JobDelete:
+		return outcome{state: StateDeleted, message: "deleted; container, volume and ports are released", release: true}
+	case j.Kind == JobCreate && w.inst.Tenant == tenant.Nobody:
+		return outcome{state: StateWarm, message: "waits for its tenant"}
+	}
+	message := fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)
+	if w.run.notice != "" {
+		message += "; " + w.run.notice
+	}
+	return outcome{state: StateRunning, reason: w.run.notice, message: message}
+}
+
+// outcomeOfFailure is that of a job that gave up. What a delete could not remove keeps its
+// ports: a later delete goes on.
+func (w *work) outcomeOfFailure(j job.Job) outcome {
+	message := j.Error.Message
+	if j.Error.Step != "" {
+		message = j.Error.Step + ": " + message
+	}
+	if j.Kind == JobRepair && j.Error.Code != fault.CodeDataLost {
+		// Its data may be there: it stays as it is, and is repaired again later.
+		return outcome{state: StateUnhealthy, reason: "it could not be repaired: " + message, message: message}
+	}
+	if j.Keeps() && w.inst.Host != "" {
+		until := j.FinishedAt.Add(w.cfg.KeepFailed)
+		message += fmt.Sprintf("; container, volume and port are kept for inspection until %s, or until the instance is deleted", until.Format(time.RFC3339))
+		return outcome{state: StateFailed, reason: message, message: message, keptUntil: until}
+	}
+	return outcome{state: StateFailed, reason: message, message: message, release: j.Kind != JobDelete && j.NothingDone()}
+}
+
+// settle writes the instance as its job leaves it.
+func (w *work) settle(tx Tx, inst Instance, o outcome, j job.Job) error {
+	now := j.FinishedAt
+	if inst.State == o.state { // a repair that failed
+		inst.Reason, inst.UpdatedAt = o.reason, now
+		return tx.UpdateInstance(inst)
+	}
+	if err := inst.Move(o.state, o.reason, now); err != nil {
+		return err
+	}
+	inst.KeptUntil = o.keptUntil
+	if err := tx.UpdateInstance(inst); err != nil {
+		return err
+	}
+	if err := announce(w.Engine, tx, "instance."+string(o.state), inst, j.ID, o.message, now); err != nil {
+		return err
+	}
+	switch o.state {
+	case StateRunning:
+		return tx.StartWatch(inst.ID, now.Add(firstProbe()))
+	case StateDeleted, StateFailed:
+		return tx.EndWatch(inst.ID)
+	default:
+		return nil
+	}
+}

@@ -1,0 +1,97 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// Get gives one instance of the tenant; an empty engine means any.
+func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, theID ID) (Instance, error) {
+	if engine != "" {
+		if _, err := s.cfg.Catalog.Find(engine); err != nil {
+			return Instance{}, err
+		}
+	}
+	if !id.WellFormed(theID) {
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such instance")
+	}
+	inst, err := s.cfg.Store.Instance(ctx, theID)
+	if err != nil && !errors.Is(err, fault.ErrNotFound) {
+		return Instance{}, err
+	}
+	// Another tenant's instance is answered like one that never was.
+	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Engine != engine) {
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", theID)
+	}
+	return inst, nil
+}
+
+// List gives a page of instances, newest first, and the cursor of the next page,
+// empty on the last.
+func (s *Service) List(ctx context.Context, filter Filter, p1 page.Page) ([]Instance, string, error) {
+	if filter.Engine != "" {
+		if _, err := s.cfg.Catalog.Find(filter.Engine); err != nil {
+			return nil, "", err
+		}
+	}
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Instance, error) {
+		return s.cfg.Store.Instances(ctx, filter, p)
+	},
+		func(i Instance) string { return string(i.ID) })
+}
+
+// Config says how to connect to an instance. A deleted one is CodeGone; one that
+// never ran is CodeNotReady.
+func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, id ID) (Instance, Connection, error) {
+	inst, err := s.Get(ctx, tenant, engine, id)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	switch inst.State {
+	case StateRunning, StateUnhealthy, StateStopped, StateUpdating:
+	case StateDeleted:
+		return Instance{}, Connection{}, gone(inst)
+	case StateFailed, StateDeleting:
+		return Instance{}, Connection{}, fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
+	default:
+		refusal := fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
+		if job, err := s.cfg.Store.ActiveJob(ctx, subjectOf(id)); err == nil {
+			refusal.Job, refusal.RetryAfter = job.ID, time.Second
+		}
+		return Instance{}, Connection{}, refusal
+	}
+	e, err := s.cfg.Catalog.Find(inst.Engine)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
+	return inst, e.Connection(inst, creds), nil
+}
+
+// CallbackSecret gives what callbacks about an instance are signed with, for the
+// repetition of the answer that showed it. Empty once the instance is gone.
+func (s *Service) CallbackSecret(ctx context.Context, tenant tenant.ID, id ID) (secret.Secret, error) {
+	if _, err := s.Get(ctx, tenant, "", id); err != nil {
+		return secret.Secret{}, fault.IgnoreNotFound(err)
+	}
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return secret.Secret{}, fault.IgnoreNotFound(err)
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	return creds.CallbackSecret, err
+}

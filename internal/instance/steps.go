@@ -1,0 +1,261 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+)
+
+// reserve finds a host and a port.
+func (w *work) reserve(ctx context.Context) error {
+	if w.run.runtime != nil {
+		return w.takePort(ctx)
+	}
+	host, err := w.place(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.useHost(ctx, host.ID); err != nil {
+		return err
+	}
+	close(w.run.placed)
+	if err := w.takePort(ctx); err != nil {
+		return err
+	}
+	close(w.run.noted)
+	return nil
+}
+
+// takePort reserves a port and writes where the instance will be.
+func (w *work) takePort(ctx context.Context) error {
+	port, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Engine)
+	if err != nil {
+		return err
+	}
+	w.Detail(ctx, "reserve", fmt.Sprintf("port %d on %s", port, w.run.host.Name))
+	return w.save(ctx, func(tx Tx) error {
+		inst, err := tx.Instance(w.inst.ID)
+		if err != nil {
+			return err
+		}
+		now := w.cfg.Now()
+		// An earlier claim, or try, may have ended between the port and this line, and this
+		// one has come to another host.
+		if inst.Host != w.run.host.ID {
+			if err := tx.RestPortsElsewhere(host.UnitID(inst.ID), w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
+				return err
+			}
+		}
+		inst.Host, inst.Address, inst.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, now
+		if err := tx.UpdateInstance(inst); err != nil {
+			return err
+		}
+		w.setInstance(inst)
+		return nil
+	})
+}
+
+// image makes the image present on the host.
+func (w *work) image(ctx context.Context) error {
+	if err := await(ctx, w.run.placed); err != nil {
+		return err
+	}
+	inst := w.instance()
+	version, ok := w.run.engine.Describe().Version(inst.Version)
+	if !ok {
+		return fault.Errorf(fault.CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
+	}
+	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.Detail(ctx, "image", text) })
+	if err != nil {
+		return err
+	}
+	w.run.image = ref
+	w.Detail(ctx, "image", ref)
+	return w.golden(ctx)
+}
+
+// workload renders what to run, under the claim's fence.
+func (w *work) workload(ctx context.Context) (host.Workload, error) {
+	if w.run.image == "" {
+		// An earlier run did the image step; this only looks the reference up again.
+		if err := w.image(ctx); err != nil {
+			return host.Workload{}, err
+		}
+	}
+	load, err := w.run.engine.Workload(w.inst, w.run.creds)
+	if err != nil {
+		return host.Workload{}, err
+	}
+	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
+	load.KeepData = w.Kind() == JobRepair
+	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
+	for i := range load.Ports {
+		load.Ports[i].Host = w.inst.Port
+	}
+	if maker, ok := w.run.engine.(Keymaker); ok && !load.KeepData {
+		keys, err := maker.NewKeys()
+		if err != nil {
+			return host.Workload{}, err
+		}
+		load.Files = append(load.Files, keys...)
+	}
+	if seeder, ok := w.run.engine.(Seeder); ok && !load.KeepData && !w.run.golden {
+		load.Files = append(load.Files, seeder.Seeds()...)
+	}
+	return load, nil
+}
+
+// data makes the volume.
+func (w *work) data(ctx context.Context) error {
+	if err := await(ctx, w.run.noted); err != nil {
+		return err
+	}
+	inst := w.instance()
+	return w.run.runtime.CreateVolume(ctx, host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
+}
+
+// maxPortTries bounds how many refused ports one attempt goes through.
+const maxPortTries = 20
+
+// start creates and starts the instance. A port that the host refuses is marked,
+// and the next one is tried.
+func (w *work) start(ctx context.Context) error {
+	for try := 1; ; try++ {
+		load, err := w.workload(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.run.runtime.Create(ctx, load); errors.Is(err, fault.ErrDataLost) {
+			return w.dataLost(ctx, err)
+		} else if err != nil {
+			return err
+		}
+		_, err = w.run.runtime.Start(ctx, load)
+		if fault.CodeOf(err) != fault.CodePortRefused || err == nil {
+			return err
+		}
+		if w.Kind() == JobRepair { // its tenants know it by its port
+			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
+		}
+		if try == maxPortTries {
+			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
+		}
+		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
+		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Port); err != nil {
+			return err
+		}
+		if err := w.takePort(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// Readiness is asked for again after a share of the time that it has taken so far: at
+// first a quarter, in steps of firstProbeStep to laterProbeStep, and then a fiftieth, so
+// that what is noticed late is little beside the start.
+const (
+	firstShare     = 4
+	laterShare     = 50
+	firstProbeStep = time.Millisecond
+	laterProbeStep = 5 * time.Millisecond
+	lastProbeStep  = 100 * time.Millisecond
+	// probeTimeout is how long one try may take.
+	probeTimeout = 5 * time.Second
+	inspectEvery = 500 * time.Millisecond
+)
+
+// probePause gives how long to wait for the next try.
+func probePause(soFar time.Duration) time.Duration {
+	return min(max(soFar/laterShare, min(max(soFar/firstShare, firstProbeStep), laterProbeStep)), lastProbeStep)
+}
+
+// proof tries once whether the instance can be used: by the tenant's credentials, over the
+// address that the tenant will use. What was repaired may have a tenant who has changed the
+// password inside; that is no reason to call it broken.
+func (w *work) proof(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	caretaker, ok := w.run.engine.(Caretaker)
+	if !ok || w.Kind() != JobRepair {
+		return w.run.engine.Probe(ctx, w.inst, w.run.creds)
+	}
+	found, err := caretaker.Look(ctx, w.inst, w.run.creds)
+	w.run.notice = found.Notice
+	return err
+}
+
+// ready waits until the instance can be used.
+func (w *work) ready(ctx context.Context) error {
+	begun := w.cfg.Now()
+	inspected := begun
+	for {
+		err := w.proof(ctx)
+		if err == nil {
+			return nil
+		}
+		now := w.cfg.Now()
+		if now.Sub(inspected) >= inspectEvery {
+			inspected = now
+			if err := w.stillThere(ctx); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return fault.Errorf(fault.CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, fault.Explain(err))
+		case <-time.After(probePause(now.Sub(begun))):
+		}
+	}
+}
+
+// stillThere tells a server that is slow from one that has ended.
+func (w *work) stillThere(ctx context.Context) error {
+	unit, err := w.run.runtime.Inspect(ctx, host.UnitID(w.inst.ID))
+	switch {
+	case errors.Is(err, fault.ErrNotFound):
+		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
+	case err != nil:
+		return err
+	case unit.Fence > w.Claim().Fence:
+		return fault.Errorf(fault.CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
+	case unit.Running:
+		return nil
+	case unit.OOMKilled:
+		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
+	}
+	if unit.ExitCode == host.Killed { // engines do not always notice why
+		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
+			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
+	}
+	return fault.Errorf(fault.CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
+}
+
+// lastWords gives the end of what the server wrote.
+func (w *work) lastWords(ctx context.Context) string {
+	out, err := w.run.runtime.Output(ctx, host.UnitID(w.inst.ID), 5)
+	if err != nil || strings.TrimSpace(out) == "" {
+		return "it wrote nothing"
+	}
+	return w.Scrub(strings.Join(strings.Fields(out), " "))
+}
+
+// remove ends and removes the container. What is deleted needs no farewell.
+func (w *work) remove(ctx context.Context) error {
+	if w.run.runtime == nil {
+		return nil // it was never placed, or its host is not known any more
+	}
+	return w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, false)
+}
+
+// removeData removes the volume.
+func (w *work) removeData(ctx context.Context) error {
+	if w.run.runtime == nil {
+		return nil
+	}
+	return w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true)
+}

@@ -1,0 +1,120 @@
+package instance
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// A warm instance is one that was started before anybody asked for it: it belongs to
+// tenant.Nobody, runs with the default parameters of its plan, and waits. A create that
+// fits takes it over in the transaction that accepts: the row becomes the tenant's, with
+// its own name, parameters and credentials, and the job's first step brings the server
+// to them. The Pool keeps the number up.
+
+const (
+	// maxClaims is how many warm instances a create tries to get, when others are faster.
+	maxClaims = 3
+	// warmBatch is how many of the engine's are looked at.
+	warmBatch = 100
+	// noWarmFor is how long a process remembers that there was none.
+	noWarmFor = 200 * time.Millisecond
+)
+
+// errTaken says that somebody else has the warm instance.
+var errTaken = errors.New("the warm instance is taken")
+
+// warmOf gives warm instances of an engine, or of any, the youngest first.
+func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Instance, error) {
+	return store.Instances(ctx, Filter{Tenant: tenant.Nobody, State: StateWarm, Engine: engine}, page.Page{Limit: limit})
+}
+
+// fitting gives a few warm instances that fit what is asked for. They are drawn, so that
+// many creates at once do not all go for the same one. A failure means none: there is
+// the ordinary way.
+func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
+	now := s.cfg.Now()
+	if now.UnixMilli() < s.noWarmUntil.Load() {
+		return nil
+	}
+	found, err := warmOf(ctx, s.cfg.Store, want.Engine, warmBatch)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "cannot look for a warm instance", "error", err)
+		return nil
+	}
+	if len(found) == 0 {
+		s.noWarmUntil.Store(now.Add(noWarmFor).UnixMilli())
+	}
+	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Resources != want.Resources })
+	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // spread, not a secret
+	return found[:min(len(found), maxClaims)]
+}
+
+// claimWarm returns what is asked for in the place of a warm instance.
+func (i Instance) claimWarm(warm Instance) Instance {
+	i.ID, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
+	return i
+}
+
+func (s *Service) warmPassword(ctx context.Context, id ID) (secret.Secret, error) {
+	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	if err != nil {
+		return secret.Secret{}, errTaken // and deleted meanwhile
+	}
+	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	return creds.Password, err
+}
+
+// putAccepted writes the instance of a create: a new row, or the one of the warm
+// instance that it takes, which has a revision.
+func putAccepted(tx Tx, inst Instance) error {
+	if inst.Rev == 0 {
+		return tx.InsertInstance(inst)
+	}
+	warm, err := tx.Instance(inst.ID)
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && (warm.State != StateWarm || warm.Rev != inst.Rev)) {
+		return errTaken
+	}
+	if err != nil {
+		return err
+	}
+	if err := tx.ReplaceInstance(inst); !errors.Is(err, fault.ErrConflict) {
+		return err
+	}
+	return errTaken
+}
+
+// replace has a warm instance deleted that does not run any more; the pool makes
+// another one.
+func (m *Mender) replace(ctx context.Context, inst Instance, why string) (bool, error) {
+	err := m.Store.Tx(ctx, func(tx Tx) error { return retire(m.Jobs, tx, inst.ID) })
+	if err != nil {
+		return false, fault.IgnoreLostRace(err)
+	}
+	m.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
+	return true, nil
+}
+
+// makeRoom has a warm instance give way to a create that finds no port, and reports
+// whether one does.
+func (w *work) makeRoom(ctx context.Context) (bool, error) {
+	if w.inst.Tenant == tenant.Nobody {
+		return false, nil
+	}
+	warm, err := warmOf(ctx, w.cfg.Store, "", 1)
+	if err != nil || len(warm) == 0 {
+		return false, err
+	}
+	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(w.Engine, tx, warm[0].ID) })
+	if err == nil {
+		w.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
+	}
+	return true, fault.IgnoreLostRace(err) // or it gives way to somebody else
+}

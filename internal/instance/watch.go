@@ -1,0 +1,89 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-project/berth/internal/host"
+)
+
+// Watch is how the health of one instance is followed: when it is probed next, how
+// often that failed in a row, and how often it had to be repaired. It is a row of its
+// own, so that probing writes nothing that a job could be in conflict with.
+type Watch struct {
+	Instance   ID
+	ProbeAt    time.Time
+	Misses     int // probes that failed one after the other
+	Repairs    int // one after the other, without a quiet time between two of them
+	RepairedAt time.Time
+	EndedAt    time.Time // when its server ended last, as far as that was told
+	Rev        int64     // grows with every write; a write names the one it saw
+}
+
+// ReconcileReader is the part of Reader that the reconciler and the health watch need.
+type ReconcileReader interface {
+	// InstancesOn gives instances of the host that are not deleted, in the order of
+	// their ids, after the one given.
+	InstancesOn(ctx context.Context, host host.ID, after ID, limit int) ([]Instance, error)
+	// InstancesByID gives those of the instances that there are, deleted ones too.
+	InstancesByID(context.Context, []ID) ([]Instance, error)
+	// WatchesDue reports whether ClaimWatches would find something.
+	WatchesDue(ctx context.Context, now time.Time) (bool, error)
+}
+
+// ReconcileTx is the part of Tx that the reconciler and the health watch need.
+type ReconcileTx interface {
+	Watch(ID) (Watch, error)
+	// ClaimWatches takes due watches, the longest overdue first, by putting their next
+	// probe off until then, or up to the spread later, each by another time. However
+	// many workers ask at once, each gets other ones; the claim must be unique.
+	ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]Watch, error)
+	// StartWatch has the instance probed from then on, without misses.
+	StartWatch(id ID, probeAt time.Time) error
+	// UpdateWatch fails with CodeConflict unless the row is as it was read (Rev).
+	UpdateWatch(Watch) error
+	// EndWatch has the instance not probed any more. None is success.
+	EndWatch(ID) error
+}
+
+// The types of events about what was found and mended.
+const (
+	EventUnhealthy     = "instance.unhealthy"
+	EventNotice        = "instance.notice" // it runs, and its tenant should know something of it
+	EventRepairing     = "instance.repairing"
+	EventRestarted     = "instance.restarted"
+	EventOrphanRemoved = "instance.orphan_removed"
+	EventPortsReleased = "instance.ports_released"
+	EventDeleteForced  = "instance.delete_forced"
+)
+
+// How often an instance that does not stay up is repaired: at once, then with growing
+// pauses, and after maxQuickRepairs only now and then, because no more of the same is
+// going to help. One that has lived for repairMemory since its last repair begins anew.
+const (
+	maxQuickRepairs  = 5
+	firstRepairPause = 5 * time.Second
+	slowRepairPause  = 5 * time.Minute
+	repairMemory     = 10 * time.Minute
+)
+
+// repairAt gives when the instance may be repaired again.
+func (w *Watch) repairAt() time.Time {
+	switch {
+	case w.Repairs == 0:
+		return time.Time{}
+	case w.Repairs >= maxQuickRepairs:
+		return w.RepairedAt.Add(slowRepairPause)
+	default:
+		return w.RepairedAt.Add(firstRepairPause << (w.Repairs - 1))
+	}
+}
+
+// repaired counts a repair that begins now.
+func (w *Watch) repaired(now time.Time) {
+	if now.Sub(w.RepairedAt) > repairMemory {
+		w.Repairs = 0
+	}
+	w.Repairs++
+	w.RepairedAt = now
+}
