@@ -300,10 +300,13 @@ func TestMySQLReasonsOnDocker(t *testing.T) {
 		_ = c.Close()
 	}
 	_ = db.Close()
-	u.answers(u.tenant())
-	must(t, u.tenant(), "DROP DATABASE "+u.cred.Database)
+	db = u.tenant() // the others are let go of in the server's own time
+	u.answers(db)
+	must(t, db, "DROP DATABASE "+u.cred.Database)
 	says("the database is dropped", "the database shop_a is not there", "CREATE DATABASE shop_a")
-	must(t, u.database(u.cred.Username, u.cred.Password, ""), "CREATE DATABASE "+u.cred.Database)
+	db = u.database(u.cred.Username, u.cred.Password, "")
+	u.answers(db)
+	must(t, db, "CREATE DATABASE "+u.cred.Database)
 	u.well()
 	docker(t, "pause", u.container)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
