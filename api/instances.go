@@ -248,8 +248,8 @@ func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[c
 		return nil, s.fail(err)
 	}
 	return &body[configView]{configView{
-		Engine: inst.Engine, Host: c.Host, Port: c.Port, Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
-		URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), Parameters: inst.Parameters, File: configFileView(c.File),
+		Engine: inst.Spec.Engine, Host: c.Host, Port: c.Port, Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
+		URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), Parameters: inst.Spec.Parameters, File: configFileView(c.File),
 		Forms: formsView{Env: c.Forms.Env.Reveal(), JDBC: c.Forms.JDBC.Reveal(), DSN: c.Forms.DSN.Reveal(), MariaDB: c.Forms.MariaDB.Reveal()},
 	}}, nil
 }

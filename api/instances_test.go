@@ -132,7 +132,7 @@ func TestUnknownIDs(t *testing.T) {
 // What belongs to another tenant is answered as if it were not there.
 func TestOtherTenants(t *testing.T) {
 	b := newBench(t)
-	other := instance.Instance{ID: "ins_other", Tenant: "other", Engine: "mysql", Version: "9.7", Name: "secret-name", Plan: "small", State: instance.StatePending}
+	other := instance.Instance{ID: "ins_other", Tenant: "other", Spec: instance.Spec{Engine: "mysql", Version: "9.7", Plan: "small"}, Name: "secret-name", State: instance.StatePending}
 	err := b.store.Tx(t.Context(), func(tx instance.Tx) error {
 		if err := tx.InsertInstance(other); err != nil {
 			return err

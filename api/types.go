@@ -68,15 +68,15 @@ type instanceView struct {
 
 func viewInstance(i instance.Instance) instanceView {
 	v := instanceView{
-		ID: i.ID, Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan, Resources: viewResources(i.Resources),
-		Parameters: i.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
+		ID: i.ID, Engine: i.Spec.Engine, Version: i.Spec.Version, Name: i.Name, Plan: i.Spec.Plan, Resources: viewResources(i.Spec.Resources),
+		Parameters: i.Spec.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
 		CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), DeletedAt: at(i.DeletedAt), KeptUntil: at(i.KeptUntil),
 	}
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
 	}
-	if i.Port != 0 && i.State != instance.StateDeleted && (i.State != instance.StateFailed || !i.KeptUntil.IsZero()) {
-		v.Endpoint = &endpointView{Host: i.Address, Port: i.Port}
+	if i.Status.Port != 0 && i.State != instance.StateDeleted && (i.State != instance.StateFailed || !i.KeptUntil.IsZero()) {
+		v.Endpoint = &endpointView{Host: i.Status.Address, Port: i.Status.Port}
 	}
 	return v
 }

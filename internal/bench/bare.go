@@ -38,8 +38,8 @@ func (r *bare) instance(ctx context.Context) (instance.Instance, error) {
 	version, _ := info.Version("")
 	port, err := freePort(ctx)
 	return instance.Instance{
-		ID: "ins_BENCH", Tenant: tenant.Default, Engine: info.Name, Version: version.Name, Name: "bench", Plan: plan.Name,
-		Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources), Address: "127.0.0.1", Port: port,
+		ID: "ins_BENCH", Tenant: tenant.Default, Spec: instance.Spec{Engine: info.Name, Version: version.Name, Plan: plan.Name, Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources)}, Name: "bench",
+		Status: instance.Status{Address: "127.0.0.1", Port: port},
 	}, err
 }
 
@@ -68,7 +68,7 @@ func (r *bare) start(ctx context.Context, name string, creds instance.Credential
 	if !fresh {
 		load.Files = nil // they are in the volume
 	}
-	if err := r.startWorkload(ctx, name, inst.Port, load); err != nil {
+	if err := r.startWorkload(ctx, name, inst.Status.Port, load); err != nil {
 		return 0, err
 	}
 	return r.proven(ctx, inst, creds, begun)
@@ -144,7 +144,7 @@ func (r *bare) byEntrypoint(ctx context.Context, i int) (usable, removed time.Du
 	}
 	creds, name := r.credentials(), r.name("entrypoint", i)
 	begun := time.Now()
-	err = r.startImage(ctx, name, r.image, "3306/tcp", inst.Port, []string{
+	err = r.startImage(ctx, name, r.image, "3306/tcp", inst.Status.Port, []string{
 		"MYSQL_ROOT_PASSWORD=" + creds.AdminPassword.Reveal(), "MYSQL_DATABASE=" + creds.Database,
 		"MYSQL_USER=" + creds.Username, "MYSQL_PASSWORD=" + creds.Password.Reveal(),
 	})

@@ -159,11 +159,11 @@ var newID = id.NewSource().New
 func claimed(ctx context.Context, s *store.Store) (job.Claim, error) {
 	now := clock.System()
 	inst := instance.Instance{
-		ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Engine: "redis", State: instance.StateProvisioning, CreatedAt: now, UpdatedAt: now,
+		ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Spec: instance.Spec{Engine: "redis"}, State: instance.StateProvisioning, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = string(inst.ID)
 	j := job.Job{
-		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: instance.JobCreate, State: job.Running,
+		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Spec.Engine, Kind: instance.JobCreate, State: job.Running,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
 	err := s.Tx(ctx, func(tx instance.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })

@@ -107,8 +107,8 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, h host.
 		}
 		for i := range sweptInstances {
 			inst := instance.Instance{
-				ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Engine: "redis", Name: fmt.Sprint("i", i),
-				Host: h.ID, State: instance.StateRunning, CreatedAt: old, UpdatedAt: old,
+				ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Spec: instance.Spec{Engine: "redis"}, Name: fmt.Sprint("i", i),
+				Status: instance.Status{Host: h.ID}, State: instance.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
 				return err

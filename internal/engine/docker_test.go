@@ -104,13 +104,13 @@ func createOn(t *testing.T, image, name, version, plan string, given map[string]
 // createFor is the same for any instance.
 func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 	t.Helper()
-	e := find(t, inst.Engine)
+	e := find(t, inst.Spec.Engine)
 	u := &unit{t: t, engine: e, inst: inst}
-	v, _ := e.Describe().Version(inst.Version)
+	v, _ := e.Describe().Version(inst.Spec.Version)
 	if image == "" {
 		image = localImage(t, v.Images)
 	}
-	u.inst.Port = freePort(t)
+	u.inst.Status.Port = freePort(t)
 	u.cred = e.NewCredentials(u.inst, cryptoGenerator{})
 	var err error
 	if u.work, err = e.Workload(u.inst, u.cred); err != nil {
@@ -134,7 +134,7 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 		"create", "--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
 		"--volume", volume + ":" + u.work.DataPath, "--memory", fmt.Sprint(r.MemoryBytes), "--memory-swap", fmt.Sprint(r.MemoryBytes),
 		"--cpus", fmt.Sprintf("%.3f", float64(r.CPUMillis)/1000), "--pids-limit", fmt.Sprint(u.work.PidsLimit),
-		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Port, u.work.Ports[0].Container),
+		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Status.Port, u.work.Ports[0].Container),
 		"--entrypoint", u.work.Command[0],
 	}
 	for at, bytes := range u.work.Scratch {
@@ -214,9 +214,9 @@ func adopted(t *testing.T, name, version, plan string, given map[string]any) *un
 	u.ready()
 	began := time.Now()
 	warm := u.cred.Password
-	port := u.inst.Port
+	port := u.inst.Status.Port
 	u.inst = newInstance(t, u.engine, version, plan, given)
-	u.inst.Port = port
+	u.inst.Status.Port = port
 	u.cred = u.engine.NewCredentials(u.inst, cryptoGenerator{})
 	u.cred.WarmPassword = warm
 	var err error

@@ -73,13 +73,13 @@ func public(engine, version string) []string {
 
 // workload gives what is the same for every engine.
 func workload(info instance.EngineInfo, inst instance.Instance) (host.Workload, error) {
-	version, ok := info.Version(inst.Version)
+	version, ok := info.Version(inst.Spec.Version)
 	if !ok {
-		return host.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Version)
+		return host.Workload{}, fault.Errorf(fault.CodeInvalid, nil, "%s has no version %q", info.Name, inst.Spec.Version)
 	}
 	return host.Workload{
 		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: info.Name, Fence: inst.Fence,
-		Image: version.Images[0], User: serverUser, Resources: inst.Resources,
+		Image: version.Images[0], User: serverUser, Resources: inst.Spec.Resources,
 		UserOwnsData: slices.Equal(version.Images, public(info.Name, version.Name)), // serverUser is who does there
 	}, nil
 }
@@ -110,7 +110,7 @@ func memory(n int64) string {
 
 // hostPort is where tenants connect to.
 func hostPort(inst instance.Instance) string {
-	return net.JoinHostPort(inst.Address, strconv.Itoa(inst.Port))
+	return net.JoinHostPort(inst.Status.Address, strconv.Itoa(inst.Status.Port))
 }
 
 // plain is what passwords and names must consist of where they are written into a

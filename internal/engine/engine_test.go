@@ -49,8 +49,8 @@ func newInstance(t *testing.T, e instance.Engine, version, plan string, given ma
 		t.Fatalf("parameters: %v", wrong)
 	}
 	return instance.Instance{
-		ID: "ins_01TEST", Tenant: tenant.Default, Engine: info.Name, Version: v.Name, Name: "shop-a",
-		Plan: p.Name, Resources: p.Resources, Parameters: params, Fence: 7, Address: "127.0.0.1", Port: 20001, CreatedAt: time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC),
+		ID: "ins_01TEST", Tenant: tenant.Default, Spec: instance.Spec{Engine: info.Name, Version: v.Name, Plan: p.Name, Resources: p.Resources, Parameters: params}, Name: "shop-a",
+		Fence: 7, Status: instance.Status{Address: "127.0.0.1", Port: 20001}, CreatedAt: time.Date(2026, 11, 21, 3, 4, 5, 0, time.UTC),
 	}
 }
 
@@ -214,14 +214,14 @@ func TestWorkloadRefuses(t *testing.T) {
 		inst := newInstance(t, e, "", "", nil)
 		cred := e.NewCredentials(inst, &fakeGenerator{})
 		bad := inst
-		bad.Version = "1.0"
+		bad.Spec.Version = "1.0"
 		if _, err := e.Workload(bad, cred); fault.CodeOf(err) != fault.CodeInvalid {
-			t.Errorf("%s: unknown version: %v", inst.Engine, err)
+			t.Errorf("%s: unknown version: %v", inst.Spec.Engine, err)
 		}
 		cred.Password = secret.New("x' OR #")
 		_, err := e.Workload(inst, cred)
 		if fault.CodeOf(err) != fault.CodeInternal || strings.Contains(err.Error(), "OR #") {
-			t.Errorf("%s: a password that ends a quotation: %v", inst.Engine, err)
+			t.Errorf("%s: a password that ends a quotation: %v", inst.Spec.Engine, err)
 		}
 	}
 }

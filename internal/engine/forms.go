@@ -26,7 +26,7 @@ func mysqlForms(inst instance.Instance, cred instance.Credentials, uri url.URL) 
 	mariadb := uri
 	mariadb.Scheme = "mariadb"
 	return instance.ConnectionForms{
-		Env: envLines("MYSQL_HOST", inst.Address, "MYSQL_PORT", strconv.Itoa(inst.Port), "MYSQL_USER", cred.Username,
+		Env: envLines("MYSQL_HOST", inst.Status.Address, "MYSQL_PORT", strconv.Itoa(inst.Status.Port), "MYSQL_USER", cred.Username,
 			"MYSQL_PASSWORD", password, "MYSQL_DATABASE", cred.Database, "DATABASE_URL", uri.String()),
 		JDBC: secret.New("jdbc:" + jdbc.String()), DSN: secret.New(dsn.FormatDSN()), MariaDB: secret.New(mariadb.String()),
 	}
@@ -36,13 +36,13 @@ func mysqlForms(inst instance.Instance, cred instance.Credentials, uri url.URL) 
 // whatever the client would make of LANG; the server turns that into what a column has.
 func mysqlCLI(inst instance.Instance, cred instance.Credentials) secret.Secret {
 	return secret.New(fmt.Sprintf("mysql -h %s -P %d -u %s -p%s --default-character-set=utf8mb4 %s",
-		shellWord(inst.Address), inst.Port, shellWord(cred.Username), shellWord(cred.Password.Reveal()), shellWord(cred.Database)))
+		shellWord(inst.Status.Address), inst.Status.Port, shellWord(cred.Username), shellWord(cred.Password.Reveal()), shellWord(cred.Database)))
 }
 
 // redisForms writes the connection as programs take it.
 func redisForms(inst instance.Instance, cred instance.Credentials, uri url.URL) instance.ConnectionForms {
 	return instance.ConnectionForms{
-		Env: envLines("REDIS_HOST", inst.Address, "REDIS_PORT", strconv.Itoa(inst.Port), "REDIS_USERNAME", cred.Username,
+		Env: envLines("REDIS_HOST", inst.Status.Address, "REDIS_PORT", strconv.Itoa(inst.Status.Port), "REDIS_USERNAME", cred.Username,
 			"REDIS_PASSWORD", cred.Password.Reveal(), "REDIS_URL", uri.String()),
 	}
 }

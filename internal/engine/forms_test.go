@@ -16,7 +16,7 @@ import (
 func TestForms(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "db.example.com", "::1"} {
 		for _, password := range []string{"plain123", `a'b"c$d\e f`, "p@ss:w/rd?x=1&y#z%41+ü", "-p"} {
-			inst := instance.Instance{Address: host, Port: 20001}
+			inst := instance.Instance{Status: instance.Status{Address: host, Port: 20001}}
 			cred := instance.Credentials{Username: "shop_a", Password: secret.New(password), Database: "shop_a"}
 			uri := url.URL{Scheme: "mysql", User: url.UserPassword(cred.Username, password), Host: hostPort(inst), Path: "/shop_a"}
 			f := mysqlForms(inst, cred, uri)

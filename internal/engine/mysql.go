@@ -100,10 +100,10 @@ func (mysqlEngine) NewCredentials(inst instance.Instance, gen secret.Generator) 
 	if warm(inst) {
 		user, database = warmName, warmName
 	}
-	if chosen := inst.Parameters.String(paramUsername); chosen != "" {
+	if chosen := inst.Spec.Parameters.String(paramUsername); chosen != "" {
 		user = chosen
 	}
-	if chosen := inst.Parameters.String(paramDatabase); chosen != "" {
+	if chosen := inst.Spec.Parameters.String(paramDatabase); chosen != "" {
 		database = chosen
 	}
 	return instance.Credentials{
@@ -132,7 +132,7 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 		return host.Workload{}, err
 	}
 	w.Command = []string{"/bin/sh", mysqlStart}
-	w.PidsLimit = inst.Parameters.Int(paramMaxConnections) + 128 // a thread for each connection, and the server's own
+	w.PidsLimit = inst.Spec.Parameters.Int(paramMaxConnections) + 128 // a thread for each connection, and the server's own
 	w.Ports = []host.PortBinding{{Name: mysqlName, Container: mysqlPort}}
 	w.DataPath = mysqlHome
 	w.Scratch = map[string]int64{"/tmp": 16 * miB} // the socket
@@ -153,7 +153,7 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 func (e mysqlEngine) Golden(inst instance.Instance) (host.Golden, bool) {
 	const script = mysqlGolden + "/golden.sh"
 	return host.Golden{
-		Name: e.info.Title + " " + inst.Version, User: serverUser, Path: mysqlGolden,
+		Name: e.info.Title + " " + inst.Spec.Version, User: serverUser, Path: mysqlGolden,
 		Command: []string{"/bin/sh", script, mysqlGolden + "/data"},
 		Files: []host.File{
 			{Path: script, Mode: 0o440, Content: secret.New(mysqlGoldenScript)},
@@ -181,7 +181,7 @@ func (mysqlEngine) Connection(inst instance.Instance, cred instance.Credentials)
 	// It was rendered from the same instance before it was started.
 	config, _ := renderMySQLConfig(inst)
 	return instance.Connection{
-		Host: inst.Address, Port: inst.Port,
+		Host: inst.Status.Address, Port: inst.Status.Port,
 		Username: cred.Username, Password: cred.Password, Database: cred.Database,
 		URI: secret.New(uri.String()),
 		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri),
@@ -190,7 +190,7 @@ func (mysqlEngine) Connection(inst instance.Instance, cred instance.Credentials)
 }
 
 func renderMySQLConfig(inst instance.Instance) (string, error) {
-	p, mem := inst.Parameters, inst.Resources.MemoryBytes
+	p, mem := inst.Spec.Parameters, inst.Spec.Resources.MemoryBytes
 	return render(mysqlConfig, map[string]any{
 		"Charset": p.String(paramCharset), "Collation": p.String(paramCollation),
 		"BinlogFormat": p.String(paramBinlogFormat), "MaxConnections": p.Int(paramMaxConnections),
@@ -200,7 +200,7 @@ func renderMySQLConfig(inst instance.Instance) (string, error) {
 		"LogBuffer":  clamp(mem/64/miB*miB, 8*miB, 64*miB),
 		"TempTables": clamp(mem/16/miB*miB, 16*miB, giB),
 		"TableCache": clamp(mem/miB, 400, 4000),
-		"BinaryLog":  binaryLogSize(inst.Resources.DiskBytes),
+		"BinaryLog":  binaryLogSize(inst.Spec.Resources.DiskBytes),
 		"Packet":     largestPacket(mem),
 		"Big":        mem >= mysqlBig,
 		"Summaries":  mysqlBig <= mem && mem < mysqlVast,
@@ -237,7 +237,7 @@ func renderMySQLInit(inst instance.Instance, cred instance.Credentials) (string,
 	for what, value := range map[string]string{
 		"user name": cred.Username, "database name": cred.Database,
 		"password": cred.Password.Reveal(), "administrator's password": cred.AdminPassword.Reveal(),
-		"charset": inst.Parameters.String(paramCharset), "collation": inst.Parameters.String(paramCollation),
+		"charset": inst.Spec.Parameters.String(paramCharset), "collation": inst.Spec.Parameters.String(paramCollation),
 	} {
 		if err := checkPlain(what, value); err != nil {
 			return "", err
@@ -252,6 +252,6 @@ func renderMySQLInit(inst instance.Instance, cred instance.Credentials) (string,
 		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
 		"Warm":     warm(inst),
 		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),
-		"Charset": inst.Parameters.String(paramCharset), "Collation": inst.Parameters.String(paramCollation),
+		"Charset": inst.Spec.Parameters.String(paramCharset), "Collation": inst.Spec.Parameters.String(paramCollation),
 	})
 }

@@ -54,7 +54,7 @@ func (e mysqlEngine) Adopt(ctx context.Context, inst instance.Instance, cred ins
 // mysqlGlobals gives the statements for what the configuration file says of the
 // parameters.
 func mysqlGlobals(inst instance.Instance) []string {
-	p := inst.Parameters
+	p := inst.Spec.Parameters
 	var statements []string
 	for _, of := range []string{"server", "database", "client", "connection", "results"} { // which follow the first at a start
 		statements = append(statements, fmt.Sprintf("SET GLOBAL character_set_%s = %s", of, p.String(paramCharset)))

@@ -13,7 +13,7 @@ func TestMySQLClientCallOnDocker(t *testing.T) {
 		t.Run(charset, func(t *testing.T) {
 			u := deploy(t, "mysql", "9.7", "small", map[string]any{"charset": charset})
 			inside := u.inst
-			inside.Address, inside.Port = "127.0.0.1", 3306
+			inside.Status.Address, inside.Status.Port = "127.0.0.1", 3306
 			typed := "ü🚀"
 			if charset == "latin1" {
 				typed = "ü"

@@ -292,7 +292,7 @@ func TestMySQLMediumOnDocker(t *testing.T) {
 			must(t, db, "INSERT INTO t (s) SELECT UUID() FROM t")
 		}
 		var conns []*sql.Conn
-		for range u.inst.Parameters.Int("max_connections") {
+		for range u.inst.Spec.Parameters.Int("max_connections") {
 			c, err := db.Conn(t.Context())
 			if err != nil {
 				t.Fatal(err)

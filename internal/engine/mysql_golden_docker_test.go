@@ -120,13 +120,13 @@ func TestMySQLGoldenOnDocker(t *testing.T) {
 			t.Errorf("%s did not start from golden data, or not well:\n%s", plan, out)
 		}
 		db := u.tenant() // without TLS: the password goes by the server's RSA key
-		for name, want := range map[string]string{"character_set_database": u.inst.Parameters.String("charset"), "innodb_doublewrite": "ON"} {
+		for name, want := range map[string]string{"character_set_database": u.inst.Spec.Parameters.String("charset"), "innodb_doublewrite": "ON"} {
 			if got := text(t, db, "SELECT @@"+name); got != want {
 				t.Errorf("%s: %s is %s, want %s", plan, name, got, want)
 			}
 		}
 		out, err := u.root("SELECT @@innodb_redo_log_capacity, COUNT(*) FROM mysql.user")
-		if want := fmt.Sprintf("%d\t6", clamp(u.inst.Resources.MemoryBytes/16, 32*miB, giB)); err != nil || out != want {
+		if want := fmt.Sprintf("%d\t6", clamp(u.inst.Spec.Resources.MemoryBytes/16, 32*miB, giB)); err != nil || out != want {
 			t.Errorf("%s: redo log and accounts are %q, want %q", plan, out, want)
 		}
 		if _, err := tryDocker(nil, "exec", u.container, "mysql", "--no-defaults", "--user=root", "--socket=/tmp/mysqld.sock", "--execute", "SELECT 1"); err == nil {

@@ -342,7 +342,7 @@ func TestMySQLOfAnEarlierVersionOnDocker(t *testing.T) {
 func TestMySQLBinaryLogsOnDocker(t *testing.T) {
 	t.Parallel()
 	inst := newInstance(t, find(t, "mysql"), "9.7", "small", nil)
-	inst.Plan, inst.Resources.DiskBytes = instance.PlanCustom, giB
+	inst.Spec.Plan, inst.Spec.Resources.DiskBytes = instance.PlanCustom, giB
 	u := createFor(t, inst, "")
 	u.start()
 	u.ready()

@@ -15,7 +15,7 @@ func (u *unit) mariadb(stdin, program string, args ...string) (stdout, stderr st
 		u.t.Fatalf("%v; run scripts/mariadb.sh", err)
 	}
 	cmd := exec.CommandContext(u.t.Context(), program, append([]string{ //nolint:gosec // a test with its own arguments
-		"--no-defaults", "--protocol=tcp", "--host=" + u.inst.Address, fmt.Sprintf("--port=%d", u.inst.Port), "--user=" + u.cred.Username,
+		"--no-defaults", "--protocol=tcp", "--host=" + u.inst.Status.Address, fmt.Sprintf("--port=%d", u.inst.Status.Port), "--user=" + u.cred.Username,
 	}, args...)...)
 	cmd.Env = append(cmd.Environ(), "MYSQL_PWD="+u.cred.Password.Reveal())
 	var out, said bytes.Buffer

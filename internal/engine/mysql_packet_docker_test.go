@@ -22,10 +22,10 @@ import (
 func ofMemory(t *testing.T, memory int64, given map[string]any) instance.Instance {
 	t.Helper()
 	inst := newInstance(t, find(t, "mysql"), "9.7", "small", given)
-	inst.Plan, inst.Resources.MemoryBytes = instance.PlanCustom, memory
-	inst.Parameters = find(t, "mysql").Complete(inst.Parameters, inst.Resources)
-	delete(inst.Parameters, paramMaxConnections)
-	inst.Parameters = find(t, "mysql").Complete(inst.Parameters, inst.Resources)
+	inst.Spec.Plan, inst.Spec.Resources.MemoryBytes = instance.PlanCustom, memory
+	inst.Spec.Parameters = find(t, "mysql").Complete(inst.Spec.Parameters, inst.Spec.Resources)
+	delete(inst.Spec.Parameters, paramMaxConnections)
+	inst.Spec.Parameters = find(t, "mysql").Complete(inst.Spec.Parameters, inst.Spec.Resources)
 	return inst
 }
 
@@ -75,7 +75,7 @@ func largestRow(t *testing.T, u *unit) {
 		t.Fatal(err)
 	}
 	// Its buffer pool is full, if it is not too big to be filled here.
-	fill := bufferPool(u.inst.Resources.MemoryBytes)
+	fill := bufferPool(u.inst.Spec.Resources.MemoryBytes)
 	if fill > giB {
 		fill = 128 * miB
 	}

@@ -15,7 +15,7 @@ import (
 // made its time zones. None of it is the tenant's to wait for.
 func mysqlUpkeep(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) error {
 	return errors.Join(
-		boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Resources.DiskBytes)),
+		boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes)),
 		giveDefiners(ctx, conn, cred.Database),
 		giveTimeZones(ctx, conn),
 	)

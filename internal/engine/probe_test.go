@@ -31,7 +31,7 @@ func TestProbeEndsInTime(t *testing.T) {
 		for name, address := range map[string]net.Addr{"silent": silent.Addr(), "closed": closed.Addr()} {
 			t.Run(e.Describe().Name+" "+name, func(t *testing.T) {
 				inst := newInstance(t, e, "", "", nil)
-				inst.Port = address.(*net.TCPAddr).Port
+				inst.Status.Port = address.(*net.TCPAddr).Port
 				cred := e.NewCredentials(inst, &fakeGenerator{})
 				ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 				defer cancel()

@@ -131,7 +131,7 @@ func (redisEngine) Connection(inst instance.Instance, cred instance.Credentials)
 	// It was rendered from the same instance before it was started.
 	config, _ := renderRedisConfig(inst)
 	return instance.Connection{
-		Host: inst.Address, Port: inst.Port, Username: cred.Username, Password: cred.Password,
+		Host: inst.Status.Address, Port: inst.Status.Port, Username: cred.Username, Password: cred.Password,
 		URI: secret.New(uri.String()),
 		CLI: secret.New("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
 		File: instance.ConfigFile{Name: "redis.conf", Content: config},
@@ -166,7 +166,7 @@ func redisHash(password secret.Secret) string {
 }
 
 func renderRedisConfig(inst instance.Instance) (string, error) {
-	p := inst.Parameters
+	p := inst.Spec.Parameters
 	return render(redisConfig, map[string]any{
 		"MaxMemory": p.Int(paramMaxMemory), "Policy": p.String(paramPolicy),
 		"MaxClients": p.Int(paramMaxClients), "AppendFsync": p.String(paramAppendFsync),

@@ -18,7 +18,7 @@ func (redisEngine) Adopt(ctx context.Context, inst instance.Instance, cred insta
 		return err
 	}
 	defer hangUp()
-	p := inst.Parameters
+	p := inst.Spec.Parameters
 	commands := setUsers(users)
 	// start.sh looks for the command in the module's file.
 	known, err := client.Do(ctx, "COMMAND", "INFO", redisListIndexes).Slice()

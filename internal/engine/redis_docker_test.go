@@ -106,7 +106,7 @@ func redisHasModules(t *testing.T, u *unit, c *redis.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	version, _ := u.engine.Describe().Version(u.inst.Version)
+	version, _ := u.engine.Describe().Version(u.inst.Spec.Version)
 	for _, name := range version.Modules {
 		if !strings.Contains(info, "name="+name+",") {
 			t.Errorf("module %s is not there: %s", name, info)

@@ -43,7 +43,7 @@ func (w *work) adopt(ctx context.Context) error {
 func (w *work) takeOver(ctx context.Context) error {
 	engine, ok := w.run.engine.(Adopter)
 	if !ok {
-		return fault.Errorf(fault.CodeInternal, nil, "engine %s adopts nothing", w.inst.Engine)
+		return fault.Errorf(fault.CodeInternal, nil, "engine %s adopts nothing", w.inst.Spec.Engine)
 	}
 	if w.Job().Steps[0].Attempt > 1 {
 		// A worker vanished in the middle of it, or right behind its end, or is only slow:

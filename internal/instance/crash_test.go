@@ -160,8 +160,8 @@ func TestCrashBeforePlaced(t *testing.T) {
 				held, err = tx.HeldPort(h, host.UnitID(inst.ID), instancetest.EngineName)
 				return ignore(err)
 			})
-			if want := map[bool]int{true: inst.Port}[h == inst.Host]; held != want {
-				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Host, inst.Port, held, h)
+			if want := map[bool]int{true: inst.Status.Port}[h == inst.Status.Host]; held != want {
+				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Status.Host, inst.Status.Port, held, h)
 			}
 		}
 	})

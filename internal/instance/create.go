@@ -201,7 +201,7 @@ func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Reco
 func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
-		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.Tenant, Engine: info.Name, Name: req.Name,
+		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.Tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
 	wrong = append(checkName(req), wrong...)
@@ -210,20 +210,20 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 		inst.Name = info.Name + "-" + id[len(id)-generatedNameTail:]
 	}
 	if version, ok := info.Version(req.Version); ok {
-		inst.Version = version.Name
+		inst.Spec.Version = version.Name
 	} else {
 		wrong = append(wrong, fault.FieldError{Field: "version", Message: "unknown version; " + info.Name + " has: " + names(info.Versions, func(v Version) string { return v.Name })})
 	}
 	plan, size, problems := chooseSize(info, req)
 	sizeIsRight := len(problems) == 0
 	wrong = append(wrong, problems...)
-	inst.Plan, inst.Resources = plan, size
+	inst.Spec.Plan, inst.Spec.Resources = plan, size
 
 	given, problems := info.ParseParameters(req.Parameters)
 	wrong = append(wrong, problems...)
 	if len(problems) == 0 && sizeIsRight {
-		inst.Parameters = engine.Complete(given, size)
-		wrong = append(wrong, engine.Check(inst.Parameters, size)...)
+		inst.Spec.Parameters = engine.Complete(given, size)
+		wrong = append(wrong, engine.Check(inst.Spec.Parameters, size)...)
 	}
 	wrong = append(wrong, checkLabels(req.Labels)...)
 	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)

@@ -122,7 +122,7 @@ func TestDeleteFailsAndGoesOn(t *testing.T) {
 				w.Errorf("step %s of a delete was undone", s.Name)
 			}
 		}
-		if inst := w.instance(inst.ID); inst.State != instance.StateFailed || w.port(inst.ID) != inst.Port {
+		if inst := w.instance(inst.ID); inst.State != instance.StateFailed || w.port(inst.ID) != inst.Status.Port {
 			w.Errorf("instance is %s, its port %d", inst.State, w.port(inst.ID))
 		}
 		w.journalEnded(j)

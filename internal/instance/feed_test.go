@@ -304,7 +304,7 @@ func TestTooManyJobs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		running := w.created()
 		create := func(s *instance.Service, owner tenant.ID) error {
-			_, err := s.Create(w.ctx, instance.CreateRequest{Tenant: owner, Engine: running.Engine})
+			_, err := s.Create(w.ctx, instance.CreateRequest{Tenant: owner, Engine: running.Spec.Engine})
 			return err
 		}
 		cfg := w.serviceConfig(w.store)

@@ -30,7 +30,7 @@ func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine stri
 	if err != nil {
 		return Accepted{}, err
 	}
-	s.cfg.Log.WarnContext(ctx, "instance deleted by force", "instance", id, "tenant", tenant, "by", by, "host", accepted.Instance.Host, "job", accepted.Job.ID)
+	s.cfg.Log.WarnContext(ctx, "instance deleted by force", "instance", id, "tenant", tenant, "by", by, "host", accepted.Instance.Status.Host, "job", accepted.Job.ID)
 	return accepted, nil
 }
 

@@ -164,7 +164,7 @@ type sighting struct {
 // probe looks at the instance. The error says that it could not be asked, which tells
 // nothing of its health.
 func (h *Health) probe(ctx context.Context, inst Instance) (sighting, error) {
-	engine, err := h.Catalog.Find(inst.Engine)
+	engine, err := h.Catalog.Find(inst.Spec.Engine)
 	if err != nil {
 		return sighting{}, err
 	}
@@ -200,7 +200,7 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, causeWithin)
 	defer cancel()
-	h1, err := h.Store.Host(ctx, inst.Host)
+	h1, err := h.Store.Host(ctx, inst.Status.Host)
 	if err != nil {
 		return miss
 	}

@@ -10,29 +10,41 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// Instance is one provisioned data service of one tenant.
+// Instance is one data service of one tenant: what was asked for (Spec), what is there
+// (Status), and where it is in its life (State).
 type Instance struct {
-	ID         ID
-	Tenant     tenant.ID
+	ID     ID
+	Tenant tenant.ID
+	Name   string // unique among the tenant's instances that are not deleted
+	Labels map[string]string
+	Spec   Spec
+	Status Status
+	State  State
+	Reason string // why it is in this state, where that needs saying
+	Fence  int64  // the highest fencing token handed out for this instance
+
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt time.Time // zero until deleted
+	KeptUntil time.Time // of a failed one that is kept for inspection; else zero
+	Rev       int64     // grows with every write; a write names the one it saw
+}
+
+// Spec is what was asked for. Jobs bring the instance to it, and none changes it.
+type Spec struct {
 	Engine     string
 	Version    string
-	Name       string // unique among the tenant's instances that are not deleted
 	Plan       string // "custom" where explicit resources were asked for
 	Resources  host.Resources
 	Parameters Parameters // complete: what was asked for, and the defaults for the rest
-	Labels     map[string]string
-	State      State
-	Reason     string  // why it is in this state, where that needs saying
-	Host       host.ID // empty until it is placed
-	Address    string  // what tenants connect to; empty until it is placed
-	Port       int     // 0 until it is reserved
-	Fence      int64   // the highest fencing token handed out for this instance
-	CreatedAt  time.Time
-	UpdatedAt  time.Time
-	DeletedAt  time.Time // zero until deleted
-	KeptUntil  time.Time // of a failed one that is kept for inspection; else zero
-	DataLost   bool      // it failed because its volume was gone; whatever comes back of it is kept
-	Rev        int64     // grows with every write; a write names the one it saw
+}
+
+// Status is what is there, as far as jobs and sweeps have seen it.
+type Status struct {
+	Host     host.ID // empty until it is placed
+	Address  string  // what tenants connect to; empty until it is placed
+	Port     int     // 0 until it is reserved
+	DataLost bool    // it failed because its volume was gone; whatever comes back of it is kept
 }
 
 // Parameters are the settings of an engine, by name. Values are string, int64 or

@@ -43,14 +43,14 @@ func TestFailedIsKept(t *testing.T) {
 		if !strings.Contains(inst.Reason, "no luck") || !strings.Contains(inst.Reason, inst.KeptUntil.Format(time.RFC3339)) {
 			w.Errorf("reason %q", inst.Reason)
 		}
-		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Port || inst.Port == 0 {
-			w.Errorf("unit %+v, port %d held, %d said", u, w.port(inst.ID), inst.Port)
+		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Status.Port || inst.Status.Port == 0 {
+			w.Errorf("unit %+v, port %d held, %d said", u, w.port(inst.ID), inst.Status.Port)
 		}
 		w.pass(5 * time.Minute)
 		w.reconcile(w.reconciler(), 0) // it is nobody's orphan
 		w.pass(54 * time.Minute)
 		w.reconcile(w.reconciler(), 0)
-		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Port {
+		if u := w.unit(inst.ID); u == nil || !u.Volume || w.port(inst.ID) != inst.Status.Port {
 			w.Errorf("the sweep took %+v, port %d", u, w.port(inst.ID))
 		}
 		if n, err := w.janitor().RunOnce(w.ctx); n != 0 || err != nil {

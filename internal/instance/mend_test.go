@@ -88,8 +88,8 @@ func TestLostDataThatComesBackIsRepaired(t *testing.T) {
 			t.Fatalf("the repair is %s: %+v", j.State, j.Error)
 		}
 		w.state(one.ID, instance.StateRunning, "")
-		if inst := w.instance(one.ID); inst.DataLost || inst.Port != w.port(one.ID) || w.unit(one.ID).Ports[instancetest.EngineName] != inst.Port {
-			t.Errorf("it is at port %d and holds %d, lost %v", inst.Port, w.port(one.ID), inst.DataLost)
+		if inst := w.instance(one.ID); inst.Status.DataLost || inst.Status.Port != w.port(one.ID) || w.unit(one.ID).Ports[instancetest.EngineName] != inst.Status.Port {
+			t.Errorf("it is at port %d and holds %d, lost %v", inst.Status.Port, w.port(one.ID), inst.Status.DataLost)
 		}
 		w.spin(w.delete(other.ID).Job.ID)
 		w.gone(other.ID)

@@ -35,7 +35,7 @@ func (i *Instance) resident() host.Resident {
 		r.Wants = host.WantsNothing
 	case i.kept():
 		r.Wants = host.WantsToStay
-	case i.State == StateFailed && i.DataLost:
+	case i.State == StateFailed && i.Status.DataLost:
 		r.Wants = host.WantsData
 	case i.State == StateFailed:
 		r.Wants = host.WantsNothing

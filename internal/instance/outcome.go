@@ -68,7 +68,7 @@ func (w *work) outcome(j job.Job) outcome {
 	case j.Kind == JobCreate && w.inst.Tenant == tenant.Nobody:
 		return outcome{state: StateWarm, message: "waits for its tenant"}
 	}
-	message := fmt.Sprintf("usable at %s:%d", w.inst.Address, w.inst.Port)
+	message := fmt.Sprintf("usable at %s:%d", w.inst.Status.Address, w.inst.Status.Port)
 	if w.run.notice != "" {
 		message += "; " + w.run.notice
 	}
@@ -86,7 +86,7 @@ func (w *work) outcomeOfFailure(j job.Job) outcome {
 		// Its data may be there: it stays as it is, and is repaired again later.
 		return outcome{state: StateUnhealthy, reason: "it could not be repaired: " + message, message: message}
 	}
-	if j.Keeps() && w.inst.Host != "" {
+	if j.Keeps() && w.inst.Status.Host != "" {
 		until := j.FinishedAt.Add(w.cfg.KeepFailed)
 		message += fmt.Sprintf("; container, volume and port are kept for inspection until %s, or until the instance is deleted", until.Format(time.RFC3339))
 		return outcome{state: StateFailed, reason: message, message: message, keptUntil: until}

@@ -26,7 +26,7 @@ type Kind struct{ Engine, Version, Plan string }
 
 func (k Kind) String() string { return k.Engine + "@" + k.Version + ":" + k.Plan }
 
-func kindOf(i Instance) Kind { return Kind{i.Engine, i.Version, i.Plan} }
+func kindOf(i Instance) Kind { return Kind{i.Spec.Engine, i.Spec.Version, i.Spec.Plan} }
 
 // Warm is how many warm instances of a kind each host is to have.
 type Warm struct {
@@ -126,7 +126,7 @@ func (p *Pool) RunOnce(ctx context.Context) (int, error) {
 	}
 	done := 0
 	for _, host := range hosts {
-		mine := slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Host != host.ID })
+		mine := slices.DeleteFunc(slices.Clone(all), func(i Instance) bool { return i.Status.Host != host.ID })
 		n, err := p.keep(ctx, host, mine)
 		if done += n; err != nil {
 			return done, fmt.Errorf("host %s: %w", host.Name, err)
@@ -265,9 +265,9 @@ func (p *Pool) fill(ctx context.Context, host host.Host, kind Kind) error {
 	}
 	now := p.Now()
 	inst := Instance{
-		ID: ID(p.NewID(Prefix)), Tenant: tenant.Nobody, Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan,
-		Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), Labels: map[string]string{imagesLabel: p.images(kind)},
-		State: StatePending, Host: host.ID, CreatedAt: now, UpdatedAt: now,
+		ID: ID(p.NewID(Prefix)), Tenant: tenant.Nobody, Spec: Spec{Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan, Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources)},
+		Labels: map[string]string{imagesLabel: p.images(kind)},
+		State:  StatePending, Status: Status{Host: host.ID}, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = strings.ToLower(string(inst.ID))
 	creds := engine.NewCredentials(inst, p.Secrets)

@@ -27,7 +27,7 @@ func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, theI
 		return Instance{}, err
 	}
 	// Another tenant's instance is answered like one that never was.
-	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Engine != engine) {
+	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Spec.Engine != engine) {
 		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", theID)
 	}
 	return inst, nil
@@ -67,7 +67,7 @@ func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, i
 		}
 		return Instance{}, Connection{}, refusal
 	}
-	e, err := s.cfg.Catalog.Find(inst.Engine)
+	e, err := s.cfg.Catalog.Find(inst.Spec.Engine)
 	if err != nil {
 		return Instance{}, Connection{}, err
 	}

@@ -84,8 +84,8 @@ func TestDeadContainerIsRestarted(t *testing.T) {
 		w.state(inst.ID, instance.StateUnhealthy, "code 137")
 		w.reconcile(w.reconciler(), 0) // it has a job
 		w.usable(w.repaired(inst.ID).ID)
-		if after := w.instance(inst.ID); after.Port != inst.Port || after.Reason != "" {
-			t.Errorf("repaired, it is at port %d (was %d), reason %q", after.Port, inst.Port, after.Reason)
+		if after := w.instance(inst.ID); after.Status.Port != inst.Status.Port || after.Reason != "" {
+			t.Errorf("repaired, it is at port %d (was %d), reason %q", after.Status.Port, inst.Status.Port, after.Reason)
 		}
 	})
 }
@@ -157,7 +157,7 @@ func TestRepairFails(t *testing.T) {
 			t.Errorf("the repair is %s: %+v", j.State, j.Error)
 		}
 		w.state(inst.ID, instance.StateUnhealthy, "no luck")
-		if w.port(inst.ID) != inst.Port || !w.unit(inst.ID).Volume {
+		if w.port(inst.ID) != inst.Status.Port || !w.unit(inst.ID).Volume {
 			t.Error("port or data are gone")
 		}
 		w.runtime.Heal()
@@ -188,14 +188,14 @@ func TestRepairKeepsThePort(t *testing.T) {
 		inst := w.created()
 		w.pass(time.Minute)
 		w.runtime.Lose(host.UnitID(inst.ID), false)
-		w.runtime.TakePort(inst.Port)
+		w.runtime.TakePort(inst.Status.Port)
 		w.reconcile(w.reconciler(), 1)
 		w.repaired(inst.ID)
-		w.state(inst.ID, instance.StateUnhealthy, fmt.Sprint(inst.Port))
-		w.runtime.FreePort(inst.Port)
+		w.state(inst.ID, instance.StateUnhealthy, fmt.Sprint(inst.Status.Port))
+		w.runtime.FreePort(inst.Status.Port)
 		w.reconcile(w.reconciler(), 1)
 		w.usable(w.repaired(inst.ID).ID)
-		if w.instance(inst.ID).Port != inst.Port {
+		if w.instance(inst.ID).Status.Port != inst.Status.Port {
 			t.Error("the port has changed")
 		}
 	})
@@ -311,7 +311,7 @@ func TestForcedDelete(t *testing.T) {
 		if !strings.Contains(w.logged.String(), "by=somebody") {
 			t.Error("the log does not say who it was")
 		}
-		if w.port(inst.ID) != inst.Port {
+		if w.port(inst.ID) != inst.Status.Port {
 			t.Error("the port was given away")
 		}
 		_, err = w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "", "somebody")

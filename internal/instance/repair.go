@@ -25,12 +25,12 @@ func (w *work) dataThere(ctx context.Context) error {
 		return fault.Errorf(fault.CodeDataLost, nil, "the instance was never placed on a host")
 	}
 	err := w.run.runtime.CreateVolume(ctx, host.Workload{
-		Unit: host.UnitID(w.inst.ID), Tenant: w.inst.Tenant, Engine: w.inst.Engine, Fence: w.Claim().Fence, KeepData: true,
+		Unit: host.UnitID(w.inst.ID), Tenant: w.inst.Tenant, Engine: w.inst.Spec.Engine, Fence: w.Claim().Fence, KeepData: true,
 	})
 	switch {
 	case errors.Is(err, fault.ErrDataLost):
 		return w.dataLost(ctx, err)
-	case err != nil || !w.inst.DataLost:
+	case err != nil || !w.inst.Status.DataLost:
 		return err
 	}
 	// It had failed, and its port was released.
@@ -55,10 +55,10 @@ func (w *work) dataLost(ctx context.Context, lost error) error {
 func (w *work) markData(ctx context.Context, lost bool) error {
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
-		if err != nil || inst.DataLost == lost {
+		if err != nil || inst.Status.DataLost == lost {
 			return err
 		}
-		inst.DataLost, inst.UpdatedAt = lost, w.cfg.Now()
+		inst.Status.DataLost, inst.UpdatedAt = lost, w.cfg.Now()
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func dead(inst Instance, unit host.Unit) bool {
 // job by now.
 func (m *Mender) repair(ctx context.Context, inst Instance, why string) (bool, error) {
 	if m.DryRun {
-		m.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Host, "reason", why)
+		m.Log.InfoContext(ctx, "dry run: would repair", "instance", inst.ID, "host", inst.Status.Host, "reason", why)
 		return false, nil
 	}
 	if inst.State == StateWarm {
@@ -119,7 +119,7 @@ func (m *Mender) repair(ctx context.Context, inst Instance, why string) (bool, e
 	if err != nil || !begun {
 		return false, fault.IgnoreLostRace(err)
 	}
-	m.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Host, "job", j.ID, "reason", why)
+	m.Log.WarnContext(ctx, "repairing an instance", "instance", inst.ID, "host", inst.Status.Host, "job", j.ID, "reason", why)
 	return true, nil
 }
 

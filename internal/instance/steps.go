@@ -33,7 +33,7 @@ func (w *work) reserve(ctx context.Context) error {
 
 // takePort reserves a port and writes where the instance will be.
 func (w *work) takePort(ctx context.Context) error {
-	port, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Engine)
+	port, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Spec.Engine)
 	if err != nil {
 		return err
 	}
@@ -46,12 +46,12 @@ func (w *work) takePort(ctx context.Context) error {
 		now := w.cfg.Now()
 		// An earlier claim, or try, may have ended between the port and this line, and this
 		// one has come to another host.
-		if inst.Host != w.run.host.ID {
+		if inst.Status.Host != w.run.host.ID {
 			if err := tx.RestPortsElsewhere(host.UnitID(inst.ID), w.run.host.ID, now.Add(w.cfg.Quarantine)); err != nil {
 				return err
 			}
 		}
-		inst.Host, inst.Address, inst.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, now
+		inst.Status.Host, inst.Status.Address, inst.Status.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, now
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
@@ -66,9 +66,9 @@ func (w *work) image(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	version, ok := w.run.engine.Describe().Version(inst.Version)
+	version, ok := w.run.engine.Describe().Version(inst.Spec.Version)
 	if !ok {
-		return fault.Errorf(fault.CodeImageUnavailable, nil, "this worker has no %s %s", inst.Engine, inst.Version)
+		return fault.Errorf(fault.CodeImageUnavailable, nil, "this worker has no %s %s", inst.Spec.Engine, inst.Spec.Version)
 	}
 	ref, err := w.run.runtime.EnsureImage(ctx, version.Images, func(text string) { w.Detail(ctx, "image", text) })
 	if err != nil {
@@ -95,7 +95,7 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	load.KeepData = w.Kind() == JobRepair
 	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
 	for i := range load.Ports {
-		load.Ports[i].Host = w.inst.Port
+		load.Ports[i].Host = w.inst.Status.Port
 	}
 	if maker, ok := w.run.engine.(Keymaker); ok && !load.KeepData {
 		keys, err := maker.NewKeys()
@@ -116,7 +116,7 @@ func (w *work) data(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Engine, Fence: w.Claim().Fence})
+	return w.run.runtime.CreateVolume(ctx, host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Spec.Engine, Fence: w.Claim().Fence})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.
@@ -140,13 +140,13 @@ func (w *work) start(ctx context.Context) error {
 			return err
 		}
 		if w.Kind() == JobRepair { // its tenants know it by its port
-			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Status.Port)
 		}
 		if try == maxPortTries {
-			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Status.Port)
 		}
-		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Port))
-		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Port); err != nil {
+		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Status.Port))
+		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Status.Port); err != nil {
 			return err
 		}
 		if err := w.takePort(ctx); err != nil {
@@ -207,7 +207,7 @@ func (w *work) ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fault.Errorf(fault.CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Address, w.inst.Port, fault.Explain(err))
+			return fault.Errorf(fault.CodeProbeFailed, err, "the server runs but does not answer on %s:%d: %s", w.inst.Status.Address, w.inst.Status.Port, fault.Explain(err))
 		case <-time.After(probePause(now.Sub(begun))):
 		}
 	}
@@ -226,11 +226,11 @@ func (w *work) stillThere(ctx context.Context) error {
 	case unit.Running:
 		return nil
 	case unit.OOMKilled:
-		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Resources.MemoryBytes>>20)
+		return fault.Errorf(fault.CodeStartFailed, nil, "the server needed more memory than the plan's %d MiB; take a larger plan", w.inst.Spec.Resources.MemoryBytes>>20)
 	}
 	if unit.ExitCode == host.Killed { // engines do not always notice why
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
-			unit.ExitCode, w.inst.Resources.MemoryBytes>>20, w.lastWords(ctx))
+			unit.ExitCode, w.inst.Spec.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
 	return fault.Errorf(fault.CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
 }

@@ -38,8 +38,8 @@ func BenchmarkSweep(b *testing.B) {
 		}
 		for i := range instances {
 			inst := instance.Instance{
-				ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Engine: instancetest.EngineName, Name: fmt.Sprint("i", i),
-				Parameters: instance.Parameters{"clients": int64(10)}, Host: h.ID, State: instance.StateRunning, CreatedAt: old, UpdatedAt: old,
+				ID: instance.ID(newID(instance.Prefix)), Tenant: tenant.Default, Spec: instance.Spec{Engine: instancetest.EngineName, Parameters: instance.Parameters{"clients": int64(10)}}, Name: fmt.Sprint("i", i),
+				Status: instance.Status{Host: h.ID}, State: instance.StateRunning, CreatedAt: old, UpdatedAt: old,
 			}
 			if err := tx.InsertInstance(inst); err != nil {
 				return err

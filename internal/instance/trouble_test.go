@@ -26,8 +26,8 @@ func TestRefusedPorts(t *testing.T) {
 		a := w.create()
 		w.spin(a.Job.ID)
 		w.usable(a.Job.ID)
-		if inst := w.instance(a.Instance.ID); inst.Port != 20007 {
-			w.Errorf("got port %d", inst.Port)
+		if inst := w.instance(a.Instance.ID); inst.Status.Port != 20007 {
+			w.Errorf("got port %d", inst.Status.Port)
 		}
 	})
 }

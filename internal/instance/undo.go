@@ -22,7 +22,7 @@ func (w *work) Undo(ctx context.Context) error {
 	switch {
 	case w.Kind() != JobCreate && j.Error.Code != fault.CodeDataLost:
 		return nil
-	case w.inst.Host == "":
+	case w.inst.Status.Host == "":
 		w.Change((*job.Job).UndoSteps)
 		return nil
 	case j.Keeps():
@@ -50,7 +50,7 @@ func (w *work) Undo(ctx context.Context) error {
 // cleanUp removes what the host has of the instance. A host that does not answer must not
 // hold the job for longer than it may last.
 func (w *work) cleanUp(ctx context.Context) error {
-	err := w.useHost(ctx, w.inst.Host)
+	err := w.useHost(ctx, w.inst.Status.Host)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil // that host is not registered any more
 	}

@@ -24,7 +24,7 @@ func TestQueueHearsAfterTheCommit(t *testing.T) {
 		insert := func(name id.Job, state job.State) func(instance.Tx) error {
 			return func(tx instance.Tx) error {
 				return engine.Insert(tx, job.Job{
-					ID: name, Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Engine, Kind: instance.JobDelete, State: state,
+					ID: name, Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Spec.Engine, Kind: instance.JobDelete, State: state,
 					Generation: 1, CreatedAt: at, UpdatedAt: at, WakeAt: at, Deadline: at,
 				})
 			}

@@ -44,7 +44,7 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 	if now.UnixMilli() < s.noWarmUntil.Load() {
 		return nil
 	}
-	found, err := warmOf(ctx, s.cfg.Store, want.Engine, warmBatch)
+	found, err := warmOf(ctx, s.cfg.Store, want.Spec.Engine, warmBatch)
 	if err != nil {
 		s.cfg.Log.WarnContext(ctx, "cannot look for a warm instance", "error", err)
 		return nil
@@ -52,14 +52,14 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 	if len(found) == 0 {
 		s.noWarmUntil.Store(now.Add(noWarmFor).UnixMilli())
 	}
-	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Resources != want.Resources })
+	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Spec.Resources != want.Spec.Resources })
 	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // spread, not a secret
 	return found[:min(len(found), maxClaims)]
 }
 
 // claimWarm returns what is asked for in the place of a warm instance.
 func (i Instance) claimWarm(warm Instance) Instance {
-	i.ID, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
+	i.ID, i.Status.Host, i.Status.Address, i.Status.Port, i.Fence, i.Rev = warm.ID, warm.Status.Host, warm.Status.Address, warm.Status.Port, warm.Fence, warm.Rev
 	return i
 }
 
@@ -98,7 +98,7 @@ func (m *Mender) replace(ctx context.Context, inst Instance, why string) (bool, 
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}
-	m.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Host, "reason", why)
+	m.Log.WarnContext(ctx, "replacing a warm instance", "instance", inst.ID, "host", inst.Status.Host, "reason", why)
 	return true, nil
 }
 

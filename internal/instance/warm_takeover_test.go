@@ -64,8 +64,8 @@ func TestPoolOfManyPages(t *testing.T) {
 			id := instance.ID(w.newID(instance.Prefix))
 			w.must(w.store.Tx(w.ctx, func(tx instance.Tx) error {
 				return tx.InsertInstance(instance.Instance{
-					ID: id, Tenant: tenant.Nobody, Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan,
-					Name: strings.ToLower(string(id)), State: instance.StateWarm, Host: w.host.ID, Labels: labels, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+					ID: id, Tenant: tenant.Nobody, Spec: instance.Spec{Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan},
+					Name: strings.ToLower(string(id)), State: instance.StateWarm, Status: instance.Status{Host: w.host.ID}, Labels: labels, CreatedAt: time.Now(), UpdatedAt: time.Now(),
 				})
 			}))
 		}

@@ -98,7 +98,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 			t.Fatalf("job is %s with %v: %+v", j.State, got, j.Error)
 		}
 		inst, creds := w.instance(warm.ID), w.credentials(warm.ID)
-		if inst.State != instance.StateRunning || inst.Tenant != tenant.Default || inst.Port != warm.Port || w.port(inst.ID) != warm.Port {
+		if inst.State != instance.StateRunning || inst.Tenant != tenant.Default || inst.Status.Port != warm.Status.Port || w.port(inst.ID) != warm.Status.Port {
 			t.Errorf("instance is %+v, warm was %+v", inst, warm)
 		}
 		if n := w.runtime.Calls(hosttest.MethodStart) - starts; n != 0 {
@@ -163,7 +163,7 @@ func TestAdoptionSurvivesEveryCrash(t *testing.T) {
 					t.Fatalf("call %d, after it %v: %s, %+v", n+1, after, j.State, j.Error)
 				}
 				inst, unit := w.instance(a.Instance.ID), w.unit(a.Instance.ID)
-				if inst.State != instance.StateRunning || w.port(inst.ID) != inst.Port || unit == nil || !unit.Running {
+				if inst.State != instance.StateRunning || w.port(inst.ID) != inst.Status.Port || unit == nil || !unit.Running {
 					t.Errorf("call %d, after it %v: %+v on %+v", n+1, after, inst, unit)
 				}
 				file, _, _ := w.runtime.File(host.UnitID(inst.ID), "/data/password")

@@ -141,7 +141,7 @@ func (w *work) Begin(t job.Tx, j job.Job) error {
 func (w *work) Open(ctx context.Context) error {
 	var err error
 	w.run.placed, w.run.noted = make(chan struct{}), make(chan struct{})
-	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Engine); err != nil && w.Kind() != JobDelete {
+	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Spec.Engine); err != nil && w.Kind() != JobDelete {
 		return err
 	}
 	if w.Kind() != JobDelete {
@@ -153,12 +153,12 @@ func (w *work) Open(ctx context.Context) error {
 			return err
 		}
 	}
-	if w.inst.Host == "" {
+	if w.inst.Status.Host == "" {
 		return nil
 	}
-	err = w.useHost(ctx, w.inst.Host)
+	err = w.useHost(ctx, w.inst.Status.Host)
 	if w.Kind() == JobDelete && errors.Is(err, fault.ErrNotFound) {
-		w.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Host)
+		w.Log.WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Status.Host)
 		return nil
 	}
 	if err == nil {
@@ -198,7 +198,7 @@ func announcement(e *job.Engine, tx Tx, kind string, inst Instance, about id.Job
 // newJob returns a queued job for the instance.
 func newJob(e *job.Engine, kind job.Kind, firstStep string, inst Instance, limit time.Duration, callbackURL string) (job.Job, error) {
 	j, err := e.New(kind, id.Subject(inst.ID), firstStep, limit)
-	j.Tenant, j.Class, j.CallbackURL = inst.Tenant, inst.Engine, callbackURL
+	j.Tenant, j.Class, j.CallbackURL = inst.Tenant, inst.Spec.Engine, callbackURL
 	return j, err
 }
 
@@ -217,7 +217,7 @@ type snapshot struct {
 // Snapshot implements job.Subject.
 func (s subject) Snapshot(tx job.Tx, of id.Subject) (event.Part, error) {
 	inst, err := within(tx).Instance(ID(of))
-	return event.Part{Name: "instance", Value: snapshot{inst.ID, inst.Engine, inst.Name, inst.State, inst.Labels}}, err
+	return event.Part{Name: "instance", Value: snapshot{inst.ID, inst.Spec.Engine, inst.Name, inst.State, inst.Labels}}, err
 }
 
 // CallbackSecret implements job.Subject.

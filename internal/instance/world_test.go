@@ -287,8 +287,8 @@ func (w *world) usable(id id.Job) {
 	if !u.Running || !u.Volume || u.Fence != j.Fence || inst.Fence != j.Fence {
 		w.Errorf("unit %+v, job's fence %d, instance's %d", u, j.Fence, inst.Fence)
 	}
-	if held := w.port(inst.ID); held == 0 || held != inst.Port || u.Ports[instancetest.EngineName] != held {
-		w.Errorf("row holds port %d, instance says %d, host publishes %v", held, inst.Port, u.Ports)
+	if held := w.port(inst.ID); held == 0 || held != inst.Status.Port || u.Ports[instancetest.EngineName] != held {
+		w.Errorf("row holds port %d, instance says %d, host publishes %v", held, inst.Status.Port, u.Ports)
 	}
 	w.journalEnded(j)
 }

@@ -34,8 +34,8 @@ func (e engine) Probe(ctx context.Context, inst instance.Instance, _ instance.Cr
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	t, err := readFile(e.hosts.file(inst.Address, host.UnitID(inst.ID)))
-	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Port) &&
+	t, err := readFile(e.hosts.file(inst.Status.Address, host.UnitID(inst.ID)))
+	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Status.Port) &&
 		time.Since(t.Container.Started) >= e.hosts.ready {
 		return nil
 	}

@@ -147,7 +147,7 @@ func TestProbe(t *testing.T) {
 	}
 	e := hosts.Catalog(instance.Catalog{instancetest.Engine{}})[0]
 	w := sample(t)
-	inst := instance.Instance{ID: instance.ID(w.Unit), Address: list[0].Advertise, Port: w.Ports[0].Host}
+	inst := instance.Instance{ID: instance.ID(w.Unit), Status: instance.Status{Address: list[0].Advertise, Port: w.Ports[0].Host}}
 	probe := func() error { return e.Probe(t.Context(), inst, instance.Credentials{}) }
 	if err := probe(); fault.CodeOf(err) != fault.CodeProbeFailed {
 		t.Errorf("of nothing: %v", err)
@@ -164,7 +164,7 @@ func TestProbe(t *testing.T) {
 	if err := probe(); err != nil {
 		t.Error(err)
 	}
-	if inst.Port++; probe() == nil {
+	if inst.Status.Port++; probe() == nil {
 		t.Error("at another port")
 	}
 }

@@ -70,7 +70,7 @@ func BenchmarkCreateTx(b *testing.B) {
 		create := func() error {
 			now := clock.System()
 			i := instance.Instance{
-				ID: instance.ID(newID("ins")), Tenant: "t", Engine: "redis", Version: "8", Plan: "small", Parameters: instance.Parameters{"maxclients": int64(50)},
+				ID: instance.ID(newID("ins")), Tenant: "t", Spec: instance.Spec{Engine: "redis", Version: "8", Plan: "small", Parameters: instance.Parameters{"maxclients": int64(50)}},
 				State: instance.StatePending, CreatedAt: now, UpdatedAt: now,
 			}
 			i.Name = string(i.ID)

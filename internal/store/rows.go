@@ -239,7 +239,7 @@ func fromJSON(s string, into any) error {
 }
 
 func toInstanceRow(i instance.Instance) (instanceRow, error) {
-	parameters, err := toJSON(i.Parameters)
+	parameters, err := toJSON(i.Spec.Parameters)
 	if err != nil {
 		return instanceRow{}, err
 	}
@@ -248,11 +248,11 @@ func toInstanceRow(i instance.Instance) (instanceRow, error) {
 		return instanceRow{}, err
 	}
 	row := instanceRow{
-		ID: string(i.ID), TenantID: string(i.Tenant), Engine: i.Engine, Version: i.Version, Name: i.Name, Plan: i.Plan,
-		CPUMillis: i.Resources.CPUMillis, MemoryBytes: i.Resources.MemoryBytes, DiskBytes: i.Resources.DiskBytes,
-		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Host),
-		Address: i.Address, Port: i.Port, Fence: i.Fence, Rev: i.Rev,
-		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil), DataLost: i.DataLost,
+		ID: string(i.ID), TenantID: string(i.Tenant), Engine: i.Spec.Engine, Version: i.Spec.Version, Name: i.Name, Plan: i.Spec.Plan,
+		CPUMillis: i.Spec.Resources.CPUMillis, MemoryBytes: i.Spec.Resources.MemoryBytes, DiskBytes: i.Spec.Resources.DiskBytes,
+		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Status.Host),
+		Address: i.Status.Address, Port: i.Status.Port, Fence: i.Fence, Rev: i.Rev,
+		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil), DataLost: i.Status.DataLost,
 	}
 	if i.State != instance.StateDeleted {
 		row.LiveName = &row.Name
@@ -262,24 +262,24 @@ func toInstanceRow(i instance.Instance) (instanceRow, error) {
 
 func (r instanceRow) entity() (instance.Instance, error) {
 	i := instance.Instance{
-		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Engine: r.Engine, Version: r.Version, Name: r.Name,
-		Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
-		State: instance.State(r.State), Reason: r.Reason, Host: host.ID(r.HostID), Address: r.Address, Port: r.Port,
-		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil), DataLost: r.DataLost,
+		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Spec: instance.Spec{Engine: r.Engine, Version: r.Version, Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes}}, Name: r.Name,
+
+		State: instance.State(r.State), Reason: r.Reason, Status: instance.Status{Host: host.ID(r.HostID), Address: r.Address, Port: r.Port, DataLost: r.DataLost},
+		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil),
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {
 		return i, err
 	}
-	if err := fromJSON(r.Parameters, &i.Parameters); err != nil {
+	if err := fromJSON(r.Parameters, &i.Spec.Parameters); err != nil {
 		return i, err
 	}
-	for name, v := range i.Parameters { // the domain promises int64, JSON knows only numbers
+	for name, v := range i.Spec.Parameters { // the domain promises int64, JSON knows only numbers
 		if n, ok := v.(json.Number); ok {
 			whole, err := n.Int64()
 			if err != nil {
 				return i, fmt.Errorf("parameter %s: %w", name, err)
 			}
-			i.Parameters[name] = whole
+			i.Spec.Parameters[name] = whole
 		}
 	}
 	return i, nil

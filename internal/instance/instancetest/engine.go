@@ -83,7 +83,7 @@ func (Engine) Workload(inst instance.Instance, creds instance.Credentials) (host
 		return host.Workload{}, errors.New("no password")
 	}
 	return host.Workload{
-		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Resources, DataPath: "/data",
+		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: EngineName, User: "1:1", Resources: inst.Spec.Resources, DataPath: "/data",
 		Ports: []host.PortBinding{{Name: EngineName, Container: 1}}, StopGrace: time.Second,
 		Files: []host.File{{Path: "/data/password", Mode: 0o400, Content: creds.Password}},
 	}, nil
@@ -115,7 +115,7 @@ func (e Engine) Adopt(_ context.Context, inst instance.Instance, creds instance.
 // Connection gives address and password.
 func (Engine) Connection(inst instance.Instance, creds instance.Credentials) instance.Connection {
 	return instance.Connection{
-		Host: inst.Address, Port: inst.Port, Username: creds.Username, Password: creds.Password,
+		Host: inst.Status.Address, Port: inst.Status.Port, Username: creds.Username, Password: creds.Password,
 		URI: secret.New("fake://" + creds.Password.Reveal()), CLI: secret.New("fake " + creds.Password.Reveal()),
 	}
 }

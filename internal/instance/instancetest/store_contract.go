@@ -143,16 +143,16 @@ func (s shelf) commit(what string, do func(instance.Tx) error) {
 // newInstance gives an instance as a create makes it.
 func (s shelf) newInstance(name string) instance.Instance {
 	return instance.Instance{
-		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Engine: "redis", Version: "8", Name: name, Plan: "small",
-		Resources:  host.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30},
-		Parameters: instance.Parameters{"maxclients": int64(50)}, State: instance.StatePending, CreatedAt: at, UpdatedAt: at,
+		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Spec: instance.Spec{Engine: "redis", Version: "8", Plan: "small", Resources: host.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, Parameters: instance.Parameters{"maxclients": int64(50)}}, Name: name,
+
+		State: instance.StatePending, CreatedAt: at, UpdatedAt: at,
 	}
 }
 
 // newJob gives a job as a create makes it.
 func (s shelf) newJob(i instance.Instance) job.Job {
 	return job.Job{
-		ID: id.Job(s.newID(job.Prefix)), Tenant: i.Tenant, Subject: id.Subject(i.ID), Class: i.Engine, Kind: instance.JobCreate,
+		ID: id.Job(s.newID(job.Prefix)), Tenant: i.Tenant, Subject: id.Subject(i.ID), Class: i.Spec.Engine, Kind: instance.JobCreate,
 		State: job.Queued, Steps: []job.Step{{Name: "reserve", State: job.StepWaiting}}, Generation: 1,
 		WakeAt: at.Add(time.Second), Deadline: at.Add(time.Hour), CreatedAt: at, UpdatedAt: at,
 	}

@@ -16,17 +16,16 @@ import (
 func instanceRoundTrip(s shelf) {
 	elsewhere := time.FixedZone("+05:45", (5*60+45)*60)
 	full := instance.Instance{
-		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Engine: "mysql", Version: "9.7", Name: "full", Plan: "custom",
-		Resources: host.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40},
-		Parameters: instance.Parameters{
+		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Spec: instance.Spec{Engine: "mysql", Version: "9.7", Plan: "custom", Resources: host.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40}, Parameters: instance.Parameters{
 			"charset": "latin1", "binlog_format": "ROW", "max_connections": int64(50), "flag": true, "off": false, "empty": "",
 			"big": int64(1<<62 + 1), "negative": int64(-1), "text": "schön ☃ \"quoted\" \\ \n", "digits": "42",
-		},
-		Labels: map[string]string{"team": "a", "empty": ""}, State: instance.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Host: "hst_1", Address: "db.example", Port: 65535,
-		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), DataLost: true, Rev: 7,
+		}}, Name: "full",
+
+		Labels: map[string]string{"team": "a", "empty": ""}, State: instance.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Status: instance.Status{Host: "hst_1", Address: "db.example", Port: 65535, DataLost: true},
+		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), Rev: 7,
 	}
 	bare := s.newInstance("bare")
-	bare.Parameters = nil
+	bare.Spec.Parameters = nil
 	for _, want := range []instance.Instance{full, bare} {
 		given := want
 		given.CreatedAt = want.CreatedAt.Add(999 * time.Microsecond).In(elsewhere) // only the moment counts, in whole milliseconds
@@ -42,8 +41,8 @@ func instanceRoundTrip(s shelf) {
 	}
 	// The same by an update, down to the zero values.
 	empty := s.storedInstance(full.ID)
-	empty.Reason, empty.Host, empty.Address, empty.Port, empty.Fence, empty.DeletedAt, empty.KeptUntil = "", "", "", 0, 0, time.Time{}, time.Time{}
-	empty.Parameters = instance.Parameters{"flag": false}
+	empty.Reason, empty.Status.Host, empty.Status.Address, empty.Status.Port, empty.Fence, empty.DeletedAt, empty.KeptUntil = "", "", "", 0, 0, time.Time{}, time.Time{}
+	empty.Spec.Parameters = instance.Parameters{"flag": false}
 	s.commit("UpdateInstance", func(tx instance.Tx) error { return tx.UpdateInstance(empty) })
 	empty.Rev++
 	s.same(s.storedInstance(full.ID), empty, nil)
@@ -85,7 +84,7 @@ func nameUnique(s shelf) {
 		return s.tx(func(tx instance.Tx) error { return tx.InsertInstance(i) })
 	}
 	s.code(insert(func(*instance.Instance) {}), fault.CodeNameHeld, "the name of a living one")
-	s.code(insert(func(i *instance.Instance) { i.Engine = "mysql" }), fault.CodeNameHeld, "in another engine")
+	s.code(insert(func(i *instance.Instance) { i.Spec.Engine = "mysql" }), fault.CodeNameHeld, "in another engine")
 	s.ok(insert(func(i *instance.Instance) { i.Tenant = "other" }), "of another tenant")
 	s.ok(insert(func(i *instance.Instance) { i.Name = "Name" }), "in other letters")
 	for _, state := range []instance.State{instance.StateFailed, instance.StateDeleting} {
@@ -150,7 +149,7 @@ func instanceFilters(s shelf) {
 	}
 	a := make1("a", func(i *instance.Instance) { i.Labels = map[string]string{"team": "x", "env": "prod"} })
 	b := make1("b", func(i *instance.Instance) {
-		i.Engine, i.Labels, i.State = "mysql", map[string]string{"team": "x"}, instance.StateRunning
+		i.Spec.Engine, i.Labels, i.State = "mysql", map[string]string{"team": "x"}, instance.StateRunning
 	})
 	c := make1("c", func(i *instance.Instance) { i.State, i.DeletedAt = instance.StateDeleted, at })
 	d := make1("c", func(i *instance.Instance) { i.Labels = map[string]string{"team": "X"} })

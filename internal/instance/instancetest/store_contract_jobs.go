@@ -123,7 +123,7 @@ func jobEnded(s shelf) {
 
 func oneActiveJob(s shelf) {
 	first := s.job("one")
-	second := s.newJob(instance.Instance{ID: instance.ID(first.Subject), Tenant: owner, Engine: "redis"})
+	second := s.newJob(instance.Instance{ID: instance.ID(first.Subject), Tenant: owner, Spec: instance.Spec{Engine: "redis"}})
 	insert := func(tx instance.Tx) error { return tx.InsertJob(second) }
 	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one is queued")
 	s.ok(s.claim(first, "me"), "claim")

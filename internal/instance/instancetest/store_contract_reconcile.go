@@ -14,12 +14,12 @@ import (
 func instancesOfHost(s shelf) {
 	var want []instance.ID
 	for i := range 5 {
-		inst := s.instance(fmt.Sprintf("here-%d", i), func(inst *instance.Instance) { inst.Host = "hst_a" })
+		inst := s.instance(fmt.Sprintf("here-%d", i), func(inst *instance.Instance) { inst.Status.Host = "hst_a" })
 		want = append(want, inst.ID)
 	}
-	s.instance("elsewhere", func(inst *instance.Instance) { inst.Host = "hst_b" })
+	s.instance("elsewhere", func(inst *instance.Instance) { inst.Status.Host = "hst_b" })
 	gone := s.instance("gone", func(inst *instance.Instance) {
-		inst.Host, inst.State, inst.DeletedAt = "hst_a", instance.StateDeleted, at
+		inst.Status.Host, inst.State, inst.DeletedAt = "hst_a", instance.StateDeleted, at
 	})
 	slices.Sort(want)
 	var got []instance.ID

@@ -21,7 +21,7 @@ import (
 func (s shelf) warm(name string) instance.Instance {
 	s.Helper()
 	return s.instance(name, func(i *instance.Instance) {
-		i.Tenant, i.State, i.Host, i.Address, i.Port, i.Fence = tenant.Nobody, instance.StateWarm, "hst_1", "127.0.0.1", 20000, 3
+		i.Tenant, i.State, i.Status.Host, i.Status.Address, i.Status.Port, i.Fence = tenant.Nobody, instance.StateWarm, "hst_1", "127.0.0.1", 20000, 3
 		i.Labels = map[string]string{"left": "over", "both": "old"}
 	})
 }
@@ -29,7 +29,7 @@ func (s shelf) warm(name string) instance.Instance {
 // claimOf gives what a create makes of the warm instance.
 func (s shelf) claimOf(warm instance.Instance, owner tenant.ID, name string) instance.Instance {
 	i := s.newInstance(name)
-	i.ID, i.Tenant, i.Host, i.Address, i.Port, i.Fence, i.Rev = warm.ID, owner, warm.Host, warm.Address, warm.Port, warm.Fence, warm.Rev
+	i.ID, i.Tenant, i.Status.Host, i.Status.Address, i.Status.Port, i.Fence, i.Rev = warm.ID, owner, warm.Status.Host, warm.Status.Address, warm.Status.Port, warm.Fence, warm.Rev
 	i.CreatedAt, i.UpdatedAt = at.Add(time.Hour), at.Add(time.Hour)
 	i.Labels = map[string]string{"both": "new", "mine": string(owner)}
 	return i
@@ -52,8 +52,8 @@ func (s shelf) adopt(i instance.Instance) (job.Job, error) {
 func replaced(s shelf) {
 	warm := s.warm("waits")
 	want := s.claimOf(warm, owner, "mine")
-	want.Engine, want.Version, want.Plan, want.Resources = "mysql", "9.7", "large", host.Resources{CPUMillis: 2000, MemoryBytes: 1 << 30, DiskBytes: 2 << 30}
-	want.Parameters, want.Reason = instance.Parameters{"charset": "latin1"}, "because"
+	want.Spec.Engine, want.Spec.Version, want.Spec.Plan, want.Spec.Resources = "mysql", "9.7", "large", host.Resources{CPUMillis: 2000, MemoryBytes: 1 << 30, DiskBytes: 2 << 30}
+	want.Spec.Parameters, want.Reason = instance.Parameters{"charset": "latin1"}, "because"
 	_, err := s.adopt(want)
 	s.ok(err, "claim")
 	want.Rev++
