@@ -79,7 +79,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
-		Service: instance.NewService(instance.ServiceConfig{
+		Service: instance.NewSvc(instance.SvcConfig{
 			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: instance.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
@@ -109,7 +109,7 @@ func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind} 
 
 func (b *bench) setPorts(low, high int) {
 	b.Helper()
-	err := b.store.Tx(b.Context(), func(tx instance.Tx) error {
+	err := b.store.Tx(b.Context(), func(tx instance.WholeTx) error {
 		var err error
 		b.host, err = tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
 		return err
@@ -134,13 +134,13 @@ func (b *bench) work() {
 
 // benchStore is the database as the API sees it: it can be down, or slow.
 type benchStore struct {
-	instance.Store
+	instance.Whole
 	b *bench
 }
 
 var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
 
-func (s *benchStore) Tx(ctx context.Context, do func(instance.Tx) error) error {
+func (s *benchStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
 	if s.b.down.Load() {
 		return errDown
 	}
@@ -148,42 +148,42 @@ func (s *benchStore) Tx(ctx context.Context, do func(instance.Tx) error) error {
 		s.b.held <- struct{}{}
 		<-*hold
 	}
-	return s.Store.Tx(ctx, do)
+	return s.Whole.Tx(ctx, do)
 }
 
 func (s *benchStore) Instance(ctx context.Context, id instance.ID) (instance.Instance, error) {
 	if s.b.down.Load() {
 		return instance.Instance{}, errDown
 	}
-	return s.Store.Instance(ctx, id)
+	return s.Whole.Instance(ctx, id)
 }
 
 func (s *benchStore) Instances(ctx context.Context, f instance.Filter, p page.Page) ([]instance.Instance, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Store.Instances(ctx, f, p)
+	return s.Whole.Instances(ctx, f, p)
 }
 
 func (s *benchStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	if s.b.down.Load() {
 		return job.Job{}, errDown
 	}
-	return s.Store.Job(ctx, id)
+	return s.Whole.Job(ctx, id)
 }
 
 func (s *benchStore) Jobs(ctx context.Context, f job.Filter, p page.Page) ([]job.Job, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Store.Jobs(ctx, f, p)
+	return s.Whole.Jobs(ctx, f, p)
 }
 
 func (s *benchStore) Hosts(ctx context.Context) ([]host.Host, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Store.Hosts(ctx)
+	return s.Whole.Hosts(ctx)
 }
 
 // answer is what came back.

@@ -29,7 +29,7 @@ const eventsPath = "/api/v1/events"
 func (b *bench) say(owner tenant.ID, messages ...string) {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	err := b.store.Tx(ctx, func(tx instance.Tx) error {
+	err := b.store.Tx(ctx, func(tx instance.WholeTx) error {
 		for _, m := range messages {
 			e := event.Event{ID: event.ID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Subject: "ins_1", Job: "job_1", Message: m, At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {

@@ -133,7 +133,7 @@ func TestUnknownIDs(t *testing.T) {
 func TestOtherTenants(t *testing.T) {
 	b := newBench(t)
 	other := instance.Instance{ID: "ins_other", Tenant: "other", Spec: instance.Spec{Engine: "mysql", Version: "9.7", Plan: "small"}, Name: "secret-name", State: instance.StatePending}
-	err := b.store.Tx(t.Context(), func(tx instance.Tx) error {
+	err := b.store.Tx(t.Context(), func(tx instance.WholeTx) error {
 		if err := tx.InsertInstance(other); err != nil {
 			return err
 		}

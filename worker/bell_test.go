@@ -61,7 +61,7 @@ func (b *bench) apart(redisURL string) *instance.Service {
 		}
 		<-time.After(time.Millisecond)
 	}
-	return instance.NewService(instance.ServiceConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
+	return instance.NewSvc(instance.SvcConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
 }
 
 // A long poll in one process ends when the job ends in another, with Redis and

@@ -28,7 +28,7 @@ func (b *bench) reallySend() {
 	}
 	sender, log, newID := sender.New(true, clock.System), slog.New(slog.DiscardHandler), id.NewSource().New
 	b.Cleanup(sender.Close)
-	b.service = instance.NewService(instance.ServiceConfig{
+	b.service = instance.NewSvc(instance.SvcConfig{
 		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Random{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
 	b.cfg.Courier = webhook.NewCourier(webhook.CourierConfig{

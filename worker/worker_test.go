@@ -50,7 +50,7 @@ const long = 30 * time.Second
 type bench struct {
 	testing.TB
 	store   *store.Store
-	rows    instance.Store
+	rows    instance.Whole
 	tasks   bell.Queue
 	service *instance.Service
 	runtime *hosttest.Runtime
@@ -72,7 +72,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 	ringer := hangBell(t, rdb)
 	b.rows, b.tasks = s, bell.RingingQueue(queue.New(rdb), ringer)
 	tasks := b.tasks
-	b.service = instance.NewService(instance.ServiceConfig{
+	b.service = instance.NewSvc(instance.SvcConfig{
 		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: ringer,
 	})
 	b.cfg = worker.Config{
@@ -86,7 +86,7 @@ func newBench(t testing.TB, redisURL string) *bench {
 		},
 		Janitor: &instance.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
-	err = s.Tx(t.Context(), func(tx instance.Tx) error {
+	err = s.Tx(t.Context(), func(tx instance.WholeTx) error {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})
 		return err
 	})

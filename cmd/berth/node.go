@@ -56,7 +56,7 @@ type node struct {
 	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
 	contact    *job.Contact
-	rows       instance.Store // the store, whose answers the contact hears of
+	rows       instance.Whole // the store, whose answers the contact hears of
 	queue      bell.Queue
 	behind     *bell.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
@@ -254,7 +254,7 @@ func (n *node) engine() *job.Engine {
 
 // service makes the use cases.
 func (n *node) service() *instance.Service {
-	return instance.NewService(instance.ServiceConfig{
+	return instance.NewSvc(instance.SvcConfig{
 		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
@@ -328,7 +328,7 @@ func (n *node) registerHosts(ctx context.Context) error {
 		return err
 	}
 	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
-	return n.store.Tx(ctx, func(tx instance.Tx) error {
+	return n.store.Tx(ctx, func(tx instance.WholeTx) error {
 		for _, h := range hosts {
 			h.ID = host.ID(n.newID(host.Prefix))
 			if _, err := tx.PutHost(h); err != nil {

@@ -12,7 +12,7 @@ import (
 func (n *node) upkeep() worker.Upkeep {
 	jobs := n.engine()
 	mender := &instance.Mender{
-		Store: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
+		Store: instance.Instances(n.rows), Hosts: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	reconciler := &host.Reconciler{
 		Store: instance.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
@@ -22,11 +22,11 @@ func (n *node) upkeep() worker.Upkeep {
 		Reconciler: reconciler,
 		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &instance.Health{
-			Store: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
+			Store: instance.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &instance.Pool{
-			Store: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
+			Store: instance.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}

@@ -136,7 +136,7 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 				port, err := allocator.Allocate(ctx, claim, h, "redis")
 				length := time.Since(begun)
 				if err == nil {
-					err = s.Tx(ctx, func(tx instance.Tx) error {
+					err = s.Tx(ctx, func(tx instance.WholeTx) error {
 						return tx.RestPort(h.ID, port, host.UnitID(instance.ID(claim.Subject)), begun)
 					})
 				}
@@ -166,6 +166,6 @@ func claimed(ctx context.Context, s *store.Store) (job.Claim, error) {
 		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Spec.Engine, Kind: instance.JobCreate, State: job.Running,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
-	err := s.Tx(ctx, func(tx instance.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
+	err := s.Tx(ctx, func(tx instance.WholeTx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
 	return job.Claim{Job: j.ID, Subject: id.Subject(inst.ID), Fence: 1}, err
 }

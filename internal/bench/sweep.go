@@ -77,7 +77,7 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 	}
 	runtimes := &counted{Runtimes: hosts}
 	jobs := instance.NewEngine(instance.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
-	mender := &instance.Mender{Store: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
+	mender := &instance.Mender{Store: instance.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
 	r := host.Reconciler{
 		Store: instance.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
@@ -101,7 +101,7 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, h host.
 		return err
 	}
 	old := clock.System().Add(-time.Hour)
-	return s.Tx(ctx, func(tx instance.Tx) error {
+	return s.Tx(ctx, func(tx instance.WholeTx) error {
 		if h, err = tx.PutHost(h); err != nil {
 			return err
 		}

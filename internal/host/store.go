@@ -49,16 +49,21 @@ type Rows interface {
 	TakePort(host Host, holder UnitID, name string, now time.Time) (int, error)
 	// RestPort takes one port from the unit and keeps it out of use until then.
 	RestPort(host ID, port int, holder UnitID, until time.Time) error
-	// RestPorts does so with all ports of the unit.
-	RestPorts(holder UnitID, until time.Time) error
-	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
-	RestPortsElsewhere(holder UnitID, host ID, until time.Time) error
+	PortRows
 	// PutHost inserts the host, or changes the one of the same name, and gives it with
 	// its id.
 	PutHost(Host) (Host, error)
 	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
 	// CodeConflict unless the row has those of the host before. PutHost leaves them.
 	MarkHost(after, before Host) error
+}
+
+// PortRows are the ports of one unit, in a transaction.
+type PortRows interface {
+	// RestPorts takes all ports from the unit and keeps them out of use until then.
+	RestPorts(holder UnitID, until time.Time) error
+	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
+	RestPortsElsewhere(holder UnitID, host ID, until time.Time) error
 }
 
 // Ports hands out the ports of hosts.

@@ -42,6 +42,8 @@ type Store interface {
 type Tx interface {
 	// PutIdempotent fails with CodeConflict where the key is there already.
 	PutIdempotent(Record) error
+	// DeleteOldRecords removes records that were written before.
+	DeleteOldRecords(before time.Time, limit int) (int, error)
 }
 
 const maxKeyLength = 255

@@ -37,7 +37,7 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 		behind := bell.NewBehindQueue(slow, w.log)
 		cfg := w.serviceConfig(w.store)
 		cfg.Queue = behind
-		service := instance.NewService(cfg)
+		service := instance.NewSvc(cfg)
 		ctx, cancel := context.WithCancel(w.ctx)
 		begun := time.Now()
 		a, err := service.Create(ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: "fake"})

@@ -19,7 +19,7 @@ func (m *Mender) Check(ctx context.Context, of host.UnitID) (bool, error) {
 	if _, err := m.Store.ActiveJob(ctx, id.Subject(which)); err == nil {
 		return false, nil // whoever has it sees for himself
 	}
-	h, err := m.Store.Host(ctx, inst.Status.Host)
+	h, err := m.Hosts.Host(ctx, inst.Status.Host)
 	if err != nil {
 		return false, fault.IgnoreLostRace(err)
 	}

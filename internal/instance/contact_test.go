@@ -24,7 +24,7 @@ type process struct {
 
 // process starts one. It looks until the test ends.
 func (w *world) process(owner string) *process {
-	p := &process{contact: job.NewContact(clock.System, job.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
+	p := &process{contact: job.NewContact(clock.System, job.DefaultLeaseTTL), store: &cutStore{Whole: w.store}}
 	rows := instance.WithContact(p.store, p.contact)
 	w.contact = p.contact
 	p.Runner = w.runnerOn(rows, w.runtimes, owner, clock.System)
@@ -34,7 +34,10 @@ func (w *world) process(owner string) *process {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			_ = rows.Tx(ctx, func(tx instance.Tx) error { _, err := tx.TakeDuty("look", owner, time.Now(), time.Now()); return err })
+			_ = rows.Tx(ctx, func(tx instance.WholeTx) error {
+				_, err := tx.TakeDuty("look", owner, time.Now(), time.Now())
+				return err
+			})
 			select {
 			case <-ctx.Done():
 			case <-time.After(job.RelayEvery):
@@ -146,14 +149,14 @@ func TestCrashesAreStillCounted(t *testing.T) {
 
 // hungStore is a database that takes questions and does not answer.
 type hungStore struct {
-	instance.Store
+	instance.Whole
 	hold chan struct{}
 }
 
-func (s *hungStore) Tx(ctx context.Context, do func(instance.Tx) error) error {
+func (s *hungStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
 	select {
 	case <-s.hold:
-		return s.Store.Tx(ctx, do)
+		return s.Whole.Tx(ctx, do)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -161,27 +164,27 @@ func (s *hungStore) Tx(ctx context.Context, do func(instance.Tx) error) error {
 
 func TestContact(t *testing.T) {
 	const ttl = job.DefaultLeaseTTL
-	nothing := func(instance.Tx) error { return nil }
+	nothing := func(instance.WholeTx) error { return nil }
 	for name, test := range map[string]struct {
-		meet func(w *world, rows instance.Store, hung *hungStore)
+		meet func(w *world, rows instance.Whole, hung *hungStore)
 		away bool
 	}{
-		"it answers": {func(w *world, rows instance.Store, hung *hungStore) {
+		"it answers": {func(w *world, rows instance.Whole, hung *hungStore) {
 			close(hung.hold)
 			w.must(rows.Tx(w.ctx, nothing))
 			w.pass(ttl)
 			w.must(rows.Tx(w.ctx, nothing))
 		}, false},
-		"an answer that is an error": {func(w *world, rows instance.Store, hung *hungStore) {
+		"an answer that is an error": {func(w *world, rows instance.Whole, hung *hungStore) {
 			close(hung.hold)
 			for range 10 {
-				if err := rows.Tx(w.ctx, func(instance.Tx) error { return fault.ErrConflict }); !errors.Is(err, fault.ErrConflict) {
+				if err := rows.Tx(w.ctx, func(instance.WholeTx) error { return fault.ErrConflict }); !errors.Is(err, fault.ErrConflict) {
 					w.Error(err)
 				}
 				w.pass(time.Second)
 			}
 		}, false},
-		"it hangs still": {func(w *world, rows instance.Store, _ *hungStore) {
+		"it hangs still": {func(w *world, rows instance.Whole, _ *hungStore) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -190,14 +193,14 @@ func TestContact(t *testing.T) {
 			w.pass(ttl)
 			w.Cleanup(func() { <-done })
 		}, true},
-		"it was slow to answer": {func(w *world, rows instance.Store, hung *hungStore) {
+		"it was slow to answer": {func(w *world, rows instance.Whole, hung *hungStore) {
 			done := make(chan error, 1)
 			go func() { done <- rows.Tx(w.ctx, nothing) }()
 			w.pass(ttl)
 			close(hung.hold)
 			w.must(<-done)
 		}, true},
-		"it failed for a moment": {func(w *world, rows instance.Store, hung *hungStore) {
+		"it failed for a moment": {func(w *world, rows instance.Whole, hung *hungStore) {
 			ctx, cancel := context.WithTimeout(w.ctx, time.Second)
 			defer cancel()
 			_ = rows.Tx(ctx, nothing)
@@ -205,7 +208,7 @@ func TestContact(t *testing.T) {
 			w.must(rows.Tx(w.ctx, nothing))
 			w.pass(ttl)
 		}, false},
-		"the caller would not wait": {func(w *world, rows instance.Store, _ *hungStore) {
+		"the caller would not wait": {func(w *world, rows instance.Whole, _ *hungStore) {
 			ctx, cancel := context.WithCancel(w.ctx)
 			cancel()
 			_ = rows.Tx(ctx, nothing)
@@ -215,7 +218,7 @@ func TestContact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				contact := job.NewContact(clock.System, ttl)
-				hung := &hungStore{Store: w.store, hold: make(chan struct{})}
+				hung := &hungStore{Whole: w.store, hold: make(chan struct{})}
 				begun := time.Now()
 				test.meet(w, instance.WithContact(hung, contact), hung)
 				if away := contact.Away(begun, time.Now()); away != test.away {

@@ -140,7 +140,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		a := w.create()
 		w.runMortal(a.Job.ID, n, after)
 		other := host.Host{ID: "hst_other", Name: "other", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 30000, PortHigh: 30009}
-		w.tx(func(tx instance.Tx) (err error) {
+		w.tx(func(tx instance.WholeTx) (err error) {
 			full := w.host
 			full.PortLow, full.PortHigh = 1, 0
 			if _, err = tx.PutHost(full); err == nil {
@@ -156,7 +156,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		}
 		for _, h := range []host.ID{w.host.ID, other.ID} {
 			var held int
-			w.tx(func(tx instance.Tx) (err error) {
+			w.tx(func(tx instance.WholeTx) (err error) {
 				held, err = tx.HeldPort(h, host.UnitID(inst.ID), instancetest.EngineName)
 				return ignore(err)
 			})

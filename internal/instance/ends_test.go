@@ -192,7 +192,7 @@ func TestHostRowIsGone(t *testing.T) {
 		left := w.create()
 		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{After: true})
 		w.runTasks()
-		gone := &hostlessStore{Store: w.store}
+		gone := &hostlessStore{Whole: w.store}
 		w.runner = w.runnerOn(gone, w.runtimes, "w2", clock.System)
 		if j := w.spin(w.delete(inst.ID).Job.ID); j.State != job.Succeeded || w.port(inst.ID) != 0 {
 			t.Errorf("the delete is %s, %+v, port %d", j.State, j.Error, w.port(inst.ID))
@@ -207,7 +207,7 @@ func TestHostRowIsGone(t *testing.T) {
 }
 
 // hostlessStore is a database that somebody has taken the hosts out of.
-type hostlessStore struct{ instance.Store }
+type hostlessStore struct{ instance.Whole }
 
 func (s *hostlessStore) Host(context.Context, host.ID) (host.Host, error) {
 	return host.Host{}, fault.ErrNotFound

@@ -35,7 +35,7 @@ func (w *world) sequence(q *event.Sequencer) int {
 // say writes events of the tenant.
 func (w *world) say(owner tenant.ID, count int) {
 	w.Helper()
-	w.tx(func(tx instance.Tx) error {
+	w.tx(func(tx instance.WholeTx) error {
 		for range count {
 			e := event.Event{ID: event.ID(w.newID(event.Prefix)), Tenant: owner, Type: "test", Subject: "ins_1", At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
@@ -119,7 +119,7 @@ func TestSequencerBacklog(t *testing.T) {
 
 // countingStore counts the questions of the feed, and can be down.
 type countingStore struct {
-	instance.Store
+	instance.Whole
 	looks atomic.Int32
 	down  atomic.Bool
 }
@@ -129,7 +129,7 @@ func (s *countingStore) LastNumbers(ctx context.Context, tenants []tenant.ID) (m
 	if s.down.Load() {
 		return nil, fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 	}
-	return s.Store.LastNumbers(ctx, tenants)
+	return s.Whole.LastNumbers(ctx, tenants)
 }
 
 // follower records what a Follow hands over.
@@ -170,7 +170,7 @@ func (f *follower) is(w *world, who string, from, to int64) {
 // database is looked at by one of them only, and by nobody when nobody follows.
 func TestFollow(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s := &countingStore{Store: w.store}
+		s := &countingStore{Whole: w.store}
 		service := w.serviceOn(s)
 		w.say("a", 250)
 		q := w.sequencer("q")
@@ -228,7 +228,7 @@ func TestFollow(t *testing.T) {
 // ends its own Follow only.
 func TestFollowThroughAnOutage(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s := &countingStore{Store: w.store}
+		s := &countingStore{Whole: w.store}
 		service := w.serviceOn(s)
 		f, q := &follower{}, w.sequencer("q")
 		ctx, stop := context.WithCancel(w.ctx)
@@ -309,7 +309,7 @@ func TestTooManyJobs(t *testing.T) {
 		}
 		cfg := w.serviceConfig(w.store)
 		cfg.MaxJobsPerTenant, cfg.MaxJobs = 3, 5
-		s := instance.NewService(cfg)
+		s := instance.NewSvc(cfg)
 		refused := func(err error, says string) {
 			w.Helper()
 			var e *fault.Error

@@ -26,6 +26,7 @@ import (
 // connections has an instance that does not answer, and would lose it to a restart.
 type Health struct {
 	Store   Store
+	Hosts   host.Reader
 	Vault   secret.Vault
 	Catalog Catalog
 	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
@@ -200,7 +201,7 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, causeWithin)
 	defer cancel()
-	h1, err := h.Store.Host(ctx, inst.Status.Host)
+	h1, err := h.Hosts.Host(ctx, inst.Status.Host)
 	if err != nil {
 		return miss
 	}

@@ -5,13 +5,14 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Janitor removes what nobody needs any more, and gives up what has waited too long.
 type Janitor struct {
-	Store Store
+	Store Whole
 	Now   clock.Clock
 	Owner string
 	// Retention is how long deleted instances, ended jobs and stored answers stay
@@ -33,13 +34,13 @@ const (
 
 // RunOnce removes one batch, and reports how many rows it was.
 func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
-	mine, err := newDuty(j.Store, j.Now, janitorDuty, j.Owner, JanitorEvery).Mine(ctx)
+	mine, err := (&duty.Duty{Store: dutyStore{j.Store}, Now: j.Now, Name: janitorDuty, Owner: j.Owner, Hold: JanitorEvery}).Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
 	now, removed := j.Now(), 0
-	err = j.Store.Tx(ctx, func(tx Tx) error {
-		removed, err = tx.DeleteExpired(now.Add(-j.Retention), janitorBatch)
+	err = j.Store.Tx(ctx, func(tx WholeTx) error {
+		removed, err = DeleteOld(tx, now.Add(-j.Retention), janitorBatch)
 		return err
 	})
 	if err != nil {
@@ -60,4 +61,15 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	}
 	kept, err := j.Service.RemoveKept(ctx)
 	return removed + kept, err
+}
+
+// DeleteOld removes, of each room, what ended before and nobody needs any more.
+func DeleteOld(tx WholeTx, before time.Time, limit int) (removed int, err error) {
+	for _, remove := range []func(time.Time, int) (int, error){tx.DeleteOldInstances, tx.DeleteOldJobs, tx.DeleteOldDeliveries, tx.DeleteOldRecords} {
+		n, err := remove(before, limit)
+		if removed += n; err != nil {
+			return removed, err
+		}
+	}
+	return removed, nil
 }

@@ -111,7 +111,7 @@ func TestKeptFromALateWorker(t *testing.T) {
 		hold := make(chan struct{})
 		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Hold: hold, Times: 1})
 		a := w.createWith("20s", job.OnFailureKeep)
-		cut := &cutStore{Store: w.store}
+		cut := &cutStore{Whole: w.store}
 		late := make(chan error, 1)
 		go func() {
 			late <- w.runnerOn(cut, w.runtimes, "late", clock.System).Run(w.ctx, a.Job.ID)

@@ -249,7 +249,7 @@ func TestHangingHostDelaysNobody(t *testing.T) {
 		slow := hosttest.NewRuntime("dep")
 		slow.Fail(hosttest.MethodList, hosttest.Fault{Hang: true})
 		var other host.Host
-		w.tx(func(tx instance.Tx) (err error) {
+		w.tx(func(tx instance.WholeTx) (err error) {
 			other, err = tx.PutHost(host.Host{ID: "hst_slow", Name: "slow", PortLow: 1, PortHigh: 2})
 			return err
 		})

@@ -15,6 +15,7 @@ import (
 // Mender mends what a look at the hosts finds of instances. It implements Residents.
 type Mender struct {
 	Store      Store
+	Hosts      host.Reader
 	Runtimes   host.Runtimes
 	Jobs       *job.Engine
 	Now        clock.Clock

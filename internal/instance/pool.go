@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
@@ -40,6 +41,7 @@ type Warm struct {
 // one; a duty lets one of them work at a time.
 type Pool struct {
 	Store   Store
+	Hosts   host.Reader
 	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
@@ -112,11 +114,11 @@ func (c Catalog) CheckWarm(want []Warm) ([]Warm, error) {
 // RunOnce brings each host nearer to what is wanted, and reports how many instances
 // were begun or retired.
 func (p *Pool) RunOnce(ctx context.Context) (int, error) {
-	mine, err := newDuty(p.Store, p.Now, poolDuty, p.Owner, poolHold).Mine(ctx)
+	mine, err := (&duty.Duty{Store: p.Store, Now: p.Now, Name: poolDuty, Owner: p.Owner, Hold: poolHold}).Mine(ctx)
 	if err != nil || !mine {
 		return 0, err
 	}
-	hosts, err := p.Store.Hosts(ctx)
+	hosts, err := p.Hosts.Hosts(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -249,7 +251,7 @@ func (p *Pool) retire(ctx context.Context, inst Instance) error {
 
 // hasSparePorts reports whether the host has ports to spare.
 func (p *Pool) hasSparePorts(ctx context.Context, host host.Host) (bool, error) {
-	free, err := p.Store.PortsFree(ctx, host, p.Now())
+	free, err := p.Hosts.PortsFree(ctx, host, p.Now())
 	return free > max(leastSpare, (host.PortHigh-host.PortLow+1)/spareShare), err
 }
 

@@ -28,7 +28,7 @@ func (w *world) reconciler() *host.Reconciler {
 
 func (w *world) mender() *instance.Mender {
 	return &instance.Mender{
-		Store: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Quarantine: instance.DefaultQuarantine,
+		Store: instance.Instances(w.store), Hosts: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Quarantine: instance.DefaultQuarantine,
 	}
 }
 

@@ -43,7 +43,7 @@ func (w *work) dataThere(ctx context.Context) error {
 // dataLost notes that the data was not there, before anything follows from that: what
 // comes back of it is kept.
 func (w *work) dataLost(ctx context.Context, lost error) error {
-	if err := host.CheckLoss(ctx, w.cfg.Store, roll{w.cfg.Store}, w.run.runtime, w.run.host.ID, w.cfg.Now()); err != nil {
+	if err := host.CheckLoss(ctx, w.cfg.Hosts, roll{w.cfg.Store}, w.run.runtime, w.run.host.ID, w.cfg.Now()); err != nil {
 		return err
 	}
 	if err := w.markData(ctx, true); err != nil {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
@@ -36,7 +35,11 @@ type Service struct {
 // ServiceConfig is what a Service needs.
 type ServiceConfig struct {
 	Store   Store
-	Queue   bell.Queue
+	Hosts   host.Reader
+	Answers idempotency.Store
+	Jobs    *job.Service
+	Feed    *event.Feed
+	Hooks   *webhook.Hooks
 	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
@@ -45,15 +48,9 @@ type ServiceConfig struct {
 	NewID   id.Maker
 	Now     clock.Clock
 	Log     *slog.Logger
-	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
-	// do is found by looking.
-	Bell bell.Bell
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
-	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended.
-	MaxJobsPerTenant int
-	MaxJobs          int
 }
 
 // The time limits of jobs where the configuration says nothing. A create may have
@@ -65,30 +62,16 @@ const (
 
 // NewService makes a Service.
 func NewService(cfg ServiceConfig) *Service {
-	if cfg.Now == nil {
-		cfg.Now = clock.System
-	}
 	if cfg.CreateDeadline == 0 {
 		cfg.CreateDeadline = DefaultCreateDeadline
 	}
 	if cfg.DeleteDeadline == 0 {
 		cfg.DeleteDeadline = DefaultDeleteDeadline
 	}
-	if cfg.Bell == nil {
-		cfg.Bell = &bell.Local{}
-	}
-	engine := NewEngine(EngineConfig{
-		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
-	})
 	return &Service{
-		Service: job.NewService(engine, Jobs(cfg.Store), cfg.MaxJobsPerTenant, cfg.MaxJobs),
-		Feed:    event.NewFeed(Events(cfg.Store), cfg.Bell),
-		Hooks: webhook.NewHooks(webhook.HooksConfig{
-			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
-			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
-		}),
-		cfg: cfg, jobs: engine, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now},
-		placement: host.Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now},
+		Service: cfg.Jobs, Feed: cfg.Feed, Hooks: cfg.Hooks, cfg: cfg, jobs: cfg.Jobs.Engine,
+		keeper:    idempotency.Keeper{Store: cfg.Answers, Vault: cfg.Vault, Now: cfg.Now},
+		placement: host.Placement{Store: cfg.Hosts, Ports: cfg.Ports, Now: cfg.Now},
 	}
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
@@ -12,61 +12,50 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
-	"github.com/berth-project/berth/internal/webhook"
 )
 
-// Store keeps what must not be lost. Reads outside a transaction see what is
-// committed. A missing row is CodeNotFound, a database that does not answer
-// CodeUnavailable.
+// Store keeps instances. Reads outside a transaction see what is committed. A missing row
+// is CodeNotFound, a database that does not answer CodeUnavailable.
 type Store interface {
+	duty.Store
 	Reader
-	// Tx runs the function in one transaction: all of its writes are there
-	// afterwards, or none. A deadlock or a busy database is tried again a few times, so
-	// the function may run more than once and must have no other effects: they are for
-	// Tx.OnCommit.
+	// ActiveJob gives the job of the instance that has not ended.
+	ActiveJob(context.Context, id.Subject) (job.Job, error)
+	// Tx runs the function in one transaction, as job.Store does.
 	Tx(context.Context, func(Tx) error) error
 }
 
-// Reader reads.
+// Reader reads instances.
 type Reader interface {
-	ReconcileReader
-	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
-	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
-	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
-	idempotency.Store
 	Instance(context.Context, ID) (Instance, error)
 	Instances(context.Context, Filter, page.Page) ([]Instance, error)
+	// InstancesOn gives instances of the host that are not deleted, in the order of
+	// their ids, after the one given.
+	InstancesOn(ctx context.Context, host host.ID, after ID, limit int) ([]Instance, error)
+	// InstancesByID gives those of the instances that there are, deleted ones too.
+	InstancesByID(context.Context, []ID) ([]Instance, error)
 	// KeptInstances gives failed instances whose KeptUntil has come.
 	KeptInstances(ctx context.Context, now time.Time, limit int) ([]ID, error)
-	Job(context.Context, id.Job) (job.Job, error)
-	Jobs(context.Context, job.Filter, page.Page) ([]job.Job, error)
-	// EndedJobs gives which of the jobs have ended, or are not there any more.
-	EndedJobs(context.Context, []id.Job) ([]id.Job, error)
-	// ActiveJob gives the job of the instance that has not ended.
-	ActiveJob(context.Context, id.Subject) (job.Job, error)
 	Credentials(context.Context, ID) (secret.Sealed, error)
-	webhook.Reader
-	// DueJobs gives jobs that have not ended and whose WakeAt has come, the longest
-	// overdue first.
-	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
-	host.Reader
+	// WatchesDue reports whether ClaimWatches would find something.
+	WatchesDue(ctx context.Context, now time.Time) (bool, error)
 }
 
-// Tx writes, within one transaction.
+// Tx writes, within one transaction: instances, and what changes with them.
 //
 // Lock order, which keeps transactions from blocking one another: the job's row
 // first, then the instance's, then everything else.
 type Tx interface {
 	job.Tx
 	idempotency.Tx
-	ReconcileTx
-	// NumberEvents gives the events, in the order given, the next numbers of their
-	// tenants, and fails with CodeConflict where somebody else has numbered one of them.
-	NumberEvents([]event.Unnumbered) error
-	// DeleteEvents removes numbered events that are older than given.
-	DeleteEvents(before time.Time, limit int) (int, error)
+	host.PortRows
+	Rows
+	Watches
+}
+
+// Rows are the rows of instances in a transaction.
+type Rows interface {
 	Instance(ID) (Instance, error)
-	webhook.Rows
 	// InsertInstance fails with CodeNameHeld where the tenant has a live instance of
 	// that name.
 	InsertInstance(Instance) error
@@ -78,14 +67,24 @@ type Tx interface {
 	Credentials(ID) (secret.Sealed, error)
 	PutCredentials(ID, secret.Sealed) error
 	DeleteCredentials(ID) error
-	host.Tx
-	// TakeDuty gives the named periodic duty to the owner until then, unless somebody
-	// else has it now.
-	TakeDuty(name, owner string, now, until time.Time) (bool, error)
-	// DeleteExpired removes what nobody needs any more: deleted instances and ended
-	// jobs, deliveries and idempotency records that are older than given. An instance
-	// that still holds a port stays.
-	DeleteExpired(before time.Time, limit int) (int, error)
+	// DeleteOldInstances removes rows of instances that were deleted before. One that
+	// still holds a port stays.
+	DeleteOldInstances(before time.Time, limit int) (int, error)
+}
+
+// Watches are the rows of what is known of the instances' health, in a transaction.
+type Watches interface {
+	Watch(ID) (Watch, error)
+	// ClaimWatches takes due watches, the longest overdue first, by putting their next
+	// probe off until then, or up to the spread later, each by another time. However
+	// many workers ask at once, each gets other ones; the claim must be unique.
+	ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]Watch, error)
+	// StartWatch has the instance probed from then on, without misses.
+	StartWatch(id ID, probeAt time.Time) error
+	// UpdateWatch fails with CodeConflict unless the row is as it was read (Rev).
+	UpdateWatch(Watch) error
+	// EndWatch has the instance not probed any more. None is success.
+	EndWatch(ID) error
 }
 
 // Filter narrows a list of instances; empty fields do not.

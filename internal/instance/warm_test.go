@@ -23,7 +23,7 @@ var fakeKind = instance.Kind{Engine: instancetest.EngineName, Version: "1", Plan
 
 func (w *world) warmPool(count int) *instance.Pool {
 	return &instance.Pool{
-		Store: w.store, Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine,
+		Store: instance.Instances(w.store), Hosts: w.store, Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine,
 		Now: clock.System, Log: w.log, Owner: "w1", Want: []instance.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
 	}
 }

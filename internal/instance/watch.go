@@ -1,10 +1,7 @@
 package instance
 
 import (
-	"context"
 	"time"
-
-	"github.com/berth-project/berth/internal/host"
 )
 
 // Watch is how the health of one instance is followed: when it is probed next, how
@@ -18,32 +15,6 @@ type Watch struct {
 	RepairedAt time.Time
 	EndedAt    time.Time // when its server ended last, as far as that was told
 	Rev        int64     // grows with every write; a write names the one it saw
-}
-
-// ReconcileReader is the part of Reader that the reconciler and the health watch need.
-type ReconcileReader interface {
-	// InstancesOn gives instances of the host that are not deleted, in the order of
-	// their ids, after the one given.
-	InstancesOn(ctx context.Context, host host.ID, after ID, limit int) ([]Instance, error)
-	// InstancesByID gives those of the instances that there are, deleted ones too.
-	InstancesByID(context.Context, []ID) ([]Instance, error)
-	// WatchesDue reports whether ClaimWatches would find something.
-	WatchesDue(ctx context.Context, now time.Time) (bool, error)
-}
-
-// ReconcileTx is the part of Tx that the reconciler and the health watch need.
-type ReconcileTx interface {
-	Watch(ID) (Watch, error)
-	// ClaimWatches takes due watches, the longest overdue first, by putting their next
-	// probe off until then, or up to the spread later, each by another time. However
-	// many workers ask at once, each gets other ones; the claim must be unique.
-	ClaimWatches(claim string, now, until time.Time, spread time.Duration, limit int) ([]Watch, error)
-	// StartWatch has the instance probed from then on, without misses.
-	StartWatch(id ID, probeAt time.Time) error
-	// UpdateWatch fails with CodeConflict unless the row is as it was read (Rev).
-	UpdateWatch(Watch) error
-	// EndWatch has the instance not probed any more. None is success.
-	EndWatch(ID) error
 }
 
 // The types of events about what was found and mended.

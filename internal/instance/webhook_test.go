@@ -326,7 +326,7 @@ func TestWebhookGoneBeforeItsDelivery(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h, _ := w.hook("https://a.example/hook")
 		d := w.ping(h.ID)
-		w.tx(func(tx instance.Tx) error { return tx.DeleteWebhook(h.ID) })
+		w.tx(func(tx instance.WholeTx) error { return tx.DeleteWebhook(h.ID) })
 		if d = w.attempts(d.ID); d.State != webhook.DeliveryCanceled || len(w.sender.all()) != 0 {
 			w.Errorf("%+v", d)
 		}

@@ -16,7 +16,7 @@ import (
 
 // EngineConfig is what the job engine of a process is made of.
 type EngineConfig struct {
-	Store Store
+	Store Whole
 	Queue bell.Queue
 	Bell  bell.Bell // nil: nobody in other processes is told
 	Vault secret.Vault
@@ -36,7 +36,7 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 		cfg.Bell = &bell.Local{}
 	}
 	if cfg.Works == nil {
-		cfg.Works = NewWorks(WorksConfig{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now})
+		cfg.Works = NewWorks(WorksConfig{Store: Instances(cfg.Store), Hosts: cfg.Store, Vault: cfg.Vault, Now: cfg.Now})
 	}
 	kinds := &job.Registry{}
 	cfg.Works.Register(kinds)
@@ -48,7 +48,7 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 
 // RunnerConfig is what a runner of the jobs of instances needs.
 type RunnerConfig struct {
-	Store    Store
+	Store    Whole
 	Queue    bell.Queue
 	Bell     bell.Bell
 	Ports    host.Ports
@@ -76,7 +76,7 @@ type RunnerConfig struct {
 // NewRunner makes a runner of the jobs of instances.
 func NewRunner(cfg RunnerConfig) *job.Runner {
 	works := NewWorks(WorksConfig{
-		Store: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Catalog: cfg.Catalog, Now: cfg.Now,
+		Store: Instances(cfg.Store), Hosts: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Catalog: cfg.Catalog, Now: cfg.Now,
 		Quarantine: cfg.Quarantine, KeepFailed: cfg.KeepFailed,
 	})
 	engine := NewEngine(EngineConfig{

@@ -27,6 +27,7 @@ type Works struct {
 // WorksConfig is what workers need for the jobs of instances.
 type WorksConfig struct {
 	Store    Store
+	Hosts    host.Reader
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault
@@ -52,7 +53,7 @@ func NewWorks(cfg WorksConfig) *Works {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
-	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: host.Placement{Store: cfg.Store, Ports: cfg.Ports, Now: cfg.Now}}
+	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: host.Placement{Store: cfg.Hosts, Ports: cfg.Ports, Now: cfg.Now}}
 }
 
 // work is one claimed job of an instance while this worker is at it.
@@ -169,7 +170,7 @@ func (w *work) Open(ctx context.Context) error {
 }
 
 func (w *work) useHost(ctx context.Context, h1 host.ID) error {
-	h, err := w.cfg.Store.Host(ctx, h1)
+	h, err := w.cfg.Hosts.Host(ctx, h1)
 	if err != nil {
 		return err
 	}

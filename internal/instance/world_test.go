@@ -85,7 +85,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
 	w.relay = w.relaysOf("w1")
 	w.courier = webhook.NewCourier(w.courierConfig())
-	w.tx(func(tx instance.Tx) error {
+	w.tx(func(tx instance.WholeTx) error {
 		var err error
 		w.host, err = tx.PutHost(host.Host{
 			ID: host.ID(w.newID(host.Prefix)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
@@ -124,18 +124,18 @@ func (w *world) courierConfig() webhook.CourierConfig {
 	}
 }
 
-func (w *world) serviceOn(s instance.Store) *instance.Service {
-	return instance.NewService(w.serviceConfig(s))
+func (w *world) serviceOn(s instance.Whole) *instance.Service {
+	return instance.NewSvc(w.serviceConfig(s))
 }
 
-func (w *world) serviceConfig(s instance.Store) instance.ServiceConfig {
-	return instance.ServiceConfig{
+func (w *world) serviceConfig(s instance.Whole) instance.SvcConfig {
+	return instance.SvcConfig{
 		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: instance.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
 
-func (w *world) runnerOn(s instance.Store, runtimes host.Runtimes, owner string, now clock.Clock) *job.Runner {
+func (w *world) runnerOn(s instance.Whole, runtimes host.Runtimes, owner string, now clock.Clock) *job.Runner {
 	return instance.NewRunner(w.runnerConfig(s, runtimes, owner, now))
 }
 
@@ -146,7 +146,7 @@ func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
 	return instance.NewRunner(cfg)
 }
 
-func (w *world) runnerConfig(s instance.Store, runtimes host.Runtimes, owner string, now clock.Clock) instance.RunnerConfig {
+func (w *world) runnerConfig(s instance.Whole, runtimes host.Runtimes, owner string, now clock.Clock) instance.RunnerConfig {
 	return instance.RunnerConfig{
 		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: instance.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
@@ -160,7 +160,7 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) tx(do func(instance.Tx) error) {
+func (w *world) tx(do func(instance.WholeTx) error) {
 	w.Helper()
 	w.must(w.store.Tx(w.ctx, do))
 }
@@ -254,7 +254,7 @@ func (w *world) unit(id instance.ID) *host.Unit {
 // port gives the port that the instance holds; 0: none.
 func (w *world) port(id instance.ID) (port int) {
 	w.Helper()
-	w.tx(func(tx instance.Tx) error {
+	w.tx(func(tx instance.WholeTx) error {
 		var err error
 		port, err = tx.HeldPort(w.host.ID, host.UnitID(id), instancetest.EngineName)
 		if errors.Is(err, fault.ErrNotFound) {

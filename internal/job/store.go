@@ -53,6 +53,8 @@ type Tx interface {
 	// with CodeConflict unless the row still has the WakeAt, generation and fence of the job
 	// given.
 	RescheduleJob(job Job, generation int64, wakeAt time.Time) error
+	// DeleteOldJobs removes jobs that have ended before.
+	DeleteOldJobs(before time.Time, limit int) (int, error)
 }
 
 // Filter narrows a list of jobs; empty fields do not.

@@ -43,7 +43,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // quay is an Allocator with a store, and a clock that stands still.
 type quay struct {
 	*ports.Allocator
-	store instance.Store
+	store instance.Whole
 	now   time.Time
 	log   *lockedBuffer
 }
@@ -87,7 +87,7 @@ func quayside(id string, count int) host.Host {
 // claim makes an instance with a running job and gives the claim to it.
 func (q *quay) claim(ctx context.Context, theID string) (job.Claim, error) {
 	c := job.Claim{Job: id.Job("job_" + theID), Subject: id.Subject(instance.ID("ins_" + theID)), Fence: 1}
-	return c, q.store.Tx(ctx, func(tx instance.Tx) error {
+	return c, q.store.Tx(ctx, func(tx instance.WholeTx) error {
 		return errors.Join(
 			tx.InsertInstance(instance.Instance{ID: instance.ID(c.Subject), Tenant: "t", Name: theID, State: instance.StateProvisioning}),
 			tx.InsertJob(job.Job{ID: c.Job, Tenant: "t", Subject: c.Subject, State: job.Running, Fence: c.Fence}),
@@ -105,7 +105,7 @@ func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 }
 
 func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
-	return q.store.Tx(ctx, func(tx instance.Tx) error {
+	return q.store.Tx(ctx, func(tx instance.WholeTx) error {
 		return tx.RestPorts(host.UnitID(instance.ID(c.Subject)), until)
 	})
 }

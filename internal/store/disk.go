@@ -68,7 +68,7 @@ func (s *Store) tryWrite(ctx context.Context) error {
 
 // inTx is Tx for this package's own tables.
 func (s *Store) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
-	return s.Tx(ctx, func(t instance.Tx) error {
+	return s.Tx(ctx, func(t instance.WholeTx) error {
 		return fn(t.(*tx).db) //nolint:errcheck,forcetypeassert // Tx makes no other
 	})
 }

@@ -46,8 +46,8 @@ func TestDocumentedGrants(t *testing.T) {
 	openMigrated(t, as("berth_migrate"))
 	runs := openStore(t, as("berth"))
 	insertHost(t, runs, "local")
-	if err := runs.Tx(t.Context(), func(tx instance.Tx) error {
-		_, err := tx.DeleteExpired(planNow, 1)
+	if err := runs.Tx(t.Context(), func(tx instance.WholeTx) error {
+		_, err := instance.DeleteOld(tx, planNow, 1)
 		return err
 	}); err != nil {
 		t.Error(err)

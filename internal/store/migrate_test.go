@@ -59,7 +59,7 @@ func mustBeCurrent(t *testing.T, databaseURL string, want bool) {
 
 func insertHost(t *testing.T, s *Store, name string) {
 	t.Helper()
-	if err := s.Tx(t.Context(), func(tx instance.Tx) error {
+	if err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
 		_, err := tx.PutHost(host.Host{ID: host.ID("hst_" + name), Name: name})
 		return err
 	}); err != nil {

@@ -69,7 +69,7 @@ func TestTwoProcesses(t *testing.T) {
 		for w := range writers {
 			all.Go(func() error {
 				for r := range rounds {
-					err := s.Tx(t.Context(), func(tx instance.Tx) error {
+					err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
 						_, err := tx.PutHost(host.Host{ID: host.ID(fmt.Sprint(p, "/", w, "/", r)), Name: fmt.Sprint(p, "/", w, "/", r)})
 						return err
 					})
@@ -99,7 +99,7 @@ func TestMySQLAway(t *testing.T) {
 	proxied, proxy := testenv.NewProxy(t, testenv.MySQL(t))
 	s := openMigrated(t, proxied)
 	insertHost(t, s, "before")
-	err := s.Tx(t.Context(), func(tx instance.Tx) error {
+	err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
 		if _, err := tx.PutHost(host.Host{ID: "hst_2", Name: "during"}); err != nil {
 			return err
 		}
@@ -156,7 +156,7 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	t.Helper()
 	ctx := t.Context()
 	mustBeAway(t, "Ping", s.Ping(ctx))
-	mustBeAway(t, "Tx", s.Tx(ctx, func(instance.Tx) error { return nil }))
+	mustBeAway(t, "Tx", s.Tx(ctx, func(instance.WholeTx) error { return nil }))
 	_, err := s.Instance(ctx, "ins_1")
 	mustBeAway(t, "Instance", err)
 	_, err = s.Jobs(ctx, job.Filter{Tenant: "t"}, page.Page{Limit: 1})
@@ -189,13 +189,13 @@ func TestNoOrphans(t *testing.T) {
 		labels := map[string]string{"a": "1", "b": "2", "c": "3"}
 		for n := range 5 {
 			i := instance.Instance{ID: instance.ID(fmt.Sprint("ins_", n)), Tenant: "t", Name: fmt.Sprint(n), State: instance.StateDeleted, DeletedAt: at, Labels: labels}
-			if err := s.Tx(t.Context(), func(tx instance.Tx) error { return tx.InsertInstance(i) }); err != nil {
+			if err := s.Tx(t.Context(), func(tx instance.WholeTx) error { return tx.InsertInstance(i) }); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 2 {
-			if err := s.Tx(t.Context(), func(tx instance.Tx) error {
-				_, err := tx.DeleteExpired(at.Add(time.Hour), 2)
+			if err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+				_, err := instance.DeleteOld(tx, at.Add(time.Hour), 2)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -219,7 +219,7 @@ func TestEventsAreNumbered(t *testing.T) {
 		var all errgroup.Group
 		for n := range events {
 			all.Go(func() error {
-				return s.Tx(t.Context(), func(tx instance.Tx) error {
+				return s.Tx(t.Context(), func(tx instance.WholeTx) error {
 					return tx.AppendEvent(event.Event{ID: event.ID(fmt.Sprint("evt_", n)), Tenant: "t", Type: "instance.running", Message: "üsable"})
 				})
 			})

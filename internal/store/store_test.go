@@ -66,7 +66,7 @@ func TestContract(t *testing.T) {
 	for name, database := range dialects {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			instancetest.StoreContract(t, func(t *testing.T) instance.Store { return openMigrated(t, database(t)) })
+			instancetest.StoreContract(t, func(t *testing.T) instance.Whole { return openMigrated(t, database(t)) })
 		})
 	}
 }

@@ -241,42 +241,40 @@ func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {
 }
 
 // endedDeliveries are the states that a delivery does not leave, each of which is a part
+// DeleteOldInstances implements instance.Rows.
+func (t *tx) DeleteOldInstances(before time.Time, limit int) (int, error) {
+	var gone []string
+	err := t.db.Model(&instanceRow{}).
+		Where("deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM ports WHERE ports.instance_id = instances.id)", millis(before)).
+		Limit(limit).Pluck("id", &gone).Error
+	if err != nil || len(gone) == 0 {
+		return 0, err
+	}
+	if err := t.db.Where("instance_id IN ?", gone).Delete(&labelRow{}).Error; err != nil {
+		return 0, err
+	}
+	return t.purge(&instanceRow{}, "id", limit, "id IN ?", gone)
+}
+
+// DeleteOldJobs implements job.Tx.
+func (t *tx) DeleteOldJobs(before time.Time, limit int) (int, error) {
+	return t.purge(&jobRow{}, "id", limit, "finished_at > 0 AND finished_at < ?", millis(before))
+}
+
+// endedDeliveries are the states that a delivery does not leave, each of which is a part
 // of the index by age.
 var endedDeliveries = []string{
 	string(webhook.DeliveryDelivered), string(webhook.DeliveryExhausted), string(webhook.DeliveryCanceled),
 }
 
-func (t *tx) DeleteExpired(before time.Time, limit int) (int, error) {
-	old := millis(before)
-	var gone []string
-	err := t.db.Model(&instanceRow{}).
-		Where("deleted_at > 0 AND deleted_at < ? AND NOT EXISTS (SELECT 1 FROM ports WHERE ports.instance_id = instances.id)", old).Limit(limit).Pluck("id", &gone).Error
-	if err != nil {
-		return 0, err
-	}
-	if len(gone) > 0 {
-		if err := t.db.Where("instance_id IN ?", gone).Delete(&labelRow{}).Error; err != nil {
-			return 0, err
-		}
-	}
-	removed := 0
-	for _, kind := range []struct {
-		row           any
-		column, where string
-		args          []any
-	}{
-		{&instanceRow{}, "id", "id IN ?", []any{gone}},
-		{&jobRow{}, "id", "finished_at > 0 AND finished_at < ?", []any{old}},
-		{&deliveryRow{}, "id", "state IN ? AND updated_at < ?", []any{endedDeliveries, old}},
-		{&idempotencyRow{}, "idem_key", "created_at < ?", []any{old}},
-	} {
-		n, err := t.purge(kind.row, kind.column, limit, kind.where, kind.args...)
-		if err != nil {
-			return removed, err
-		}
-		removed += n
-	}
-	return removed, nil
+// DeleteOldDeliveries implements webhook.Rows.
+func (t *tx) DeleteOldDeliveries(before time.Time, limit int) (int, error) {
+	return t.purge(&deliveryRow{}, "id", limit, "state IN ? AND updated_at < ?", endedDeliveries, millis(before))
+}
+
+// DeleteOldRecords implements idempotency.Tx.
+func (t *tx) DeleteOldRecords(before time.Time, limit int) (int, error) {
+	return t.purge(&idempotencyRow{}, "idem_key", limit, "created_at < ?", millis(before))
 }
 
 // purge deletes some of the rows that the condition meets. It finds them first,

@@ -73,6 +73,8 @@ type Rows interface {
 	PutStanding(Standing) error
 	// DeleteStanding is for one that is well, or is not there any more.
 	DeleteStanding(receiver string) error
+	// DeleteOldDeliveries removes deliveries that have ended before.
+	DeleteOldDeliveries(before time.Time, limit int) (int, error)
 	// DeleteStandings removes those that were not written since.
 	DeleteStandings(before time.Time, limit int) (int, error)
 }

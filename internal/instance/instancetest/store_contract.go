@@ -17,7 +17,7 @@ const suiteLimit = 2 * time.Minute
 
 // StoreContract tests that a Store keeps the promises of instance.Store. Every
 // test opens a fresh, empty one.
-func StoreContract(t *testing.T, open func(*testing.T) instance.Store) {
+func StoreContract(t *testing.T, open func(*testing.T) instance.Whole) {
 	for _, test := range []struct {
 		name string
 		run  func(shelf)
@@ -109,7 +109,7 @@ const owner tenant.ID = "acme"
 // shelf is one test's view of the Store.
 type shelf struct {
 	*testing.T
-	store instance.Store
+	store instance.Whole
 	ctx   context.Context
 	newID id.Maker
 }
@@ -129,13 +129,13 @@ func (s shelf) code(err error, want fault.Code, what string) {
 }
 
 // tx runs a transaction and gives its error.
-func (s shelf) tx(do func(instance.Tx) error) error {
+func (s shelf) tx(do func(instance.WholeTx) error) error {
 	s.Helper()
 	return s.store.Tx(s.ctx, do)
 }
 
 // commit runs a transaction that must succeed.
-func (s shelf) commit(what string, do func(instance.Tx) error) {
+func (s shelf) commit(what string, do func(instance.WholeTx) error) {
 	s.Helper()
 	s.ok(s.tx(do), what)
 }
@@ -165,7 +165,7 @@ func (s shelf) instance(name string, change ...func(*instance.Instance)) instanc
 	for _, c := range change {
 		c(&i)
 	}
-	s.commit("InsertInstance", func(tx instance.Tx) error { return tx.InsertInstance(i) })
+	s.commit("InsertInstance", func(tx instance.WholeTx) error { return tx.InsertInstance(i) })
 	return s.storedInstance(i.ID)
 }
 
@@ -176,7 +176,7 @@ func (s shelf) job(name string, change ...func(*job.Job)) job.Job {
 	for _, c := range change {
 		c(&j)
 	}
-	s.commit("InsertJob", func(tx instance.Tx) error { return tx.InsertJob(j) })
+	s.commit("InsertJob", func(tx instance.WholeTx) error { return tx.InsertJob(j) })
 	return s.storedJob(j.ID)
 }
 

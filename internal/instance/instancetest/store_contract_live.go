@@ -23,7 +23,7 @@ func liveJobs(s shelf) {
 		owner       tenant.ID
 		limit, want int
 	}{{owner, 10, 4}, {owner, 4, 4}, {owner, 2, 2}, {"other", 10, 1}, {"nobody", 10, 0}, {"", 10, 5}, {"", 3, 3}} {
-		s.commit("LiveJobs", func(tx instance.Tx) error {
+		s.commit("LiveJobs", func(tx instance.WholeTx) error {
 			n, err := tx.LiveJobs(test.owner, test.limit)
 			if n != test.want {
 				s.Errorf("of %q up to %d: %d, want %d", test.owner, test.limit, n, test.want)

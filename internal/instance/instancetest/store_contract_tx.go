@@ -24,14 +24,14 @@ var errOnPurpose = errors.New("on purpose")
 
 // everyWrite writes something of every kind and gives a function that asserts that
 // nothing of it is there.
-func (s shelf) everyWrite() (write func(instance.Tx) error, nothing func()) {
+func (s shelf) everyWrite() (write func(instance.WholeTx) error, nothing func()) {
 	i := s.newInstance("whole")
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
 	h := host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "whole", PortLow: 20000, PortHigh: 20010}
 	d := webhook.Delivery{ID: webhook.DeliveryID(s.newID(webhook.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: webhook.DeliveryPending, Body: []byte("{}")}
 	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
-	write = func(tx instance.Tx) error {
+	write = func(tx instance.WholeTx) error {
 		_, hostErr := tx.PutHost(h)
 		_, portErr := tx.TakePort(h, host.UnitID(i.ID), "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
@@ -52,7 +52,7 @@ func (s shelf) everyWrite() (write func(instance.Tx) error, nothing func()) {
 		s.code(err, fault.CodeNotFound, "Idempotent")
 		_, err = s.store.Host(s.ctx, h.ID)
 		s.code(err, fault.CodeNotFound, "Host")
-		s.commit("what the failed transaction took is free", func(tx instance.Tx) error {
+		s.commit("what the failed transaction took is free", func(tx instance.WholeTx) error {
 			if _, err := tx.HeldPort(h.ID, host.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
 				s.Errorf("HeldPort: %v", err)
 			}
@@ -67,7 +67,7 @@ func (s shelf) everyWrite() (write func(instance.Tx) error, nothing func()) {
 
 func errorLeavesNothing(s shelf) {
 	write, nothing := s.everyWrite()
-	err := s.tx(func(tx instance.Tx) error {
+	err := s.tx(func(tx instance.WholeTx) error {
 		s.ok(write(tx), "write")
 		return errOnPurpose
 	})
@@ -91,7 +91,7 @@ func effectsFollow(s shelf) {
 			seen = append(seen, what)
 		}
 	}
-	s.commit("write", func(tx instance.Tx) error {
+	s.commit("write", func(tx instance.WholeTx) error {
 		tx.OnCommit(note("first"))
 		err := tx.InsertInstance(i)
 		tx.OnCommit(note("second"))
@@ -103,11 +103,11 @@ func effectsFollow(s shelf) {
 	if strings.Join(seen, " ") != "first second" {
 		s.Fatalf("seen %v", seen)
 	}
-	for _, fail := range []func(tx instance.Tx) error{
-		func(instance.Tx) error { return errOnPurpose },
-		func(tx instance.Tx) error { return tx.InsertInstance(i) },
+	for _, fail := range []func(tx instance.WholeTx) error{
+		func(instance.WholeTx) error { return errOnPurpose },
+		func(tx instance.WholeTx) error { return tx.InsertInstance(i) },
 	} {
-		err := s.tx(func(tx instance.Tx) error {
+		err := s.tx(func(tx instance.WholeTx) error {
 			tx.OnCommit(note("of what was rolled back"))
 			return fail(tx)
 		})
@@ -117,13 +117,13 @@ func effectsFollow(s shelf) {
 	}
 	func() {
 		defer func() { _ = recover() }()
-		_ = s.tx(func(tx instance.Tx) error {
+		_ = s.tx(func(tx instance.WholeTx) error {
 			tx.OnCommit(note("of what panicked"))
 			panic(errOnPurpose)
 		})
 	}()
 	ctx, cancel := context.WithCancel(s.ctx)
-	err := s.store.Tx(ctx, func(tx instance.Tx) error {
+	err := s.store.Tx(ctx, func(tx instance.WholeTx) error {
 		tx.OnCommit(note("after the end of the context"))
 		cancel()
 		return ctx.Err()
@@ -132,7 +132,7 @@ func effectsFollow(s shelf) {
 		s.Errorf("%v, seen %v", err, seen)
 	}
 	ctx, cancel = context.WithCancel(s.ctx)
-	s.ok(s.store.Tx(ctx, func(tx instance.Tx) error {
+	s.ok(s.store.Tx(ctx, func(tx instance.WholeTx) error {
 		tx.OnCommit(func(context.Context) { cancel() })
 		tx.OnCommit(note("third")) // whoever asked may be gone by now
 		return nil
@@ -150,7 +150,7 @@ func panicLeavesNothing(s shelf) {
 				s.Error("the panic was swallowed")
 			}
 		}()
-		_ = s.tx(func(tx instance.Tx) error {
+		_ = s.tx(func(tx instance.WholeTx) error {
 			s.ok(write(tx), "write")
 			panic(errOnPurpose)
 		})
@@ -161,7 +161,7 @@ func panicLeavesNothing(s shelf) {
 func contextLeavesNothing(s shelf) {
 	write, nothing := s.everyWrite()
 	ctx, cancel := context.WithCancel(s.ctx)
-	err := s.store.Tx(ctx, func(tx instance.Tx) error {
+	err := s.store.Tx(ctx, func(tx instance.WholeTx) error {
 		s.ok(write(tx), "write")
 		cancel()
 		return nil
@@ -180,7 +180,7 @@ func contextLeavesNothing(s shelf) {
 
 func seenWhenCommitted(s shelf) {
 	i := s.newInstance("seen")
-	s.commit("insert", func(tx instance.Tx) error {
+	s.commit("insert", func(tx instance.WholeTx) error {
 		s.ok(tx.InsertInstance(i), "InsertInstance")
 		if _, err := tx.Instance(i.ID); err != nil {
 			s.Errorf("the transaction does not see its own write: %v", err)
@@ -200,7 +200,7 @@ func writersWait(s shelf) {
 	claim := job.Claim{Job: j.ID, Subject: j.Subject, Fence: j.Fence}
 	for _, err := range testenv.Together(writers, func(int) error {
 		for range rounds {
-			err := s.tx(func(tx instance.Tx) error {
+			err := s.tx(func(tx instance.WholeTx) error {
 				if err := tx.CheckClaim(claim); err != nil {
 					return err
 				}
@@ -230,7 +230,7 @@ func deadlocksPass(s shelf) {
 	pair := []instance.ID{s.instance("one").ID, s.instance("two").ID}
 	for _, err := range testenv.Together(writers, func(writer int) error {
 		for round := range rounds {
-			err := s.tx(func(tx instance.Tx) error {
+			err := s.tx(func(tx instance.WholeTx) error {
 				secret := secret.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}
 				first := (writer + round) % 2
 				return errors.Join(tx.PutCredentials(pair[first], secret), tx.PutCredentials(pair[1-first], secret))

@@ -1,0 +1,51 @@
+package instance
+
+import (
+	"context"
+	"time"
+
+	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/webhook"
+)
+
+// Whole is the one store behind the stores of all rooms.
+type Whole interface {
+	WholeReader
+	// Tx runs the function in one transaction, as job.Store does. What it is given is the
+	// transaction of every room.
+	Tx(context.Context, func(WholeTx) error) error
+}
+
+// WholeReader reads what all rooms keep.
+type WholeReader interface {
+	idempotency.Store
+	host.Reader
+	webhook.Reader
+	Reader
+	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
+	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
+	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
+	Job(context.Context, id.Job) (job.Job, error)
+	Jobs(context.Context, job.Filter, page.Page) ([]job.Job, error)
+	EndedJobs(context.Context, []id.Job) ([]id.Job, error)
+	ActiveJob(context.Context, id.Subject) (job.Job, error)
+	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
+}
+
+// WholeTx is a transaction of every room.
+type WholeTx interface {
+	Tx
+	host.Tx
+	webhook.Rows
+	// NumberEvents and DeleteEvents are event.Store's.
+	NumberEvents([]event.Unnumbered) error
+	DeleteEvents(before time.Time, limit int) (int, error)
+	// TakeDuty is duty.Store's.
+	TakeDuty(name, owner string, now, until time.Time) (bool, error)
+}

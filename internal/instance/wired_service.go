@@ -1,0 +1,62 @@
+package instance
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/berth-project/berth/internal/bell"
+	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/webhook"
+)
+
+// SvcConfig is what a Service needs.
+type SvcConfig struct {
+	Store   Whole
+	Queue   bell.Queue
+	Ports   host.Ports
+	Vault   secret.Vault
+	Secrets secret.Generator
+	Sender  webhook.Sender
+	Catalog Catalog
+	NewID   id.Maker
+	Now     clock.Clock
+	Log     *slog.Logger
+	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
+	// do is found by looking.
+	Bell bell.Bell
+	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
+	CreateDeadline time.Duration
+	DeleteDeadline time.Duration
+	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended.
+	MaxJobsPerTenant int
+	MaxJobs          int
+}
+
+// NewSvc makes the service that clients talk to.
+func NewSvc(cfg SvcConfig) *Service {
+	if cfg.Now == nil {
+		cfg.Now = clock.System
+	}
+	if cfg.Bell == nil {
+		cfg.Bell = &bell.Local{}
+	}
+	engine := NewEngine(EngineConfig{
+		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
+	})
+	return NewService(ServiceConfig{
+		Store: Instances(cfg.Store), Hosts: cfg.Store, Answers: cfg.Store,
+		Jobs: job.NewService(engine, Jobs(cfg.Store), cfg.MaxJobsPerTenant, cfg.MaxJobs),
+		Feed: event.NewFeed(Events(cfg.Store), cfg.Bell),
+		Hooks: webhook.NewHooks(webhook.HooksConfig{
+			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
+			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
+		}),
+		Ports: cfg.Ports, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
+		CreateDeadline: cfg.CreateDeadline, DeleteDeadline: cfg.DeleteDeadline,
+	})
+}
