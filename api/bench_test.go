@@ -28,6 +28,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/store"
@@ -79,8 +80,8 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	cfg := api.Config{
-		Service: instance.NewSvc(instance.SvcConfig{
-			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: instance.Hosts(seenStore), Now: clock.System}, Vault: vault,
+		Service: rooms.NewService(rooms.ServiceConfig{
+			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
@@ -95,8 +96,8 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 		c(&cfg)
 	}
 	b.handler = api.New(cfg)
-	b.runner = instance.NewRunner(instance.RunnerConfig{
-		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: instance.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
+	b.runner = rooms.NewRunner(rooms.RunnerConfig{
+		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
 	b.setPorts(20000, 20999)
@@ -109,7 +110,7 @@ func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind} 
 
 func (b *bench) setPorts(low, high int) {
 	b.Helper()
-	err := b.store.Tx(b.Context(), func(tx instance.WholeTx) error {
+	err := b.store.Tx(b.Context(), func(tx rooms.Tx) error {
 		var err error
 		b.host, err = tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: low, PortHigh: high})
 		return err
@@ -134,13 +135,13 @@ func (b *bench) work() {
 
 // benchStore is the database as the API sees it: it can be down, or slow.
 type benchStore struct {
-	instance.Whole
+	rooms.Store
 	b *bench
 }
 
 var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
 
-func (s *benchStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
+func (s *benchStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
 	if s.b.down.Load() {
 		return errDown
 	}
@@ -148,42 +149,42 @@ func (s *benchStore) Tx(ctx context.Context, do func(instance.WholeTx) error) er
 		s.b.held <- struct{}{}
 		<-*hold
 	}
-	return s.Whole.Tx(ctx, do)
+	return s.Store.Tx(ctx, do)
 }
 
 func (s *benchStore) Instance(ctx context.Context, id instance.ID) (instance.Instance, error) {
 	if s.b.down.Load() {
 		return instance.Instance{}, errDown
 	}
-	return s.Whole.Instance(ctx, id)
+	return s.Store.Instance(ctx, id)
 }
 
 func (s *benchStore) Instances(ctx context.Context, f instance.Filter, p page.Page) ([]instance.Instance, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Whole.Instances(ctx, f, p)
+	return s.Store.Instances(ctx, f, p)
 }
 
 func (s *benchStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	if s.b.down.Load() {
 		return job.Job{}, errDown
 	}
-	return s.Whole.Job(ctx, id)
+	return s.Store.Job(ctx, id)
 }
 
 func (s *benchStore) Jobs(ctx context.Context, f job.Filter, p page.Page) ([]job.Job, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Whole.Jobs(ctx, f, p)
+	return s.Store.Jobs(ctx, f, p)
 }
 
 func (s *benchStore) Hosts(ctx context.Context) ([]host.Host, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
-	return s.Whole.Hosts(ctx)
+	return s.Store.Hosts(ctx)
 }
 
 // answer is what came back.

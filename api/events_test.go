@@ -19,7 +19,7 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -29,7 +29,7 @@ const eventsPath = "/api/v1/events"
 func (b *bench) say(owner tenant.ID, messages ...string) {
 	b.Helper()
 	ctx := context.WithoutCancel(b.Context())
-	err := b.store.Tx(ctx, func(tx instance.WholeTx) error {
+	err := b.store.Tx(ctx, func(tx rooms.Tx) error {
 		for _, m := range messages {
 			e := event.Event{ID: event.ID(b.eventID()), Tenant: owner, Type: "test." + m[:1], Subject: "ins_1", Job: "job_1", Message: m, At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
@@ -41,7 +41,7 @@ func (b *bench) say(owner tenant.ID, messages ...string) {
 	if err != nil {
 		b.Error(err)
 	}
-	sequencer := event.NewSequencer(instance.Events(b.store), &bell.Local{}, clock.System, "test")
+	sequencer := event.NewSequencer(rooms.Events(b.store), &bell.Local{}, clock.System, "test")
 	if _, err := sequencer.RunOnce(ctx); err != nil {
 		b.Error(err)
 	}

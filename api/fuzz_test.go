@@ -20,7 +20,7 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/event"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 // The usual run: so many requests from each of these seeds. BERTH_FUZZ_REQUESTS asks for
@@ -74,7 +74,7 @@ func fuzz(t *testing.T, seed uint64, count int) {
 	b.setPorts(20000, 29999)
 	d := describe(t, b)
 	r := &draws{Rand: rand.New(rand.NewPCG(seed, 0)), d: d}
-	sequencer := event.NewSequencer(instance.Events(b.store), &bell.Local{}, clock.System, "test")
+	sequencer := event.NewSequencer(rooms.Events(b.store), &bell.Local{}, clock.System, "test")
 	succeeded := map[string]bool{}
 	failures := 0
 	for n := range count {

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 func TestLifeOverHTTP(t *testing.T) {
@@ -133,7 +134,7 @@ func TestUnknownIDs(t *testing.T) {
 func TestOtherTenants(t *testing.T) {
 	b := newBench(t)
 	other := instance.Instance{ID: "ins_other", Tenant: "other", Spec: instance.Spec{Engine: "mysql", Version: "9.7", Plan: "small"}, Name: "secret-name", State: instance.StatePending}
-	err := b.store.Tx(t.Context(), func(tx instance.WholeTx) error {
+	err := b.store.Tx(t.Context(), func(tx rooms.Tx) error {
 		if err := tx.InsertInstance(other); err != nil {
 			return err
 		}

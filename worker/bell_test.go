@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -61,7 +62,7 @@ func (b *bench) apart(redisURL string) *instance.Service {
 		}
 		<-time.After(time.Millisecond)
 	}
-	return instance.NewSvc(instance.SvcConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
+	return rooms.NewService(rooms.ServiceConfig{Store: b.store, Bell: bell, Log: slog.New(slog.DiscardHandler)})
 }
 
 // A long poll in one process ends when the job ends in another, with Redis and

@@ -12,7 +12,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/tenant"
@@ -28,11 +28,11 @@ func (b *bench) reallySend() {
 	}
 	sender, log, newID := sender.New(true, clock.System), slog.New(slog.DiscardHandler), id.NewSource().New
 	b.Cleanup(sender.Close)
-	b.service = instance.NewSvc(instance.SvcConfig{
+	b.service = rooms.NewService(rooms.ServiceConfig{
 		Store: b.rows, Queue: b.tasks, Vault: vault, Secrets: secret.Random{}, Sender: sender, NewID: newID, Log: log, Bell: b.cfg.Bell,
 	})
 	b.cfg.Courier = webhook.NewCourier(webhook.CourierConfig{
-		Store: instance.Webhooks(b.rows), Queue: b.tasks, Vault: vault, Sender: sender, Events: b.service.Engine.Events, Now: clock.System, Log: log,
+		Store: rooms.Webhooks(b.rows), Queue: b.tasks, Vault: vault, Sender: sender, Events: b.service.Engine.Events, Now: clock.System, Log: log,
 	})
 }
 

@@ -17,9 +17,9 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -30,7 +30,7 @@ type Config struct {
 	Runner  *job.Runner
 	Courier *webhook.Courier
 	Relays  []Relay // each wakes what is due of one room
-	Janitor *instance.Janitor
+	Janitor *rooms.Janitor
 	Upkeep  Upkeep
 	Log     *slog.Logger
 	// Concurrency is how many creates are done at once. Deletes and upkeep have a pool
@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg Config) error {
 		group.Go(func() error { return duty.Every("relay", job.RelayEvery, relay.RunOnce).Run(dutyCtx, cfg.Log) })
 	}
 	group.Go(func() error {
-		return duty.Every("janitor", instance.JanitorEvery, cfg.Janitor.RunOnce).Run(dutyCtx, cfg.Log)
+		return duty.Every("janitor", rooms.JanitorEvery, cfg.Janitor.RunOnce).Run(dutyCtx, cfg.Log)
 	})
 	cfg.Upkeep.start(dutyCtx, group, cfg.Log)
 	cfg.Log.InfoContext(ctx, "worker ready", "concurrency", cfg.Concurrency)

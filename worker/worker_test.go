@@ -24,6 +24,7 @@ import (
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
@@ -50,7 +51,7 @@ const long = 30 * time.Second
 type bench struct {
 	testing.TB
 	store   *store.Store
-	rows    instance.Whole
+	rows    rooms.Store
 	tasks   bell.Queue
 	service *instance.Service
 	runtime *hosttest.Runtime
@@ -68,25 +69,25 @@ func newBench(t testing.TB, redisURL string) *bench {
 	s, log, newID := storetest.SQLite(t), slog.New(slog.DiscardHandler), id.NewSource().New
 	b := &bench{TB: t, store: s, runtime: hosttest.NewRuntime("dep"), sender: &outbox{sent: make(chan string, 1000)}}
 	catalog := instance.Catalog{instancetest.Engine{Runtime: b.runtime}}
-	allocator, now := ports.New(instance.Hosts(s), rdb, clock.System, log), clock.System
+	allocator, now := ports.New(rooms.Hosts(s), rdb, clock.System, log), clock.System
 	ringer := hangBell(t, rdb)
 	b.rows, b.tasks = s, bell.RingingQueue(queue.New(rdb), ringer)
 	tasks := b.tasks
-	b.service = instance.NewSvc(instance.SvcConfig{
+	b.service = rooms.NewService(rooms.ServiceConfig{
 		Store: b.rows, Queue: tasks, Ports: allocator, Vault: vault, Secrets: secret.Random{}, Sender: b.sender, Catalog: catalog, NewID: newID, Log: log, Bell: ringer,
 	})
 	b.cfg = worker.Config{
 		Redis: rdb, Bell: ringer, Log: log, Concurrency: 4, ShutdownTimeout: long,
-		Runner: instance.NewRunner(instance.RunnerConfig{
+		Runner: rooms.NewRunner(rooms.RunnerConfig{
 			Store: b.rows, Queue: tasks, Bell: ringer, Ports: allocator, Runtimes: hosttest.NewRuntimes(b.runtime), Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 		}),
-		Courier: webhook.NewCourier(webhook.CourierConfig{Store: instance.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
+		Courier: webhook.NewCourier(webhook.CourierConfig{Store: rooms.Webhooks(b.rows), Queue: tasks, Vault: vault, Sender: b.sender, Events: b.service.Engine.Events, Now: now, Log: log}),
 		Relays: []worker.Relay{
-			job.NewRelay(b.service.Engine, instance.Jobs(b.rows), "w1"), &webhook.Relay{Store: instance.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
+			job.NewRelay(b.service.Engine, rooms.Jobs(b.rows), "w1"), &webhook.Relay{Store: rooms.Webhooks(b.rows), Queue: tasks, Now: now, Log: log, Owner: "w1"},
 		},
-		Janitor: &instance.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
+		Janitor: &rooms.Janitor{Store: b.rows, Now: now, Owner: "w1", Retention: time.Hour},
 	}
-	err = s.Tx(t.Context(), func(tx instance.WholeTx) error {
+	err = s.Tx(t.Context(), func(tx rooms.Tx) error {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "local", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999})
 		return err
 	})

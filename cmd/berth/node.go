@@ -32,6 +32,7 @@ import (
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/simulated"
@@ -56,7 +57,7 @@ type node struct {
 	embedded   *redisserver.Server // nil: the Redis is another process
 	bell       *queue.Bell
 	contact    *job.Contact
-	rows       instance.Whole // the store, whose answers the contact hears of
+	rows       rooms.Store // the store, whose answers the contact hears of
 	queue      bell.Queue
 	behind     *bell.BehindQueue // the queue, for those who answer clients
 	ports      *ports.Allocator
@@ -148,7 +149,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openRedis(ctx); err != nil {
 		return err
 	}
-	n.ports = ports.New(instance.Hosts(n.store), n.redis, clock.System, n.log)
+	n.ports = ports.New(rooms.Hosts(n.store), n.redis, clock.System, n.log)
 	n.sender = sender.New(n.cfg.CallbackAllowPrivate, clock.System)
 	if n.roots != nil {
 		n.sender.Trust(n.roots)
@@ -158,7 +159,7 @@ func (n *node) openRest(ctx context.Context) error {
 	if err := n.openHosts(); err != nil {
 		return err
 	}
-	n.hosts = &host.Known{Runtimes: n.runtimes, Store: instance.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
+	n.hosts = &host.Known{Runtimes: n.runtimes, Store: rooms.Hosts(n.rows), Now: clock.System, Log: n.log, Accept: n.cfg.AcceptEngine}
 	if n.cfg.Warm, err = n.catalog.CheckWarm(n.cfg.Warm); err != nil {
 		return fmt.Errorf("BERTH_WARM_POOL: %w", err)
 	}
@@ -192,7 +193,7 @@ func (n *node) openRedis(ctx context.Context) error {
 	client := redis.NewClient(options)
 	n.redis, n.closers = client, append(n.closers, client.Close)
 	n.hangBell(ctx)
-	n.queue, n.rows = bell.RingingQueue(queue.New(client), n.bell), instance.WithContact(n.store, n.contact)
+	n.queue, n.rows = bell.RingingQueue(queue.New(client), n.bell), rooms.WithContact(n.store, n.contact)
 	n.behind = bell.NewBehindQueue(n.queue, n.log)
 	n.closers = append(n.closers, func() error {
 		n.behind.Wait()
@@ -249,12 +250,12 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 
 // engine makes what writes jobs and events besides the jobs themselves.
 func (n *node) engine() *job.Engine {
-	return instance.NewEngine(instance.EngineConfig{Store: n.rows, Queue: n.queue, Bell: n.bell, Vault: n.vault, NewID: n.newID, Log: n.log})
+	return rooms.NewEngine(rooms.EngineConfig{Store: n.rows, Queue: n.queue, Bell: n.bell, Vault: n.vault, NewID: n.newID, Log: n.log})
 }
 
 // service makes the use cases.
 func (n *node) service() *instance.Service {
-	return instance.NewSvc(instance.SvcConfig{
+	return rooms.NewService(rooms.ServiceConfig{
 		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
 	})
@@ -328,7 +329,7 @@ func (n *node) registerHosts(ctx context.Context) error {
 		return err
 	}
 	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
-	return n.store.Tx(ctx, func(tx instance.WholeTx) error {
+	return n.store.Tx(ctx, func(tx rooms.Tx) error {
 		for _, h := range hosts {
 			h.ID = host.ID(n.newID(host.Prefix))
 			if _, err := tx.PutHost(h); err != nil {
@@ -363,19 +364,19 @@ func (n *node) work(ctx context.Context) error {
 	}
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
-		Runner: instance.NewRunner(instance.RunnerConfig{
+		Runner: rooms.NewRunner(rooms.RunnerConfig{
 			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),
 		Courier: webhook.NewCourier(webhook.CourierConfig{
-			Store: instance.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
+			Store: rooms.Webhooks(n.rows), Queue: n.queue, Vault: n.vault, Sender: n.sender, Events: n.engine().Events, Now: clock.System, Log: n.log,
 		}),
 		Relays: []worker.Relay{
-			job.NewRelay(n.engine(), instance.Jobs(n.rows), n.owner),
-			&webhook.Relay{Store: instance.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
+			job.NewRelay(n.engine(), rooms.Jobs(n.rows), n.owner),
+			&webhook.Relay{Store: rooms.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
-		Janitor: &instance.Janitor{
+		Janitor: &rooms.Janitor{
 			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
 		},
 		Upkeep: n.upkeep(),
@@ -384,5 +385,5 @@ func (n *node) work(ctx context.Context) error {
 
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
-	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(instance.Events(n.rows), n.bell, clock.System, n.owner))
+	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(rooms.Events(n.rows), n.bell, clock.System, n.owner))
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
 )
@@ -12,21 +13,21 @@ import (
 func (n *node) upkeep() worker.Upkeep {
 	jobs := n.engine()
 	mender := &instance.Mender{
-		Store: instance.Instances(n.rows), Hosts: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
+		Store: rooms.Instances(n.rows), Hosts: n.rows, Runtimes: n.hosts, Jobs: jobs, Now: clock.System, Log: n.log, Quarantine: n.cfg.PortQuarantine, DryRun: n.cfg.ReconcileDryRun,
 	}
 	reconciler := &host.Reconciler{
-		Store: instance.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
+		Store: rooms.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
 		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &instance.Health{
-			Store: instance.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
+			Store: rooms.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
 		Pool: &instance.Pool{
-			Store: instance.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
+			Store: rooms.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -63,7 +64,7 @@ func (b *bench) portsOn(ctx context.Context, d database, rdb redis.UniversalClie
 	if err := s.Migrate(ctx, log); err != nil {
 		return err
 	}
-	allocator := ports.New(instance.Hosts(s), rdb, clock.System, log)
+	allocator := ports.New(rooms.Hosts(s), rdb, clock.System, log)
 	for _, workers := range []int{1, 4, 16} {
 		var least row
 		for _, full := range []int{10, 90, 99} {
@@ -136,7 +137,7 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 				port, err := allocator.Allocate(ctx, claim, h, "redis")
 				length := time.Since(begun)
 				if err == nil {
-					err = s.Tx(ctx, func(tx instance.WholeTx) error {
+					err = s.Tx(ctx, func(tx rooms.Tx) error {
 						return tx.RestPort(h.ID, port, host.UnitID(instance.ID(claim.Subject)), begun)
 					})
 				}
@@ -166,6 +167,6 @@ func claimed(ctx context.Context, s *store.Store) (job.Claim, error) {
 		ID: id.Job(newID(job.Prefix)), Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Spec.Engine, Kind: instance.JobCreate, State: job.Running,
 		Fence: 1, CreatedAt: now, UpdatedAt: now, WakeAt: now.Add(time.Hour), Deadline: now.Add(time.Hour), LeaseUntil: now.Add(time.Hour),
 	}
-	err := s.Tx(ctx, func(tx instance.WholeTx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
+	err := s.Tx(ctx, func(tx rooms.Tx) error { return errors.Join(tx.InsertInstance(inst), tx.InsertJob(j)) })
 	return job.Claim{Job: j.ID, Subject: id.Subject(inst.ID), Fence: 1}, err
 }

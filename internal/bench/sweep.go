@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/tenant"
@@ -76,10 +77,10 @@ func (b *bench) sweepOn(ctx context.Context, name, url string) (err error) {
 		return err
 	}
 	runtimes := &counted{Runtimes: hosts}
-	jobs := instance.NewEngine(instance.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
-	mender := &instance.Mender{Store: instance.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
+	jobs := rooms.NewEngine(rooms.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
+	mender := &instance.Mender{Store: rooms.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
 	r := host.Reconciler{
-		Store: instance.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
+		Store: rooms.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	took := make([]time.Duration, b.runs+1)
 	for i := range took {
@@ -101,7 +102,7 @@ func settle(ctx context.Context, s *store.Store, hosts *simulated.Hosts, h host.
 		return err
 	}
 	old := clock.System().Add(-time.Hour)
-	return s.Tx(ctx, func(tx instance.WholeTx) error {
+	return s.Tx(ctx, func(tx rooms.Tx) error {
 		if h, err = tx.PutHost(h); err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -37,7 +38,7 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 		behind := bell.NewBehindQueue(slow, w.log)
 		cfg := w.serviceConfig(w.store)
 		cfg.Queue = behind
-		service := instance.NewSvc(cfg)
+		service := rooms.NewService(cfg)
 		ctx, cancel := context.WithCancel(w.ctx)
 		begun := time.Now()
 		a, err := service.Create(ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: "fake"})

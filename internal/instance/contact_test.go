@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 // process is a worker process that looks at the database all the time, as its relay
@@ -24,8 +25,8 @@ type process struct {
 
 // process starts one. It looks until the test ends.
 func (w *world) process(owner string) *process {
-	p := &process{contact: job.NewContact(clock.System, job.DefaultLeaseTTL), store: &cutStore{Whole: w.store}}
-	rows := instance.WithContact(p.store, p.contact)
+	p := &process{contact: job.NewContact(clock.System, job.DefaultLeaseTTL), store: &cutStore{Store: w.store}}
+	rows := rooms.WithContact(p.store, p.contact)
 	w.contact = p.contact
 	p.Runner = w.runnerOn(rows, w.runtimes, owner, clock.System)
 	w.contact = nil
@@ -34,7 +35,7 @@ func (w *world) process(owner string) *process {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			_ = rows.Tx(ctx, func(tx instance.WholeTx) error {
+			_ = rows.Tx(ctx, func(tx rooms.Tx) error {
 				_, err := tx.TakeDuty("look", owner, time.Now(), time.Now())
 				return err
 			})
@@ -149,14 +150,14 @@ func TestCrashesAreStillCounted(t *testing.T) {
 
 // hungStore is a database that takes questions and does not answer.
 type hungStore struct {
-	instance.Whole
+	rooms.Store
 	hold chan struct{}
 }
 
-func (s *hungStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
+func (s *hungStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
 	select {
 	case <-s.hold:
-		return s.Whole.Tx(ctx, do)
+		return s.Store.Tx(ctx, do)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -164,27 +165,27 @@ func (s *hungStore) Tx(ctx context.Context, do func(instance.WholeTx) error) err
 
 func TestContact(t *testing.T) {
 	const ttl = job.DefaultLeaseTTL
-	nothing := func(instance.WholeTx) error { return nil }
+	nothing := func(rooms.Tx) error { return nil }
 	for name, test := range map[string]struct {
-		meet func(w *world, rows instance.Whole, hung *hungStore)
+		meet func(w *world, rows rooms.Store, hung *hungStore)
 		away bool
 	}{
-		"it answers": {func(w *world, rows instance.Whole, hung *hungStore) {
+		"it answers": {func(w *world, rows rooms.Store, hung *hungStore) {
 			close(hung.hold)
 			w.must(rows.Tx(w.ctx, nothing))
 			w.pass(ttl)
 			w.must(rows.Tx(w.ctx, nothing))
 		}, false},
-		"an answer that is an error": {func(w *world, rows instance.Whole, hung *hungStore) {
+		"an answer that is an error": {func(w *world, rows rooms.Store, hung *hungStore) {
 			close(hung.hold)
 			for range 10 {
-				if err := rows.Tx(w.ctx, func(instance.WholeTx) error { return fault.ErrConflict }); !errors.Is(err, fault.ErrConflict) {
+				if err := rows.Tx(w.ctx, func(rooms.Tx) error { return fault.ErrConflict }); !errors.Is(err, fault.ErrConflict) {
 					w.Error(err)
 				}
 				w.pass(time.Second)
 			}
 		}, false},
-		"it hangs still": {func(w *world, rows instance.Whole, _ *hungStore) {
+		"it hangs still": {func(w *world, rows rooms.Store, _ *hungStore) {
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -193,14 +194,14 @@ func TestContact(t *testing.T) {
 			w.pass(ttl)
 			w.Cleanup(func() { <-done })
 		}, true},
-		"it was slow to answer": {func(w *world, rows instance.Whole, hung *hungStore) {
+		"it was slow to answer": {func(w *world, rows rooms.Store, hung *hungStore) {
 			done := make(chan error, 1)
 			go func() { done <- rows.Tx(w.ctx, nothing) }()
 			w.pass(ttl)
 			close(hung.hold)
 			w.must(<-done)
 		}, true},
-		"it failed for a moment": {func(w *world, rows instance.Whole, hung *hungStore) {
+		"it failed for a moment": {func(w *world, rows rooms.Store, hung *hungStore) {
 			ctx, cancel := context.WithTimeout(w.ctx, time.Second)
 			defer cancel()
 			_ = rows.Tx(ctx, nothing)
@@ -208,7 +209,7 @@ func TestContact(t *testing.T) {
 			w.must(rows.Tx(w.ctx, nothing))
 			w.pass(ttl)
 		}, false},
-		"the caller would not wait": {func(w *world, rows instance.Whole, _ *hungStore) {
+		"the caller would not wait": {func(w *world, rows rooms.Store, _ *hungStore) {
 			ctx, cancel := context.WithCancel(w.ctx)
 			cancel()
 			_ = rows.Tx(ctx, nothing)
@@ -218,9 +219,9 @@ func TestContact(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inWorld(t, func(w *world) {
 				contact := job.NewContact(clock.System, ttl)
-				hung := &hungStore{Whole: w.store, hold: make(chan struct{})}
+				hung := &hungStore{Store: w.store, hold: make(chan struct{})}
 				begun := time.Now()
-				test.meet(w, instance.WithContact(hung, contact), hung)
+				test.meet(w, rooms.WithContact(hung, contact), hung)
 				if away := contact.Away(begun, time.Now()); away != test.away {
 					t.Errorf("away: %v", away)
 				}

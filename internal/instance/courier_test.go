@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -154,7 +155,7 @@ func TestCourierCrash(t *testing.T) {
 		_, d := w.undelivered()
 		l := &life{left: 2, end: func() {}} // it takes the delivery, sends, and never writes
 		cfg := w.courierConfig()
-		cfg.Store = instance.Webhooks(mortalStore{w.store, l})
+		cfg.Store = rooms.Webhooks(mortalStore{w.store, l})
 		mortal := webhook.NewCourier(cfg)
 		w.sender.hook = func() {
 			w.sender.hook = nil

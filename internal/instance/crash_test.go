@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -140,7 +141,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		a := w.create()
 		w.runMortal(a.Job.ID, n, after)
 		other := host.Host{ID: "hst_other", Name: "other", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 30000, PortHigh: 30009}
-		w.tx(func(tx instance.WholeTx) (err error) {
+		w.tx(func(tx rooms.Tx) (err error) {
 			full := w.host
 			full.PortLow, full.PortHigh = 1, 0
 			if _, err = tx.PutHost(full); err == nil {
@@ -156,7 +157,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		}
 		for _, h := range []host.ID{w.host.ID, other.ID} {
 			var held int
-			w.tx(func(tx instance.WholeTx) (err error) {
+			w.tx(func(tx rooms.Tx) (err error) {
 				held, err = tx.HeldPort(h, host.UnitID(inst.ID), instancetest.EngineName)
 				return ignore(err)
 			})

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -31,7 +32,7 @@ func (w *world) endsWithin(id id.Job, since time.Time, most time.Duration) job.J
 
 func (w *world) eventTypes(theID instance.ID) (types []string) {
 	w.Helper()
-	_, err := event.NewSequencer(instance.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
+	_, err := event.NewSequencer(rooms.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 	w.must(err)
 	list, err := w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default, Subject: id.Subject(theID)}, 0, 100)
 	w.must(err)
@@ -192,7 +193,7 @@ func TestHostRowIsGone(t *testing.T) {
 		left := w.create()
 		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{After: true})
 		w.runTasks()
-		gone := &hostlessStore{Whole: w.store}
+		gone := &hostlessStore{Store: w.store}
 		w.runner = w.runnerOn(gone, w.runtimes, "w2", clock.System)
 		if j := w.spin(w.delete(inst.ID).Job.ID); j.State != job.Succeeded || w.port(inst.ID) != 0 {
 			t.Errorf("the delete is %s, %+v, port %d", j.State, j.Error, w.port(inst.ID))
@@ -207,7 +208,7 @@ func TestHostRowIsGone(t *testing.T) {
 }
 
 // hostlessStore is a database that somebody has taken the hosts out of.
-type hostlessStore struct{ instance.Whole }
+type hostlessStore struct{ rooms.Store }
 
 func (s *hostlessStore) Host(context.Context, host.ID) (host.Host, error) {
 	return host.Host{}, fault.ErrNotFound

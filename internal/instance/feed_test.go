@@ -18,11 +18,12 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) sequencer(owner string) *event.Sequencer {
-	return event.NewSequencer(instance.Events(w.store), &bell.Local{}, clock.System, owner)
+	return event.NewSequencer(rooms.Events(w.store), &bell.Local{}, clock.System, owner)
 }
 
 func (w *world) sequence(q *event.Sequencer) int {
@@ -35,7 +36,7 @@ func (w *world) sequence(q *event.Sequencer) int {
 // say writes events of the tenant.
 func (w *world) say(owner tenant.ID, count int) {
 	w.Helper()
-	w.tx(func(tx instance.WholeTx) error {
+	w.tx(func(tx rooms.Tx) error {
 		for range count {
 			e := event.Event{ID: event.ID(w.newID(event.Prefix)), Tenant: owner, Type: "test", Subject: "ins_1", At: clock.System()}
 			if err := tx.AppendEvent(e); err != nil {
@@ -119,7 +120,7 @@ func TestSequencerBacklog(t *testing.T) {
 
 // countingStore counts the questions of the feed, and can be down.
 type countingStore struct {
-	instance.Whole
+	rooms.Store
 	looks atomic.Int32
 	down  atomic.Bool
 }
@@ -129,7 +130,7 @@ func (s *countingStore) LastNumbers(ctx context.Context, tenants []tenant.ID) (m
 	if s.down.Load() {
 		return nil, fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 	}
-	return s.Whole.LastNumbers(ctx, tenants)
+	return s.Store.LastNumbers(ctx, tenants)
 }
 
 // follower records what a Follow hands over.
@@ -170,7 +171,7 @@ func (f *follower) is(w *world, who string, from, to int64) {
 // database is looked at by one of them only, and by nobody when nobody follows.
 func TestFollow(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s := &countingStore{Whole: w.store}
+		s := &countingStore{Store: w.store}
 		service := w.serviceOn(s)
 		w.say("a", 250)
 		q := w.sequencer("q")
@@ -228,7 +229,7 @@ func TestFollow(t *testing.T) {
 // ends its own Follow only.
 func TestFollowThroughAnOutage(t *testing.T) {
 	inWorld(t, func(w *world) {
-		s := &countingStore{Whole: w.store}
+		s := &countingStore{Store: w.store}
 		service := w.serviceOn(s)
 		f, q := &follower{}, w.sequencer("q")
 		ctx, stop := context.WithCancel(w.ctx)
@@ -288,7 +289,7 @@ func TestEventRetention(t *testing.T) {
 		w.pass(25 * time.Hour)
 		w.say("a", 1)
 		w.sequence(q)
-		j := &instance.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour, EventRetention: 24 * time.Hour}
+		j := &rooms.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour, EventRetention: 24 * time.Hour}
 		if n, err := j.RunOnce(w.ctx); n != 1200 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
@@ -309,7 +310,7 @@ func TestTooManyJobs(t *testing.T) {
 		}
 		cfg := w.serviceConfig(w.store)
 		cfg.MaxJobsPerTenant, cfg.MaxJobs = 3, 5
-		s := instance.NewSvc(cfg)
+		s := rooms.NewService(cfg)
 		refused := func(err error, says string) {
 			w.Helper()
 			var e *fault.Error

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -33,7 +34,7 @@ func (c caretaker) Look(context.Context, instance.Instance, instance.Credentials
 // told gives the messages of the instance's events of a type.
 func (w *world) told(theID instance.ID, kind string) (messages []string) {
 	w.Helper()
-	_, err := event.NewSequencer(instance.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
+	_, err := event.NewSequencer(rooms.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 	w.must(err)
 	events, err := w.store.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 1000)
 	w.must(err)

@@ -14,11 +14,12 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 func (w *world) health() *instance.Health {
 	return &instance.Health{
-		Store: instance.Instances(w.store), Hosts: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Every: instance.DefaultProbeEvery,
+		Store: rooms.Instances(w.store), Hosts: w.store, Vault: w.vault, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Every: instance.DefaultProbeEvery,
 	}
 }
 
@@ -121,7 +122,7 @@ func TestHealthIsShared(t *testing.T) {
 func TestHealthWithoutCredentials(t *testing.T) {
 	inWorld(t, func(w *world) {
 		inst := w.created()
-		w.tx(func(tx instance.WholeTx) error { return tx.DeleteCredentials(inst.ID) })
+		w.tx(func(tx rooms.Tx) error { return tx.DeleteCredentials(inst.ID) })
 		w.watchFor(10*time.Minute, w.health())
 		w.state(inst.ID, instance.StateRunning, "")
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -24,8 +25,8 @@ func (w *world) createWith(timeout string, policy job.FailurePolicy) instance.Ac
 	return a
 }
 
-func (w *world) janitor() *instance.Janitor {
-	return &instance.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 240 * time.Hour, Service: w.service}
+func (w *world) janitor() *rooms.Janitor {
+	return &rooms.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 240 * time.Hour, Service: w.service}
 }
 
 // A create that asked to be kept and failed leaves all as it is, says so, and is
@@ -111,7 +112,7 @@ func TestKeptFromALateWorker(t *testing.T) {
 		hold := make(chan struct{})
 		w.runtime.Fail(hosttest.MethodStart, hosttest.Fault{Hold: hold, Times: 1})
 		a := w.createWith("20s", job.OnFailureKeep)
-		cut := &cutStore{Whole: w.store}
+		cut := &cutStore{Store: w.store}
 		late := make(chan error, 1)
 		go func() {
 			late <- w.runnerOn(cut, w.runtimes, "late", clock.System).Run(w.ctx, a.Job.ID)

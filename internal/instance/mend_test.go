@@ -16,11 +16,12 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) known() *host.Known {
-	return &host.Known{Runtimes: w.runtimes, Store: instance.Hosts(w.store), Now: clock.System, Log: w.log}
+	return &host.Known{Runtimes: w.runtimes, Store: rooms.Hosts(w.store), Now: clock.System, Log: w.log}
 }
 
 // An engine that comes up without its disk has nothing: that is not believed, and no
@@ -230,7 +231,7 @@ func TestEndIsSaidOnceThoughItRunsAgain(t *testing.T) {
 			if _, settled, _ := w.runtime.Workload(host.UnitID(inst.ID)); !settled {
 				t.Error("its host may start it again by itself")
 			}
-			_, err = event.NewSequencer(instance.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
+			_, err = event.NewSequencer(rooms.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 			w.must(err)
 			events, err := w.store.Events(w.ctx, event.Filter{Tenant: tenant.Default, Types: []string{instance.EventRestarted}}, 0, 100)
 			if err != nil || len(events) != want {
@@ -249,7 +250,7 @@ func TestHangingHostDelaysNobody(t *testing.T) {
 		slow := hosttest.NewRuntime("dep")
 		slow.Fail(hosttest.MethodList, hosttest.Fault{Hang: true})
 		var other host.Host
-		w.tx(func(tx instance.WholeTx) (err error) {
+		w.tx(func(tx rooms.Tx) (err error) {
 			other, err = tx.PutHost(host.Host{ID: "hst_slow", Name: "slow", PortLow: 1, PortHigh: 2})
 			return err
 		})

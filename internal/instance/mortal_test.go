@@ -10,8 +10,8 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 var errDead = errors.New("this worker is dead")
@@ -52,13 +52,13 @@ func (l *life) call(name string, do func() error) error {
 
 // mortalStore is the database as a mortal worker sees it.
 type mortalStore struct {
-	instance.Whole
+	rooms.Store
 	*life
 }
 
-func (s mortalStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
+func (s mortalStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
 	// A commit that was begun is not taken back because the one who asked is gone.
-	return s.call("Tx", func() error { return s.Whole.Tx(context.WithoutCancel(ctx), do) })
+	return s.call("Tx", func() error { return s.Store.Tx(context.WithoutCancel(ctx), do) })
 }
 
 // mortalRuntime is the host as a mortal worker sees it.

@@ -16,19 +16,20 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 func (w *world) reconciler() *host.Reconciler {
 	return &host.Reconciler{
-		Store: instance.Hosts(w.store), Runtimes: w.runtimes, Residents: w.mender(), Now: clock.System, Log: w.log, Owner: "w1",
+		Store: rooms.Hosts(w.store), Runtimes: w.runtimes, Residents: w.mender(), Now: clock.System, Log: w.log, Owner: "w1",
 		Every: host.DefaultReconcileEvery, Grace: host.DefaultReconcileGrace,
 	}
 }
 
 func (w *world) mender() *instance.Mender {
 	return &instance.Mender{
-		Store: instance.Instances(w.store), Hosts: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Quarantine: instance.DefaultQuarantine,
+		Store: rooms.Instances(w.store), Hosts: w.store, Runtimes: w.runtimes, Jobs: w.service.Engine, Now: clock.System, Log: w.log, Quarantine: instance.DefaultQuarantine,
 	}
 }
 
@@ -322,7 +323,7 @@ func TestForcedDelete(t *testing.T) {
 			t.Errorf("credentials: %v", err)
 		}
 
-		janitor := &instance.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour}
+		janitor := &rooms.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: time.Hour}
 		w.pass(48 * time.Hour)
 		_, err = janitor.RunOnce(w.ctx)
 		w.must(err)

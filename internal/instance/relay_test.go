@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 func (w *world) relayOnce(r relays) int {
@@ -136,7 +137,7 @@ func TestJanitor(t *testing.T) {
 		old := w.created()
 		w.spin(w.delete(old.ID).Job.ID)
 		lives := w.created()
-		janitor := &instance.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 24 * time.Hour}
+		janitor := &rooms.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 24 * time.Hour}
 		if n, err := janitor.RunOnce(w.ctx); n != 0 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}

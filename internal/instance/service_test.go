@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -147,13 +148,13 @@ func TestRefusedSizeIsNotChecked(t *testing.T) {
 
 // failingStore fails the nth write of its transactions.
 type failingStore struct {
-	instance.Whole
+	rooms.Store
 	writes, failAt atomic.Int32
 	err            error
 }
 
-func (s *failingStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
-	return s.Whole.Tx(ctx, func(tx instance.WholeTx) error { return do(failingTx{tx, s}) })
+func (s *failingStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
+	return s.Store.Tx(ctx, func(tx rooms.Tx) error { return do(failingTx{tx, s}) })
 }
 
 func (s *failingStore) write() error {
@@ -164,36 +165,36 @@ func (s *failingStore) write() error {
 }
 
 type failingTx struct {
-	instance.WholeTx
+	rooms.Tx
 	s *failingStore
 }
 
 func (t failingTx) InsertInstance(i instance.Instance) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.InsertInstance(i) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.InsertInstance(i) })
 }
 
 func (t failingTx) UpdateInstance(i instance.Instance) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.UpdateInstance(i) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.UpdateInstance(i) })
 }
 
 func (t failingTx) InsertJob(j job.Job) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.InsertJob(j) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.InsertJob(j) })
 }
 
 func (t failingTx) UpdateJob(j job.Job, fence int64) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.UpdateJob(j, fence) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.UpdateJob(j, fence) })
 }
 
 func (t failingTx) PutCredentials(id instance.ID, s secret.Sealed) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.PutCredentials(id, s) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.PutCredentials(id, s) })
 }
 
 func (t failingTx) AppendEvent(e event.Event) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.AppendEvent(e) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.AppendEvent(e) })
 }
 
 func (t failingTx) PutIdempotent(r idempotency.Record) error {
-	return cmpErr(t.s.write(), func() error { return t.WholeTx.PutIdempotent(r) })
+	return cmpErr(t.s.write(), func() error { return t.Tx.PutIdempotent(r) })
 }
 
 func cmpErr(err error, do func() error) error {
@@ -208,7 +209,7 @@ func TestAcceptIsAllOrNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
 		down := fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 		for n := int32(1); ; n++ {
-			s := &failingStore{Whole: w.store, err: down}
+			s := &failingStore{Store: w.store, err: down}
 			s.failAt.Store(n)
 			_, err := w.serviceOn(s).Create(w.ctx, request(fmt.Sprint("key", n), "f"))
 			if err == nil {
@@ -238,13 +239,13 @@ func TestDeleteAndCancelMeetAWorker(t *testing.T) {
 			inWorld(t, func(w *world) {
 				for n := int32(1); n <= 4; n++ {
 					a := w.create()
-					s := &failingStore{Whole: w.store, err: lost}
+					s := &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
 					if _, err := w.serviceOn(s).Delete(w.ctx, tenant.Default, "", a.Instance.ID, ""); err != nil {
 						w.Errorf("delete, write %d: %v", n, err)
 					}
 					b := w.create()
-					s = &failingStore{Whole: w.store, err: lost}
+					s = &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
 					if _, err := w.serviceOn(s).CancelJob(w.ctx, tenant.Default, b.Job.ID); err != nil {
 						w.Errorf("cancel, write %d: %v", n, err)
@@ -263,7 +264,7 @@ func TestLostMasterKeyEndsJobs(t *testing.T) {
 		req.Idempotency, req.CallbackURL = nil, "https://hooks.test/a"
 		a, err := w.service.Create(w.ctx, req)
 		w.must(err)
-		w.tx(func(tx instance.WholeTx) error {
+		w.tx(func(tx rooms.Tx) error {
 			return tx.PutCredentials(a.Instance.ID, secret.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})
 		})
 		if j := w.spin(a.Job.ID); j.State != job.Failed {

@@ -9,8 +9,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -135,7 +135,7 @@ func TestNothingWaitsForEver(t *testing.T) {
 			w.ping(h.ID)
 		}
 		w.pool(webhook.CourierPlaces, time.Minute, func() bool { return false })
-		janitor := &instance.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 1000 * time.Hour}
+		janitor := &rooms.Janitor{Store: w.store, Now: clock.System, Owner: "w1", Retention: 1000 * time.Hour}
 		states := func(state webhook.DeliveryState) (n, untried int) {
 			_, err := janitor.RunOnce(w.ctx)
 			w.must(err)

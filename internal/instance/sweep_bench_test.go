@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -32,7 +33,7 @@ func BenchmarkSweep(b *testing.B) {
 	s, newID := storetest.SQLite(b), id.NewSource().New
 	h, units := host.Host{}, make([]host.Unit, 0, instances)
 	old := time.Now().UTC().Add(-time.Hour)
-	err := s.Tx(b.Context(), func(tx instance.WholeTx) (err error) {
+	err := s.Tx(b.Context(), func(tx rooms.Tx) (err error) {
 		if h, err = tx.PutHost(host.Host{ID: "hst_bench", Name: "bench", PortLow: 20000, PortHigh: 40000}); err != nil {
 			return err
 		}
@@ -54,11 +55,11 @@ func BenchmarkSweep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	jobs := instance.NewEngine(instance.EngineConfig{Store: s, Queue: belltest.NewQueue(), NewID: newID, Log: slog.New(slog.DiscardHandler)})
+	jobs := rooms.NewEngine(rooms.EngineConfig{Store: s, Queue: belltest.NewQueue(), NewID: newID, Log: slog.New(slog.DiscardHandler)})
 	runtimes := hosttest.NewRuntimes(listed{hosttest.NewRuntime("bench"), units})
-	mender := &instance.Mender{Store: instance.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: slog.New(slog.DiscardHandler)}
+	mender := &instance.Mender{Store: rooms.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: slog.New(slog.DiscardHandler)}
 	r := host.Reconciler{
-		Store: instance.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System,
+		Store: rooms.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System,
 		Log: slog.New(slog.DiscardHandler), Owner: "bench", Every: time.Second, Grace: time.Minute,
 	}
 	for b.Loop() {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -210,7 +211,7 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		// Its database is gone after the claim and the first steps; the host hangs.
-		cut := &cutStore{Whole: w.store}
+		cut := &cutStore{Store: w.store}
 		var calls atomic.Int32
 		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
 			if m == hosttest.MethodCreate && calls.Add(1) == 1 {
@@ -230,15 +231,15 @@ func TestLeaseRunsOutWithoutDatabase(t *testing.T) {
 
 // cutStore is a database that can be cut off.
 type cutStore struct {
-	instance.Whole
+	rooms.Store
 	away atomic.Bool
 }
 
-func (s *cutStore) Tx(ctx context.Context, do func(instance.WholeTx) error) error {
+func (s *cutStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
 	if s.away.Load() {
 		return fault.Errorf(fault.CodeUnavailable, nil, "the database does not answer")
 	}
-	return s.Whole.Tx(ctx, do)
+	return s.Store.Tx(ctx, do)
 }
 
 // A worker that keeps its lease is left alone, however long a step takes.

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -26,18 +27,18 @@ func (b *pairOfBells) Connected() bool { return b.connected }
 
 // lookStore counts the looks that serve all waiters.
 type lookStore struct {
-	instance.Whole
+	rooms.Store
 	looks, reads atomic.Int32
 }
 
 func (s *lookStore) EndedJobs(ctx context.Context, ids []id.Job) ([]id.Job, error) {
 	s.looks.Add(1)
-	return s.Whole.EndedJobs(ctx, ids)
+	return s.Store.EndedJobs(ctx, ids)
 }
 
 func (s *lookStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	s.reads.Add(1)
-	return s.Whole.Job(ctx, id)
+	return s.Store.Job(ctx, id)
 }
 
 // A job that ends in another process ends the wait: at once with a ring, and after a
@@ -57,7 +58,7 @@ func TestWaitAcrossProcesses(t *testing.T) {
 				ringer := &pairOfBells{connected: test.connected}
 				cfg := w.serviceConfig(w.store)
 				cfg.Bell = ringer
-				service := instance.NewSvc(cfg)
+				service := rooms.NewService(cfg)
 				j := w.create().Job
 				over := make(chan time.Time, 1)
 				go func() {
@@ -86,10 +87,10 @@ func TestWaitAcrossProcesses(t *testing.T) {
 // However many wait, one look serves them all, and a ring wakes those of its job.
 func TestManyWait(t *testing.T) {
 	inWorld(t, func(w *world) {
-		counted, ringer := &lookStore{Whole: w.store}, &pairOfBells{connected: true}
+		counted, ringer := &lookStore{Store: w.store}, &pairOfBells{connected: true}
 		cfg := w.serviceConfig(counted)
 		cfg.Bell = ringer
-		service := instance.NewSvc(cfg)
+		service := rooms.NewService(cfg)
 		jobs := make([]id.Job, 20)
 		for i := range jobs {
 			jobs[i] = w.create().Job.ID
@@ -159,13 +160,13 @@ func TestCommitsAreRung(t *testing.T) {
 		cfg := w.serviceConfig(rows)
 		cfg.Bell = ringer
 		cfg.Queue = bell.RingingQueue(w.queue, ringer)
-		service := instance.NewSvc(cfg)
+		service := rooms.NewService(cfg)
 		a, err := service.Create(w.ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
 		w.must(err)
 		rang("create", bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolCreates)}, written)
 		w.must(w.ringingRunner(ringer).Run(w.ctx, a.Job.ID))
 		rang("run", written, bell.Ring{Kind: job.RingEnded, ID: string(a.Job.ID)}, written)
-		sequencer := event.NewSequencer(instance.Events(rows), ringer, clock.System, "q")
+		sequencer := event.NewSequencer(rooms.Events(rows), ringer, clock.System, "q")
 		_, err = sequencer.RunOnce(w.ctx)
 		w.must(err)
 		rang("number", numbered)
@@ -174,7 +175,7 @@ func TestCommitsAreRung(t *testing.T) {
 		w.must(err)
 		rang("nothing to number")
 		gone := context.Canceled
-		if err := rows.Tx(w.ctx, func(tx instance.WholeTx) error {
+		if err := rows.Tx(w.ctx, func(tx rooms.Tx) error {
 			_ = service.Engine.Events.Announce(tx, event.Announcement{Event: event.Event{Tenant: "t", Type: "test", At: clock.System()}})
 			return gone
 		}); err == nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -21,15 +22,15 @@ func TestQueueHearsAfterTheCommit(t *testing.T) {
 		engine, at := w.service.Engine, clock.System()
 		inst := w.created()
 		w.queue.Take()
-		insert := func(name id.Job, state job.State) func(instance.WholeTx) error {
-			return func(tx instance.WholeTx) error {
+		insert := func(name id.Job, state job.State) func(rooms.Tx) error {
+			return func(tx rooms.Tx) error {
 				return engine.Insert(tx, job.Job{
 					ID: name, Tenant: inst.Tenant, Subject: id.Subject(inst.ID), Class: inst.Spec.Engine, Kind: instance.JobDelete, State: state,
 					Generation: 1, CreatedAt: at, UpdatedAt: at, WakeAt: at, Deadline: at,
 				})
 			}
 		}
-		callback := func(tx instance.WholeTx) error {
+		callback := func(tx rooms.Tx) error {
 			return engine.Events.Announce(tx, event.Announcement{
 				Event:    event.Event{Tenant: inst.Tenant, Type: "test", Subject: id.Subject(inst.ID), At: at},
 				Callback: &event.Callback{URL: "https://example.com", Secret: secret.New("whsec_x")},
@@ -38,15 +39,15 @@ func TestQueueHearsAfterTheCommit(t *testing.T) {
 		onPurpose := errors.New("on purpose")
 		for _, c := range []struct {
 			what string
-			do   []func(tx instance.WholeTx) error
+			do   []func(tx rooms.Tx) error
 			err  error
 			want []bell.Pool
 		}{
-			{"rolled back", []func(tx instance.WholeTx) error{insert("job_1", job.Queued), callback, func(instance.WholeTx) error { return onPurpose }}, onPurpose, nil},
-			{"one that has ended", []func(tx instance.WholeTx) error{insert("job_2", job.Succeeded)}, nil, nil},
-			{"a job and two deliveries", []func(tx instance.WholeTx) error{insert("job_3", job.Queued), callback, callback}, nil, []bell.Pool{bell.PoolUpkeep, bell.PoolWebhooks, bell.PoolWebhooks}},
+			{"rolled back", []func(tx rooms.Tx) error{insert("job_1", job.Queued), callback, func(rooms.Tx) error { return onPurpose }}, onPurpose, nil},
+			{"one that has ended", []func(tx rooms.Tx) error{insert("job_2", job.Succeeded)}, nil, nil},
+			{"a job and two deliveries", []func(tx rooms.Tx) error{insert("job_3", job.Queued), callback, callback}, nil, []bell.Pool{bell.PoolUpkeep, bell.PoolWebhooks, bell.PoolWebhooks}},
 		} {
-			err := w.store.Tx(w.ctx, func(tx instance.WholeTx) error {
+			err := w.store.Tx(w.ctx, func(tx rooms.Tx) error {
 				for _, do := range c.do {
 					if err := do(tx); err != nil {
 						return err

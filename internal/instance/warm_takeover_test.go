@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -62,7 +63,7 @@ func TestPoolOfManyPages(t *testing.T) {
 		labels := w.warm()[0].Labels
 		for range count - 1 {
 			id := instance.ID(w.newID(instance.Prefix))
-			w.must(w.store.Tx(w.ctx, func(tx instance.WholeTx) error {
+			w.must(w.store.Tx(w.ctx, func(tx rooms.Tx) error {
 				return tx.InsertInstance(instance.Instance{
 					ID: id, Tenant: tenant.Nobody, Spec: instance.Spec{Engine: fakeKind.Engine, Version: fakeKind.Version, Plan: fakeKind.Plan},
 					Name: strings.ToLower(string(id)), State: instance.StateWarm, Status: instance.Status{Host: w.host.ID}, Labels: labels, CreatedAt: time.Now(), UpdatedAt: time.Now(),
@@ -81,7 +82,7 @@ func TestPoolReplacesOldImages(t *testing.T) {
 		p := w.warmPool(2)
 		w.tend(p)
 		before := w.warm()
-		w.must(w.store.Tx(w.ctx, func(tx instance.WholeTx) error {
+		w.must(w.store.Tx(w.ctx, func(tx rooms.Tx) error {
 			old := before[0]
 			old.Labels = map[string]string{"berth/images": "others"}
 			return tx.ReplaceInstance(old)

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -23,7 +24,7 @@ var fakeKind = instance.Kind{Engine: instancetest.EngineName, Version: "1", Plan
 
 func (w *world) warmPool(count int) *instance.Pool {
 	return &instance.Pool{
-		Store: instance.Instances(w.store), Hosts: w.store, Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine,
+		Store: rooms.Instances(w.store), Hosts: w.store, Vault: w.vault, Secrets: secret.Random{}, Catalog: w.catalog, NewID: w.newID, Jobs: w.service.Engine,
 		Now: clock.System, Log: w.log, Owner: "w1", Want: []instance.Warm{{Kind: fakeKind, Count: count}}, MaxAge: time.Hour,
 	}
 }

@@ -1,8 +1,6 @@
 package instance
 
-import (
-	"time"
-)
+import "time"
 
 // Watch is how the health of one instance is followed: when it is probed next, how
 // often that failed in a row, and how often it had to be repaired. It is a row of its

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -326,7 +327,7 @@ func TestWebhookGoneBeforeItsDelivery(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h, _ := w.hook("https://a.example/hook")
 		d := w.ping(h.ID)
-		w.tx(func(tx instance.WholeTx) error { return tx.DeleteWebhook(h.ID) })
+		w.tx(func(tx rooms.Tx) error { return tx.DeleteWebhook(h.ID) })
 		if d = w.attempts(d.ID); d.State != webhook.DeliveryCanceled || len(w.sender.all()) != 0 {
 			w.Errorf("%+v", d)
 		}

@@ -22,6 +22,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
@@ -85,7 +86,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.runner = w.runnerOn(s, w.runtimes, "w1", clock.System)
 	w.relay = w.relaysOf("w1")
 	w.courier = webhook.NewCourier(w.courierConfig())
-	w.tx(func(tx instance.WholeTx) error {
+	w.tx(func(tx rooms.Tx) error {
 		var err error
 		w.host, err = tx.PutHost(host.Host{
 			ID: host.ID(w.newID(host.Prefix)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
@@ -98,8 +99,8 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 
 func (w *world) relaysOf(owner string) relays {
 	return relays{
-		job.NewRelay(w.service.Engine, instance.Jobs(w.store), owner),
-		&webhook.Relay{Store: instance.Webhooks(w.store), Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
+		job.NewRelay(w.service.Engine, rooms.Jobs(w.store), owner),
+		&webhook.Relay{Store: rooms.Webhooks(w.store), Queue: w.queue, Now: clock.System, Log: w.log, Owner: owner},
 	}
 }
 
@@ -120,35 +121,35 @@ func (r relays) RunOnce(ctx context.Context) (woken int, err error) {
 
 func (w *world) courierConfig() webhook.CourierConfig {
 	return webhook.CourierConfig{
-		Store: instance.Webhooks(w.store), Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
+		Store: rooms.Webhooks(w.store), Queue: w.queue, Vault: w.vault, Sender: w.sender, Events: w.service.Engine.Events, Now: clock.System, Log: w.log,
 	}
 }
 
-func (w *world) serviceOn(s instance.Whole) *instance.Service {
-	return instance.NewSvc(w.serviceConfig(s))
+func (w *world) serviceOn(s rooms.Store) *instance.Service {
+	return rooms.NewService(w.serviceConfig(s))
 }
 
-func (w *world) serviceConfig(s instance.Whole) instance.SvcConfig {
-	return instance.SvcConfig{
-		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: instance.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
+func (w *world) serviceConfig(s rooms.Store) rooms.ServiceConfig {
+	return rooms.ServiceConfig{
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
 
-func (w *world) runnerOn(s instance.Whole, runtimes host.Runtimes, owner string, now clock.Clock) *job.Runner {
-	return instance.NewRunner(w.runnerConfig(s, runtimes, owner, now))
+func (w *world) runnerOn(s rooms.Store, runtimes host.Runtimes, owner string, now clock.Clock) *job.Runner {
+	return rooms.NewRunner(w.runnerConfig(s, runtimes, owner, now))
 }
 
 // ringingRunner is a runner of a process that has the bell.
 func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
 	cfg := w.runnerConfig(w.store, w.runtimes, "w1", clock.System)
 	cfg.Bell = ringer
-	return instance.NewRunner(cfg)
+	return rooms.NewRunner(cfg)
 }
 
-func (w *world) runnerConfig(s instance.Whole, runtimes host.Runtimes, owner string, now clock.Clock) instance.RunnerConfig {
-	return instance.RunnerConfig{
-		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: instance.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+func (w *world) runnerConfig(s rooms.Store, runtimes host.Runtimes, owner string, now clock.Clock) rooms.RunnerConfig {
+	return rooms.RunnerConfig{
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
 	}
 }
@@ -160,7 +161,7 @@ func (w *world) must(err error) {
 	}
 }
 
-func (w *world) tx(do func(instance.WholeTx) error) {
+func (w *world) tx(do func(rooms.Tx) error) {
 	w.Helper()
 	w.must(w.store.Tx(w.ctx, do))
 }
@@ -254,7 +255,7 @@ func (w *world) unit(id instance.ID) *host.Unit {
 // port gives the port that the instance holds; 0: none.
 func (w *world) port(id instance.ID) (port int) {
 	w.Helper()
-	w.tx(func(tx instance.WholeTx) error {
+	w.tx(func(tx rooms.Tx) error {
 		var err error
 		port, err = tx.HeldPort(w.host.ID, host.UnitID(id), instancetest.EngineName)
 		if errors.Is(err, fault.ErrNotFound) {

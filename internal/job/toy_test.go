@@ -18,8 +18,8 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -188,7 +188,7 @@ func inPlayroom(t *testing.T, run func(*playroom)) {
 		p := &playroom{
 			T: t, ctx: t.Context(), toys: &toys{rows: map[id.Subject]toy{}},
 			shelf: &shelf{stands: map[id.Subject]int64{}, painted: map[id.Subject]bool{}},
-			store: instance.Jobs(rows), queue: belltest.NewQueue(),
+			store: rooms.Jobs(rows), queue: belltest.NewQueue(),
 		}
 		kinds := &job.Registry{}
 		kinds.RegisterSubject("toy", p.toys)

@@ -23,6 +23,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/ports"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -43,7 +44,7 @@ var epoch = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 // quay is an Allocator with a store, and a clock that stands still.
 type quay struct {
 	*ports.Allocator
-	store instance.Whole
+	store rooms.Store
 	now   time.Time
 	log   *lockedBuffer
 }
@@ -58,7 +59,7 @@ func newQuay(t *testing.T, redisURL string) *quay {
 	rdb := redis.NewClient(options)
 	t.Cleanup(func() { _ = rdb.Close() })
 	q := &quay{store: storetest.SQLite(t), now: epoch, log: &lockedBuffer{}}
-	q.Allocator = ports.New(instance.Hosts(q.store), rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
+	q.Allocator = ports.New(rooms.Hosts(q.store), rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
 	return q
 }
 
@@ -87,7 +88,7 @@ func quayside(id string, count int) host.Host {
 // claim makes an instance with a running job and gives the claim to it.
 func (q *quay) claim(ctx context.Context, theID string) (job.Claim, error) {
 	c := job.Claim{Job: id.Job("job_" + theID), Subject: id.Subject(instance.ID("ins_" + theID)), Fence: 1}
-	return c, q.store.Tx(ctx, func(tx instance.WholeTx) error {
+	return c, q.store.Tx(ctx, func(tx rooms.Tx) error {
 		return errors.Join(
 			tx.InsertInstance(instance.Instance{ID: instance.ID(c.Subject), Tenant: "t", Name: theID, State: instance.StateProvisioning}),
 			tx.InsertJob(job.Job{ID: c.Job, Tenant: "t", Subject: c.Subject, State: job.Running, Fence: c.Fence}),
@@ -105,7 +106,7 @@ func (q *quay) mustClaim(t *testing.T, id string) job.Claim {
 }
 
 func (q *quay) release(ctx context.Context, c job.Claim, until time.Time) error {
-	return q.store.Tx(ctx, func(tx instance.WholeTx) error {
+	return q.store.Tx(ctx, func(tx rooms.Tx) error {
 		return tx.RestPorts(host.UnitID(instance.ID(c.Subject)), until)
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -44,7 +45,7 @@ func BenchmarkTakePort(b *testing.B) {
 				now := time.UnixMilli(ports)
 				for b.Loop() {
 					now = now.Add(time.Millisecond)
-					err := s.Tx(b.Context(), func(tx instance.WholeTx) error {
+					err := s.Tx(b.Context(), func(tx rooms.Tx) error {
 						port, err := tx.TakePort(host, "ins_bench", "redis", now)
 						if err != nil {
 							return err
@@ -79,7 +80,7 @@ func BenchmarkCreateTx(b *testing.B) {
 				Steps: make([]job.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
 			}
 			e := event.Event{ID: event.ID(newID("evt")), Tenant: "t", Type: instance.EventPending, Subject: id.Subject(i.ID), Job: j.ID, Message: "accepted", At: now}
-			return s.Tx(b.Context(), func(tx instance.WholeTx) error {
+			return s.Tx(b.Context(), func(tx rooms.Tx) error {
 				_, err := tx.Listeners("t")
 				answer := idempotency.Record{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
 				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),

@@ -8,7 +8,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -19,7 +19,7 @@ func TestOnCommitOfTheLastTry(t *testing.T) {
 		var seen []int
 		run := func(losses int) error {
 			tries := 0
-			return s.Tx(t.Context(), func(tx instance.WholeTx) error {
+			return s.Tx(t.Context(), func(tx rooms.Tx) error {
 				tries++
 				try := tries
 				tx.OnCommit(func(context.Context) { seen = append(seen, try) })
@@ -45,7 +45,7 @@ func TestOnCommitWithoutAnAnswer(t *testing.T) {
 	s := openMigrated(t, proxied)
 	called := 0
 	cut := func(then error) error {
-		return s.Tx(t.Context(), func(tx instance.WholeTx) error {
+		return s.Tx(t.Context(), func(tx rooms.Tx) error {
 			tx.OnCommit(func(context.Context) { called++ })
 			proxy.Cut()
 			return then

@@ -8,7 +8,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 // disk remembers that the database's disk took nothing, until a write has worked again. While
@@ -68,7 +68,7 @@ func (s *Store) tryWrite(ctx context.Context) error {
 
 // inTx is Tx for this package's own tables.
 func (s *Store) inTx(ctx context.Context, fn func(*gorm.DB) error) error {
-	return s.Tx(ctx, func(t instance.WholeTx) error {
+	return s.Tx(ctx, func(t rooms.Tx) error {
 		return fn(t.(*tx).db) //nolint:errcheck,forcetypeassert // Tx makes no other
 	})
 }

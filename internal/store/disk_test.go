@@ -14,7 +14,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -47,7 +47,7 @@ func TestFullDisk(t *testing.T) {
 func untilRefused(t *testing.T, s *Store) error {
 	t.Helper()
 	for n := range 10_000 {
-		err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+		err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 			name := fmt.Sprintf("%d-%s", n, strings.Repeat("x", 100))
 			_, err := tx.PutHost(host.Host{ID: host.ID(name)[:20], Name: name})
 			return err
@@ -123,7 +123,7 @@ func TestUnwritableFile(t *testing.T) {
 		}
 	}
 	set("ON")
-	err = s.Tx(t.Context(), func(tx instance.WholeTx) error {
+	err = s.Tx(t.Context(), func(tx rooms.Tx) error {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "x"})
 		return err
 	})

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -46,8 +46,8 @@ func TestDocumentedGrants(t *testing.T) {
 	openMigrated(t, as("berth_migrate"))
 	runs := openStore(t, as("berth"))
 	insertHost(t, runs, "local")
-	if err := runs.Tx(t.Context(), func(tx instance.WholeTx) error {
-		_, err := instance.DeleteOld(tx, planNow, 1)
+	if err := runs.Tx(t.Context(), func(tx rooms.Tx) error {
+		_, err := rooms.DeleteOld(tx, planNow, 1)
 		return err
 	}); err != nil {
 		t.Error(err)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -111,7 +112,7 @@ func TestLookAtSealed(t *testing.T) {
 			sealed, _ := vaultOf(key).Seal([]byte("x"), context)
 			return sealed
 		}
-		err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+		err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 			errs := []error{
 				tx.PutCredentials("ins_1", seal("creds", "credentials/ins_1")), tx.PutCredentials("ins_2", seal("creds", "credentials/ins_2")),
 				tx.PutCredentials("ins_3", seal("creds", "credentials/ins_3")), tx.PutCredentials("ins_4", seal("other", "credentials/ins_4")),

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/berth-project/berth/internal/host"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 // TestMigrateAtOnce starts four processes on an empty database.
@@ -59,7 +59,7 @@ func mustBeCurrent(t *testing.T, databaseURL string, want bool) {
 
 func insertHost(t *testing.T, s *Store, name string) {
 	t.Helper()
-	if err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+	if err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 		_, err := tx.PutHost(host.Host{ID: host.ID("hst_" + name), Name: name})
 		return err
 	}); err != nil {

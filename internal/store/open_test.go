@@ -20,6 +20,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -69,7 +70,7 @@ func TestTwoProcesses(t *testing.T) {
 		for w := range writers {
 			all.Go(func() error {
 				for r := range rounds {
-					err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+					err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 						_, err := tx.PutHost(host.Host{ID: host.ID(fmt.Sprint(p, "/", w, "/", r)), Name: fmt.Sprint(p, "/", w, "/", r)})
 						return err
 					})
@@ -99,7 +100,7 @@ func TestMySQLAway(t *testing.T) {
 	proxied, proxy := testenv.NewProxy(t, testenv.MySQL(t))
 	s := openMigrated(t, proxied)
 	insertHost(t, s, "before")
-	err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
+	err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 		if _, err := tx.PutHost(host.Host{ID: "hst_2", Name: "during"}); err != nil {
 			return err
 		}
@@ -156,7 +157,7 @@ func eachCallIsAway(t *testing.T, s *Store, databaseURL string) {
 	t.Helper()
 	ctx := t.Context()
 	mustBeAway(t, "Ping", s.Ping(ctx))
-	mustBeAway(t, "Tx", s.Tx(ctx, func(instance.WholeTx) error { return nil }))
+	mustBeAway(t, "Tx", s.Tx(ctx, func(rooms.Tx) error { return nil }))
 	_, err := s.Instance(ctx, "ins_1")
 	mustBeAway(t, "Instance", err)
 	_, err = s.Jobs(ctx, job.Filter{Tenant: "t"}, page.Page{Limit: 1})
@@ -189,13 +190,13 @@ func TestNoOrphans(t *testing.T) {
 		labels := map[string]string{"a": "1", "b": "2", "c": "3"}
 		for n := range 5 {
 			i := instance.Instance{ID: instance.ID(fmt.Sprint("ins_", n)), Tenant: "t", Name: fmt.Sprint(n), State: instance.StateDeleted, DeletedAt: at, Labels: labels}
-			if err := s.Tx(t.Context(), func(tx instance.WholeTx) error { return tx.InsertInstance(i) }); err != nil {
+			if err := s.Tx(t.Context(), func(tx rooms.Tx) error { return tx.InsertInstance(i) }); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for range 2 {
-			if err := s.Tx(t.Context(), func(tx instance.WholeTx) error {
-				_, err := instance.DeleteOld(tx, at.Add(time.Hour), 2)
+			if err := s.Tx(t.Context(), func(tx rooms.Tx) error {
+				_, err := rooms.DeleteOld(tx, at.Add(time.Hour), 2)
 				return err
 			}); err != nil {
 				t.Fatal(err)
@@ -219,7 +220,7 @@ func TestEventsAreNumbered(t *testing.T) {
 		var all errgroup.Group
 		for n := range events {
 			all.Go(func() error {
-				return s.Tx(t.Context(), func(tx instance.WholeTx) error {
+				return s.Tx(t.Context(), func(tx rooms.Tx) error {
 					return tx.AppendEvent(event.Event{ID: event.ID(fmt.Sprint("evt_", n)), Tenant: "t", Type: "instance.running", Message: "üsable"})
 				})
 			})

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -158,7 +159,7 @@ type question struct {
 	reads int64
 }
 
-func inTx(do func(instance.WholeTx) error) func(context.Context, *Store) error {
+func inTx(do func(rooms.Tx) error) func(context.Context, *Store) error {
 	return func(ctx context.Context, s *Store) error { return s.Tx(ctx, do) }
 }
 
@@ -227,13 +228,13 @@ func questions() []question {
 		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (job.Job, error) {
 			return s.ActiveJob(ctx, id.Subject(fmt.Sprintf("ins_%07d", planRows-1)))
 		})},
-		{name: "jobs: the children of one", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "jobs: the children of one", ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.ChildJobs(id.Job(fmt.Sprintf("job_%07d", planRows-1)))
 			return err
 		})},
-		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx instance.WholeTx) error { return live(tx, "default") })},
-		{name: "jobs: count of the living", ask: inTx(func(tx instance.WholeTx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
-		{name: "jobs: claim", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx rooms.Tx) error { return live(tx, "default") })},
+		{name: "jobs: count of the living", ask: inTx(func(tx rooms.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
+		{name: "jobs: claim", ask: inTx(func(tx rooms.Tx) error {
 			return tx.CheckClaim(job.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
 		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
@@ -262,14 +263,14 @@ func questions() []question {
 			if err != nil {
 				return err
 			}
-			return s.Tx(ctx, func(tx instance.WholeTx) error { return tx.NumberEvents(list) })
+			return s.Tx(ctx, func(tx rooms.Tx) error { return tx.NumberEvents(list) })
 		}, allow: []string{"events_unnumbered"}},
-		{name: "events: that are too old", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "events: that are too old", ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.DeleteEvents(now.Add(-time.Hour), planPage)
 			return err
 		})},
-		{name: "whatever is too old", ask: inTx(func(tx instance.WholeTx) error {
-			_, err := instance.DeleteOld(tx, now.Add(-time.Hour), planPage)
+		{name: "whatever is too old", ask: inTx(func(tx rooms.Tx) error {
+			_, err := rooms.DeleteOld(tx, now.Add(-time.Hour), planPage)
 			return err
 		})},
 		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]instance.ID, error) {
@@ -282,18 +283,18 @@ func questions() []question {
 			return s.InstancesByID(ctx, []instance.ID{"ins_0000001", "ins_0000002"})
 		})},
 		{name: "watches: whether any is due", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.WatchesDue(ctx, now) })},
-		{name: "watches: claim", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "watches: claim", ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
 			return err
 		})},
 		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, h, now) })},
-		{name: "ports: take, and give back", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "ports: take, and give back", ask: inTx(func(tx rooms.Tx) error {
 			if _, err := tx.TakePort(h, "ins_0000001", "redis", now); err != nil {
 				return err
 			}
 			return tx.RestPorts("ins_0000001", now)
 		})},
-		{name: "ports: the one held", ask: inTx(func(tx instance.WholeTx) error {
+		{name: "ports: the one held", ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.HeldPort("hst_1", "ins_0000002", "redis")
 			return err
 		})},
@@ -305,7 +306,7 @@ func questions() []question {
 	}
 }
 
-func live(tx instance.WholeTx, tenant tenant.ID) error {
+func live(tx rooms.Tx, tenant tenant.ID) error {
 	n, err := tx.LiveJobs(tenant, planPage)
 	if err == nil && n != planPage {
 		err = fmt.Errorf("%d live jobs", n)

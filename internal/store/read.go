@@ -23,7 +23,7 @@ import (
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// reader implements instance.Reader on a pool or within a transaction.
+// reader implements rooms.Reader on a pool or within a transaction.
 type reader struct{ db *gorm.DB }
 
 // one gives the first row of a query, or CodeNotFound.

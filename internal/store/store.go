@@ -26,10 +26,10 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
-// Store implements instance.Store, which holds what every room asks of it.
+// Store implements rooms.Store.
 type Store struct {
 	reader
 	dialect string
@@ -215,7 +215,7 @@ const (
 const afterCommit = 500 * time.Millisecond
 
 // Tx implements job.Store.
-func (s *Store) Tx(ctx context.Context, fn func(instance.WholeTx) error) error {
+func (s *Store) Tx(ctx context.Context, fn func(rooms.Tx) error) error {
 	after, err := s.commit(ctx, fn)
 	if len(after) == 0 {
 		return err
@@ -229,7 +229,7 @@ func (s *Store) Tx(ctx context.Context, fn func(instance.WholeTx) error) error {
 }
 
 // commit gives what is to follow: nothing where the transaction was rolled back.
-func (s *Store) commit(ctx context.Context, fn func(instance.WholeTx) error) (after []func(context.Context), err error) {
+func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) (after []func(context.Context), err error) {
 	if s.dialect == dialectSQLite {
 		select {
 		case s.writer <- struct{}{}:

@@ -19,7 +19,7 @@ import (
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// tx implements instance.Tx. Its context is the one its transaction was begun
+// tx implements rooms.Tx. Its context is the one its transaction was begun
 // with, so it lives no longer than that call.
 type tx struct {
 	reader

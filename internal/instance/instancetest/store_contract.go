@@ -10,14 +10,15 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
 const suiteLimit = 2 * time.Minute
 
-// StoreContract tests that a Store keeps the promises of instance.Store. Every
+// StoreContract tests that a Store keeps the promises of rooms.Store. Every
 // test opens a fresh, empty one.
-func StoreContract(t *testing.T, open func(*testing.T) instance.Whole) {
+func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 	for _, test := range []struct {
 		name string
 		run  func(shelf)
@@ -109,7 +110,7 @@ const owner tenant.ID = "acme"
 // shelf is one test's view of the Store.
 type shelf struct {
 	*testing.T
-	store instance.Whole
+	store rooms.Store
 	ctx   context.Context
 	newID id.Maker
 }
@@ -129,13 +130,13 @@ func (s shelf) code(err error, want fault.Code, what string) {
 }
 
 // tx runs a transaction and gives its error.
-func (s shelf) tx(do func(instance.WholeTx) error) error {
+func (s shelf) tx(do func(rooms.Tx) error) error {
 	s.Helper()
 	return s.store.Tx(s.ctx, do)
 }
 
 // commit runs a transaction that must succeed.
-func (s shelf) commit(what string, do func(instance.WholeTx) error) {
+func (s shelf) commit(what string, do func(rooms.Tx) error) {
 	s.Helper()
 	s.ok(s.tx(do), what)
 }
@@ -165,7 +166,7 @@ func (s shelf) instance(name string, change ...func(*instance.Instance)) instanc
 	for _, c := range change {
 		c(&i)
 	}
-	s.commit("InsertInstance", func(tx instance.WholeTx) error { return tx.InsertInstance(i) })
+	s.commit("InsertInstance", func(tx rooms.Tx) error { return tx.InsertInstance(i) })
 	return s.storedInstance(i.ID)
 }
 
@@ -176,7 +177,7 @@ func (s shelf) job(name string, change ...func(*job.Job)) job.Job {
 	for _, c := range change {
 		c(&j)
 	}
-	s.commit("InsertJob", func(tx instance.WholeTx) error { return tx.InsertJob(j) })
+	s.commit("InsertJob", func(tx rooms.Tx) error { return tx.InsertJob(j) })
 	return s.storedJob(j.ID)
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -22,7 +22,7 @@ func (s shelf) newEvent(owner tenant.ID, kind string) event.Event {
 
 func (s shelf) append(list ...event.Event) {
 	s.Helper()
-	s.commit("AppendEvent", func(tx instance.WholeTx) error {
+	s.commit("AppendEvent", func(tx rooms.Tx) error {
 		for _, e := range list {
 			if err := tx.AppendEvent(e); err != nil {
 				return err
@@ -41,7 +41,7 @@ func (s shelf) number(batch int) {
 		if len(list) == 0 {
 			return
 		}
-		s.commit("NumberEvents", func(tx instance.WholeTx) error { return tx.NumberEvents(list) })
+		s.commit("NumberEvents", func(tx rooms.Tx) error { return tx.NumberEvents(list) })
 	}
 }
 
@@ -112,8 +112,8 @@ func eventsTwice(s shelf) {
 	s.ok(err, "UnnumberedEvents")
 	both, err := s.store.UnnumberedEvents(s.ctx, 10)
 	s.ok(err, "UnnumberedEvents")
-	s.commit("NumberEvents", func(tx instance.WholeTx) error { return tx.NumberEvents(first) })
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.NumberEvents(both) }), fault.CodeConflict, "numbering an event twice")
+	s.commit("NumberEvents", func(tx rooms.Tx) error { return tx.NumberEvents(first) })
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.NumberEvents(both) }), fault.CodeConflict, "numbering an event twice")
 	if got := len(s.feed("other")); got != 0 {
 		s.Fatalf("the refused one numbered %d", got)
 	}
@@ -163,7 +163,7 @@ func (s shelf) writeEvents(owner tenant.ID, writer, count int) error {
 	for n := 0; n < count; {
 		batch := min(1+n%2, count-n)
 		taken := n%5 == 4
-		err := s.store.Tx(s.ctx, func(tx instance.WholeTx) error {
+		err := s.store.Tx(s.ctx, func(tx rooms.Tx) error {
 			for i := range batch {
 				e := s.newEvent(owner, fmt.Sprint("writer-", writer))
 				e.Message = fmt.Sprint(n + i)
@@ -180,7 +180,7 @@ func (s shelf) writeEvents(owner tenant.ID, writer, count int) error {
 			taken = false
 			e := s.newEvent(owner, fmt.Sprint("writer-", writer))
 			e.Message = fmt.Sprint(n)
-			batch, err = 1, s.store.Tx(s.ctx, func(tx instance.WholeTx) error { return tx.AppendEvent(e) })
+			batch, err = 1, s.store.Tx(s.ctx, func(tx rooms.Tx) error { return tx.AppendEvent(e) })
 		}
 		if err != nil {
 			return fmt.Errorf("writer %d: %w", writer, err)
@@ -200,7 +200,7 @@ func (s shelf) sequence(writing *atomic.Int32) error {
 		if err != nil || over && len(list) == 0 {
 			return err
 		}
-		err = s.store.Tx(s.ctx, func(tx instance.WholeTx) error { return tx.NumberEvents(list) })
+		err = s.store.Tx(s.ctx, func(tx rooms.Tx) error { return tx.NumberEvents(list) })
 		if err != nil && !errors.Is(err, fault.ErrConflict) {
 			return fmt.Errorf("number events: %w", err)
 		}
@@ -239,7 +239,7 @@ func eventsExpire(s shelf) {
 	s.number(10)
 	s.append(unnumbered)
 	for _, want := range []int{1, 1, 0} {
-		s.commit("DeleteEvents", func(tx instance.WholeTx) error {
+		s.commit("DeleteEvents", func(tx rooms.Tx) error {
 			n, err := tx.DeleteEvents(at, 1)
 			if n != want {
 				s.Errorf("%d removed, want %d", n, want)

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -29,7 +30,7 @@ func instanceRoundTrip(s shelf) {
 	for _, want := range []instance.Instance{full, bare} {
 		given := want
 		given.CreatedAt = want.CreatedAt.Add(999 * time.Microsecond).In(elsewhere) // only the moment counts, in whole milliseconds
-		s.commit("InsertInstance", func(tx instance.WholeTx) error {
+		s.commit("InsertInstance", func(tx rooms.Tx) error {
 			if err := tx.InsertInstance(given); err != nil {
 				return err
 			}
@@ -43,7 +44,7 @@ func instanceRoundTrip(s shelf) {
 	empty := s.storedInstance(full.ID)
 	empty.Reason, empty.Status.Host, empty.Status.Address, empty.Status.Port, empty.Fence, empty.DeletedAt, empty.KeptUntil = "", "", "", 0, 0, time.Time{}, time.Time{}
 	empty.Spec.Parameters = instance.Parameters{"flag": false}
-	s.commit("UpdateInstance", func(tx instance.WholeTx) error { return tx.UpdateInstance(empty) })
+	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(empty) })
 	empty.Rev++
 	s.same(s.storedInstance(full.ID), empty, nil)
 }
@@ -57,18 +58,18 @@ func (s shelf) same(got, want any, err error) {
 
 func instanceRevision(s shelf) {
 	seen := s.instance("rev")
-	s.commit("UpdateInstance", func(tx instance.WholeTx) error { return tx.UpdateInstance(seen) }) // changes nothing but the revision
+	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(seen) }) // changes nothing but the revision
 	if now := s.storedInstance(seen.ID); now.Rev != seen.Rev+1 {
 		s.Fatalf("its revision went from %d to %d", seen.Rev, now.Rev)
 	}
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateInstance(seen) }), fault.CodeConflict, "UpdateInstance of an old revision")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateInstance(s.newInstance("none")) }), fault.CodeConflict, "UpdateInstance of none")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateInstance(seen) }), fault.CodeConflict, "UpdateInstance of an old revision")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateInstance(s.newInstance("none")) }), fault.CodeConflict, "UpdateInstance of none")
 
 	latest := s.storedInstance(seen.ID)
 	errs := testenv.Together(8, func(n int) error {
 		mine := latest
 		mine.Reason = fmt.Sprint(n)
-		return s.tx(func(tx instance.WholeTx) error { return tx.UpdateInstance(mine) })
+		return s.tx(func(tx rooms.Tx) error { return tx.UpdateInstance(mine) })
 	})
 	s.oneWinner(errs, fault.CodeConflict)
 	if winner := slices.Index(errs, nil); s.storedInstance(seen.ID).Reason != fmt.Sprint(winner) {
@@ -81,7 +82,7 @@ func nameUnique(s shelf) {
 	insert := func(change func(*instance.Instance)) error {
 		i := s.newInstance("name")
 		change(&i)
-		return s.tx(func(tx instance.WholeTx) error { return tx.InsertInstance(i) })
+		return s.tx(func(tx rooms.Tx) error { return tx.InsertInstance(i) })
 	}
 	s.code(insert(func(*instance.Instance) {}), fault.CodeNameHeld, "the name of a living one")
 	s.code(insert(func(i *instance.Instance) { i.Spec.Engine = "mysql" }), fault.CodeNameHeld, "in another engine")
@@ -100,14 +101,14 @@ func nameUnique(s shelf) {
 func (s shelf) moved(i instance.Instance, state instance.State) instance.Instance {
 	s.Helper()
 	s.ok(i.Move(state, "", at), "Move")
-	s.commit("UpdateInstance", func(tx instance.WholeTx) error { return tx.UpdateInstance(i) })
+	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(i) })
 	return s.storedInstance(i.ID)
 }
 
 func nameRace(s shelf) {
 	s.oneWinner(testenv.Together(8, func(int) error {
 		i := s.newInstance("wanted")
-		return s.tx(func(tx instance.WholeTx) error {
+		return s.tx(func(tx rooms.Tx) error {
 			if err := tx.InsertInstance(i); err != nil {
 				return err
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/testenv"
 )
@@ -28,7 +29,7 @@ func jobRoundTrip(s shelf) {
 		Attempt: 3, Crashes: 2, Undoing: true, Fence: 9, Owner: "host/1", LeaseUntil: at.Add(10 * time.Second), Generation: 4, WakeAt: at.Add(time.Minute),
 		CallbackURL: "https://example.com/hook?a=b", OnFailure: job.OnFailureKeep, Deadline: at.Add(time.Hour), CreatedAt: at, StartedAt: at.Add(time.Millisecond), UpdatedAt: at.Add(2 * time.Millisecond),
 	}
-	s.commit("InsertJob", func(tx instance.WholeTx) error {
+	s.commit("InsertJob", func(tx rooms.Tx) error {
 		if err := tx.InsertJob(full); err != nil {
 			return err
 		}
@@ -44,7 +45,7 @@ func jobRoundTrip(s shelf) {
 	ended := full
 	ended.State, ended.Error, ended.Owner, ended.LeaseUntil, ended.WakeAt = job.Succeeded, nil, "", time.Time{}, time.Time{}
 	ended.Undoing, ended.Crashes, ended.Attempt, ended.FinishedAt = false, 0, 0, at.Add(time.Hour)
-	s.commit("UpdateJob", func(tx instance.WholeTx) error { return tx.UpdateJob(ended, full.Fence) })
+	s.commit("UpdateJob", func(tx rooms.Tx) error { return tx.UpdateJob(ended, full.Fence) })
 	s.same(s.storedJob(full.ID), ended, nil)
 	s.same(s.job("bare"), s.storedJob(s.activeJob("bare")), nil)
 }
@@ -67,7 +68,7 @@ func claimOf(j job.Job) job.Claim {
 
 // claim gives the job to a worker, as a Runner does.
 func (s shelf) claim(j job.Job, owner string) error {
-	return s.tx(func(tx instance.WholeTx) error {
+	return s.tx(func(tx rooms.Tx) error {
 		before := j.Fence
 		mine := j
 		mine.State, mine.Owner, mine.Fence = job.Running, owner, before+1
@@ -80,25 +81,25 @@ func jobFence(s shelf) {
 	s.ok(s.claim(j, "one"), "claim")
 	one := s.storedJob(j.ID)
 	s.code(s.claim(j, "late"), fault.CodeFenced, "a claim of what was claimed")
-	s.commit("its own writes", func(tx instance.WholeTx) error {
+	s.commit("its own writes", func(tx rooms.Tx) error {
 		return errors.Join(tx.CheckClaim(claimOf(one)), tx.UpdateJob(one, one.Fence), tx.UpdateJob(one, one.Fence)) // a write that changes nothing is one, too
 	})
 	s.ok(s.claim(one, "two"), "the next claim")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateJob(one, one.Fence) }), fault.CodeFenced, "UpdateJob by the one before")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.CheckClaim(claimOf(one)) }), fault.CodeFenced, "CheckClaim by the one before")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateJob(one, one.Fence) }), fault.CodeFenced, "UpdateJob by the one before")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.CheckClaim(claimOf(one)) }), fault.CodeFenced, "CheckClaim by the one before")
 	if two := s.storedJob(j.ID); two.Owner != "two" || two.Fence != one.Fence+1 {
 		s.Fatalf("it is %+v", two)
 	}
 	missing := s.newJob(s.newInstance("none"))
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateJob(missing, 0) }), fault.CodeFenced, "UpdateJob of none")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.CheckClaim(claimOf(missing)) }), fault.CodeFenced, "CheckClaim of none")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateJob(missing, 0) }), fault.CodeFenced, "UpdateJob of none")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.CheckClaim(claimOf(missing)) }), fault.CodeFenced, "CheckClaim of none")
 }
 
 // end writes the end of the job.
 func (s shelf) end(j job.Job, state job.State) job.Job {
 	s.Helper()
 	j.State, j.FinishedAt, j.WakeAt = state, at, time.Time{}
-	s.commit("end", func(tx instance.WholeTx) error { return tx.UpdateJob(j, j.Fence) })
+	s.commit("end", func(tx rooms.Tx) error { return tx.UpdateJob(j, j.Fence) })
 	return s.storedJob(j.ID)
 }
 
@@ -111,10 +112,10 @@ func jobEnded(s shelf) {
 		j := s.end(before, state)
 		_, err := s.store.ActiveJob(s.ctx, id.Subject(j.Subject))
 		s.code(err, fault.CodeNotFound, "ActiveJob")
-		s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateJob(before, j.Fence) }), fault.CodeFenced, "UpdateJob")
-		s.code(s.tx(func(tx instance.WholeTx) error { return tx.CheckClaim(claimOf(j)) }), fault.CodeFenced, "CheckClaim")
+		s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateJob(before, j.Fence) }), fault.CodeFenced, "UpdateJob")
+		s.code(s.tx(func(tx rooms.Tx) error { return tx.CheckClaim(claimOf(j)) }), fault.CodeFenced, "CheckClaim")
 		for _, seen := range []job.Job{before, j} {
-			err := s.tx(func(tx instance.WholeTx) error { return tx.RescheduleJob(seen, 2, at) })
+			err := s.tx(func(tx rooms.Tx) error { return tx.RescheduleJob(seen, 2, at) })
 			s.code(err, fault.CodeConflict, "RescheduleJob")
 		}
 		s.same(s.storedJob(j.ID), j, nil)
@@ -124,7 +125,7 @@ func jobEnded(s shelf) {
 func oneActiveJob(s shelf) {
 	first := s.job("one")
 	second := s.newJob(instance.Instance{ID: instance.ID(first.Subject), Tenant: owner, Spec: instance.Spec{Engine: "redis"}})
-	insert := func(tx instance.WholeTx) error { return tx.InsertJob(second) }
+	insert := func(tx rooms.Tx) error { return tx.InsertJob(second) }
 	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one is queued")
 	s.ok(s.claim(first, "me"), "claim")
 	s.code(s.tx(insert), fault.CodeBusy, "InsertJob while another one runs")
@@ -141,7 +142,7 @@ func activeJobRace(s shelf) {
 	i := s.instance("wanted")
 	s.oneWinner(testenv.Together(8, func(int) error {
 		j := s.newJob(i)
-		return s.tx(func(tx instance.WholeTx) error { return tx.InsertJob(j) })
+		return s.tx(func(tx rooms.Tx) error { return tx.InsertJob(j) })
 	}), fault.CodeBusy)
 }
 
@@ -162,12 +163,12 @@ func claimHolds(s shelf) {
 	j := s.job("held")
 	claimed := make(chan error, 1)
 	waits := true
-	s.commit("CheckClaim", func(tx instance.WholeTx) error {
+	s.commit("CheckClaim", func(tx rooms.Tx) error {
 		if err := tx.CheckClaim(claimOf(j)); err != nil {
 			return err
 		}
 		go func() {
-			claimed <- s.tx(func(tx instance.WholeTx) error {
+			claimed <- s.tx(func(tx rooms.Tx) error {
 				mine := j
 				mine.Fence++
 				if err := tx.UpdateJob(mine, j.Fence); err != nil {
@@ -201,17 +202,17 @@ func reschedule(s shelf) {
 	} {
 		other := seen
 		change(&other)
-		s.code(s.tx(func(tx instance.WholeTx) error { return tx.RescheduleJob(other, 2, wake) }), fault.CodeConflict, "with another "+what)
+		s.code(s.tx(func(tx rooms.Tx) error { return tx.RescheduleJob(other, 2, wake) }), fault.CodeConflict, "with another "+what)
 	}
 	s.same(s.storedJob(seen.ID), seen, nil)
 	s.oneWinner(testenv.Together(4, func(int) error {
-		return s.tx(func(tx instance.WholeTx) error { return tx.RescheduleJob(seen, seen.Generation+1, wake) })
+		return s.tx(func(tx rooms.Tx) error { return tx.RescheduleJob(seen, seen.Generation+1, wake) })
 	}), fault.CodeConflict)
 	now := s.storedJob(seen.ID)
 	if !now.WakeAt.Equal(wake) || now.Generation != seen.Generation+1 || now.State != seen.State {
 		s.Fatalf("it is %+v", now)
 	}
-	s.commit("with nothing changed", func(tx instance.WholeTx) error { return tx.RescheduleJob(now, now.Generation, now.WakeAt) })
+	s.commit("with nothing changed", func(tx rooms.Tx) error { return tx.RescheduleJob(now, now.Generation, now.WakeAt) })
 }
 
 func dueJobs(s shelf) {
@@ -266,7 +267,7 @@ func jobsEnded(s shelf) {
 		jobs = append(jobs, j.ID)
 		if n%2 == 0 {
 			j.State, j.FinishedAt, j.WakeAt = job.Failed, at, time.Time{}
-			s.commit("end", func(tx instance.WholeTx) error { return tx.UpdateJob(j, j.Fence) })
+			s.commit("end", func(tx rooms.Tx) error { return tx.UpdateJob(j, j.Fence) })
 			over = append(over, j.ID)
 		}
 	}

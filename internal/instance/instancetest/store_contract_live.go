@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -23,7 +24,7 @@ func liveJobs(s shelf) {
 		owner       tenant.ID
 		limit, want int
 	}{{owner, 10, 4}, {owner, 4, 4}, {owner, 2, 2}, {"other", 10, 1}, {"nobody", 10, 0}, {"", 10, 5}, {"", 3, 3}} {
-		s.commit("LiveJobs", func(tx instance.WholeTx) error {
+		s.commit("LiveJobs", func(tx rooms.Tx) error {
 			n, err := tx.LiveJobs(test.owner, test.limit)
 			if n != test.want {
 				s.Errorf("of %q up to %d: %d, want %d", test.owner, test.limit, n, test.want)

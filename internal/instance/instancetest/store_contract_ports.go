@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -19,7 +20,7 @@ func (s shelf) portHost(low, high int) host.Host {
 }
 
 func (s shelf) takePort(h host.Host, i instance.ID, now time.Time) (port int, err error) {
-	err = s.tx(func(tx instance.WholeTx) error {
+	err = s.tx(func(tx rooms.Tx) error {
 		port, err = tx.TakePort(h, host.UnitID(i), "redis", now)
 		return err
 	})
@@ -41,7 +42,7 @@ func (s shelf) takePorts(h host.Host, now time.Time, n int) []int {
 
 func (s shelf) restPort(h host.Host, port int, i instance.ID, until time.Time) {
 	s.Helper()
-	s.commit("RestPort", func(tx instance.WholeTx) error { return tx.RestPort(h.ID, port, host.UnitID(i), until) })
+	s.commit("RestPort", func(tx rooms.Tx) error { return tx.RestPort(h.ID, port, host.UnitID(i), until) })
 }
 
 func (s shelf) portsLeft(h host.Host, now time.Time, want bool) {
@@ -94,13 +95,13 @@ func portsRest(s shelf) {
 func portsHolder(s shelf) {
 	h := s.portHost(20000, 20009)
 	held := func(i instance.ID, name string) (port int, err error) {
-		err = s.tx(func(tx instance.WholeTx) error {
+		err = s.tx(func(tx rooms.Tx) error {
 			port, err = tx.HeldPort(h.ID, host.UnitID(i), name)
 			return err
 		})
 		return port, err
 	}
-	s.commit("TakePort", func(tx instance.WholeTx) error {
+	s.commit("TakePort", func(tx rooms.Tx) error {
 		for _, of := range []struct {
 			i    instance.ID
 			name string
@@ -131,11 +132,11 @@ func portsHolder(s shelf) {
 	want("c", "api", 0)
 
 	elsewhere := func(host host.ID) {
-		s.commit("RestPortsElsewhere", func(tx instance.WholeTx) error { return tx.RestPortsElsewhere("c", host, at) })
+		s.commit("RestPortsElsewhere", func(tx rooms.Tx) error { return tx.RestPortsElsewhere("c", host, at) })
 	}
 	away := s.portHost(20000, 20009)
 	for _, on := range []host.Host{h, away} {
-		s.commit("TakePort", func(tx instance.WholeTx) error {
+		s.commit("TakePort", func(tx rooms.Tx) error {
 			_, err := tx.TakePort(on, "c", "api", at)
 			return err
 		})
@@ -147,15 +148,15 @@ func portsHolder(s shelf) {
 	want("c", "api", 0)
 	want("b", "api", 20002)
 
-	s.restPort(h, 20000, "b", at)                                                           // it is not b's
-	s.restPort(s.portHost(20000, 20009), 20000, "a", at)                                    // another host's
-	s.restPort(h, 29999, "a", at)                                                           // nobody's
-	s.commit("RestPorts", func(tx instance.WholeTx) error { return tx.RestPorts("c", at) }) // has none
+	s.restPort(h, 20000, "b", at)                                                   // it is not b's
+	s.restPort(s.portHost(20000, 20009), 20000, "a", at)                            // another host's
+	s.restPort(h, 29999, "a", at)                                                   // nobody's
+	s.commit("RestPorts", func(tx rooms.Tx) error { return tx.RestPorts("c", at) }) // has none
 	want("a", "api", 20000)
 	s.restPort(h, 20000, "a", at)
 	want("a", "api", 0)
 	want("a", "web", 20001)
-	s.commit("RestPorts", func(tx instance.WholeTx) error { return errors.Join(tx.RestPorts("a", at), tx.RestPorts("a", at)) })
+	s.commit("RestPorts", func(tx rooms.Tx) error { return errors.Join(tx.RestPorts("a", at), tx.RestPorts("a", at)) })
 	want("a", "web", 0)
 	want("b", "api", 20002)
 }
@@ -219,7 +220,7 @@ func portsRace(s shelf) {
 			if !holders[port-h.PortLow].CompareAndSwap(0, int32(n+1)) {
 				return fmt.Errorf("port %d has two holders", port)
 			}
-			if err := s.tx(func(tx instance.WholeTx) error {
+			if err := s.tx(func(tx rooms.Tx) error {
 				if held, err := tx.HeldPort(h.ID, host.UnitID(me), "redis"); err != nil || held != port {
 					return fmt.Errorf("port %d was taken away: %d, %w", port, held, err)
 				}
@@ -228,7 +229,7 @@ func portsRace(s shelf) {
 				return err
 			}
 			holders[port-h.PortLow].Store(0)
-			if err := s.tx(func(tx instance.WholeTx) error { return tx.RestPorts(host.UnitID(me), at) }); err != nil {
+			if err := s.tx(func(tx rooms.Tx) error { return tx.RestPorts(host.UnitID(me), at) }); err != nil {
 				return err
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -45,7 +45,7 @@ func dueDeliveries(s shelf) {
 	s.due([]webhook.DeliveryID{callback, a, b}, "", "", 10)
 
 	rest := func(receiver string, until time.Time) {
-		s.commit("PutStanding", func(tx instance.WholeTx) error {
+		s.commit("PutStanding", func(tx rooms.Tx) error {
 			return tx.PutStanding(webhook.Standing{Receiver: receiver, Failures: 1, RestUntil: until, UpdatedAt: at})
 		})
 	}
@@ -62,7 +62,7 @@ func dueDeliveriesByPage(s shelf) {
 		}
 	}
 	first := func(i int) webhook.DeliveryID { return want[3*i] }
-	s.commit("PutStanding", func(tx instance.WholeTx) error {
+	s.commit("PutStanding", func(tx rooms.Tx) error {
 		return tx.PutStanding(webhook.Standing{Receiver: "whk_3", RestUntil: at.Add(time.Hour), UpdatedAt: at})
 	})
 	s.due([]webhook.DeliveryID{first(0), first(1)}, "whk_1", "", 2)
@@ -94,7 +94,7 @@ func standings(s shelf) {
 	s.code(err, fault.CodeNotFound, "Standing of one that is well")
 	one := webhook.Standing{Receiver: name, Failures: 3, FailingSince: at.Add(-time.Hour), Took: 1500 * time.Millisecond, RestUntil: at.Add(time.Minute), UpdatedAt: at}
 	for range 3 {
-		for _, err := range testenv.Together(4, func(int) error { return s.tx(func(tx instance.WholeTx) error { return tx.PutStanding(one) }) }) {
+		for _, err := range testenv.Together(4, func(int) error { return s.tx(func(tx rooms.Tx) error { return tx.PutStanding(one) }) }) {
 			s.ok(err, "PutStanding")
 		}
 		got, err := s.store.Standing(s.ctx, name)
@@ -103,8 +103,8 @@ func standings(s shelf) {
 	}
 	old := one
 	old.Receiver, old.UpdatedAt = "whk_1", at.Add(-time.Millisecond)
-	s.commit("PutStanding", func(tx instance.WholeTx) error { return tx.PutStanding(old) })
-	s.commit("DeleteStandings", func(tx instance.WholeTx) error {
+	s.commit("PutStanding", func(tx rooms.Tx) error { return tx.PutStanding(old) })
+	s.commit("DeleteStandings", func(tx rooms.Tx) error {
 		n, err := tx.DeleteStandings(at, 10)
 		if n != 1 {
 			s.Errorf("%d removed", n)
@@ -114,7 +114,7 @@ func standings(s shelf) {
 	_, err = s.store.Standing(s.ctx, "whk_1")
 	s.code(err, fault.CodeNotFound, "Standing after its time")
 	for range 2 { // the second time there is nothing to delete
-		s.commit("DeleteStanding", func(tx instance.WholeTx) error { return tx.DeleteStanding(name) })
+		s.commit("DeleteStanding", func(tx rooms.Tx) error { return tx.DeleteStanding(name) })
 	}
 	_, err = s.store.Standing(s.ctx, name)
 	s.code(err, fault.CodeNotFound, "Standing after its end")

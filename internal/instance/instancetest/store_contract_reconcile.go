@@ -8,6 +8,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -47,9 +48,9 @@ func instancesOfHost(s shelf) {
 
 func strandedPorts(s shelf) {
 	h := host.Host{ID: "hst_a", Name: "a", PortLow: 100, PortHigh: 199}
-	s.commit("PutHost", func(tx instance.WholeTx) error { _, err := tx.PutHost(h); return err })
+	s.commit("PutHost", func(tx rooms.Tx) error { _, err := tx.PutHost(h); return err })
 	hold := func(id instance.ID) {
-		s.commit("TakePort", func(tx instance.WholeTx) error {
+		s.commit("TakePort", func(tx rooms.Tx) error {
 			_, err := tx.TakePort(h, host.UnitID(id), "redis", at)
 			return err
 		})
@@ -76,7 +77,7 @@ func strandedPorts(s shelf) {
 	}
 	// A deleted row is there for as long as it holds a port.
 	purge := func() {
-		s.commit("DeleteOld", func(tx instance.WholeTx) error { _, err := instance.DeleteOld(tx, at.Add(time.Hour), 100); return err })
+		s.commit("DeleteOld", func(tx rooms.Tx) error { _, err := rooms.DeleteOld(tx, at.Add(time.Hour), 100); return err })
 	}
 	dead := host.UnitID("")
 	for _, id := range want {
@@ -86,7 +87,7 @@ func strandedPorts(s shelf) {
 	}
 	purge()
 	s.storedInstance(instance.ID(dead))
-	s.commit("RestPorts", func(tx instance.WholeTx) error { return tx.RestPorts(host.UnitID(dead), at) })
+	s.commit("RestPorts", func(tx rooms.Tx) error { return tx.RestPorts(host.UnitID(dead), at) })
 	purge()
 	_, err = s.store.Instance(s.ctx, instance.ID(dead))
 	s.code(err, fault.CodeNotFound, "a deleted instance without ports")
@@ -94,7 +95,7 @@ func strandedPorts(s shelf) {
 
 func (s shelf) watch(id instance.ID) (w instance.Watch) {
 	s.Helper()
-	s.commit("Watch", func(tx instance.WholeTx) error {
+	s.commit("Watch", func(tx rooms.Tx) error {
 		var err error
 		w, err = tx.Watch(id)
 		return err
@@ -103,33 +104,33 @@ func (s shelf) watch(id instance.ID) (w instance.Watch) {
 }
 
 func watches(s shelf) {
-	s.code(s.tx(func(tx instance.WholeTx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "a watch that is not there")
-	s.commit("EndWatch of none", func(tx instance.WholeTx) error { return tx.EndWatch("ins_x") })
-	s.commit("StartWatch", func(tx instance.WholeTx) error { return tx.StartWatch("ins_x", at) })
+	s.code(s.tx(func(tx rooms.Tx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "a watch that is not there")
+	s.commit("EndWatch of none", func(tx rooms.Tx) error { return tx.EndWatch("ins_x") })
+	s.commit("StartWatch", func(tx rooms.Tx) error { return tx.StartWatch("ins_x", at) })
 	w := s.watch("ins_x")
 	if w.Instance != "ins_x" || !w.ProbeAt.Equal(at) || w.Misses != 0 || w.Repairs != 0 || !w.RepairedAt.IsZero() {
 		s.Fatalf("it is %+v", w)
 	}
 	w.ProbeAt, w.Misses, w.Repairs, w.RepairedAt = at.Add(time.Second), 2, 3, at
 	w.EndedAt = at.Add(time.Minute)
-	s.commit("UpdateWatch", func(tx instance.WholeTx) error { return tx.UpdateWatch(w) })
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateWatch(w) }), fault.CodeConflict, "UpdateWatch of an old one")
+	s.commit("UpdateWatch", func(tx rooms.Tx) error { return tx.UpdateWatch(w) })
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateWatch(w) }), fault.CodeConflict, "UpdateWatch of an old one")
 	w.Rev++
 	if got := s.watch("ins_x"); got != w {
 		s.Fatalf("it is %+v, want %+v", got, w)
 	}
-	s.commit("StartWatch again", func(tx instance.WholeTx) error { return tx.StartWatch("ins_x", at) })
+	s.commit("StartWatch again", func(tx rooms.Tx) error { return tx.StartWatch("ins_x", at) })
 	if got := s.watch("ins_x"); got.Misses != 0 || got.Repairs != 3 || !got.ProbeAt.Equal(at) || got.Rev == w.Rev {
 		s.Fatalf("started again, it is %+v", got)
 	}
-	s.commit("EndWatch", func(tx instance.WholeTx) error { return tx.EndWatch("ins_x") })
-	s.code(s.tx(func(tx instance.WholeTx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "an ended watch")
+	s.commit("EndWatch", func(tx rooms.Tx) error { return tx.EndWatch("ins_x") })
+	s.code(s.tx(func(tx rooms.Tx) error { _, err := tx.Watch("ins_x"); return err }), fault.CodeNotFound, "an ended watch")
 }
 
 // claimedWatches has many workers claim at once: each watch goes to one of them.
 func claimedWatches(s shelf) {
 	const all, late = 60, 10
-	s.commit("StartWatch", func(tx instance.WholeTx) error {
+	s.commit("StartWatch", func(tx rooms.Tx) error {
 		for i := range all + late {
 			probeAt := at.Add(-time.Duration(i) * time.Millisecond)
 			if i >= all {
@@ -147,7 +148,7 @@ func claimedWatches(s shelf) {
 	for _, err := range testenv.Together(workers, func(i int) error {
 		for n := 0; ; n++ {
 			var batch []instance.Watch
-			err := s.tx(func(tx instance.WholeTx) error {
+			err := s.tx(func(tx rooms.Tx) error {
 				var err error
 				batch, err = tx.ClaimWatches(s.newID("clm"), at, until, spread, 7)
 				return err

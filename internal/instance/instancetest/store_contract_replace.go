@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
@@ -38,7 +39,7 @@ func (s shelf) claimOf(warm instance.Instance, owner tenant.ID, name string) ins
 // adopt does what the acceptance of a create does with a warm instance.
 func (s shelf) adopt(i instance.Instance) (job.Job, error) {
 	job := s.newJob(i)
-	return job, s.tx(func(tx instance.WholeTx) error {
+	return job, s.tx(func(tx rooms.Tx) error {
 		if err := tx.ReplaceInstance(i); err != nil {
 			return err
 		}
@@ -78,11 +79,11 @@ func replaced(s shelf) {
 		}
 	}
 	// Its name is its tenant's now, and the old one is free.
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.InsertInstance(s.newInstance("mine")) }), fault.CodeNameHeld, "its new name")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.InsertInstance(s.newInstance("mine")) }), fault.CodeNameHeld, "its new name")
 	s.warm("waits")
 	// It is written with the revision that a claim leaves, and not with the one before.
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateInstance(warm) }), fault.CodeConflict, "UpdateInstance of what it was")
-	s.commit("UpdateInstance", func(tx instance.WholeTx) error { return tx.UpdateInstance(want) })
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateInstance(warm) }), fault.CodeConflict, "UpdateInstance of what it was")
+	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(want) })
 }
 
 // replaceRefused has claims that fail. They leave all as it was.
@@ -94,7 +95,7 @@ func replaceRefused(s shelf) {
 	gone := s.warm("goes")
 	deleted := s.moved(s.moved(gone, instance.StateDeleting), instance.StateDeleted)
 	busy := s.warm("busy")
-	s.commit("InsertJob", func(tx instance.WholeTx) error { return tx.InsertJob(s.newJob(busy)) })
+	s.commit("InsertJob", func(tx rooms.Tx) error { return tx.InsertJob(s.newJob(busy)) })
 	purged := s.warm("purged")
 	s.moved(s.moved(purged, instance.StateDeleting), instance.StateDeleted)
 	for _, test := range []struct {
@@ -111,8 +112,8 @@ func replaceRefused(s shelf) {
 		_, err := s.adopt(test.claim)
 		s.code(err, test.code, test.what)
 	}
-	s.commit("DeleteOld", func(tx instance.WholeTx) error {
-		n, err := instance.DeleteOld(tx, at.Add(time.Hour), 10)
+	s.commit("DeleteOld", func(tx rooms.Tx) error {
+		n, err := rooms.DeleteOld(tx, at.Add(time.Hour), 10)
 		if n != 2 {
 			s.Errorf("%d rows are gone, want 2", n)
 		}
@@ -193,7 +194,7 @@ func replaceOrRetire(s shelf) {
 			}
 			retired := warm
 			s.ok(retired.Move(instance.StateDeleting, "", at), "Move")
-			return s.tx(func(tx instance.WholeTx) error {
+			return s.tx(func(tx rooms.Tx) error {
 				if err := tx.UpdateInstance(retired); err != nil {
 					return err
 				}
@@ -214,10 +215,10 @@ func replaceFence(s shelf) {
 	warm := s.warm("waits")
 	old := s.newJob(warm)
 	old.State, old.Fence = job.Running, warm.Fence
-	s.commit("InsertJob", func(tx instance.WholeTx) error { return tx.InsertJob(old) })
+	s.commit("InsertJob", func(tx rooms.Tx) error { return tx.InsertJob(old) })
 	ended := old
 	ended.State, ended.WakeAt, ended.FinishedAt = job.Succeeded, time.Time{}, at
-	s.commit("UpdateJob", func(tx instance.WholeTx) error { return tx.UpdateJob(ended, old.Fence) })
+	s.commit("UpdateJob", func(tx rooms.Tx) error { return tx.UpdateJob(ended, old.Fence) })
 
 	j, err := s.adopt(s.claimOf(warm, owner, "mine"))
 	s.ok(err, "claim")
@@ -226,14 +227,14 @@ func replaceFence(s shelf) {
 		s.Errorf("its fence went from %d to %d", warm.Fence, got.Fence)
 	}
 	late := job.Claim{Job: old.ID, Subject: id.Subject(warm.ID), Fence: old.Fence}
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.CheckClaim(late) }), fault.CodeFenced, "CheckClaim of the one who made it")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateJob(old, old.Fence) }), fault.CodeFenced, "UpdateJob of the one who made it")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.CheckClaim(late) }), fault.CodeFenced, "CheckClaim of the one who made it")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateJob(old, old.Fence) }), fault.CodeFenced, "UpdateJob of the one who made it")
 	before := j.Fence
 	j.State, j.Fence, got.Fence = job.Running, got.Fence+1, got.Fence+1
-	s.commit("claim of the job", func(tx instance.WholeTx) error {
+	s.commit("claim of the job", func(tx rooms.Tx) error {
 		return errors.Join(tx.UpdateJob(j, before), tx.UpdateInstance(got))
 	})
-	s.commit("CheckClaim", func(tx instance.WholeTx) error {
+	s.commit("CheckClaim", func(tx rooms.Tx) error {
 		return tx.CheckClaim(job.Claim{Job: j.ID, Subject: id.Subject(warm.ID), Fence: j.Fence})
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
@@ -27,7 +28,7 @@ func credentials(s shelf) {
 	for _, want := range []secret.Sealed{
 		{KeyID: "one", Ciphertext: []byte{0, 1, 0xff, '\'', '\\', 0}}, {KeyID: "two", Ciphertext: []byte("another")},
 	} {
-		s.commit("PutCredentials", func(tx instance.WholeTx) error {
+		s.commit("PutCredentials", func(tx rooms.Tx) error {
 			if err := tx.PutCredentials(i.ID, want); err != nil {
 				return err
 			}
@@ -39,7 +40,7 @@ func credentials(s shelf) {
 		s.same(got, want, err)
 	}
 	for range 2 { // the second time there is nothing to delete
-		s.commit("DeleteCredentials", func(tx instance.WholeTx) error { return tx.DeleteCredentials(i.ID) })
+		s.commit("DeleteCredentials", func(tx rooms.Tx) error { return tx.DeleteCredentials(i.ID) })
 		_, err = read()
 		s.code(err, fault.CodeNotFound, "Credentials after their end")
 	}
@@ -55,7 +56,7 @@ func (s shelf) delivery(change ...func(*webhook.Delivery)) webhook.Delivery {
 	for _, c := range change {
 		c(&d)
 	}
-	s.commit("InsertDelivery", func(tx instance.WholeTx) error { return tx.InsertDelivery(d) })
+	s.commit("InsertDelivery", func(tx rooms.Tx) error { return tx.InsertDelivery(d) })
 	got, err := s.store.Delivery(s.ctx, d.ID)
 	s.same(got, d, err)
 	return d
@@ -65,7 +66,7 @@ func deliveries(s shelf) {
 	before := s.delivery()
 	after := before
 	after.Attempt, after.LastStatus, after.LastError, after.WakeAt, after.ExpiresAt, after.Generation = 2, 0, "", at.Add(time.Hour), at.Add(2*time.Hour), 2
-	update := func(tx instance.WholeTx) error { return tx.UpdateDelivery(after, before) }
+	update := func(tx rooms.Tx) error { return tx.UpdateDelivery(after, before) }
 	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(update) }), fault.CodeConflict)
 	got, err := s.store.Delivery(s.ctx, before.ID)
 	s.same(got, after, err)
@@ -74,13 +75,13 @@ func deliveries(s shelf) {
 	} {
 		seen := after
 		change(&seen)
-		s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateDelivery(after, seen) }), fault.CodeConflict, "UpdateDelivery of another "+what)
+		s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateDelivery(after, seen) }), fault.CodeConflict, "UpdateDelivery of another "+what)
 	}
-	s.commit("with nothing changed", func(tx instance.WholeTx) error { return tx.UpdateDelivery(after, after) })
+	s.commit("with nothing changed", func(tx rooms.Tx) error { return tx.UpdateDelivery(after, after) })
 
 	ended := after
 	ended.State, ended.WakeAt, ended.Secret = webhook.DeliveryDelivered, time.Time{}, secret.Sealed{}
-	s.commit("end", func(tx instance.WholeTx) error { return tx.UpdateDelivery(ended, after) })
+	s.commit("end", func(tx rooms.Tx) error { return tx.UpdateDelivery(ended, after) })
 	got, err = s.store.Delivery(s.ctx, before.ID)
 	if len(got.Secret.Ciphertext) == 0 { // no bytes are as good as none
 		got.Secret.Ciphertext = nil
@@ -97,7 +98,7 @@ func (s shelf) record(owner tenant.ID, key string, age time.Duration) idempotenc
 func idempotencyKeys(s shelf) {
 	record := s.record(owner, "Clé ☃ "+fmt.Sprintf("%0240d", 1), 0)
 	put := func(r idempotency.Record) error {
-		return s.tx(func(tx instance.WholeTx) error { return tx.PutIdempotent(r) })
+		return s.tx(func(tx rooms.Tx) error { return tx.PutIdempotent(r) })
 	}
 	s.oneWinner(testenv.Together(6, func(int) error { return put(record) }), fault.CodeConflict)
 	got, err := s.store.Idempotent(s.ctx, owner, record.Key)
@@ -116,7 +117,7 @@ func hosts(s shelf) {
 		ID: host.ID(s.newID(host.Prefix)), Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "db.example", Bind: "0.0.0.0", PortLow: 20000, PortHigh: 29999,
 	}
 	put := func(h host.Host) (stored host.Host, err error) {
-		err = s.tx(func(tx instance.WholeTx) error {
+		err = s.tx(func(tx rooms.Tx) error {
 			stored, err = tx.PutHost(h)
 			return err
 		})
@@ -137,7 +138,7 @@ func hosts(s shelf) {
 	before := changed
 	changed.Engine, changed.MissingSince = "ABCD:EFGH", at
 	mark := func(after, before host.Host) error {
-		return s.tx(func(tx instance.WholeTx) error { return tx.MarkHost(after, before) })
+		return s.tx(func(tx rooms.Tx) error { return tx.MarkHost(after, before) })
 	}
 	s.ok(mark(changed, before), "MarkHost")
 	if err := mark(before, before); !errors.Is(err, fault.ErrConflict) {
@@ -165,7 +166,7 @@ func hosts(s shelf) {
 }
 
 func (s shelf) takeDuty(owner string, now time.Time) (mine bool, err error) {
-	err = s.tx(func(tx instance.WholeTx) error {
+	err = s.tx(func(tx rooms.Tx) error {
 		mine, err = tx.TakeDuty("relay", owner, now, now.Add(time.Minute))
 		return err
 	})
@@ -186,7 +187,7 @@ func duty(s shelf) {
 			s.Fatalf("%s after %s: %v, %v, want %v", step.owner, step.after, mine, err, step.want)
 		}
 	}
-	s.commit("another duty", func(tx instance.WholeTx) error {
+	s.commit("another duty", func(tx rooms.Tx) error {
 		mine, err := tx.TakeDuty("janitor", "one", at, at.Add(time.Minute))
 		if !mine {
 			s.Error("it is not to be had")
@@ -212,9 +213,9 @@ func dutyRace(s shelf) {
 func (s shelf) deleteExpired(limit int) int {
 	s.Helper()
 	removed := 0
-	s.commit("DeleteOld", func(tx instance.WholeTx) error {
+	s.commit("DeleteOld", func(tx rooms.Tx) error {
 		var err error
-		removed, err = instance.DeleteOld(tx, at, limit)
+		removed, err = rooms.DeleteOld(tx, at, limit)
 		return err
 	})
 	return removed
@@ -240,7 +241,7 @@ func expired(s shelf) {
 	}
 	gone1, gone2 := told(webhook.DeliveryDelivered, old), told(webhook.DeliveryExhausted, old)
 	kept1, kept2 := told(webhook.DeliveryDelivered, 0), told(webhook.DeliveryPending, old)
-	s.commit("PutIdempotent", func(tx instance.WholeTx) error {
+	s.commit("PutIdempotent", func(tx rooms.Tx) error {
 		return errors.Join(tx.PutIdempotent(s.record(owner, "same", old)), tx.PutIdempotent(s.record("other", "same", 0)))
 	})
 

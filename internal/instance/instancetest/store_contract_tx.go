@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
@@ -24,14 +25,14 @@ var errOnPurpose = errors.New("on purpose")
 
 // everyWrite writes something of every kind and gives a function that asserts that
 // nothing of it is there.
-func (s shelf) everyWrite() (write func(instance.WholeTx) error, nothing func()) {
+func (s shelf) everyWrite() (write func(rooms.Tx) error, nothing func()) {
 	i := s.newInstance("whole")
 	i.Labels = map[string]string{"a": "b"}
 	j := s.newJob(i)
 	h := host.Host{ID: host.ID(s.newID(host.Prefix)), Name: "whole", PortLow: 20000, PortHigh: 20010}
 	d := webhook.Delivery{ID: webhook.DeliveryID(s.newID(webhook.PrefixDelivery)), Tenant: owner, Subject: id.Subject(i.ID), Job: j.ID, State: webhook.DeliveryPending, Body: []byte("{}")}
 	record := idempotency.Record{Tenant: owner, Key: "k", Fingerprint: "f", Answer: secret.Sealed{KeyID: "1", Ciphertext: []byte("x")}, CreatedAt: at}
-	write = func(tx instance.WholeTx) error {
+	write = func(tx rooms.Tx) error {
 		_, hostErr := tx.PutHost(h)
 		_, portErr := tx.TakePort(h, host.UnitID(i.ID), "redis", at)
 		_, dutyErr := tx.TakeDuty("whole", "me", at, at.Add(time.Hour))
@@ -52,7 +53,7 @@ func (s shelf) everyWrite() (write func(instance.WholeTx) error, nothing func())
 		s.code(err, fault.CodeNotFound, "Idempotent")
 		_, err = s.store.Host(s.ctx, h.ID)
 		s.code(err, fault.CodeNotFound, "Host")
-		s.commit("what the failed transaction took is free", func(tx instance.WholeTx) error {
+		s.commit("what the failed transaction took is free", func(tx rooms.Tx) error {
 			if _, err := tx.HeldPort(h.ID, host.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
 				s.Errorf("HeldPort: %v", err)
 			}
@@ -67,7 +68,7 @@ func (s shelf) everyWrite() (write func(instance.WholeTx) error, nothing func())
 
 func errorLeavesNothing(s shelf) {
 	write, nothing := s.everyWrite()
-	err := s.tx(func(tx instance.WholeTx) error {
+	err := s.tx(func(tx rooms.Tx) error {
 		s.ok(write(tx), "write")
 		return errOnPurpose
 	})
@@ -91,7 +92,7 @@ func effectsFollow(s shelf) {
 			seen = append(seen, what)
 		}
 	}
-	s.commit("write", func(tx instance.WholeTx) error {
+	s.commit("write", func(tx rooms.Tx) error {
 		tx.OnCommit(note("first"))
 		err := tx.InsertInstance(i)
 		tx.OnCommit(note("second"))
@@ -103,11 +104,11 @@ func effectsFollow(s shelf) {
 	if strings.Join(seen, " ") != "first second" {
 		s.Fatalf("seen %v", seen)
 	}
-	for _, fail := range []func(tx instance.WholeTx) error{
-		func(instance.WholeTx) error { return errOnPurpose },
-		func(tx instance.WholeTx) error { return tx.InsertInstance(i) },
+	for _, fail := range []func(tx rooms.Tx) error{
+		func(rooms.Tx) error { return errOnPurpose },
+		func(tx rooms.Tx) error { return tx.InsertInstance(i) },
 	} {
-		err := s.tx(func(tx instance.WholeTx) error {
+		err := s.tx(func(tx rooms.Tx) error {
 			tx.OnCommit(note("of what was rolled back"))
 			return fail(tx)
 		})
@@ -117,13 +118,13 @@ func effectsFollow(s shelf) {
 	}
 	func() {
 		defer func() { _ = recover() }()
-		_ = s.tx(func(tx instance.WholeTx) error {
+		_ = s.tx(func(tx rooms.Tx) error {
 			tx.OnCommit(note("of what panicked"))
 			panic(errOnPurpose)
 		})
 	}()
 	ctx, cancel := context.WithCancel(s.ctx)
-	err := s.store.Tx(ctx, func(tx instance.WholeTx) error {
+	err := s.store.Tx(ctx, func(tx rooms.Tx) error {
 		tx.OnCommit(note("after the end of the context"))
 		cancel()
 		return ctx.Err()
@@ -132,7 +133,7 @@ func effectsFollow(s shelf) {
 		s.Errorf("%v, seen %v", err, seen)
 	}
 	ctx, cancel = context.WithCancel(s.ctx)
-	s.ok(s.store.Tx(ctx, func(tx instance.WholeTx) error {
+	s.ok(s.store.Tx(ctx, func(tx rooms.Tx) error {
 		tx.OnCommit(func(context.Context) { cancel() })
 		tx.OnCommit(note("third")) // whoever asked may be gone by now
 		return nil
@@ -150,7 +151,7 @@ func panicLeavesNothing(s shelf) {
 				s.Error("the panic was swallowed")
 			}
 		}()
-		_ = s.tx(func(tx instance.WholeTx) error {
+		_ = s.tx(func(tx rooms.Tx) error {
 			s.ok(write(tx), "write")
 			panic(errOnPurpose)
 		})
@@ -161,7 +162,7 @@ func panicLeavesNothing(s shelf) {
 func contextLeavesNothing(s shelf) {
 	write, nothing := s.everyWrite()
 	ctx, cancel := context.WithCancel(s.ctx)
-	err := s.store.Tx(ctx, func(tx instance.WholeTx) error {
+	err := s.store.Tx(ctx, func(tx rooms.Tx) error {
 		s.ok(write(tx), "write")
 		cancel()
 		return nil
@@ -180,7 +181,7 @@ func contextLeavesNothing(s shelf) {
 
 func seenWhenCommitted(s shelf) {
 	i := s.newInstance("seen")
-	s.commit("insert", func(tx instance.WholeTx) error {
+	s.commit("insert", func(tx rooms.Tx) error {
 		s.ok(tx.InsertInstance(i), "InsertInstance")
 		if _, err := tx.Instance(i.ID); err != nil {
 			s.Errorf("the transaction does not see its own write: %v", err)
@@ -200,7 +201,7 @@ func writersWait(s shelf) {
 	claim := job.Claim{Job: j.ID, Subject: j.Subject, Fence: j.Fence}
 	for _, err := range testenv.Together(writers, func(int) error {
 		for range rounds {
-			err := s.tx(func(tx instance.WholeTx) error {
+			err := s.tx(func(tx rooms.Tx) error {
 				if err := tx.CheckClaim(claim); err != nil {
 					return err
 				}
@@ -230,7 +231,7 @@ func deadlocksPass(s shelf) {
 	pair := []instance.ID{s.instance("one").ID, s.instance("two").ID}
 	for _, err := range testenv.Together(writers, func(writer int) error {
 		for round := range rounds {
-			err := s.tx(func(tx instance.WholeTx) error {
+			err := s.tx(func(tx rooms.Tx) error {
 				secret := secret.Sealed{KeyID: "k", Ciphertext: []byte{byte(writer), byte(round)}}
 				first := (writer + round) % 2
 				return errors.Join(tx.PutCredentials(pair[first], secret), tx.PutCredentials(pair[1-first], secret))

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
@@ -22,7 +22,7 @@ func (s shelf) webhook(change ...func(*webhook.Webhook)) webhook.Webhook {
 	for _, c := range change {
 		c(&h)
 	}
-	s.commit("InsertWebhook", func(tx instance.WholeTx) error { return tx.InsertWebhook(h) })
+	s.commit("InsertWebhook", func(tx rooms.Tx) error { return tx.InsertWebhook(h) })
 	got, err := s.store.Webhook(s.ctx, h.ID)
 	s.same(got, h, err)
 	return h
@@ -37,14 +37,14 @@ func webhookRevision(s shelf) {
 	after.URL, after.Events, after.Description, after.Enabled, after.Reason = "https://b.example", []string{}, "", false, "gone"
 	after.Previous, after.PreviousUntil, after.Secret = h.Secret, at.Add(time.Hour), secret.Sealed{KeyID: "l", Ciphertext: []byte("new")}
 	after.UpdatedAt = at.Add(time.Second)
-	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx instance.WholeTx) error { return tx.UpdateWebhook(after) }) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx rooms.Tx) error { return tx.UpdateWebhook(after) }) }), fault.CodeConflict)
 	after.Rev++
 	got, err := s.store.Webhook(s.ctx, h.ID)
 	s.same(got, after, err)
-	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx instance.WholeTx) error { return tx.DeleteWebhook(h.ID) }) }), fault.CodeConflict)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx rooms.Tx) error { return tx.DeleteWebhook(h.ID) }) }), fault.CodeConflict)
 	_, err = s.store.Webhook(s.ctx, h.ID)
 	s.code(err, fault.CodeNotFound, "Webhook after its end")
-	s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateWebhook(after) }), fault.CodeConflict, "UpdateWebhook after its end")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateWebhook(after) }), fault.CodeConflict, "UpdateWebhook after its end")
 	got, err = s.store.Webhook(s.ctx, other.ID)
 	s.same(got, other, err)
 }
@@ -67,7 +67,7 @@ func webhookLists(s shelf) {
 			s.Errorf("%+v: got %v, want %v", page.page, got, page.want)
 		}
 	}
-	s.commit("Listeners", func(tx instance.WholeTx) error {
+	s.commit("Listeners", func(tx rooms.Tx) error {
 		list, err := tx.Listeners(owner)
 		s.ok(err, "Listeners")
 		if got := ids(list, id); !slices.Equal(got, []webhook.ID{first.ID, third.ID}) {
@@ -142,7 +142,7 @@ func nextDelivery(s shelf) {
 	// Its receiver moves with its address.
 	moved := callback
 	moved.URL, moved.Attempt = "https://b.example/", moved.Attempt+1
-	s.commit("UpdateDelivery", func(tx instance.WholeTx) error { return tx.UpdateDelivery(moved, callback) })
+	s.commit("UpdateDelivery", func(tx rooms.Tx) error { return tx.UpdateDelivery(moved, callback) })
 	if got, err := next("acme@b.example"); err != nil || got != callback.ID {
 		s.Errorf("moved: %s, %v", got, err)
 	}
@@ -157,14 +157,14 @@ func endDeliveries(s shelf) {
 	others := []webhook.Delivery{done, s.delivery(), s.delivery(func(d *webhook.Delivery) { d.Webhook = "whk_2" })}
 	later := at.Add(time.Minute)
 	for range 2 { // the second time there is nothing to end
-		s.commit("EndDeliveries", func(tx instance.WholeTx) error { return tx.EndDeliveries("whk_1", "because", later) })
+		s.commit("EndDeliveries", func(tx rooms.Tx) error { return tx.EndDeliveries("whk_1", "because", later) })
 	}
 	for _, d := range pending {
 		want := d
 		want.State, want.WakeAt, want.LastError, want.UpdatedAt = webhook.DeliveryCanceled, time.Time{}, "because", later
 		got, err := s.store.Delivery(s.ctx, d.ID)
 		s.same(got, want, err)
-		s.code(s.tx(func(tx instance.WholeTx) error { return tx.UpdateDelivery(d, d) }), fault.CodeConflict, "the outcome of an attempt that was under way")
+		s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateDelivery(d, d) }), fault.CodeConflict, "the outcome of an attempt that was under way")
 	}
 	for _, d := range others {
 		got, err := s.store.Delivery(s.ctx, d.ID)

@@ -1,4 +1,4 @@
-package instance
+package rooms
 
 import (
 	"context"
@@ -7,12 +7,13 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
 // Janitor removes what nobody needs any more, and gives up what has waited too long.
 type Janitor struct {
-	Store Whole
+	Store Store
 	Now   clock.Clock
 	Owner string
 	// Retention is how long deleted instances, ended jobs and stored answers stay
@@ -22,7 +23,7 @@ type Janitor struct {
 	EventRetention time.Duration
 	// Service deletes the failed instances that were kept for inspection; nil: nobody
 	// does.
-	Service *Service
+	Service *instance.Service
 }
 
 const (
@@ -39,7 +40,7 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	now, removed := j.Now(), 0
-	err = j.Store.Tx(ctx, func(tx WholeTx) error {
+	err = j.Store.Tx(ctx, func(tx Tx) error {
 		removed, err = DeleteOld(tx, now.Add(-j.Retention), janitorBatch)
 		return err
 	})
@@ -64,7 +65,7 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 }
 
 // DeleteOld removes, of each room, what ended before and nobody needs any more.
-func DeleteOld(tx WholeTx, before time.Time, limit int) (removed int, err error) {
+func DeleteOld(tx Tx, before time.Time, limit int) (removed int, err error) {
 	for _, remove := range []func(time.Time, int) (int, error){tx.DeleteOldInstances, tx.DeleteOldJobs, tx.DeleteOldDeliveries, tx.DeleteOldRecords} {
 		n, err := remove(before, limit)
 		if removed += n; err != nil {

@@ -1,4 +1,4 @@
-package instance
+package rooms
 
 import (
 	"log/slog"
@@ -9,20 +9,21 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// SvcConfig is what a Service needs.
-type SvcConfig struct {
-	Store   Whole
+// ServiceConfig is what a Service needs.
+type ServiceConfig struct {
+	Store   Store
 	Queue   bell.Queue
 	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
 	Sender  webhook.Sender
-	Catalog Catalog
+	Catalog instance.Catalog
 	NewID   id.Maker
 	Now     clock.Clock
 	Log     *slog.Logger
@@ -37,8 +38,8 @@ type SvcConfig struct {
 	MaxJobs          int
 }
 
-// NewSvc makes the service that clients talk to.
-func NewSvc(cfg SvcConfig) *Service {
+// NewService makes the service that clients talk to.
+func NewService(cfg ServiceConfig) *instance.Service {
 	if cfg.Now == nil {
 		cfg.Now = clock.System
 	}
@@ -48,7 +49,7 @@ func NewSvc(cfg SvcConfig) *Service {
 	engine := NewEngine(EngineConfig{
 		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
 	})
-	return NewService(ServiceConfig{
+	return instance.NewService(instance.ServiceConfig{
 		Store: Instances(cfg.Store), Hosts: cfg.Store, Answers: cfg.Store,
 		Jobs: job.NewService(engine, Jobs(cfg.Store), cfg.MaxJobsPerTenant, cfg.MaxJobs),
 		Feed: event.NewFeed(Events(cfg.Store), cfg.Bell),

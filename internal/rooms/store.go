@@ -1,4 +1,4 @@
-package instance
+package rooms
 
 import (
 	"context"
@@ -8,26 +8,27 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
-// Whole is the one store behind the stores of all rooms.
-type Whole interface {
-	WholeReader
+// Store is the one store behind the stores of all rooms.
+type Store interface {
+	Reader
 	// Tx runs the function in one transaction, as job.Store does. What it is given is the
 	// transaction of every room.
-	Tx(context.Context, func(WholeTx) error) error
+	Tx(context.Context, func(Tx) error) error
 }
 
-// WholeReader reads what all rooms keep.
-type WholeReader interface {
+// Reader reads what all rooms keep.
+type Reader interface {
 	idempotency.Store
 	host.Reader
 	webhook.Reader
-	Reader
+	instance.Reader
 	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
 	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
 	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
@@ -38,9 +39,9 @@ type WholeReader interface {
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
 }
 
-// WholeTx is a transaction of every room.
-type WholeTx interface {
-	Tx
+// Tx is a transaction of every room.
+type Tx interface {
+	instance.Tx
 	host.Tx
 	webhook.Rows
 	// NumberEvents and DeleteEvents are event.Store's.

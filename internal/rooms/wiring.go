@@ -1,4 +1,4 @@
-package instance
+package rooms
 
 import (
 	"log/slog"
@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
@@ -16,14 +17,14 @@ import (
 
 // EngineConfig is what the job engine of a process is made of.
 type EngineConfig struct {
-	Store Whole
+	Store Store
 	Queue bell.Queue
 	Bell  bell.Bell // nil: nobody in other processes is told
 	Vault secret.Vault
 	NewID id.Maker
 	Now   clock.Clock
 	Log   *slog.Logger
-	Works *Works // nil: the process does no jobs
+	Works *instance.Works // nil: the process does no jobs
 }
 
 // NewEngine makes the job engine of a process, with the kinds of jobs that there are, and
@@ -36,7 +37,7 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 		cfg.Bell = &bell.Local{}
 	}
 	if cfg.Works == nil {
-		cfg.Works = NewWorks(WorksConfig{Store: Instances(cfg.Store), Hosts: cfg.Store, Vault: cfg.Vault, Now: cfg.Now})
+		cfg.Works = instance.NewWorks(instance.WorksConfig{Store: Instances(cfg.Store), Hosts: cfg.Store, Vault: cfg.Vault, Now: cfg.Now})
 	}
 	kinds := &job.Registry{}
 	cfg.Works.Register(kinds)
@@ -48,13 +49,13 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 
 // RunnerConfig is what a runner of the jobs of instances needs.
 type RunnerConfig struct {
-	Store    Whole
+	Store    Store
 	Queue    bell.Queue
 	Bell     bell.Bell
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault
-	Catalog  Catalog
+	Catalog  instance.Catalog
 	NewID    id.Maker
 	Now      clock.Clock
 	Log      *slog.Logger
@@ -75,7 +76,7 @@ type RunnerConfig struct {
 
 // NewRunner makes a runner of the jobs of instances.
 func NewRunner(cfg RunnerConfig) *job.Runner {
-	works := NewWorks(WorksConfig{
+	works := instance.NewWorks(instance.WorksConfig{
 		Store: Instances(cfg.Store), Hosts: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Catalog: cfg.Catalog, Now: cfg.Now,
 		Quarantine: cfg.Quarantine, KeepFailed: cfg.KeepFailed,
 	})
