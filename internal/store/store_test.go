@@ -8,8 +8,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/rooms"
+	"github.com/berth-project/berth/internal/rooms/roomstest"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -66,7 +66,7 @@ func TestContract(t *testing.T) {
 	for name, database := range dialects {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			instancetest.StoreContract(t, func(t *testing.T) rooms.Store { return openMigrated(t, database(t)) })
+			roomstest.StoreContract(t, func(t *testing.T) rooms.Store { return openMigrated(t, database(t)) })
 		})
 	}
 }

@@ -1,4 +1,4 @@
-package instancetest
+package roomstest
 
 import (
 	"fmt"
