@@ -215,6 +215,9 @@ func socketInput(q url.Values) (EventsInput, error) {
 		return EventsInput{}, refusal(wrong)
 	}
 	in := EventsInput{SubjectInput: SubjectInput{Subject: q.Get("subject"), InstanceID: q.Get("instance_id")}}
+	if in.differ() {
+		return EventsInput{}, wrongField("instance_id", twoSubjects)
+	}
 	if types := q.Get("type"); types != "" {
 		in.Type = strings.Split(types, ",")
 	}

@@ -249,6 +249,13 @@ func TestBadQueries(t *testing.T) {
 	b.call("GET", "/api/v1/jobs?kind=x", "").is(422, "invalid").field("kind", "instance.create")
 	b.call("GET", mysqlPath+"?name=%ff", "").is(http.StatusBadRequest, "malformed")
 	b.call("GET", "/api/v1/jobs?instance_id=%FF", "").is(http.StatusBadRequest, "malformed")
+	for _, path := range []string{"/api/v1/jobs", "/api/v1/events", "/api/v1/deliveries"} {
+		b.call("GET", path+"?subject=ins_1&instance_id=ins_1", "").is(200, "")
+		a := b.call("GET", path+"?subject=ins_1&instance_id=ins_2", "").is(422, "invalid")
+		if got := fmt.Sprint(a.json["errors"]); !strings.Contains(got, "instance_id") {
+			t.Errorf("%s: two subjects are refused with %s", path, got)
+		}
+	}
 }
 
 // A delete checks its callback before it does anything.

@@ -238,6 +238,20 @@ type SubjectInput struct {
 	InstanceID string `query:"instance_id" doc:"only what is about this instance"`
 }
 
+const twoSubjects = "must not differ from subject; leave one of the two out"
+
+func (in SubjectInput) differ() bool {
+	return in.Subject != "" && in.InstanceID != "" && in.Subject != in.InstanceID
+}
+
+// Resolve implements huma.Resolver: it refuses the ids of two things.
+func (in SubjectInput) Resolve(huma.Context) []error {
+	if !in.differ() {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: "query.instance_id", Message: twoSubjects}}
+}
+
 func (in SubjectInput) subject() id.Subject { return id.Subject(cmp.Or(in.Subject, in.InstanceID)) }
 
 // instanceOf returns the instance that something is about, where it is about one.
