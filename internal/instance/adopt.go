@@ -29,7 +29,7 @@ func (w *work) adopt(ctx context.Context) error {
 	if err := w.Save(ctx, nil); err != nil {
 		return err
 	}
-	w.Log.WarnContext(ctx, "a warm instance would not do; making one anew", "instance", w.inst.ID, "job", w.Claim().Job, "error", w.Scrub(err.Error()))
+	w.Log().WarnContext(ctx, "a warm instance would not do; making one anew", "instance", w.inst.ID, "job", w.Claim().Job, "error", w.Scrub(err.Error()))
 	if err := w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true); err != nil {
 		return err
 	}

@@ -54,7 +54,7 @@ func (w *work) golden(ctx context.Context) error {
 // goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
 	if w.goldens.begin(what, fault.Explain(cause), w.cfg.Now()) {
-		w.Log.WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
+		w.Log().WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
 			"of", what, "again_after", goldenRest.String(), "error", cause)
 	}
 	return w.tellOfGolden(ctx, what, fault.Explain(cause))
@@ -69,7 +69,7 @@ func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
 		"which takes a little longer; it is tried again after %s", what, why, goldenRest)
 	err := w.save(ctx, func(tx Tx) error {
-		return announce(w.Engine, tx, EventGoldenFailed, w.inst, w.Claim().Job, message, w.cfg.Now())
+		return announce(w.Engine(), tx, EventGoldenFailed, w.inst, w.Claim().Job, message, w.cfg.Now())
 	})
 	if err != nil {
 		w.goldens.tell(what, false)

@@ -108,7 +108,7 @@ func (w *work) settle(tx Tx, inst Instance, o outcome, j job.Job) error {
 	if err := tx.UpdateInstance(inst); err != nil {
 		return err
 	}
-	if err := announce(w.Engine, tx, "instance."+string(o.state), inst, j.ID, o.message, now); err != nil {
+	if err := announce(w.Engine(), tx, "instance."+string(o.state), inst, j.ID, o.message, now); err != nil {
 		return err
 	}
 	switch o.state {

@@ -112,9 +112,9 @@ func (w *work) makeRoom(ctx context.Context) (bool, error) {
 	if err != nil || len(warm) == 0 {
 		return false, err
 	}
-	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(w.Engine, tx, warm[0].ID) })
+	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(w.Engine(), tx, warm[0].ID) })
 	if err == nil {
-		w.Log.InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
+		w.Log().InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
 	}
 	return true, fault.IgnoreLostRace(err) // or it gives way to somebody else
 }

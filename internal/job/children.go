@@ -58,7 +58,7 @@ func (r *Run) Children(ctx context.Context, stepName string, start func(Tx) ([]J
 			if r.job.Deadline.Before(c.Deadline) {
 				c.Deadline = r.job.Deadline
 			}
-			if err := r.Insert(tx, *c); err != nil {
+			if err := r.runner.Insert(tx, *c); err != nil {
 				return err
 			}
 		}
@@ -144,7 +144,7 @@ func (r *Run) stopChildren(ctx context.Context) error {
 		if live == 0 {
 			return nil
 		}
-		return r.cancelChildren(tx, r.job)
+		return r.runner.cancelChildren(tx, r.job)
 	})
 	if err == nil && live > 0 {
 		return awaiting{live}

@@ -11,7 +11,7 @@ import (
 
 // begin journals that the step begins; the next save writes it.
 func (r *Run) begin(i int) {
-	now := r.Now()
+	now := r.runner.Now()
 	r.setStep(i, func(js *Step) {
 		js.State, js.StartedAt, js.FinishedAt, js.Error, js.Detail = StepRunning, now, time.Time{}, "", ""
 		js.Attempt++
@@ -34,7 +34,7 @@ func (r *Run) runStep(ctx context.Context, i int, s step) error {
 		err = fault.Errorf(code, err, "it took longer than %s: %s", s.timeout, fault.Explain(err))
 	}
 	cancel()
-	now, stopped := r.Now(), errors.Is(context.Cause(ctx), errBeside)
+	now, stopped := r.runner.Now(), errors.Is(context.Cause(ctx), errBeside)
 	r.setStep(i, func(js *Step) {
 		js.FinishedAt = now
 		if err == nil {
@@ -56,8 +56,8 @@ func (r *Run) runStep(ctx context.Context, i int, s step) error {
 }
 
 func (r *Run) onStep(s step, after bool) {
-	if r.cfg.OnStep != nil {
-		r.cfg.OnStep(r.def.kind, s.name, after)
+	if r.runner.cfg.OnStep != nil {
+		r.runner.cfg.OnStep(r.def.kind, s.name, after)
 	}
 }
 
@@ -84,7 +84,7 @@ func (r *Run) Detail(ctx context.Context, name, text string) {
 			r.job.Steps[i].Detail = text
 		}
 	}
-	if r.Now().Sub(r.savedAt) >= detailEvery {
+	if r.runner.Now().Sub(r.savedAt) >= detailEvery {
 		_ = r.saveLocked(ctx, nil)
 	}
 }

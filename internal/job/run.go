@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 
 // Run is one claimed job while this worker is at it.
 type Run struct {
-	*Runner
+	runner   *Runner
 	def      *definition
 	claim    Claim
 	deadline time.Time
@@ -24,6 +25,12 @@ type Run struct {
 
 // Claim returns the right to the job, which guards every write.
 func (r *Run) Claim() Claim { return r.claim }
+
+// Engine returns what announces events and starts other jobs, within a transaction of Save.
+func (r *Run) Engine() *Engine { return r.runner.Engine }
+
+// Log returns where to log.
+func (r *Run) Log() *slog.Logger { return r.runner.Log }
 
 // Kind returns what the job does.
 func (r *Run) Kind() Kind { return r.def.kind }
@@ -82,14 +89,14 @@ func (r *Run) Save(ctx context.Context, also func(Tx) error) error {
 }
 
 func (r *Run) saveLocked(ctx context.Context, also func(Tx) error) error {
-	now := r.Now()
+	now := r.runner.Now()
 	j := r.job
 	j.UpdatedAt = now
 	if j.State == Running {
-		j.LeaseUntil = now.Add(r.cfg.LeaseTTL)
+		j.LeaseUntil = now.Add(r.runner.cfg.LeaseTTL)
 		j.WakeAt = j.LeaseUntil
 	}
-	err := r.cfg.Store.Tx(ctx, func(tx Tx) error {
+	err := r.runner.cfg.Store.Tx(ctx, func(tx Tx) error {
 		if err := r.write(tx, j); err != nil || also == nil {
 			return err
 		}
@@ -103,7 +110,7 @@ func (r *Run) saveLocked(ctx context.Context, also func(Tx) error) error {
 
 func (r *Run) write(tx Tx, j Job) error {
 	if j.State.Ended() {
-		return r.writeEnd(tx, j, r.claim.Fence)
+		return r.runner.writeEnd(tx, j, r.claim.Fence)
 	}
 	return tx.UpdateJob(j, r.claim.Fence)
 }
@@ -112,7 +119,7 @@ func (r *Run) write(tx Tx, j Job) error {
 // the lease has run out because the database could not be reached, it ends the run's
 // context.
 func (r *Run) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
-	ticker := time.NewTicker(r.cfg.LeaseTTL / 3)
+	ticker := time.NewTicker(r.runner.cfg.LeaseTTL / 3)
 	defer ticker.Stop()
 	for {
 		select {
@@ -120,7 +127,7 @@ func (r *Run) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 			return
 		case <-ticker.C:
 		}
-		saveCtx, cancel := context.WithTimeout(ctx, r.cfg.LeaseTTL/3)
+		saveCtx, cancel := context.WithTimeout(ctx, r.runner.cfg.LeaseTTL/3)
 		err := r.Save(saveCtx, nil)
 		cancel()
 		if errors.Is(err, fault.ErrFenced) || (err != nil && r.leaseOver()) {
@@ -141,7 +148,7 @@ func (r *Run) Held() error {
 func (r *Run) leaseOver() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.job.LeaseUntil.After(r.Now())
+	return !r.job.LeaseUntil.After(r.runner.Now())
 }
 
 // do runs the steps, and where they fail for good, rolls back what they did. The error says
@@ -188,7 +195,7 @@ func (r *Run) final(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || code == fault.CodeFenced || isAwaiting(err) {
 		return false // stopped from outside, or waiting: not a failure of the job
 	}
-	now := r.Now()
+	now := r.runner.Now()
 	var child childFailed
 	hopeless := errors.As(err, &child)
 	r.Change(func(j *Job) {
@@ -210,7 +217,7 @@ func isAwaiting(err error) bool {
 
 // end writes the outcome of a run. The lease keeper has stopped by now.
 func (r *Run) end(ctx context.Context, outcome error) error {
-	now := r.Now()
+	now := r.runner.Now()
 	switch {
 	case outcome == nil:
 		return r.finish(ctx, now)
@@ -219,7 +226,7 @@ func (r *Run) end(ctx context.Context, outcome error) error {
 	case isAwaiting(outcome):
 		return r.await(ctx, now)
 	default:
-		r.Log.WarnContext(ctx, "attempt failed", "job", r.job.ID, "subject", r.job.Subject, "kind", r.job.Kind,
+		r.runner.Log.WarnContext(ctx, "attempt failed", "job", r.job.ID, "subject", r.job.Subject, "kind", r.job.Kind,
 			"attempt", r.job.Attempt+1, "undoing", r.job.Undoing, "error", r.work.Scrub(outcome.Error()))
 		r.job.Attempt++
 		return r.again(ctx, r.job.nextAttempt(now), now)
@@ -249,7 +256,7 @@ func (r *Run) await(ctx context.Context, now time.Time) error {
 				return nil
 			}
 		}
-		r.wake(tx, r.job)
+		r.runner.wake(tx, r.job)
 		return nil
 	})
 }
@@ -270,17 +277,17 @@ func (r *Run) finish(ctx context.Context, now time.Time) error {
 		return err
 	}
 	err := r.Save(ctx, func(tx Tx) error {
-		callback := r.callback(tx, r.job)
+		callback := r.runner.callback(tx, r.job)
 		message, err := r.work.End(tx, r.job)
 		if err != nil {
 			return err
 		}
-		return r.announceEnd(tx, r.job, message, callback)
+		return r.runner.announceEnd(tx, r.job, message, callback)
 	})
 	if err != nil {
 		return err
 	}
-	r.Log.InfoContext(ctx, "job ended", "job", r.job.ID, "kind", r.job.Kind, "subject", r.job.Subject, "class", r.job.Class,
+	r.runner.Log.InfoContext(ctx, "job ended", "job", r.job.ID, "kind", r.job.Kind, "subject", r.job.Subject, "class", r.job.Class,
 		"state", state, "took", now.Sub(r.job.CreatedAt).Round(time.Millisecond).String())
 	return nil
 }

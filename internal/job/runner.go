@@ -123,7 +123,7 @@ func (r *Runner) claim(ctx context.Context, job id.Job) (run *Run, err error) {
 		if err != nil {
 			return err
 		}
-		run = &Run{Runner: r, def: def, deadline: j.Deadline}
+		run = &Run{runner: r, def: def, deadline: j.Deadline}
 		work, seen, err := def.find(tx, run, j)
 		if err != nil {
 			return err
@@ -170,12 +170,12 @@ func (r *Runner) take(j *Job, def *definition, now time.Time) {
 func (r *Run) withdraw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTimeout)
 	defer cancel()
-	j, err := r.cfg.Store.Job(ctx, r.claim.Job)
+	j, err := r.runner.cfg.Store.Job(ctx, r.claim.Job)
 	if err == nil {
 		err = r.work.Withdraw(ctx, j)
 	}
 	if err != nil {
-		r.Log.WarnContext(ctx, "could not look behind a lost job", "job", r.claim.Job, "subject", r.claim.Subject, "error", err)
+		r.runner.Log.WarnContext(ctx, "could not look behind a lost job", "job", r.claim.Job, "subject", r.claim.Subject, "error", err)
 	}
 }
 
