@@ -32,15 +32,19 @@ type blockingClient struct {
 	bell     bell.Bell
 	rung     <-chan struct{}
 	stopping <-chan struct{}
+	asks     func(keys []string) bool // asksForTask; tests have others
+	witness  func(moment)             // sees what is asked and held, for the proof; nil: nobody does
 }
 
 // EvalSha runs a script of Asynq.
 func (p *blockingClient) EvalSha(ctx context.Context, sha string, keys []string, args ...any) *redis.Cmd {
+	p.see(asked, keys)
 	return p.hold(ctx, keys, p.UniversalClient.EvalSha(ctx, sha, keys, args...))
 }
 
 // Eval runs a script that Redis does not know yet, or not any more.
 func (p *blockingClient) Eval(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd {
+	p.see(asked, keys)
 	return p.hold(ctx, keys, p.UniversalClient.Eval(ctx, script, keys, args...))
 }
 
@@ -48,9 +52,10 @@ func (p *blockingClient) Eval(ctx context.Context, script string, keys []string,
 func (p *blockingClient) hold(ctx context.Context, keys []string, answer *redis.Cmd) *redis.Cmd {
 	err, pause := answer.Err(), away
 	switch {
-	case err == nil || !asksForTask(keys) || redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case err == nil || !p.asks(keys) || redis.HasErrorPrefix(err, "NOSCRIPT"):
 		return answer
 	case errors.Is(err, redis.Nil):
+		p.see(held, keys)
 		pause = bell.Interval(p.bell, unasked, unaskedDeaf)
 	}
 	timer := time.NewTimer(pause)
@@ -62,6 +67,20 @@ func (p *blockingClient) hold(ctx context.Context, keys []string, answer *redis.
 	case <-timer.C:
 	}
 	return answer
+}
+
+// moment is one of the life of a question for a task.
+type moment int
+
+const (
+	asked moment = iota // it is on its way
+	held                // its answer is "none", and is held back
+)
+
+func (p *blockingClient) see(m moment, keys []string) {
+	if p.witness != nil && p.asks(keys) {
+		p.witness(m)
+	}
 }
 
 // asksForTask recognises the script that takes a task: its first two keys are

@@ -75,7 +75,7 @@ func TestHolding(t *testing.T) {
 				if test.early {
 					server.on = func() { ringer.Ring(test.ring) }
 				}
-				client := &blockingClient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping}
+				client := &blockingClient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping, asks: asksForTask}
 				later := time.AfterFunc(5*time.Millisecond, func() {
 					if test.stop {
 						close(stopping)

@@ -38,6 +38,8 @@ type Config struct {
 	Concurrency int
 	// ShutdownTimeout is how long begun work may go on once the worker is told to stop.
 	ShutdownTimeout time.Duration
+
+	asks func(keys []string) bool // asksForTask; tests have others
 }
 
 const (
@@ -57,7 +59,14 @@ func Run(ctx context.Context, cfg Config) error {
 	defer interrupt()
 	begun := &underway{}
 	stopping := make(chan struct{})
-	servers, forget := cfg.servers(base, begun, stopping)
+	if cfg.asks == nil {
+		cfg.asks = asksForTask
+	}
+	unheld := proveHolding(ctx, cfg.Redis, asynqLog{cfg.Log}, cfg.asks)
+	if unheld != nil {
+		cfg.Log.WarnContext(ctx, "idle workers poll for tasks: Asynq does not wait for an answer as it should", "error", unheld, "every", polling.String())
+	}
+	servers, forget := cfg.servers(base, begun, stopping, unheld == nil)
 	defer forget()
 	for i, s := range servers {
 		if err := s.start(); err != nil {
@@ -109,16 +118,19 @@ func (p pool) start() error {
 	return p.server.Start(mux)
 }
 
-func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}) (pools []pool, forget func()) {
+func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}, hold bool) (pools []pool, forget func()) {
 	runJob := func(ctx context.Context, theID string) error { return cfg.Runner.Run(ctx, id.Job(theID)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, webhook.DeliveryID(id)) }
 	var stops []func()
 	addPool := func(name string, kind bell.Pool, concurrency int, do func(context.Context, string) error) {
 		rung, stop := bell.Signals(cfg.Bell, bell.RingTask, string(kind))
 		stops = append(stops, stop)
-		client := &blockingClient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping}
+		client, again := cfg.Redis, polling
+		if hold {
+			client, again = &blockingClient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping, asks: cfg.asks}, askAgain
+		}
 		pools = append(pools, pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(client, asynq.Config{
-			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: askAgain,
+			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: again,
 			BaseContext: func() context.Context { return base },
 			// Only an outcome that could not be written comes back here.
 			RetryDelayFunc: func(n int, _ error, _ *asynq.Task) time.Duration { return time.Duration(min(n+1, 10)) * time.Second },

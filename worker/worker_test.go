@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -29,14 +30,21 @@ import (
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 	"github.com/berth-project/berth/worker"
 )
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(quiet{})
+	code := testenv.Run(m)
 	// GORM's cache of prepared statements has a goroutine that never ends, by design.
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	err := goleak.Find(goleak.IgnoreTopFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
+	if code == 0 && err != nil {
+		_, _ = os.Stderr.WriteString(err.Error() + "\n")
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // quiet keeps go-redis from writing to the tests' output that Redis is away.
