@@ -10,6 +10,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 )
@@ -118,7 +119,7 @@ func (m *goldenMaking) run(ctx context.Context) error {
 		if err := m.goOn(ctx); err != nil {
 			return err
 		}
-		if err := pause(ctx, pollEvery); err != nil {
+		if err := backoff.Wait(ctx, pollEvery); err != nil {
 			return context.Cause(ctx)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/host"
 )
 
@@ -78,7 +79,7 @@ func nanos(t int64) string {
 // comeBack waits until the engine answers.
 func (r *Runtime) comeBack(ctx context.Context) error {
 	for {
-		if err := pause(ctx, reopenEvery); err != nil {
+		if err := backoff.Wait(ctx, reopenEvery); err != nil {
 			return err
 		}
 		if r.Ping(ctx) == nil {
