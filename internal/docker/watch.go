@@ -60,7 +60,7 @@ func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended f
 			id := instanceOf(m.Actor.Attributes)
 			switch {
 			case m.Action == events.ActionOOM: // its end is told besides, if it is one
-				r.engine.ooms.note(m.Actor.ID, time.Unix(0, m.TimeNano))
+				r.engine.ooms.Put(m.Actor.ID, time.Unix(0, m.TimeNano), time.Now(), oomKept)
 			case id != "":
 				ended(id)
 			}
