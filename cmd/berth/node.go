@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/config"
@@ -218,11 +219,8 @@ func (n *node) hangBell(ctx context.Context) {
 	})
 }
 
-// The pauses between two looks at something that is not there yet.
-const (
-	waitFirst = 200 * time.Millisecond
-	waitLast  = 3 * time.Second
-)
+// looks are the pauses between two looks at something that is not there yet.
+var looks = backoff.Exponential{First: 200 * time.Millisecond, Most: 3 * time.Second}
 
 // errToldToStop says that a process has not begun its work, because its time was over
 // before.
@@ -230,7 +228,7 @@ var errToldToStop = errors.New("told to stop")
 
 // waitFor asks until the answer is good, or refuses, and says what it is waiting for.
 func (n *node) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
-	for pause := waitFirst; ; pause = min(2*pause, waitLast) {
+	for failures := 1; ; failures++ {
 		err := ask(ctx)
 		if err == nil {
 			return nil
@@ -240,10 +238,8 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 			return err
 		}
 		n.log.InfoContext(ctx, "waiting for "+what, "error", err)
-		select {
-		case <-ctx.Done():
+		if looks.Wait(ctx, failures) != nil {
 			return fmt.Errorf("%w while it waited for %s: %w", errToldToStop, what, err)
-		case <-time.After(pause):
 		}
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/backoff"
 )
 
 // Codes of a Problem that callers act on.
@@ -94,16 +96,16 @@ func parseRetryAfter(header string, now time.Time) time.Duration {
 	return -1
 }
 
-const (
-	firstPause = 200 * time.Millisecond
-	// longestPause is what a person will sit through; a server that asks for more
-	// gets its refusal shown instead.
-	longestPause = 5 * time.Second
-)
+// longestPause is what a person will sit through; a server that asks for more gets its
+// refusal shown instead.
+const longestPause = 5 * time.Second
+
+// retries are the pauses between the attempts at one call.
+var retries = backoff.Exponential{First: 200 * time.Millisecond, Most: longestPause}
 
 // retryAfter decides whether a failed attempt is worth another one, and when.
 func retryAfter(err error, try int) (pause time.Duration, again bool) {
-	pause = firstPause << (try - 1)
+	pause = retries.After(try)
 	var unreachable *UnreachableError
 	if errors.As(err, &unreachable) {
 		return pause, true

@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berth-project/berth/internal/backoff"
 )
 
 // Event is a fact about an instance. Numbers are a tenant's own: from 1, without gaps.
@@ -96,10 +98,11 @@ const (
 	// followOutages is how many connections in a row may fail before FollowEvents gives
 	// up: about two minutes of a server that is away.
 	followOutages = 60
-	// outagePause is between two connections, once a few have failed.
-	outagePause  = 2 * time.Second
-	maxEventLine = 1 << 20
+	maxEventLine  = 1 << 20
 )
+
+// reconnects are the pauses between two connections.
+var reconnects = backoff.Exponential{First: 100 * time.Millisecond, Most: 2 * time.Second}
 
 // FollowEvents calls on with every event behind the number, in order and once each,
 // those to come as well, until the context ends or on fails. A connection that breaks
@@ -122,7 +125,7 @@ func (c *Client) FollowEvents(ctx context.Context, f EventFilter, after int64, o
 		if failures > followOutages {
 			return err
 		}
-		if err := c.sleep(ctx, min(firstWaitPause<<min(failures, 5), outagePause)); err != nil {
+		if err := c.sleep(ctx, reconnects.After(failures+1)); err != nil {
 			return err
 		}
 	}

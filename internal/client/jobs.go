@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/berth-project/berth/internal/backoff"
 )
 
 // JobFilter narrows a list of jobs.
@@ -50,25 +52,23 @@ func (c *Client) CancelJob(ctx context.Context, id string) (Job, error) {
 	return out, err
 }
 
-const (
-	// outages is how many calls in a row may fail while waiting: enough for a server
-	// to be restarted, since the job goes on without us.
-	outages = 7
-	// The pauses while a server is away, or answers without holding its answer back:
-	// small at first, because most often it is back at once.
-	firstWaitPause = 100 * time.Millisecond
-	lastWaitPause  = 4 * time.Second
-)
+// outages is how many calls in a row may fail while waiting: enough for a server to be
+// restarted, since the job goes on without us.
+const outages = 7
+
+// looks are the pauses while a server is away, or answers without holding its answer back:
+// small at first, because most often it is back at once.
+var looks = backoff.Exponential{First: 100 * time.Millisecond, Most: 4 * time.Second}
 
 // WaitJob follows a job until it has ended and gives its last state. It looks at
 // least once in every interval and calls onLook, which may be nil, with what it
 // saw. When it must give up, it returns the last state seen beside the error.
 func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, onLook func(Job)) (Job, error) {
 	var last Job
-	failures, pause := 0, firstWaitPause
-	longer := func() (now time.Duration) {
-		now, pause = pause, min(2*pause, lastWaitPause)
-		return now
+	failures, pauses := 0, 0
+	longer := func() time.Duration {
+		pauses++
+		return looks.After(pauses)
 	}
 	// The first look does not wait: what there is to show is shown at once.
 	for wait := time.Duration(0); ; {
@@ -85,7 +85,7 @@ func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, on
 			continue
 		}
 		if failures > 0 {
-			failures, pause = 0, firstWaitPause
+			failures, pauses = 0, 0
 		}
 		last = job
 		if onLook != nil {
@@ -101,7 +101,7 @@ func (c *Client) WaitJob(ctx context.Context, id string, every time.Duration, on
 				return last, err
 			}
 		} else {
-			pause = firstWaitPause
+			pauses = 0
 		}
 		wait = every
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/secret"
@@ -252,7 +253,7 @@ func (r *realEngine) file(t *testing.T, id host.UnitID, name string) (host.File,
 		if time.Now().After(end) {
 			t.Fatalf("the files are not in place: %v", err)
 		}
-		if err := pause(t.Context(), 20*time.Millisecond); err != nil {
+		if err := backoff.Wait(t.Context(), 20*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

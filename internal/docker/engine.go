@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/ttl"
 )
 
 const (
@@ -31,7 +32,11 @@ type engine struct {
 	flights              *flights
 	pullLimit, pullStall time.Duration
 	golden               goldens
-	ooms                 ooms
+
+	// ooms is when the memory of containers ran out, by their ids, as the engine told. What
+	// it says of a container that has ended leaves that out at times: where its first process
+	// is only the parent of the one that was killed.
+	ooms ttl.Map[string, time.Time]
 
 	negotiated  atomic.Bool
 	docker      atomic.Bool // it has said that it is no Podman
@@ -64,7 +69,7 @@ func newEngine(name, endpoint string, config Config) (*engine, error) {
 		negotiating: make(chan struct{}, 1),
 		flights:     newFlights(name),
 		pullLimit:   config.PullLimit, pullStall: config.PullStall,
-		golden: goldens{idle: config.GoldenIdle, limit: config.GoldenLimit, total: config.GoldenTotal, asked: map[string]time.Time{}},
+		golden: goldens{idle: config.GoldenIdle, limit: config.GoldenLimit, total: config.GoldenTotal},
 	}
 	return e, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 )
@@ -63,7 +64,7 @@ func (r *Runtime) createFiller(ctx context.Context, w host.Workload) (id string,
 		if err := r.removeFiller(ctx, w.Unit, w.Fence); err != nil {
 			return "", err
 		}
-		if pause(patience, pollEvery) != nil {
+		if backoff.Wait(patience, pollEvery) != nil {
 			return "", err
 		}
 	}

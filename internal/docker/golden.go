@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/ttl"
 )
 
 const (
@@ -30,19 +31,7 @@ const (
 type goldens struct {
 	limit, total, idle time.Duration
 
-	mu    sync.Mutex
-	asked map[string]time.Time // when the image was last marked, by reference
-}
-
-// markDue reports whether it is time to mark the image again; one caller is told so.
-func (g *goldens) markDue(reference string, now time.Time) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if last, ok := g.asked[reference]; ok && now.Sub(last) < goldenAskEvery {
-		return false
-	}
-	g.asked[reference] = now
-	return true
+	marked ttl.Map[string, struct{}] // the images that need not be marked again now, by reference
 }
 
 // EnsureGolden finds the golden image, or makes it.
@@ -70,7 +59,7 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g host.Golden, progress func
 	if err != nil {
 		return "", err
 	}
-	if r.engine.golden.markDue(s.Image, time.Now()) {
+	if r.engine.golden.marked.Add(s.Image, struct{}{}, time.Now(), goldenAskEvery) {
 		r.engine.flights.behind(ctx, goldenSlack, func(ctx context.Context) { r.tidyGoldens(ctx, s) })
 	}
 	return s.Image, nil
@@ -118,7 +107,7 @@ func (m *goldenMaking) run(ctx context.Context) error {
 		if err := m.goOn(ctx); err != nil {
 			return err
 		}
-		if err := pause(ctx, pollEvery); err != nil {
+		if err := backoff.Wait(ctx, pollEvery); err != nil {
 			return context.Cause(ctx)
 		}
 	}

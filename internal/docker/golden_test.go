@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
@@ -218,7 +219,7 @@ func TestGoldenCutOff(t *testing.T) {
 		if err == nil && c.State.Running {
 			break
 		}
-		if err := pause(ctx, 10*time.Millisecond); err != nil {
+		if err := backoff.Wait(ctx, 10*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
@@ -41,7 +42,7 @@ func TestHandover(t *testing.T) {
 			if text, err = r.Output(t.Context(), w.Unit, 100); err != nil {
 				t.Fatal(err)
 			}
-			_ = pause(t.Context(), 20*time.Millisecond)
+			_ = backoff.Wait(t.Context(), 20*time.Millisecond)
 		}
 		if text != want {
 			t.Errorf("it says %q, want %q", text, want)

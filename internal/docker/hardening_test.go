@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/secret"
@@ -266,7 +267,7 @@ func waitForEnd(t *testing.T, r *Runtime, id host.UnitID) string {
 		if !u.Running {
 			break
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := backoff.Wait(ctx, 20*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/volume"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 )
@@ -124,7 +125,7 @@ func (r *Runtime) createContainer(ctx context.Context, w host.Workload, s spec) 
 			return "", err
 		}
 		// Somebody was faster, or Docker has not let go of the name yet: look again.
-		if pause(patience, pollEvery) != nil {
+		if backoff.Wait(patience, pollEvery) != nil {
 			return "", err
 		}
 	}
@@ -298,7 +299,7 @@ func (r *Runtime) removeContainer(ctx context.Context, id string) error {
 		if err != nil {
 			return err
 		}
-		if err := pause(ctx, pollEvery); err != nil {
+		if err := backoff.Wait(ctx, pollEvery); err != nil {
 			return fmt.Errorf("wait until container %s is gone: %w", id, err)
 		}
 	}
@@ -335,7 +336,7 @@ func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64)
 		if err := r.removeFiller(ctx, id, fence); err != nil && fault.CodeOf(err) != fault.CodeInternal {
 			return err
 		}
-		if pause(patience, pollEvery) != nil {
+		if backoff.Wait(patience, pollEvery) != nil {
 			return fault.Errorf(fault.CodeInternal, cause(err),
 				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)
 		}
@@ -412,15 +413,4 @@ func published(c container.InspectResponse) (ports map[string]int, missing []str
 		ports[name] = found
 	}
 	return ports, missing
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
@@ -22,34 +21,6 @@ const (
 	oomKept = time.Hour
 )
 
-// ooms remembers whose memory ran out, as the engine told. What it says of a container
-// that has ended leaves that out at times: where its first process is only the parent of
-// the one that was killed.
-type ooms struct {
-	mu sync.Mutex
-	at map[string]time.Time // by the container's id
-}
-
-func (o *ooms) note(id string, at time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.at == nil {
-		o.at = map[string]time.Time{}
-	}
-	for other, then := range o.at {
-		if at.Sub(then) > oomKept {
-			delete(o.at, other)
-		}
-	}
-	o.at[id] = at
-}
-
-func (o *ooms) noted(id string) time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.at[id]
-}
-
 // outOfMemory reports whether the container has ended because its memory ran out.
 func (r *Runtime) outOfMemory(ctx context.Context, c container.InspectResponse) bool {
 	if c.State.OOMKilled || c.State.Running || c.State.ExitCode != killed {
@@ -57,7 +28,7 @@ func (r *Runtime) outOfMemory(ctx context.Context, c container.InspectResponse) 
 	}
 	end := moment(c.State.FinishedAt)
 	near := func(at time.Time) bool { return !at.Before(end.Add(-oomBefore)) && at.Before(end.Add(oomBefore)) }
-	if near(r.engine.ooms.noted(c.ID)) {
+	if at, ok := r.engine.ooms.Get(c.ID, time.Now()); ok && near(at) {
 		return true
 	}
 	at, err := r.engine.lastOOM(ctx, c.ID, end.Add(-oomBefore))

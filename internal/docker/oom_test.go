@@ -44,13 +44,3 @@ func TestKilledIsNotOutOfMemory(t *testing.T) {
 		t.Errorf("it is %+v (%v)", u, err)
 	}
 }
-
-func TestOOMsAreForgotten(t *testing.T) {
-	var o ooms
-	now := time.Now()
-	o.note("old", now.Add(-2*oomKept))
-	o.note("new", now)
-	if !o.noted("old").IsZero() || !o.noted("new").Equal(now) || len(o.at) != 1 {
-		t.Errorf("it remembers %v", o.at)
-	}
-}

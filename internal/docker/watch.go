@@ -8,6 +8,7 @@ import (
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/host"
 )
 
@@ -59,7 +60,7 @@ func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended f
 			id := instanceOf(m.Actor.Attributes)
 			switch {
 			case m.Action == events.ActionOOM: // its end is told besides, if it is one
-				r.engine.ooms.note(m.Actor.ID, time.Unix(0, m.TimeNano))
+				r.engine.ooms.Put(m.Actor.ID, time.Unix(0, m.TimeNano), time.Now(), oomKept)
 			case id != "":
 				ended(id)
 			}
@@ -78,7 +79,7 @@ func nanos(t int64) string {
 // comeBack waits until the engine answers.
 func (r *Runtime) comeBack(ctx context.Context) error {
 	for {
-		if err := pause(ctx, reopenEvery); err != nil {
+		if err := backoff.Wait(ctx, reopenEvery); err != nil {
 			return err
 		}
 		if r.Ping(ctx) == nil {

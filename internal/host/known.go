@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/ttl"
 )
 
 // Known gives the Runtimes of hosts as long as the engines that answer are the ones
@@ -25,8 +25,13 @@ type Known struct {
 	Log      *slog.Logger
 	Accept   string // an engine that any host may change to
 
-	mu   sync.Mutex
-	seen map[string]time.Time // by host and endpoint: when it was the right one
+	seen ttl.Map[seenAt, struct{}] // where the right engine has answered
+}
+
+// seenAt is a host at an address.
+type seenAt struct {
+	host     ID
+	endpoint string
 }
 
 // KnownFor is how long an engine that keeps answering is taken for the same one. Where
@@ -99,7 +104,7 @@ func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
 
 // check fails unless the engine that answers is the host's.
 func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh bool) error {
-	if !fresh && k.recent(host) {
+	if _, recent := k.seen.Get(seenAt{host.ID, host.Endpoint}, k.Now()); recent && !fresh {
 		return nil
 	}
 	k.forget(host)
@@ -123,7 +128,7 @@ func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh boo
 			continue // somebody else has met it at the same moment
 		}
 		if err == nil {
-			k.remember(host)
+			k.seen.Put(seenAt{host.ID, host.Endpoint}, struct{}{}, k.Now(), KnownFor)
 		}
 		return err
 	}
@@ -144,24 +149,4 @@ func (k *Known) change(ctx context.Context, host Host, id string) error {
 	return nil
 }
 
-func (k *Known) recent(host Host) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	at, ok := k.seen[string(host.ID)+" "+host.Endpoint]
-	return ok && k.Now().Sub(at) < KnownFor
-}
-
-func (k *Known) remember(host Host) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.seen == nil {
-		k.seen = map[string]time.Time{}
-	}
-	k.seen[string(host.ID)+" "+host.Endpoint] = k.Now()
-}
-
-func (k *Known) forget(host Host) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.seen, string(host.ID)+" "+host.Endpoint)
-}
+func (k *Known) forget(host Host) { k.seen.Delete(seenAt{host.ID, host.Endpoint}) }

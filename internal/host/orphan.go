@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 )
 
@@ -15,15 +16,12 @@ type orphan struct {
 	resident *Resident
 }
 
-const (
-	// removeTimeout bounds the removal of one orphan. A volume that somebody else uses
-	// is not let go of, however long one waits.
-	removeTimeout = 5 * time.Second
-	// One that could not be removed is left alone for firstStuckPause, and twice as long
-	// every further time.
-	firstStuckPause = 10 * time.Second
-	lastStuckPause  = 10 * time.Minute
-)
+// removeTimeout bounds the removal of one orphan. A volume that somebody else uses is not
+// let go of, however long one waits.
+const removeTimeout = 5 * time.Second
+
+// stuckRetries is how long an orphan that could not be removed is left alone.
+var stuckRetries = backoff.Exponential{First: 10 * time.Second, Most: 10 * time.Minute}
 
 // stuck remembers the orphans of a host that could not be removed.
 type stuck map[UnitID]stuckOrphan
@@ -36,7 +34,7 @@ type stuckOrphan struct {
 // failed has the orphan left alone for a while.
 func (s stuck) failed(id UnitID, now time.Time) {
 	times := s[id].times + 1
-	s[id] = stuckOrphan{times, now.Add(min(firstStuckPause<<min(times-1, 10), lastStuckPause))}
+	s[id] = stuckOrphan{times, now.Add(stuckRetries.After(times))}
 }
 
 // orphaned notes something to be removed. What is young is left alone: somebody may be

@@ -3,7 +3,6 @@ package instance
 import (
 	"context"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -27,9 +26,9 @@ func (w *work) golden(ctx context.Context) error {
 	}
 	golden.Image = w.run.image
 	what := fmt.Sprintf("%s on host %s", golden.Image, w.run.host.Name)
-	if why, ok := w.goldens.resting(what, w.cfg.Now()); ok {
-		w.Detail(ctx, "image", golden.Image+", without golden data: "+why)
-		return w.tellOfGolden(ctx, what, why)
+	if failure, ok := w.goldens.Get(what, w.cfg.Now()); ok {
+		w.Detail(ctx, "image", golden.Image+", without golden data: "+failure.why)
+		return w.tellOfGolden(ctx, what, failure.why)
 	}
 	patience := max(min(goldenPatience, w.Deadline().Sub(w.cfg.Now())/2), 0).Round(time.Second)
 	late := fault.Errorf(fault.CodeTimeout, nil, "it was not there within %s", patience)
@@ -53,7 +52,7 @@ func (w *work) golden(ctx context.Context) error {
 
 // goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
-	if w.goldens.begin(what, fault.Explain(cause), w.cfg.Now()) {
+	if w.goldens.Add(what, goldenFailure{why: fault.Explain(cause)}, w.cfg.Now(), goldenRest) {
 		w.Log().WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
 			"of", what, "again_after", goldenRest.String(), "error", cause)
 	}
@@ -63,7 +62,7 @@ func (w *work) goldenFailed(ctx context.Context, what string, cause error) error
 // tellOfGolden announces it once for all tenants: nobody hears what happens to warm
 // instances.
 func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
-	if w.instance().Tenant == tenant.Nobody || !w.goldens.tell(what, true) {
+	if w.instance().Tenant == tenant.Nobody || !w.markGoldenTold(what, true) {
 		return nil
 	}
 	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
@@ -72,49 +71,22 @@ func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
 		return announce(w.Engine(), tx, EventGoldenFailed, w.inst, w.Claim().Job, message, w.cfg.Now())
 	})
 	if err != nil {
-		w.goldens.tell(what, false)
+		w.markGoldenTold(what, false)
 	}
 	return err
 }
 
-// resting remembers the golden data that this process does without for a while.
-type resting struct {
-	mu    sync.Mutex
-	until map[string]rest
-}
-
-type rest struct {
-	over time.Time
+// goldenFailure is why golden data is done without for a while.
+type goldenFailure struct {
 	why  string
-	told bool
+	told bool // to the tenants
 }
 
-// resting reports whether it is done without now, and why.
-func (r *resting) resting(what string, now time.Time) (why string, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest, ok := r.until[what]
-	return rest.why, ok && rest.over.After(now)
-}
-
-// begin reports whether the rest was not begun before.
-func (r *resting) begin(what, why string, now time.Time) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.until[what].over.After(now) {
-		return false
-	}
-	r.until[what] = rest{over: now.Add(goldenRest), why: why}
-	return true
-}
-
-// tell notes whether tenants were told of the rest, and reports whether that is new.
-func (r *resting) tell(what string, told bool) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rest := r.until[what]
-	changed := rest.told != told
-	rest.told = told
-	r.until[what] = rest
+// markGoldenTold notes whether tenants were told of the failure, and reports whether that is
+// new.
+func (w *work) markGoldenTold(what string, told bool) (changed bool) {
+	w.goldens.Change(what, w.cfg.Now(), func(f *goldenFailure) {
+		changed, f.told = f.told != told, told
+	})
 	return changed
 }

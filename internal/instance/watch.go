@@ -1,6 +1,10 @@
 package instance
 
-import "time"
+import (
+	"time"
+
+	"github.com/berth-project/berth/internal/backoff"
+)
 
 // Watch is how the health of one instance is followed: when it is probed next, how
 // often that failed in a row, and how often it had to be repaired. It is a row of its
@@ -30,11 +34,12 @@ const (
 // pauses, and after maxQuickRepairs only now and then, because no more of the same is
 // going to help. One that has lived for repairMemory since its last repair begins anew.
 const (
-	maxQuickRepairs  = 5
-	firstRepairPause = 5 * time.Second
-	slowRepairPause  = 5 * time.Minute
-	repairMemory     = 10 * time.Minute
+	maxQuickRepairs = 5
+	slowRepairPause = 5 * time.Minute
+	repairMemory    = 10 * time.Minute
 )
+
+var quickRepairs = backoff.Exponential{First: 5 * time.Second, Most: slowRepairPause}
 
 // repairAt gives when the instance may be repaired again.
 func (w *Watch) repairAt() time.Time {
@@ -44,7 +49,7 @@ func (w *Watch) repairAt() time.Time {
 	case w.Repairs >= maxQuickRepairs:
 		return w.RepairedAt.Add(slowRepairPause)
 	default:
-		return w.RepairedAt.Add(firstRepairPause << (w.Repairs - 1))
+		return w.RepairedAt.Add(quickRepairs.After(w.Repairs))
 	}
 }
 

@@ -14,13 +14,14 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/ttl"
 )
 
 // Works does the jobs of instances. A process that only accepts them needs the vault and
 // nothing else: it knows what kinds there are, and does none.
 type Works struct {
 	cfg       WorksConfig
-	goldens   resting
+	goldens   ttl.Map[string, goldenFailure] // by what was not made
 	placement host.Placement
 }
 
@@ -53,7 +54,7 @@ func NewWorks(cfg WorksConfig) *Works {
 	if cfg.KeepFailed == 0 {
 		cfg.KeepFailed = DefaultKeepFailed
 	}
-	return &Works{cfg: cfg, goldens: resting{until: map[string]rest{}}, placement: host.Placement{Store: cfg.Hosts, Ports: cfg.Ports, Now: cfg.Now}}
+	return &Works{cfg: cfg, placement: host.Placement{Store: cfg.Hosts, Ports: cfg.Ports, Now: cfg.Now}}
 }
 
 // work is one claimed job of an instance while this worker is at it.

@@ -2,11 +2,11 @@ package job
 
 import (
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/ttl"
 )
 
 // The bounds of the accepted jobs where the configuration says nothing.
@@ -30,38 +30,24 @@ const (
 type limits struct {
 	perTenant, inAll int
 
-	mu     sync.Mutex
-	counts map[tenant.ID]jobCount
-}
-
-type jobCount struct {
-	jobs  int // counted, and accepted here since
-	until time.Time
+	counts ttl.Map[tenant.ID, int] // counted, and accepted here since
 }
 
 // far reports that the bound is so far that nobody need count, and notes one job more.
-func (c *limits) far(owner tenant.ID, limit int, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last, known := c.counts[owner]
-	if !known || limit < countedBound || now.After(last.until) || last.jobs >= limit/2 {
+func (c *limits) far(owner tenant.ID, limit int, now time.Time) (far bool) {
+	if limit < countedBound {
 		return false
 	}
-	last.jobs++
-	c.counts[owner] = last
-	return true
+	c.counts.Change(owner, now, func(jobs *int) {
+		if far = *jobs < limit/2; far {
+			*jobs++
+		}
+	})
+	return far
 }
 
-// manyCounts bounds how many tenants' counts are remembered.
-const manyCounts = 10_000
-
 func (c *limits) note(owner tenant.ID, jobs int, now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.counts == nil || len(c.counts) >= manyCounts {
-		c.counts = map[tenant.ID]jobCount{}
-	}
-	c.counts[owner] = jobCount{jobs: jobs, until: now.Add(countFor)}
+	c.counts.Put(owner, jobs, now, countFor)
 }
 
 // Admit refuses a new job while too many have not ended. It counts inside the transaction

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 )
@@ -39,9 +39,7 @@ type RunnerConfig struct {
 const (
 	DefaultLeaseTTL = 10 * time.Second
 	// MaxCrashes is how many workers a job may end before it is rolled back.
-	MaxCrashes   = 5
-	firstBackoff = time.Second
-	lastBackoff  = 30 * time.Second
+	MaxCrashes = 5
 	// undoGrace is how long a job that gave up tries to roll back, whatever its deadline.
 	// What it cannot clean up in that time is the subject's room's to do later.
 	undoGrace = 30 * time.Second
@@ -179,10 +177,13 @@ func (r *Run) withdraw(ctx context.Context) {
 	}
 }
 
+// retries are the pauses after an attempt that failed.
+var retries = backoff.Exponential{First: 2 * time.Second, Most: 30 * time.Second, Jitter: 0.5}
+
 // nextAttempt returns when a job that was just tried is tried again. It never sleeps past
 // the moment when it has to end.
 func (j *Job) nextAttempt(now time.Time) time.Time {
-	pause, limit := backoff(j.Attempt), j.Deadline
+	pause, limit := retries.After(j.Attempt), j.Deadline
 	if j.Undoing {
 		pause, limit = min(pause, lastUndoBackoff), j.UndoneBy()
 	}
@@ -191,11 +192,4 @@ func (j *Job) nextAttempt(now time.Time) time.Time {
 		return limit
 	}
 	return next
-}
-
-// backoff returns the pause before the next attempt: exponential, capped, and with jitter
-// so that what failed together is not retried together.
-func backoff(attempt int) time.Duration {
-	d := min(firstBackoff<<min(attempt, 10), lastBackoff)
-	return d/2 + rand.N(d/2) //nolint:gosec // jitter, not a secret
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/bsm/redislock"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
@@ -62,12 +63,9 @@ func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, 
 		if !errors.Is(err, fault.ErrConflict) || try == maxTries {
 			return port, err
 		}
-		pause := time.NewTimer(rand.N(time.Duration(try) * time.Millisecond)) //nolint:gosec // jitter, not a secret
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return 0, ctx.Err()
-		case <-pause.C:
+		pause := rand.N(time.Duration(try) * time.Millisecond) //nolint:gosec // jitter, not a secret
+		if err := backoff.Wait(ctx, pause); err != nil {
+			return 0, err
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/bell"
 )
 
@@ -41,10 +42,12 @@ const (
 	// bellSilence is how long nothing may come before Redis is asked whether it is
 	// still there, and then until it must have answered.
 	bellSilence = 5 * time.Second
-	// The pauses between two attempts to reach a Redis that is away.
-	firstBellPause = 20 * time.Millisecond
-	lastBellPause  = time.Second
+	// bellLast is how long the last message may take.
+	bellLast = time.Second
 )
+
+// bellRetries are the pauses between two attempts to reach a Redis that is away.
+var bellRetries = backoff.Exponential{First: 20 * time.Millisecond, Most: time.Second}
 
 // NewBell makes a bell for the processes of one deployment. Run connects it.
 func NewBell(rdb redis.UniversalClient, deployment string) *Bell {
@@ -100,32 +103,20 @@ func (b *Bell) Run(ctx context.Context) {
 	defer all.Wait()
 	all.Go(func() { again(ctx, b.subscribe) })
 	again(ctx, b.publish)
-	lastCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastBellPause)
+	lastCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), bellLast)
 	defer cancel()
 	_ = b.send(lastCtx) // a ring may be lost
 }
 
 // again does it again and again, with growing pauses while it does not go well.
 func again(ctx context.Context, do func(context.Context) (well bool)) {
-	for pause := firstBellPause; ctx.Err() == nil; pause = min(2*pause, lastBellPause) {
+	for failures := 1; ctx.Err() == nil; failures++ {
 		if do(ctx) {
-			pause = firstBellPause
+			failures = 1
 		}
-		if !rest(ctx, pause) {
+		if bellRetries.Wait(ctx, failures) != nil {
 			return
 		}
-	}
-}
-
-// rest reports false when the context has ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
 
@@ -141,7 +132,7 @@ func (b *Bell) publish(ctx context.Context) (well bool) {
 			return well
 		}
 		well = true
-		if !rest(ctx, bellGap) {
+		if backoff.Wait(ctx, bellGap) != nil {
 			return well
 		}
 	}

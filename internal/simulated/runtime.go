@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 )
@@ -31,7 +32,7 @@ func (h *machine) call(ctx context.Context, do func() error) error {
 	}
 	lost, late := h.draw.Float64() < h.set.failures, h.draw.Float64() < 0.5
 	h.mu.Unlock()
-	if err := pause(ctx, length); err != nil {
+	if err := backoff.Wait(ctx, length); err != nil {
 		return err
 	}
 	if lost && !late {
@@ -41,20 +42,6 @@ func (h *machine) call(ctx context.Context, do func() error) error {
 		return err
 	}
 	return unavailable(errLost)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	if d <= 0 || ctx.Err() != nil {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
 }
 
 // change is a call that changes what there is of an instance, while nobody else does.

@@ -12,6 +12,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/berth-project/berth/internal/backoff"
 )
 
 //go:embed migrations
@@ -45,7 +47,7 @@ func (o *oneAtATime) Lock(ctx context.Context, _ *sql.DB) error {
 		if !lostToAnother(err) || try == lockTries {
 			break
 		}
-		if err = wait(ctx, lockRetry); err != nil {
+		if err = backoff.Wait(ctx, lockRetry); err != nil {
 			break
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -24,6 +23,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/rooms"
@@ -202,14 +202,13 @@ func (s *Store) Ping(ctx context.Context) error {
 	return s.disk.check(ctx, s.tryWrite)
 }
 
-// How often a transaction that lost to another one is tried, and the longest pause before it
-// is tried again. Pauses grow and are drawn from all of their length, so that those who met
-// do not meet again, and a slow database has time to get out of the knot.
-const (
-	maxTxTries   = 10
-	lastTxPause  = 200 * time.Millisecond
-	firstTxPause = 4 * time.Millisecond
-)
+// maxTxTries is how often a transaction that lost to another one is tried.
+const maxTxTries = 10
+
+// txRetries are the pauses before it is tried again. They grow and are drawn from all of
+// their length, so that those who met do not meet again, and a slow database has time to get
+// out of the knot.
+var txRetries = backoff.Exponential{First: 8 * time.Millisecond, Most: 200 * time.Millisecond, Jitter: 1}
 
 // afterCommit limits how long the functions that follow a commit may take together.
 const afterCommit = 500 * time.Millisecond
@@ -260,20 +259,8 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) (after []fu
 			}
 			return after, err
 		}
-		if err := wait(ctx, rand.N(min(firstTxPause<<try, lastTxPause))); err != nil { //nolint:gosec // jitter, not a secret
+		if err := txRetries.Wait(ctx, try); err != nil {
 			return nil, err
 		}
-	}
-}
-
-// wait waits, unless the context ends before.
-func wait(ctx context.Context, d time.Duration) error {
-	pause := time.NewTimer(d)
-	defer pause.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-pause.C:
-		return nil
 	}
 }

@@ -1,8 +1,9 @@
 package webhook
 
 import (
-	"math/rand/v2"
 	"time"
+
+	"github.com/berth-project/berth/internal/backoff"
 )
 
 // Standing is what all couriers know of a receiver that is not well: it fails, or it
@@ -19,16 +20,15 @@ type Standing struct {
 const (
 	// slowAnswer is what an attempt may take at a receiver that counts as fast.
 	slowAnswer = time.Second
-	// A receiver that fails rests after each failure, at first for shortestRest, and
-	// twice as long each time.
-	shortestRest = time.Second
-	longestRest  = 30 * time.Second
 	// patience is how long a webhook may do nothing but fail before it is disabled.
 	patience = 5 * 24 * time.Hour
 	// standingAge is how long a standing holds that nobody writes; it is longer than the
 	// longest pause between two attempts.
 	standingAge = 36 * time.Hour
 )
+
+// rests is how long a receiver rests after a failure.
+var rests = backoff.Exponential{First: time.Second, Most: 30 * time.Second, Jitter: 0.2}
 
 func (s Standing) failing() bool { return s.Failures > 0 }
 
@@ -48,15 +48,8 @@ func (s Standing) after(o attempted) Standing {
 	if s.Failures++; s.Failures == 1 {
 		s.FailingSince = now
 	}
-	s.RestUntil = now.Add(max(restAfter(s.Failures), o.asked))
+	s.RestUntil = now.Add(max(rests.After(s.Failures), o.asked))
 	return s
-}
-
-// restAfter is how long a receiver rests after so many failures. Jitter keeps those
-// that went together from coming back together.
-func restAfter(failures int) time.Duration {
-	rest := min(longestRest, shortestRest<<min(failures-1, 10))
-	return rest - rand.N(rest/5) //nolint:gosec // jitter, not a secret
 }
 
 // hopeless reports whether the receiver has done nothing but fail for too long.
