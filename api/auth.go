@@ -37,7 +37,7 @@ func bearer(header string) string {
 	return strings.TrimSpace(key)
 }
 
-const needKey = "this needs an API key: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
+const needKey = "an API key is required: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
 
 func unauthorized() *problem { return newProblem(http.StatusUnauthorized, "unauthorized", needKey) }
 

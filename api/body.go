@@ -98,12 +98,12 @@ func tooLarge() *problem {
 // unreadBody says why a body did not arrive, which is the client's or the network's
 // doing: chunks that are none, an end before the announced length, or silence.
 func unreadBody(err error) *problem {
-	status, detail := http.StatusBadRequest, "the body could not be read: it is not what its headers announce"
+	status, detail := http.StatusBadRequest, "the body could not be read: it does not match its headers"
 	var slow net.Error
 	switch {
 	case errors.As(err, &slow) && slow.Timeout():
 		status = http.StatusRequestTimeout
-		detail = fmt.Sprintf("the body did not arrive: nothing came for %s, or it took longer than %s", bodyPause, bodyTime)
+		detail = fmt.Sprintf("the body did not arrive in time: nothing arrived for %s, or it took longer than %s in all", bodyPause, bodyTime)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		detail = "the body ended before it was complete"
 	}

@@ -14,13 +14,13 @@ import (
 
 // DeliveryPath is the part of a path that names a delivery.
 type DeliveryPath struct {
-	ID string `path:"id" doc:"the delivery's id"`
+	ID string `path:"id" doc:"id of the delivery"`
 }
 
 // WebhookDeliveryPath is the part of a path that names a webhook and its delivery.
 type WebhookDeliveryPath struct {
 	WebhookPath
-	DeliveryID string `path:"delivery_id" doc:"the delivery's id"`
+	DeliveryID string `path:"delivery_id" doc:"id of the delivery"`
 }
 
 // DeliveryListInput narrows a list of deliveries.
@@ -35,12 +35,12 @@ func (s *server) deliveryRoutes(h huma.API) {
 	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors, DefaultStatus: status}
 	}
-	const again = "Send the event again, with the same webhook-id"
-	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "Deliveries to webhooks and to callback_urls, newest first", 200), s.listDeliveries)
-	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "One delivery, with its attempts", 200, 404), s.getDelivery)
+	const again = "Redeliver an event, with the same webhook-id (asynchronous)"
+	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "List deliveries to webhooks and callback URLs, newest first", 200), s.listDeliveries)
+	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "Get a delivery with its attempts", 200, 404), s.getDelivery)
 	huma.Register(h, op("redeliver", http.MethodPost, "/deliveries/{id}/redeliver", again, 202, 404, 409, 410, 503), s.redeliver)
-	huma.Register(h, op("list-webhook-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "Deliveries to one webhook, newest first", 200, 404), s.listWebhookDeliveries)
-	huma.Register(h, op("get-webhook-delivery", http.MethodGet, "/webhooks/{id}/deliveries/{delivery_id}", "One delivery, with its attempts", 200, 404),
+	huma.Register(h, op("list-webhook-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "List deliveries to a webhook, newest first", 200, 404), s.listWebhookDeliveries)
+	huma.Register(h, op("get-webhook-delivery", http.MethodGet, "/webhooks/{id}/deliveries/{delivery_id}", "Get a delivery with its attempts", 200, 404),
 		func(ctx context.Context, in *WebhookDeliveryPath) (*body[deliveryView], error) {
 			return s.deliveryAnswer(s.deliveryOf(ctx, in))
 		})
@@ -61,7 +61,7 @@ func (s *server) deliveryRoutes(h huma.API) {
 func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (webhook.Delivery, error) {
 	d, err := s.Service.Delivery(ctx, tenantOf(ctx), webhook.DeliveryID(in.DeliveryID))
 	if err == nil && d.Webhook != in.id() {
-		err = fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s to that webhook", d.ID)
+		err = fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s to this webhook", d.ID)
 	}
 	return d, err
 }
@@ -70,7 +70,7 @@ func (s *server) listDeliveries(ctx context.Context, in *struct {
 	DeliveryListInput
 	WebhookID string `query:"webhook_id"`
 	SubjectInput
-	JobID   string `query:"job_id" doc:"also finds the deliveries to the job's callback_url"`
+	JobID   string `query:"job_id" doc:"return only deliveries about this job, including those to its callback_url"`
 	EventID string `query:"event_id"`
 },
 ) (*body[pageView[deliveryView]], error) {

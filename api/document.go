@@ -20,9 +20,9 @@ import (
 // (info, servers, tags), which failures every operation shares, and the addresses that
 // the document is served at. What one operation alone has stands where it is registered.
 
-const documentDescription = "Data services on request: POST for an instance, get a job, wait for it, connect.\n\n" +
-	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Answers may gain fields: clients ignore the ones that " +
-	"they do not know. Every answer has an `X-Request-Id`, which the server's log names as well."
+const documentDescription = "Data services on request: create an instance, wait for its job to end, connect.\n\n" +
+	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Responses may gain fields; clients must ignore " +
+	"unknown ones. Every response has an `X-Request-Id`, which the server's log also records."
 
 func documentInfo(version string) *huma.Info {
 	return &huma.Info{
@@ -33,30 +33,30 @@ func documentInfo(version string) *huma.Info {
 }
 
 var documentTags = []*huma.Tag{
-	{Name: "engines", Description: "What can be provisioned: engines with their versions, plans and parameters."},
-	{Name: "instances", Description: "MySQL and Redis servers of one's own. Creates and deletes answer at once with a job."},
-	{Name: "jobs", Description: "Durable asynchronous operations on instances, step by step."},
-	{Name: "webhooks", Description: "Addresses that are told of events, and what was sent to them."},
-	{Name: "events", Description: "The tenant's numbered feed: as pages, as a stream of server-sent events, and as a WebSocket."},
+	{Name: "engines", Description: "Available engines with their versions, plans and parameters."},
+	{Name: "instances", Description: "Dedicated MySQL and Redis servers. Creating and deleting are asynchronous: each returns a job."},
+	{Name: "jobs", Description: "Durable asynchronous operations on instances, with their steps."},
+	{Name: "webhooks", Description: "Subscriptions that send events to a URL, and their deliveries."},
+	{Name: "events", Description: "The tenant's numbered event feed, as pages, as server-sent events or over a WebSocket."},
 }
 
 // sharedResponses are the failures by status, each with the name that the document has
 // it by. A status that is not here is documented by the operation itself.
 var sharedResponses = map[int]struct{ name, description string }{
-	http.StatusBadRequest:            {"Malformed", "The body is not a JSON object, or the query is not UTF-8 text."},
-	http.StatusUnauthorized:          {"Unauthorized", "There is no API key, or a wrong one."},
-	http.StatusForbidden:             {"Forbidden", "Pages of this origin may not call."},
-	http.StatusNotFound:              {"NotFound", "There is no such thing, or it is another tenant's."},
+	http.StatusBadRequest:            {"Malformed", "The body is not a JSON object, or the query string is malformed or not UTF-8."},
+	http.StatusUnauthorized:          {"Unauthorized", "The API key is missing or wrong."},
+	http.StatusForbidden:             {"Forbidden", "Pages of this origin may not use the API."},
+	http.StatusNotFound:              {"NotFound", "The resource does not exist or belongs to another tenant."},
 	http.StatusRequestTimeout:        {"RequestTimeout", "The body did not arrive in time."},
-	http.StatusConflict:              {"Conflict", "Its state does not allow this now, or another job is in the way: `job_id` names it."},
-	http.StatusGone:                  {"Gone", "It was deleted."},
+	http.StatusConflict:              {"Conflict", "The resource's state does not allow the request, another job is active (`job_id` names it), or a request with the same Idempotency-Key is in progress."},
+	http.StatusGone:                  {"Gone", "The resource was deleted."},
 	http.StatusRequestEntityTooLarge: {"TooLarge", "The body is larger than 1 MiB."},
 	http.StatusUnsupportedMediaType:  {"UnsupportedMediaType", "The body is not JSON, or it is compressed."},
-	http.StatusUnprocessableEntity:   {"Invalid", "A field or a parameter is wrong: `errors` names each. Nothing was changed."},
-	http.StatusUpgradeRequired:       {"UpgradeRequired", "This is a WebSocket, and the request is none."},
-	http.StatusTooManyRequests:       {"TooManyJobs", "Too many jobs have not ended."},
-	http.StatusInternalServerError:   {"Internal", "A defect of Berth's; the log has the details."},
-	http.StatusServiceUnavailable:    {"Unavailable", "A part that is needed is down, or there is no room."},
+	http.StatusUnprocessableEntity:   {"Invalid", "A field or parameter is invalid; `errors` lists each. Nothing was changed."},
+	http.StatusUpgradeRequired:       {"UpgradeRequired", "This endpoint needs a WebSocket upgrade."},
+	http.StatusTooManyRequests:       {"TooManyJobs", "Too many unfinished jobs."},
+	http.StatusInternalServerError:   {"Internal", "An internal error; the server's log has the details."},
+	http.StatusServiceUnavailable:    {"Unavailable", "A required component is down, or there is no capacity."},
 }
 
 const defaultResponse = "Problem"
@@ -66,9 +66,9 @@ func document(doc *huma.OpenAPI) {
 	problemSchema := &huma.MediaType{Schema: &huma.Schema{Ref: "#/components/schemas/Problem"}}
 	content := map[string]*huma.MediaType{problemType: problemSchema}
 	doc.Components.Headers = map[string]*huma.Header{
-		"RetryAfter":      {Description: "After how many seconds it makes sense to try again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
+		"RetryAfter":      {Description: "Seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
 		"WWWAuthenticate": {Description: "How to authenticate.", Schema: &huma.Schema{Type: huma.TypeString}},
-		"Upgrade":         {Description: "The protocol that is wanted.", Schema: &huma.Schema{Type: huma.TypeString}},
+		"Upgrade":         {Description: "The protocol to upgrade to.", Schema: &huma.Schema{Type: huma.TypeString}},
 	}
 	doc.Components.Responses = map[string]*huma.Response{
 		defaultResponse: {Description: "Any other failure.", Content: content},

@@ -12,7 +12,7 @@ import (
 type versionView struct {
 	Name    string   `json:"name"`
 	Default bool     `json:"default"`
-	Modules []string `json:"modules,omitempty" doc:"what the public image brings beside the server itself; loaded wherever the image has it"`
+	Modules []string `json:"modules,omitempty" doc:"modules bundled with the public image; loaded if the image has them"`
 }
 
 type planView struct {
@@ -33,7 +33,7 @@ type engineView struct {
 	Description    string         `json:"description"`
 	Versions       []versionView  `json:"versions"`
 	Plans          []planView     `json:"plans"`
-	ResourceLimits limitsView     `json:"resource_limits" doc:"the bounds of explicit resources"`
+	ResourceLimits limitsView     `json:"resource_limits" doc:"limits of explicitly requested resources"`
 	Parameters     map[string]any `json:"parameters" doc:"JSON Schema of the parameters"`
 }
 
@@ -57,7 +57,7 @@ type body[T any] struct{ Body T }
 func (s *server) engineRoutes(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "list-engines", Method: http.MethodGet, Path: basePath + "/engines", Tags: []string{"engines"},
-		Summary: "What can be provisioned: versions, plans, parameters",
+		Summary: "List engines with their versions, plans and parameters",
 	}, func(context.Context, *struct{}) (*body[pageView[engineView]], error) {
 		return &body[pageView[engineView]]{viewPage(s.Service.Catalog(), "", viewEngine)}, nil
 	})

@@ -29,11 +29,11 @@ const (
 )
 
 type eventView struct {
-	Number     int64       `json:"number" doc:"its place in the feed: from 1, without gaps"`
+	Number     int64       `json:"number" doc:"position in the feed, from 1, without gaps"`
 	ID         event.ID    `json:"id"`
 	Type       string      `json:"type" example:"instance.running"`
-	Subject    id.Subject  `json:"subject" doc:"the id of what it is about"`
-	InstanceID instance.ID `json:"instance_id" doc:"the same, where that is an instance"`
+	Subject    id.Subject  `json:"subject" doc:"id of the resource the event is about"`
+	InstanceID instance.ID `json:"instance_id" doc:"the subject, if it is an instance"`
 	JobID      id.Job      `json:"job_id,omitempty"`
 	Message    string      `json:"message"`
 	CreatedAt  stamp       `json:"created_at"`
@@ -45,15 +45,15 @@ func viewEvent(e event.Event) eventView {
 
 type eventPageView struct {
 	Items     []eventView `json:"items"`
-	NextAfter int64       `json:"next_after" doc:"give it as ?after= for what comes next, now or later"`
-	BeyondEnd bool        `json:"beyond_end,omitempty" doc:"the feed has not come as far as ?after=: its database was restored from a backup, or it is another one. Go on after last"`
-	Last      int64       `json:"last,omitempty" doc:"the number of the feed's last event, where ?after= is beyond it"`
+	NextAfter int64       `json:"next_after" doc:"pass it as ?after= to read the events that follow"`
+	BeyondEnd bool        `json:"beyond_end,omitempty" doc:"?after= is beyond the end of the feed, because the database was restored from a backup or replaced; continue after last"`
+	Last      int64       `json:"last,omitempty" doc:"number of the feed's last event; present if ?after= is beyond it"`
 }
 
 // EventsInput says which part of the feed is wanted.
 type EventsInput struct {
-	After int64    `query:"after" minimum:"0" doc:"the number of the last event that is known already"`
-	Type  []string `query:"type" doc:"only events of these types, comma-separated"`
+	After int64    `query:"after" minimum:"0" doc:"return events after this number"`
+	Type  []string `query:"type" doc:"return only events of these types, comma-separated"`
 	SubjectInput
 }
 
@@ -61,30 +61,30 @@ func (in EventsInput) filter(tenant tenant.ID) event.Filter {
 	return event.Filter{Tenant: tenant, Types: in.Type, Subject: in.subject()}
 }
 
-const eventsDoc = "The tenant's events in the order of their numbers. With `Accept: text/event-stream` the answer is a stream of server-sent events " +
-	"(id: the number, event: the type, data: the event as JSON) that goes on with what comes; `Last-Event-ID` resumes it. " +
-	"Nothing is missed and nothing comes twice for those who go on after the last number they saw. Events are kept for a time only: " +
-	"where the first number is higher than expected, the ones before it are gone. Where the number given is beyond the feed's end " +
-	"(its database was restored from a backup), the answer has the header `Berth-Last-Event` with the last number that there is; a page says " +
-	"`beyond_end`, and a stream begins with an event `feed.beyond_end` of that number and goes on from there."
+const eventsDoc = "Returns the tenant's events in the order of their numbers. With `Accept: text/event-stream` the response is a stream of server-sent events " +
+	"(id: the number, event: the type, data: the event as JSON) that continues with new events; `Last-Event-ID` resumes it. " +
+	"A client that continues after the last number it received misses no event and receives none twice. Events are kept for a limited time: " +
+	"if the first number is higher than expected, the events before it were removed. If the given number is beyond the end of the feed " +
+	"(the database was restored from a backup), the response has the header `Berth-Last-Event` with the last number; a page has " +
+	"`beyond_end`, and a stream begins with an event `feed.beyond_end` of that number and continues from there."
 
 func (s *server) eventRoutes(h huma.API) {
 	page := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventPageView](), true, "eventPageView")
 	event := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventView](), true, "eventView")
 	huma.Register(h, huma.Operation{
-		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Summary: "Events behind a number: a page, or a stream", Description: eventsDoc,
+		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Summary: "List or stream events after a number", Description: eventsDoc,
 		Tags: []string{"events"},
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: page}, eventStreamType: {Schema: &huma.Schema{Type: huma.TypeString}},
 		}, Headers: map[string]*huma.Header{lastEventHeader: {
-			Description: "the number of the feed's last event, where ?after= is beyond it", Schema: &huma.Schema{Type: huma.TypeInteger},
+			Description: "Number of the feed's last event; present if ?after= is beyond it.", Schema: &huma.Schema{Type: huma.TypeInteger},
 		}}}},
 	}, s.listEvents)
 	h.OpenAPI().AddOperation(&huma.Operation{
-		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Events behind a number by WebSocket, one JSON message each",
+		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Stream events after a number over a WebSocket",
 		Tags: []string{"events"}, Parameters: h.OpenAPI().Paths[eventsPath].Get.Parameters[:3],
 		Responses: map[string]*huma.Response{
-			"101": {Description: "Switching Protocols; each message is an event", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
+			"101": {Description: "Switching Protocols; each text message is one event as JSON", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
 		},
 		Errors: []int{http.StatusForbidden, http.StatusUpgradeRequired},
 	})
@@ -92,8 +92,8 @@ func (s *server) eventRoutes(h huma.API) {
 
 type listEventsInput struct {
 	EventsInput
-	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"of a page"`
-	LastEventID string `header:"Last-Event-ID" doc:"of a stream: as ?after=, and stronger"`
+	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"maximum number of events in a page; ignored for a stream"`
+	LastEventID string `header:"Last-Event-ID" doc:"resume a stream after this event number; overrides ?after="`
 	Accept      string `header:"Accept" hidden:"true"`
 }
 
@@ -129,7 +129,7 @@ func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.Str
 		}
 		h.SetHeader("Content-Type", "application/json")
 		if err := json.NewEncoder(h.BodyWriter()).Encode(view); err != nil {
-			s.Log.Debug("answer not written", "error", err)
+			s.Log.Debug("response not written", "error", err)
 		}
 	}}, nil
 }
@@ -154,7 +154,7 @@ func (s *server) beyondEnd(ctx context.Context, tenant tenant.ID, after int64) *
 	}
 	return &eventView{
 		Number: last, Type: eventBeyondEnd, CreatedAt: at(clock.System()),
-		Message: fmt.Sprintf("the feed ends at %d, and %d was asked for: it was restored from a backup, or is another one; going on after %d", last, after, last),
+		Message: fmt.Sprintf("the feed ends at %d, before the requested %d: the database was restored from a backup or replaced; continuing after %d", last, after, last),
 	}
 }
 

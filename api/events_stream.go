@@ -128,10 +128,10 @@ func (s *server) eventSocket(c echo.Context) error {
 	r := c.Request()
 	if !strings.EqualFold(r.Header.Get("Upgrade"), "websocket") || isHead(r.Context()) {
 		c.Response().Header().Set("Upgrade", "websocket")
-		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this is a WebSocket; for a stream over plain HTTP ask "+eventsPath+" with `Accept: "+eventStreamType+"`")
+		return newProblem(http.StatusUpgradeRequired, "upgrade_required", "this endpoint needs a WebSocket upgrade; for a stream over plain HTTP use GET "+eventsPath+" with `Accept: "+eventStreamType+"`")
 	}
 	if !s.mayCall(r.Header.Get("Origin"), r.Host) {
-		return newProblem(http.StatusForbidden, httpCodes[http.StatusForbidden], "pages of this origin may not call; BERTH_HTTP_CORS_ORIGINS lists those that may")
+		return newProblem(http.StatusForbidden, httpCodes[http.StatusForbidden], "pages of this origin may not use the API; BERTH_HTTP_CORS_ORIGINS lists the origins that may")
 	}
 	in, err := socketInput(r.URL.Query())
 	if err != nil {
@@ -145,7 +145,7 @@ func (s *server) eventSocket(c echo.Context) error {
 	}
 	conn, err := websocket.Accept(c.Response(), r, &websocket.AcceptOptions{InsecureSkipVerify: true}) // looked at above, and refused in our words
 	if err != nil {
-		s.Log.DebugContext(r.Context(), "no WebSocket", "error", err) // it has answered
+		s.Log.DebugContext(r.Context(), "WebSocket handshake failed", "error", err) // it has answered
 		return nil
 	}
 	defer conn.CloseNow() //nolint:errcheck // the last resort
@@ -164,7 +164,7 @@ func (s *server) eventSocket(c echo.Context) error {
 	if s.Stopping.Err() != nil {
 		status = websocket.StatusGoingAway
 	}
-	_ = conn.Close(status, "go on after the last number you have seen")
+	_ = conn.Close(status, "continue after the last number received")
 	return nil
 }
 

@@ -24,7 +24,7 @@ func (s *server) home() echo.HandlerFunc {
 		r := c.Request()
 		c.Response().Header().Add(echo.HeaderVary, echo.HeaderAccept)
 		if !wantsPage(r.Header.Values(echo.HeaderAccept)) {
-			return newProblem(http.StatusNotFound, fault.CodeNotFound, "there is no "+r.Method+" /; /docs lists what there is")
+			return newProblem(http.StatusNotFound, fault.CodeNotFound, "there is no "+r.Method+" /; /docs lists all endpoints")
 		}
 		var text bytes.Buffer
 		err := page.Execute(&text, map[string]any{"Queues": s.Queues != nil, "Version": s.Version, "URL": c.Scheme() + "://" + r.Host})

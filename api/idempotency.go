@@ -56,7 +56,7 @@ func unquote(text string) (string, bool) {
 
 // KeyInput is the key of a request that makes something.
 type KeyInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" doc:"makes the request safe to repeat: with the same key it makes nothing a second time, and the answer is marked by Idempotency-Replayed"`
+	IdempotencyKey string `header:"Idempotency-Key" doc:"makes the request safe to retry: repeated with the same key it has no second effect, and the response has Idempotency-Replayed: true"`
 }
 
 // keyed gives what makes a request with a key safe to repeat; nil where it has none. While

@@ -23,21 +23,21 @@ func (s *server) instanceRoutes(h huma.API) {
 			OperationID: id, Method: method, Path: basePath + "/storage" + path, Summary: summary, Tags: []string{"instances"}, Errors: statuses,
 		}
 	}
-	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Ask for an instance; the job in the answer makes it", 400, 404, 409, 413, 422, 429, 503)
+	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Create an instance (asynchronous)", 400, 404, 409, 413, 422, 429, 503)
 	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, hugeBody
 	huma.Register(h, create, s.createInstance)
 	// Everything has a default. huma takes a RawBody for a body that must be there.
 	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false
 
-	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, also while it is being made", 404, 409, 410, 422, 503)
+	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, even while it is being created (asynchronous)", 404, 409, 410, 422, 503)
 	remove.DefaultStatus = http.StatusAccepted
 	huma.Register(h, remove, s.deleteInstance)
 
-	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "Instances of all engines, newest first"),
+	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first"),
 		func(ctx context.Context, in *ListInput) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, "", in)
 		})
-	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "Instances of one engine, newest first", 404),
+	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "List instances of one engine, newest first", 404),
 		func(ctx context.Context, in *struct {
 			EnginePath
 			ListInput
@@ -45,27 +45,27 @@ func (s *server) instanceRoutes(h huma.API) {
 		) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, in.Engine, &in.ListInput)
 		})
-	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "One instance, of whatever engine", 404),
+	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "Get an instance of any engine", 404),
 		func(ctx context.Context, in *InstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, "", in.ID)
 		})
-	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "One instance", 404),
+	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "Get an instance", 404),
 		func(ctx context.Context, in *EngineInstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, in.Engine, in.ID)
 		})
-	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "How to connect, and the settings in force", 404, 409, 410), s.getConfig)
+	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "Get the connection details and effective settings of an instance", 404, 409, 410), s.getConfig)
 }
 
 // huma finds the parameters in embedded structs only if these are exported.
 
 // EnginePath is the part of a path that names an engine.
 type EnginePath struct {
-	Engine string `path:"engine" doc:"mysql, redis"`
+	Engine string `path:"engine" doc:"name of the engine: mysql or redis"`
 }
 
 // InstancePath is the part of a path that names an instance.
 type InstancePath struct {
-	ID string `path:"id" doc:"the instance's id"`
+	ID string `path:"id" doc:"id of the instance"`
 }
 
 // EngineInstancePath is the part of a path that names an engine and an instance.
@@ -77,7 +77,7 @@ type EngineInstancePath struct {
 // PageInput asks for a page of a list.
 type PageInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50"`
-	Cursor string `query:"cursor" maxLength:"40" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"40" doc:"next_cursor of the previous page"`
 }
 
 func (p PageInput) page() page.Page { return page.Page{Before: p.Cursor, Limit: p.Limit} }
@@ -87,14 +87,14 @@ type ListInput struct {
 	PageInput
 	State   string   `query:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
 	Name    string   `query:"name" maxLength:"100"`
-	Label   []string `query:"label,explode" doc:"name=value; may be given more than once, and then all must match"`
-	Deleted bool     `query:"deleted" doc:"list deleted ones, too"`
+	Label   []string `query:"label,explode" doc:"name=value; repeatable, all must match"`
+	Deleted bool     `query:"deleted" doc:"include deleted instances"`
 }
 
 type acceptedOutput struct {
-	Location   string `header:"Location" doc:"the job"`
-	RetryAfter int    `header:"Retry-After" doc:"seconds until it makes sense to look"`
-	Replayed   string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
+	Location   string `header:"Location" doc:"path of the job"`
+	RetryAfter int    `header:"Retry-After" doc:"seconds to wait before reading the job"`
+	Replayed   string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key created it; the response shows its current state"`
 	Body       acceptedView
 }
 
@@ -142,7 +142,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput, error) {
 	var v acceptedView
 	if err := json.Unmarshal(kept, &v); err != nil {
-		return nil, s.fail(fmt.Errorf("read stored answer: %w", err))
+		return nil, s.fail(fmt.Errorf("read stored response: %w", err))
 	}
 	tenant := tenantOf(ctx)
 	inst, err := s.Service.Get(ctx, tenant, "", v.Instance.ID)
@@ -170,7 +170,7 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 
 func (s *server) deleteInstance(ctx context.Context, in *struct {
 	EngineInstancePath
-	CallbackURL string `query:"callback_url" doc:"gets a signed POST when the job ends"`
+	CallbackURL string `query:"callback_url" doc:"URL that receives a signed POST when the job ends"`
 	Force       bool   `query:"force" doc:"do not wait for the instance's host: it is deleted at once, and what is left on the host is removed when that answers"`
 },
 ) (*acceptedOutput, error) {

@@ -25,7 +25,7 @@ func (s *server) intake(in huma.Context, next func(huma.Context)) {
 	taken := &takenIn{humaContext: in, header: map[string]string{}}
 	if p := taken.check(c.Request(), c.Response()); p != nil {
 		if err := writeProblem(c, p); err != nil {
-			s.Log.Debug("answer not written", "error", err)
+			s.Log.Debug("response not written", "error", err)
 		}
 		return
 	}
@@ -123,9 +123,9 @@ func wrongNames(query url.Values, known []string, repeatable map[string]bool) []
 	for name, values := range query {
 		switch {
 		case !slices.Contains(known, name) && len(known) == 0:
-			wrong = append(wrong, problemField{name, "unknown parameter; this takes none"})
+			wrong = append(wrong, problemField{name, "unknown parameter; this endpoint takes none"})
 		case !slices.Contains(known, name):
-			wrong = append(wrong, problemField{name, "unknown parameter; there are: " + strings.Join(known, ", ")})
+			wrong = append(wrong, problemField{name, "unknown parameter; known parameters: " + strings.Join(known, ", ")})
 		case len(values) > 1 && !repeatable[name]:
 			wrong = append(wrong, problemField{name, "must be given once"})
 		}

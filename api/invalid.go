@@ -32,7 +32,7 @@ func humaErrorOf(in huma.Context, status int, message string, errs ...error) hum
 	case status == http.StatusUnprocessableEntity && anyOf(details, notAnObject):
 		return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the body must be a JSON object")
 	case status == http.StatusUnprocessableEntity && anyOf(details, emptyInPath):
-		return newProblem(http.StatusNotFound, fault.CodeNotFound, "a part of the path is empty; /docs lists what there is")
+		return newProblem(http.StatusNotFound, fault.CodeNotFound, "a segment of the path is empty; /docs lists all endpoints")
 	case status == http.StatusUnprocessableEntity:
 		p := newProblem(status, fault.CodeInvalid, refused)
 		for _, d := range details {
@@ -122,10 +122,10 @@ var bodies = map[string]func() string{
 func fieldMessage(d huma.ErrorDetail, operation string) string {
 	switch {
 	case d.Message == "unexpected property" && strings.HasPrefix(d.Location, "body.resources."):
-		return "unknown field; there are: " + fieldsOf[resourcesBody]()
+		return "unknown field; known fields: " + fieldsOf[resourcesBody]()
 	case d.Message == "unexpected property":
 		if fields := bodies[operation]; fields != nil {
-			return "unknown field; there are: " + fields()
+			return "unknown field; known fields: " + fields()
 		}
 		return "unknown field"
 	case strings.HasPrefix(d.Message, "expected value to match exactly one schema"): // only amounts have two

@@ -17,16 +17,16 @@ const maxWait = 60 * time.Second
 
 // JobPathInput is the part of a path that names a job.
 type JobPathInput struct {
-	ID string `path:"id" doc:"the job's id"`
+	ID string `path:"id" doc:"id of the job"`
 }
 
 func (s *server) jobRoutes(h huma.API) {
 	op := func(id, method, path, summary string) huma.Operation {
 		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"jobs"}}
 	}
-	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "Jobs, newest first"), s.listJobs)
-	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "One job; with ?wait=30s the answer comes as soon as it has ended"), s.getJob)
-	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Stop a create; what it did is taken back")
+	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "List jobs, newest first"), s.listJobs)
+	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "Get a job; ?wait=30s waits for it to end"), s.getJob)
+	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Cancel a job that creates an instance, and roll it back (asynchronous)")
 	cancel.DefaultStatus, cancel.Errors = http.StatusAccepted, []int{http.StatusConflict}
 	huma.Register(h, cancel, s.cancelJob)
 }
@@ -49,7 +49,7 @@ func (s *server) listJobs(ctx context.Context, in *struct {
 
 func (s *server) getJob(ctx context.Context, in *struct {
 	JobPathInput
-	Wait string `query:"wait" doc:"how long to wait for its end, for example 30s; at most 60s" example:"30s"`
+	Wait string `query:"wait" doc:"how long to wait for the job to end, for example 30s; at most 60s" example:"30s"`
 },
 ) (*body[jobView], error) {
 	wait := time.Duration(0)
@@ -76,8 +76,8 @@ func (s *server) getJob(ctx context.Context, in *struct {
 }
 
 type jobAcceptedOutput struct {
-	Location   string `header:"Location" doc:"the job"`
-	RetryAfter int    `header:"Retry-After" doc:"seconds until it makes sense to look"`
+	Location   string `header:"Location" doc:"path of the job"`
+	RetryAfter int    `header:"Retry-After" doc:"seconds to wait before reading the job"`
 	Body       jobView
 }
 

@@ -47,13 +47,13 @@ var httpCodes = map[int]fault.Code{
 
 // problem is an error as clients see it: RFC 9457, with a stable code.
 type problem struct {
-	Type   string         `json:"type" doc:"always about:blank; the code says what it is"`
-	Title  string         `json:"title" doc:"the status in words"`
+	Type   string         `json:"type" doc:"always about:blank; see code"`
+	Title  string         `json:"title" doc:"text of the HTTP status"`
 	Status int            `json:"status"`
 	Detail string         `json:"detail" doc:"what happened, to what, and what to do next"`
-	Code   fault.Code     `json:"code" doc:"stable, for programs"`
-	Errors []problemField `json:"errors,omitempty" doc:"each bad field"`
-	JobID  string         `json:"job_id,omitempty" doc:"the job that is in the way"`
+	Code   fault.Code     `json:"code" doc:"stable identifier of the error, for programs"`
+	Errors []problemField `json:"errors,omitempty" doc:"each invalid field"`
+	JobID  string         `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
 
 	retryAfter time.Duration
 }
@@ -95,20 +95,20 @@ func newProblem(status int, code fault.Code, detail string) *problem {
 // is not the client's to know goes into the log only.
 func problemOf(err error, log *slog.Logger) *problem {
 	if errors.Is(err, context.Canceled) { // nobody is there to read the answer
-		return newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "the request was given up")
+		return newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "the client canceled the request")
 	}
 	var known *fault.Error
 	switch {
 	case errors.As(err, &known):
 	case errors.Is(err, context.DeadlineExceeded):
-		known = &fault.Error{Code: fault.CodeUnavailable, Message: "the answer took longer than it may; try again"}
+		known = &fault.Error{Code: fault.CodeUnavailable, Message: "the request took too long; try again"}
 	default:
 		known = &fault.Error{Code: fault.CodeInternal}
 	}
 	status, ok := statuses[known.Code]
 	if !ok {
 		log.Error("request failed", "error", err)
-		return newProblem(http.StatusInternalServerError, fault.CodeInternal, "something went wrong on our side; the log has the details")
+		return newProblem(http.StatusInternalServerError, fault.CodeInternal, "an internal error occurred; the server's log has the details")
 	}
 	if status == http.StatusServiceUnavailable {
 		log.Warn("request refused", "code", known.Code, "error", err)
@@ -151,7 +151,7 @@ func echoError(log *slog.Logger) echo.HTTPErrorHandler {
 			if !ok {
 				code = fault.CodeInternal
 			}
-			p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists what there is")
+			p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists all endpoints")
 			if h.Code != http.StatusNotFound && h.Code != http.StatusMethodNotAllowed {
 				p.Detail = http.StatusText(h.Code)
 			}
@@ -159,7 +159,7 @@ func echoError(log *slog.Logger) echo.HTTPErrorHandler {
 			p = problemOf(err, log)
 		}
 		if err := writeProblem(c, p); err != nil {
-			log.Warn("answer not written", "error", err)
+			log.Warn("response not written", "error", err)
 		}
 	}
 }

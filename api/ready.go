@@ -62,5 +62,5 @@ func reasonOf(err error) string {
 	if errors.As(err, &known) && known.Message != "" {
 		return known.Message
 	}
-	return "it does not answer; the log says more"
+	return "it does not respond; the server's log has the details"
 }

@@ -120,7 +120,7 @@ func (s *server) echo() *echo.Echo {
 func (s *server) humaConfig() huma.Config {
 	c := huma.DefaultConfig("Berth", s.Version)
 	c.Info, c.Tags = documentInfo(s.Version), documentTags
-	c.Servers = []*huma.Server{{URL: "/", Description: "The server that this document is from"}}
+	c.Servers = []*huma.Server{{URL: "/", Description: "The server that serves this document"}}
 	c.DocsPath = ""     // ours is served from the binary
 	c.SchemasPath = ""  // the document has them all
 	c.CreateHooks = nil // no $schema field in every answer
@@ -165,11 +165,11 @@ func readableQuery(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		query, err := url.ParseQuery(c.Request().URL.RawQuery)
 		if err != nil {
-			return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query is not encoded as one: "+err.Error())
+			return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query string is malformed: "+err.Error())
 		}
 		for name, values := range query {
 			if !utf8.ValidString(name + strings.Join(values, "")) {
-				return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query is not UTF-8")
+				return newProblem(http.StatusBadRequest, httpCodes[http.StatusBadRequest], "the query string is not UTF-8")
 			}
 		}
 		return next(c)

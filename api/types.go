@@ -58,12 +58,12 @@ type instanceView struct {
 	Parameters map[string]any    `json:"parameters"`
 	Labels     map[string]string `json:"labels"`
 	State      instance.State    `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
-	Reason     string            `json:"reason,omitempty" doc:"why it is in this state"`
-	Endpoint   *endpointView     `json:"endpoint,omitempty" doc:"where it listens, once it is placed"`
+	Reason     string            `json:"reason,omitempty" doc:"why the instance is in this state"`
+	Endpoint   *endpointView     `json:"endpoint,omitempty" doc:"address and port; absent until the instance is placed on a host"`
 	CreatedAt  stamp             `json:"created_at"`
 	UpdatedAt  stamp             `json:"updated_at"`
 	DeletedAt  stamp             `json:"deleted_at,omitempty"`
-	KeptUntil  stamp             `json:"kept_until,omitempty" doc:"a failed create with on_failure keep: when container, volume and port are removed"`
+	KeptUntil  stamp             `json:"kept_until,omitempty" doc:"when the container, volume and port of a create that failed with on_failure keep are removed"`
 }
 
 func viewInstance(i instance.Instance) instanceView {
@@ -84,9 +84,9 @@ func viewInstance(i instance.Instance) instanceView {
 type stepView struct {
 	Name       string        `json:"name"`
 	State      job.StepState `json:"state" enum:"waiting,running,done,failed,undone"`
-	Attempt    int           `json:"attempt" doc:"how often it was begun"`
+	Attempt    int           `json:"attempt" doc:"number of times the step was started"`
 	Detail     string        `json:"detail,omitempty"`
-	Error      string        `json:"error,omitempty" doc:"why its last attempt failed"`
+	Error      string        `json:"error,omitempty" doc:"why the last attempt failed"`
 	StartedAt  stamp         `json:"started_at,omitempty"`
 	FinishedAt stamp         `json:"finished_at,omitempty"`
 }
@@ -95,24 +95,24 @@ type jobErrorView struct {
 	Code      fault.Code `json:"code"`
 	Step      string     `json:"step,omitempty"`
 	Message   string     `json:"message"`
-	Retryable bool       `json:"retryable" doc:"whether asking again, unchanged, can help"`
+	Retryable bool       `json:"retryable" doc:"whether the same request can succeed later"`
 }
 
 type jobView struct {
 	ID          id.Job        `json:"id"`
-	Subject     id.Subject    `json:"subject" doc:"the id of what it works on"`
-	InstanceID  instance.ID   `json:"instance_id" doc:"the same, where that is an instance"`
+	Subject     id.Subject    `json:"subject" doc:"id of the resource the job works on"`
+	InstanceID  instance.ID   `json:"instance_id" doc:"the subject, if it is an instance"`
 	Engine      string        `json:"engine"`
 	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
 	State       job.State     `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int           `json:"progress" minimum:"0" maximum:"100"`
-	Attempt     int           `json:"attempt" doc:"1 for the first"`
+	Attempt     int           `json:"attempt" doc:"number of the attempt, from 1"`
 	Steps       []stepView    `json:"steps"`
-	Error       *jobErrorView `json:"error,omitempty" doc:"why it failed, or why its last attempt did"`
-	Undoing     bool          `json:"undoing,omitempty" doc:"it has given up, and takes back what it did"`
+	Error       *jobErrorView `json:"error,omitempty" doc:"why the job, or its last attempt, failed"`
+	Undoing     bool          `json:"undoing,omitempty" doc:"true while the job rolls back what it did"`
 	CallbackURL string        `json:"callback_url,omitempty"`
-	OnFailure   string        `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"of a create: what becomes of it if it fails"`
-	Worker      string        `json:"worker,omitempty" doc:"who is at it now"`
+	OnFailure   string        `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"what happens to the instance if its create fails"`
+	Worker      string        `json:"worker,omitempty" doc:"worker that runs the job now"`
 	Deadline    stamp         `json:"deadline"`
 	CreatedAt   stamp         `json:"created_at"`
 	StartedAt   stamp         `json:"started_at,omitempty"`
@@ -141,7 +141,7 @@ func viewJob(j job.Job) jobView {
 type acceptedView struct {
 	Instance      instanceView `json:"instance"`
 	Job           jobView      `json:"job"`
-	WebhookSecret string       `json:"webhook_secret,omitempty" doc:"what callbacks about this instance are signed with; shown in this answer only"`
+	WebhookSecret string       `json:"webhook_secret,omitempty" doc:"secret that signs callbacks about this instance; returned only in this response"`
 }
 
 func viewAccepted(a instance.Accepted) acceptedView {
@@ -150,7 +150,7 @@ func viewAccepted(a instance.Accepted) acceptedView {
 
 type pageView[T any] struct {
 	Items      []T    `json:"items"`
-	NextCursor string `json:"next_cursor,omitempty" doc:"give it as ?cursor= for the next page; missing on the last"`
+	NextCursor string `json:"next_cursor,omitempty" doc:"pass it as ?cursor= for the next page; absent on the last page"`
 }
 
 func viewPage[E, V any](list []E, next string, view func(E) V) pageView[V] {
@@ -188,7 +188,7 @@ func (b *bytesValue) UnmarshalJSON(data []byte) error {
 func (bytesValue) Schema(huma.Registry) *huma.Schema {
 	zero := 0.0
 	return &huma.Schema{
-		Description: `a number of bytes, or a string such as "512mb"`,
+		Description: `number of bytes, or a string such as "512mb"`,
 		OneOf: []*huma.Schema{
 			{Type: huma.TypeInteger, Minimum: &zero},
 			{Type: huma.TypeString, Pattern: `^ *[0-9]{1,15} *([kKmMgG][bB]?|[bB])? *$`},
@@ -221,21 +221,21 @@ func (r *resourcesBody) request() instance.ResourceRequest {
 }
 
 type createBody struct {
-	Name        *string           `json:"name,omitempty" doc:"a-z, 0-9 and -, at most 40; made up if missing"`
-	Version     string            `json:"version,omitempty" doc:"the engine's default if missing"`
-	Plan        string            `json:"plan,omitempty" doc:"the engine's default if missing"`
-	Resources   *resourcesBody    `json:"resources,omitempty" doc:"in place of the plan's, within the engine's limits"`
-	Parameters  map[string]any    `json:"parameters,omitempty" doc:"settings of the engine; GET /api/v1/engines has their schemas"`
+	Name        *string           `json:"name,omitempty" doc:"at most 40 characters: a-z, 0-9 and -, beginning and ending with a letter or digit; default: generated"`
+	Version     string            `json:"version,omitempty" doc:"default: the engine's"`
+	Plan        string            `json:"plan,omitempty" doc:"default: the engine's"`
+	Resources   *resourcesBody    `json:"resources,omitempty" doc:"override the plan's, within the engine's limits"`
+	Parameters  map[string]any    `json:"parameters,omitempty" doc:"parameters of the engine; GET /api/v1/engines returns their JSON Schema"`
 	Labels      map[string]string `json:"labels,omitempty"`
-	CallbackURL string            `json:"callback_url,omitempty" doc:"gets a signed POST when the job ends"`
-	Timeout     string            `json:"timeout,omitempty" doc:"how long the job may take, from 10s to 1h" example:"5m"`
-	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup if missing; keep: a failed create is left as it is for inspection, for a while"`
+	CallbackURL string            `json:"callback_url,omitempty" doc:"URL that receives a signed POST when the job ends"`
+	Timeout     string            `json:"timeout,omitempty" doc:"time limit of the job, from 10s to 1h" example:"5m"`
+	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup (default) removes a failed instance; keep leaves it for inspection until kept_until"`
 }
 
 // SubjectInput narrows a list to what is about one thing.
 type SubjectInput struct {
-	Subject    string `query:"subject" doc:"only what is about the thing with this id"`
-	InstanceID string `query:"instance_id" doc:"only what is about this instance"`
+	Subject    string `query:"subject" doc:"return only items about the resource with this id"`
+	InstanceID string `query:"instance_id" doc:"return only items about this instance"`
 }
 
 const twoSubjects = "must not differ from subject; leave one of the two out"

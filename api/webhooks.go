@@ -17,7 +17,7 @@ import (
 
 // WebhookPath is the part of a path that names a webhook.
 type WebhookPath struct {
-	ID string `path:"id" doc:"the webhook's id"`
+	ID string `path:"id" doc:"id of the webhook"`
 }
 
 func (p WebhookPath) id() webhook.ID { return webhook.ID(p.ID) }
@@ -29,24 +29,24 @@ func (s *server) webhookRoutes(h huma.API) {
 			DefaultStatus: status, MaxBodyBytes: hugeBody,
 		}
 	}
-	huma.Register(h, op("create-webhook", http.MethodPost, "", "Register an address for events; the answer shows its secret, once", 201, 410, 413, 422, 503), s.createWebhook)
-	huma.Register(h, op("list-webhooks", http.MethodGet, "", "Webhooks, newest first", 200), s.listWebhooks)
-	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "One webhook", 200, 404), s.getWebhook)
-	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Change what the body names; enabled=false cancels its deliveries", 200, 404, 409, 413, 422, 503), s.changeWebhook)
-	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its deliveries", 200, 404, 503), s.deleteWebhook)
-	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Give it a new secret, shown once; for a while the old one signs, too", 200, 404, 409, 410, 422, 503), s.rotateWebhook)
-	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send it a webhook.ping; the answer is the delivery", 202, 404, 409, 410, 503), s.pingWebhook)
+	huma.Register(h, op("create-webhook", http.MethodPost, "", "Create a webhook; its secret is returned only here", 201, 410, 413, 422, 503), s.createWebhook)
+	huma.Register(h, op("list-webhooks", http.MethodGet, "", "List webhooks, newest first", 200), s.listWebhooks)
+	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "Get a webhook", 200, 404), s.getWebhook)
+	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Update a webhook; disabling it cancels its pending deliveries", 200, 404, 409, 413, 422, 503), s.changeWebhook)
+	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its pending deliveries", 200, 404, 503), s.deleteWebhook)
+	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Rotate a webhook's secret; the old one keeps signing during the overlap", 200, 404, 409, 410, 422, 503), s.rotateWebhook)
+	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send a test event (webhook.ping) to a webhook", 202, 404, 409, 410, 503), s.pingWebhook)
 }
 
 type webhookView struct {
 	ID             webhook.ID `json:"id"`
 	URL            string     `json:"url"`
-	Events         []string   `json:"events" nullable:"false" doc:"types, or beginnings such as instance.*; empty: all"`
+	Events         []string   `json:"events" nullable:"false" doc:"event types, or prefixes such as instance.*; empty selects all"`
 	Description    string     `json:"description"`
 	Enabled        bool       `json:"enabled"`
-	DisabledReason string     `json:"disabled_reason,omitempty" doc:"why Berth has disabled it"`
-	Secret         string     `json:"secret,omitempty" doc:"what deliveries are signed with; shown only in the answers to create and rotate"`
-	PreviousUntil  stamp      `json:"previous_secret_until,omitempty" doc:"until then secrets from before sign, too, each until its own time is up"`
+	DisabledReason string     `json:"disabled_reason,omitempty" doc:"why Berth disabled the webhook"`
+	Secret         string     `json:"secret,omitempty" doc:"secret that signs deliveries; returned only by create and rotate"`
+	PreviousUntil  stamp      `json:"previous_secret_until,omitempty" doc:"when the last replaced secret stops signing; with several, each has its own end"`
 	CreatedAt      stamp      `json:"created_at"`
 	UpdatedAt      stamp      `json:"updated_at"`
 }
@@ -64,8 +64,8 @@ func viewWebhook(h webhook.Webhook) webhookView {
 
 // createWebhookBody and changeWebhookBody differ only in what must be there.
 type createWebhookBody struct {
-	URL         *string   `json:"url" nullable:"false" doc:"http or https; gets a signed POST for every event"`
-	Events      *[]string `json:"events,omitempty" nullable:"false" doc:"types, or beginnings such as instance.*; missing or empty: all"`
+	URL         *string   `json:"url" nullable:"false" doc:"http or https URL that receives a signed POST for every event"`
+	Events      *[]string `json:"events,omitempty" nullable:"false" doc:"event types, or prefixes such as instance.*; absent or empty selects all"`
 	Description *string   `json:"description,omitempty"`
 	Enabled     *bool     `json:"enabled,omitempty"`
 }
@@ -78,8 +78,8 @@ type changeWebhookBody struct {
 }
 
 type createWebhookOutput struct {
-	Location string `header:"Location" doc:"the webhook"`
-	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
+	Location string `header:"Location" doc:"path of the webhook"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key created it; the response shows its current state"`
 	Body     webhookView
 }
 
@@ -135,11 +135,11 @@ func (s *server) deleteWebhook(ctx context.Context, in *WebhookPath) (*body[webh
 }
 
 type rotateBody struct {
-	Overlap string `json:"overlap,omitempty" doc:"how long the old secret signs, too: 0s to 168h; 24h if missing" example:"24h"`
+	Overlap string `json:"overlap,omitempty" doc:"how long the old secret keeps signing, from 0s to 168h; default: 24h" example:"24h"`
 }
 
 type rotateWebhookOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key did it; the secret is the one of that answer"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key rotated the secret; the response has that secret"`
 	Body     webhookView
 }
 
@@ -189,28 +189,28 @@ func (s *server) pingWebhook(ctx context.Context, in *struct {
 type attemptView struct {
 	At       stamp  `json:"at"`
 	Millis   int64  `json:"duration_ms"`
-	Status   int    `json:"status,omitempty" doc:"HTTP status of the answer; missing: there was none"`
+	Status   int    `json:"status,omitempty" doc:"HTTP status of the response; absent if there was none"`
 	Error    string `json:"error,omitempty"`
-	Response string `json:"response,omitempty" doc:"the beginning of the answer's body"`
+	Response string `json:"response,omitempty" doc:"beginning of the response body"`
 }
 
 type deliveryView struct {
 	ID            webhook.DeliveryID    `json:"id"`
-	WebhookID     webhook.ID            `json:"webhook_id,omitempty" doc:"missing: it goes to a callback_url"`
-	EventID       event.ID              `json:"event_id" doc:"sent as webhook-id"`
+	WebhookID     webhook.ID            `json:"webhook_id,omitempty" doc:"absent for a delivery to a callback_url"`
+	EventID       event.ID              `json:"event_id" doc:"sent as the webhook-id header"`
 	EventType     string                `json:"event_type,omitempty"`
 	InstanceID    instance.ID           `json:"instance_id,omitempty"`
 	JobID         id.Job                `json:"job_id,omitempty"`
 	URL           string                `json:"url"`
 	State         webhook.DeliveryState `json:"state" enum:"pending,delivered,exhausted,canceled"`
-	Attempt       int                   `json:"attempt" doc:"how many were made"`
+	Attempt       int                   `json:"attempt" doc:"number of attempts made"`
 	LastStatus    int                   `json:"last_status,omitempty"`
 	LastError     string                `json:"last_error,omitempty"`
 	NextAttemptAt stamp                 `json:"next_attempt_at,omitempty"`
 	CreatedAt     stamp                 `json:"created_at"`
 	UpdatedAt     stamp                 `json:"updated_at"`
-	Attempts      []attemptView         `json:"attempts,omitempty" doc:"the last ten, the oldest first"`
-	Payload       any                   `json:"payload,omitempty" doc:"what is sent; not in lists"`
+	Attempts      []attemptView         `json:"attempts,omitempty" doc:"the last ten attempts, oldest first"`
+	Payload       any                   `json:"payload,omitempty" doc:"body that is sent; absent in lists"`
 }
 
 func viewDelivery(d webhook.Delivery) deliveryView {
@@ -229,7 +229,7 @@ func viewDelivery(d webhook.Delivery) deliveryView {
 }
 
 type deliveryOutput struct {
-	Replayed string `header:"Idempotency-Replayed" doc:"true: an earlier request with this Idempotency-Key made it; it is shown as it is now"`
+	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key created it; the response shows its current state"`
 	Body     deliveryView
 }
 

@@ -32,7 +32,7 @@ func (n *node) awaitSchema(ctx context.Context, what string, good func(store.Sch
 			return err
 		}
 		if !good(schema) {
-			return fmt.Errorf("the schema is at version %d, not at %d", schema.Version, schema.Want)
+			return fmt.Errorf("the schema is at version %d, want %d", schema.Version, schema.Want)
 		}
 		return nil
 	})
@@ -53,8 +53,8 @@ func (n *node) lookAtSchema(ctx context.Context) (store.Schema, error) {
 	if schema.Release != "" && schema.Release != version {
 		by = "Berth " + schema.Release
 	}
-	return schema, refuse("the database was migrated by %s to schema version %d, and this is Berth %s, which knows versions up to %d; nothing was changed. "+
-		"Start %s or a newer one, or restore the backup of the database from before it was migrated",
+	return schema, refuse("the database was migrated by %s to schema version %d; this is Berth %s, which supports versions up to %d; nothing was changed. "+
+		"Start %s or later, or restore a backup of the database from before the migration",
 		by, schema.Version, version, schema.Want, by)
 }
 
@@ -95,19 +95,19 @@ func (n *node) guardDev(ctx context.Context) (store.Schema, error) {
 func (n *node) checkNoKey(samples []instance.SealedSample, missing bool) error {
 	problem := "is empty"
 	if missing {
-		problem = "is not there"
+		problem = "is missing"
 	}
 	all := instance.MissingKeys(nil, samples)
 	if len(all) == 0 {
-		return refuse("%s %s, and the database was used with a master key before. Put that file back, or set BERTH_MASTER_KEY; nothing was made or changed. "+
-			"If it is lost: nothing that the database holds needs it, and `openssl rand -base64 32 > %s` makes another one", n.keySource, problem, n.keySource)
+		return refuse("%s %s, but the database has been used with a master key. Restore that file, or set BERTH_MASTER_KEY; nothing was created or changed. "+
+			"If it is lost: nothing in the database needs it, and `openssl rand -base64 32 > %s` creates a new one", n.keySource, problem, n.keySource)
 	}
 	wanted := n.withoutLost(all)
 	if len(wanted) == 0 {
 		return nil
 	}
-	return refuse("%s %s, and the database holds what is sealed with master key %s. Put that file back, or set BERTH_MASTER_KEY to the key; "+
-		"nothing was made or changed. %s", n.keySource, problem, describe(wanted), ifLost(wanted))
+	return refuse("%s %s, but the database holds data sealed with master key %s. Restore that file, or set BERTH_MASTER_KEY to that key; "+
+		"nothing was created or changed. %s", n.keySource, problem, describe(wanted), ifLost(wanted))
 }
 
 // readMasterKey reads the key that was set.
@@ -149,8 +149,8 @@ func (n *node) checkKey(samples []instance.SealedSample) error {
 	if len(wanted) == 0 {
 		return nil
 	}
-	return refuse("%s has master key %s, and the database holds what is sealed with %s; nothing was changed. "+
-		"Set the key that the database was used with; one that was replaced stays on a line below the new one. %s",
+	return refuse("%s has master key %s, but the database holds data sealed with %s; nothing was changed. "+
+		"Set the key that the database was used with; keep a replaced key on a line below the new one. %s",
 		n.keySource, strings.Join(n.vault.KeyIDs(), ", "), describe(wanted), ifLost(wanted))
 }
 
@@ -177,7 +177,7 @@ func ifLost(keys []instance.MissingKey) string {
 	for i, k := range keys {
 		ids[i] = k.ID
 	}
-	return fmt.Sprintf("If it is lost for good, BERTH_ACCEPT_LOST_KEY=%s starts without it; what it has sealed cannot be read again", strings.Join(ids, ","))
+	return fmt.Sprintf("If it is lost for good, BERTH_ACCEPT_LOST_KEY=%s starts without it; the data it sealed cannot be read again", strings.Join(ids, ","))
 }
 
 // devSecrets makes the master key and the admin key at the first start.

@@ -23,8 +23,8 @@ func main() {
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "berth", Short: "Data services on request", Version: version,
-		Long: "Berth gives people data services on request: ask for a MySQL or a Redis, get a job, connect when it has ended.\n\n" +
-			"`berth dev` runs everything in one process; `berth create redis --wait` asks it for a Redis.",
+		Long: "Berth provisions data services on request: create a MySQL or Redis instance, wait for its job to end, connect.\n\n" +
+			"`berth dev` runs everything in one process; `berth create redis --wait` creates a Redis instance there.",
 		SilenceErrors: true, SilenceUsage: true,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

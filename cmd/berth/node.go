@@ -79,7 +79,7 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	}
 	name, err := os.Hostname()
 	if err != nil {
-		return nil, fmt.Errorf("name of this machine: %w", err)
+		return nil, fmt.Errorf("read the host name of this machine: %w", err)
 	}
 	tail := make([]byte, 3)
 	_, _ = rand.Read(tail) // never fails: it ends the program first
@@ -126,7 +126,7 @@ func (n *node) openAll(ctx context.Context) error {
 	if err := n.readMasterKey(); err != nil {
 		return err
 	}
-	if _, err := n.awaitSchema(ctx, "the database and its schema (`berth migrate` makes it)", store.Schema.Current); err != nil {
+	if _, err := n.awaitSchema(ctx, "the database and its schema (created by `berth migrate`)", store.Schema.Current); err != nil {
 		return err
 	}
 	if err := n.guardKey(ctx); err != nil {
@@ -224,7 +224,7 @@ var looks = backoff.Exponential{First: 200 * time.Millisecond, Most: 3 * time.Se
 
 // errToldToStop says that a process has not begun its work, because its time was over
 // before.
-var errToldToStop = errors.New("told to stop")
+var errToldToStop = errors.New("stopped by a signal")
 
 // waitFor asks until the answer is good, or refuses, and says what it is waiting for.
 func (n *node) waitFor(ctx context.Context, what string, ask func(context.Context) error) error {
@@ -239,7 +239,7 @@ func (n *node) waitFor(ctx context.Context, what string, ask func(context.Contex
 		}
 		n.log.InfoContext(ctx, "waiting for "+what, "error", err)
 		if looks.Wait(ctx, failures) != nil {
-			return fmt.Errorf("%w while it waited for %s: %w", errToldToStop, what, err)
+			return fmt.Errorf("%w while waiting for %s: %w", errToldToStop, what, err)
 		}
 	}
 }
@@ -290,7 +290,7 @@ func (n *node) pingDocker(ctx context.Context) error {
 func (n *node) queuePages() (http.Handler, error) {
 	connection, err := asynq.ParseRedisURI(n.cfg.RedisURL)
 	if err != nil {
-		return nil, errors.New("BERTH_REDIS_URL: the queues' pages cannot use it")
+		return nil, errors.New("BERTH_REDIS_URL: the web UI of the queues does not support this URL")
 	}
 	pages := asynqmon.New(asynqmon.Options{RootPath: api.QueuesPath, RedisConnOpt: connection})
 	n.closers = append(n.closers, pages.Close)
@@ -324,7 +324,7 @@ func (n *node) registerHosts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.log.WarnContext(ctx, "these hosts are simulated: nothing on them is real", "hosts", len(hosts))
+	n.log.WarnContext(ctx, "hosts are simulated; no real instances are created", "hosts", len(hosts))
 	return n.store.Tx(ctx, func(tx rooms.Tx) error {
 		for _, h := range hosts {
 			h.ID = host.ID(n.newID(host.Prefix))
@@ -344,7 +344,7 @@ func (n *node) unmixed(ctx context.Context) error {
 	}
 	for _, host := range there {
 		if simulated.Is(host.Endpoint) != (n.cfg.SimulatedHosts > 0) {
-			return fmt.Errorf("host %s in the database is at %s: simulated hosts and real ones want a database each", host.Name, host.Endpoint)
+			return fmt.Errorf("host %s in the database is at %s: simulated and real hosts need separate databases", host.Name, host.Endpoint)
 		}
 	}
 	return nil

@@ -41,10 +41,10 @@ func serverCommands() []*cobra.Command {
 		}}
 	}
 	return []*cobra.Command{
-		command("dev", "Run everything in one process; nothing else to install but Docker", config.Dev, runDev),
-		command("api", "Serve the API (any number of these)", config.API, runAPI),
-		command("worker", "Run jobs (any number of these)", config.Worker, runWorker),
-		command("migrate", "Bring the database's schema up to date", config.Migrate, runMigrate),
+		command("dev", "Run everything in one process (needs only Docker)", config.Dev, runDev),
+		command("api", "Serve the API (run any number)", config.API, runAPI),
+		command("worker", "Run jobs and periodic duties (run any number)", config.Worker, runWorker),
+		command("migrate", "Migrate the database schema to this release", config.Migrate, runMigrate),
 	}
 }
 
@@ -56,9 +56,9 @@ func (n *node) endedAsTold(ctx context.Context, mode config.Mode, err error) err
 		return err
 	}
 	if mode == config.Migrate {
-		return fmt.Errorf("told to stop before the schema was up to date; run it again (%s)", err.Error()) // which is no interrupt
+		return fmt.Errorf("stopped before the schema was up to date; run it again (%s)", err.Error()) // which is no interrupt
 	}
-	n.log.InfoContext(ctx, "told to stop", "meanwhile", err)
+	n.log.InfoContext(ctx, "stopped by a signal", "meanwhile", err)
 	return nil
 }
 

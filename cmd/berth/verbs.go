@@ -58,8 +58,8 @@ func (c *cli) commands() []*cobra.Command {
 		if url == "" {
 			url = defaultURL
 		}
-		cmd.Flags().StringVar(&c.url, "url", url, "address of the API (BERTH_URL)")
-		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "table, or json for scripts")
+		cmd.Flags().StringVar(&c.url, "url", url, "URL of the API (BERTH_URL)")
+		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 		cmd.Args = usageArgs(cmd.Args)
 		// reportError says what went wrong, in one place and in our words.

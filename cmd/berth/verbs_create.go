@@ -44,25 +44,25 @@ func (c *cli) createCommand() *cobra.Command {
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.name, "name", "", "name of the instance (default: the server chooses)")
-	flags.StringVar(&f.version, "version", "", "version of the engine")
-	flags.StringVar(&f.plan, "plan", "", "size, see berth engines")
-	flags.Float64Var(&f.cpu, "cpu", 0, "cores, instead of the plan's")
-	flags.StringVar(&f.memory, "memory", "", "memory, instead of the plan's: a `size` such as 512mb or 2g")
-	flags.StringVar(&f.disk, "disk", "", "disk, instead of the plan's: a `size` such as 10g")
+	flags.StringVar(&f.name, "name", "", "name of the instance (default: generated)")
+	flags.StringVar(&f.version, "version", "", "version of the engine (default: the engine's)")
+	flags.StringVar(&f.plan, "plan", "", "plan of the engine; see berth engines (default: the engine's)")
+	flags.Float64Var(&f.cpu, "cpu", 0, "cores, overriding the plan's")
+	flags.StringVar(&f.memory, "memory", "", "memory, overriding the plan's: a `size` such as 512mb or 2g")
+	flags.StringVar(&f.disk, "disk", "", "disk, overriding the plan's: a `size` such as 10g")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the engine, `name=value`; repeatable")
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, `name=value`; repeatable")
-	flags.StringVar(&f.callbackURL, "callback-url", "", "address (`url`) that gets a signed POST when the job ends")
-	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "makes it safe to run the command again (default: random)")
-	flags.DurationVar(&f.jobTimeout, "job-timeout", 0, "how long the job may take (default: as the server says)")
-	flags.StringVar(&f.onFailure, "on-failure", "", "cleanup, or keep a failed one for inspection, for a while (default: cleanup)")
+	flags.StringVar(&f.callbackURL, "callback-url", "", "`url` that receives a signed POST when the job ends")
+	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "key that makes the command safe to repeat (default: random)")
+	flags.DurationVar(&f.jobTimeout, "job-timeout", 0, "time limit of the job (default: the server's)")
+	flags.StringVar(&f.onFailure, "on-failure", "", "cleanup removes a failed instance, keep leaves it for inspection for a limited time (default: cleanup)")
 	waitFlags(cmd, &f.wait, &f.timeout)
 	return cmd
 }
 
 func waitFlags(cmd *cobra.Command, wait *bool, timeout *time.Duration) {
-	cmd.Flags().BoolVar(wait, "wait", false, "wait for the job and show its steps")
-	cmd.Flags().DurationVar(timeout, "timeout", defaultTimeout, "how long to wait; the job goes on afterwards")
+	cmd.Flags().BoolVar(wait, "wait", false, "wait for the job to end and show its steps")
+	cmd.Flags().DurationVar(timeout, "timeout", defaultTimeout, "how long to wait; the job continues afterwards")
 }
 
 func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f createFlags) error {
@@ -73,14 +73,14 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 		}
 	}
 	if strings.ContainsFunc(f.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return usagef(cmd, "--idempotency-key wants visible ASCII characters only")
+		return usagef(cmd, "--idempotency-key must be visible ASCII characters only")
 	}
 	req, err := f.request(cmd)
 	if err != nil {
 		return err
 	}
 	if f.timeout <= 0 {
-		return usagef(cmd, "--timeout must be longer than nothing")
+		return usagef(cmd, "--timeout must be above 0")
 	}
 	params, err := parsePairs("param", f.params)
 	if err != nil {
@@ -96,8 +96,8 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 	key := orElse(f.idempotencyKey, rand.Text())
 	accepted, err := cl.Create(ctx, engine, key, req)
 	if errors.Is(err, context.Canceled) {
-		return &interruptedError{note: "interrupted before Berth had answered; it may have accepted. " +
-			"Look with berth ls, or repeat the command with --idempotency-key " + key}
+		return &interruptedError{note: "interrupted before Berth responded; it may have accepted the request. " +
+			"Check with berth ls, or repeat the command with --idempotency-key " + key}
 	}
 	if err != nil {
 		return err
@@ -195,8 +195,8 @@ func (c *cli) finishCreate(ctx context.Context, cmd *cobra.Command, cl *client.C
 	case c.json():
 		p.err = printJSON(p.w, a)
 	case outcome == nil:
-		p.linef("%s %s runs at %s.", clean(a.Instance.Engine), clean(a.Instance.Name), clean(endpointText(a.Instance.Endpoint)))
-		p.linef("How to connect: berth config %s", clean(a.Instance.Name))
+		p.linef("%s %s is running at %s.", clean(a.Instance.Engine), clean(a.Instance.Name), clean(endpointText(a.Instance.Endpoint)))
+		p.linef("To connect: berth config %s", clean(a.Instance.Name))
 		p.secret(a, f)
 	default:
 		// It is shown this once only; the callback comes whatever became of the job.
@@ -220,7 +220,7 @@ func (p *printer) linef(format string, args ...any) {
 // secret shows what the callback is signed with, to those who asked for one.
 func (p *printer) secret(a client.Accepted, f createFlags) {
 	if f.callbackURL != "" && a.WebhookSecret != "" {
-		p.linef("The callback is signed with (shown only now): %s", clean(a.WebhookSecret))
+		p.linef("Secret that signs the callback (shown only once): %s", clean(a.WebhookSecret))
 	}
 }
 

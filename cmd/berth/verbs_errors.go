@@ -62,9 +62,9 @@ func (e *jobError) hint() string {
 	case e.job.Error == nil || e.job.State == client.JobCanceled:
 		return ""
 	case e.job.Error.Retryable:
-		return "Trying again can help."
+		return "The failure may be temporary: try again."
 	default:
-		return "Trying again unchanged will not help."
+		return "The same request will fail again: change it first."
 	}
 }
 
@@ -76,7 +76,7 @@ type detachedError struct {
 }
 
 func (e *detachedError) Error() string {
-	return fmt.Sprintf("%s; job %s goes on. To go on waiting: berth wait %s", e.note, e.job.ID, e.job.ID)
+	return fmt.Sprintf("%s; job %s continues. To keep waiting: berth wait %s", e.note, e.job.ID, e.job.ID)
 }
 
 func (e *detachedError) Unwrap() error { return e.err }
@@ -123,7 +123,7 @@ func reportError(w io.Writer, err error) int {
 		line("See: %s --help", usage.command)
 		return exitUsage
 	case errors.As(err, &unreachable):
-		line("berth: no Berth answers at %s; start one with `make run` or set BERTH_URL", unreachable.URL)
+		line("berth: no Berth server responds at %s; start one with `make run` or set BERTH_URL", unreachable.URL)
 		line("  %v", unreachable.Err)
 		return exitUnreachable
 	case errors.As(err, &problem):
@@ -148,10 +148,10 @@ func reportProblem(line func(string, ...any), p *client.Problem) {
 		line("  %s: %s", clean(f.Field), clean(f.Message))
 	}
 	if p.JobID != "" {
-		line("  Job %s is in the way. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
+		line("  Job %s is still active. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
 	}
 	if p.Status == http.StatusUnauthorized {
-		line("  The API key comes from BERTH_API_KEY, else from $BERTH_DATA_DIR/admin.key (default %s/admin.key).", defaultDataDir)
+		line("  The API key is read from BERTH_API_KEY, else from $BERTH_DATA_DIR/admin.key (default %s/admin.key).", defaultDataDir)
 	}
 }
 

@@ -25,17 +25,17 @@ func (c *cli) eventsCommand() *cobra.Command {
 	var f eventsFlags
 	cmd := &cobra.Command{
 		Use:   "events",
-		Short: "Show what has happened, and with --follow what happens",
+		Short: "Show events, and with --follow new ones as they happen",
 		Example: `  berth events --instance orders
   berth events --after 1200 --follow -o json`,
 		Args: cobra.NoArgs,
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error { return c.events(ctx, cmd, f) }),
 	}
 	flags := cmd.Flags()
-	flags.Int64Var(&f.after, "after", 0, "only those behind this `number`")
-	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what comes, until interrupted")
-	flags.StringSliceVar(&f.types, "type", nil, "only those of this type, such as instance.failed; repeatable")
-	flags.StringVar(&f.instance, "instance", "", "only those about this instance (name or id)")
+	flags.Int64Var(&f.after, "after", 0, "show only events after this `number`")
+	flags.BoolVarP(&f.follow, "follow", "f", false, "keep showing new events until interrupted")
+	flags.StringSliceVar(&f.types, "type", nil, "show only events of this type, such as instance.failed; repeatable")
+	flags.StringVar(&f.instance, "instance", "", "show only events about this instance (name or id)")
 	return cmd
 }
 

@@ -183,7 +183,7 @@ func parsePairs(flag string, texts []string) (map[string]string, error) {
 	for _, text := range texts {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("--%s wants name=value, not %q", flag, text)
+			return nil, fmt.Errorf("--%s must be name=value, not %q", flag, text)
 		}
 		if _, twice := out[key]; twice {
 			return nil, fmt.Errorf("--%s %s is given twice", flag, key)

@@ -39,7 +39,7 @@ func collect[T any](limit int, fetch func(limit int, cursor string) (client.Page
 // hintMore says on stderr that the list was cut.
 func hintMore(w io.Writer, cursor string) {
 	if cursor != "" {
-		_, _ = fmt.Fprintln(w, "There are more; raise --limit to see them.")
+		_, _ = fmt.Fprintln(w, "There are more; increase --limit to see them.")
 	}
 }
 
@@ -57,10 +57,10 @@ func (c *cli) lsCommand() *cobra.Command {
 			return c.ls(ctx, cmd, f)
 		}),
 	}
-	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state")
-	cmd.Flags().StringArrayVar(&f.Labels, "label", nil, "only those with this label, `name=value`; repeatable")
+	cmd.Flags().StringVar(&f.State, "state", "", "list only instances in this state")
+	cmd.Flags().StringArrayVar(&f.Labels, "label", nil, "list only instances with this label, `name=value`; repeatable")
 	cmd.Flags().BoolVar(&f.Deleted, "deleted", false, "deleted ones, too")
-	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "at most so many")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "maximum number to list")
 	return cmd
 }
 
@@ -88,7 +88,7 @@ func (c *cli) ls(ctx context.Context, cmd *cobra.Command, f client.InstanceFilte
 	if len(page.Items) == 0 {
 		p := printer{w: cmd.OutOrStdout()}
 		if f.State != "" || len(f.Labels) > 0 {
-			p.linef("No such instances.")
+			p.linef("No instances match.")
 		} else {
 			p.linef("No instances. Create one: berth create %s", orElse(f.Engine, "redis"))
 		}
@@ -114,7 +114,7 @@ func orElse(s, fallback string) string {
 func (c *cli) enginesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "engines [ENGINE]",
-		Short: "List what can be created, or the plans and parameters of one engine",
+		Short: "List engines, or show the plans and parameters of one",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
@@ -154,7 +154,7 @@ func printEngines(w io.Writer, engines []client.Engine) error {
 		return err
 	}
 	p := printer{w: w}
-	p.linef("\n* = default. Plans and parameters of one: berth engines ENGINE")
+	p.linef("\n* = default. Plans and parameters of an engine: berth engines ENGINE")
 	return p.err
 }
 
@@ -169,7 +169,7 @@ func (c *cli) jobsCommand() *cobra.Command {
 	var f client.JobFilter
 	cmd := &cobra.Command{
 		Use:   "jobs [JOB_ID]",
-		Short: "List jobs, or show one with its steps",
+		Short: "List jobs, or show a job with its steps",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -178,9 +178,9 @@ func (c *cli) jobsCommand() *cobra.Command {
 			return c.jobs(ctx, cmd, f)
 		}),
 	}
-	cmd.Flags().StringVar(&f.InstanceID, "instance", "", "only those of this instance (name or id)")
-	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state")
-	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "at most so many")
+	cmd.Flags().StringVar(&f.InstanceID, "instance", "", "list only jobs of this instance (name or id)")
+	cmd.Flags().StringVar(&f.State, "state", "", "list only jobs in this state")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "maximum number to list")
 	return cmd
 }
 

@@ -24,7 +24,7 @@ func (c *cli) rmCommand() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
-				return usagef(cmd, "--timeout must be longer than nothing")
+				return usagef(cmd, "--timeout must be above 0")
 			}
 			cl, err := c.client(cmd)
 			if err != nil {
@@ -39,7 +39,7 @@ func (c *cli) rmCommand() *cobra.Command {
 		}),
 	}
 	waitFlags(cmd, &wait, &timeout)
-	cmd.Flags().BoolVar(&force, "force", false, "do not wait for a host that does not answer; it is cleaned up when it does")
+	cmd.Flags().BoolVar(&force, "force", false, "do not wait for a host that does not respond; it is cleaned up once it does")
 	return cmd
 }
 
@@ -137,16 +137,16 @@ func (c *cli) waitCommand() *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:   "wait JOB_ID",
-		Short: "Wait until a job has ended and show its steps",
+		Short: "Wait for a job to end and show its steps",
 		Args:  cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
-				return usagef(cmd, "--timeout must be longer than nothing")
+				return usagef(cmd, "--timeout must be above 0")
 			}
 			return c.wait(ctx, cmd, args[0], timeout)
 		}),
 	}
-	cmd.Flags().DurationVar(&timeout, "timeout", defaultTimeout, "how long to wait; the job goes on afterwards")
+	cmd.Flags().DurationVar(&timeout, "timeout", defaultTimeout, "how long to wait; the job continues afterwards")
 	return cmd
 }
 

@@ -18,7 +18,7 @@ import (
 func (c *cli) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "get NAME|ID",
-		Short: "Show one instance",
+		Short: "Show an instance",
 		Args:  cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
@@ -60,7 +60,7 @@ func (c *cli) configCommand() *cobra.Command {
 	var f configFlags
 	cmd := &cobra.Command{
 		Use:   "config NAME|ID",
-		Short: "Show how to connect, the password included",
+		Short: "Show the connection details of an instance, including the password",
 		Example: `  berth config orders
   eval "$(berth config orders --cli)"
   DATABASE_URL=$(berth config orders --uri) ./app`,
@@ -69,13 +69,13 @@ func (c *cli) configCommand() *cobra.Command {
 			return c.config(ctx, cmd, args[0], f)
 		}),
 	}
-	cmd.Flags().BoolVar(&f.uri, "uri", false, "only the URI")
-	cmd.Flags().BoolVar(&f.cli, "cli", false, "only the command line that connects")
-	cmd.Flags().BoolVar(&f.file, "file", false, "only the server's configuration file")
-	cmd.Flags().BoolVar(&f.env, "env", false, "only lines of NAME=value, for a shell or a file of settings")
-	cmd.Flags().BoolVar(&f.jdbc, "jdbc", false, "only the URL of JDBC")
-	cmd.Flags().BoolVar(&f.dsn, "dsn", false, "only the data source name of go-sql-driver/mysql")
-	cmd.Flags().BoolVar(&f.mariadb, "mariadb", false, "only the URI of mariadb://")
+	cmd.Flags().BoolVar(&f.uri, "uri", false, "print only the URI")
+	cmd.Flags().BoolVar(&f.cli, "cli", false, "print only the command line that connects")
+	cmd.Flags().BoolVar(&f.file, "file", false, "print only the server's configuration file")
+	cmd.Flags().BoolVar(&f.env, "env", false, "print only NAME=value lines, for a shell or an env file")
+	cmd.Flags().BoolVar(&f.jdbc, "jdbc", false, "print only the JDBC URL")
+	cmd.Flags().BoolVar(&f.dsn, "dsn", false, "print only the DSN of go-sql-driver/mysql")
+	cmd.Flags().BoolVar(&f.mariadb, "mariadb", false, "print only the mariadb:// URI")
 	return cmd
 }
 
@@ -130,7 +130,7 @@ func (c *cli) config(ctx context.Context, cmd *cobra.Command, name string, f con
 // printForm prints one way of writing the connection, where the engine has it.
 func printForm(w io.Writer, flag, engine, form string) error {
 	if form == "" {
-		return fmt.Errorf("there is no %s of an instance of %s; --uri always is", flag, engine)
+		return fmt.Errorf("%s is not available for %s; use --uri", flag, engine)
 	}
 	_, err := fmt.Fprintln(w, form)
 	return err
@@ -154,7 +154,7 @@ func (c *cli) showEngine(w io.Writer, engines []client.Engine, name string) erro
 		for i, e := range engines {
 			names[i] = clean(e.Name)
 		}
-		return fmt.Errorf("there is no engine %q; there are: %s", name, strings.Join(names, ", "))
+		return fmt.Errorf("there is no engine %q; available engines: %s", name, strings.Join(names, ", "))
 	}
 	e := engines[i]
 	if c.json() {
@@ -192,7 +192,7 @@ func allowed(p client.Property) string {
 			values[i] = valueText(v)
 		}
 		if len(values) > maxListed {
-			return fmt.Sprintf("%s, … (%d; -o json has them all)", strings.Join(values[:3], ", "), len(values))
+			return fmt.Sprintf("%s, … (%d in all; -o json lists them)", strings.Join(values[:3], ", "), len(values))
 		}
 		return strings.Join(values, ", ")
 	}

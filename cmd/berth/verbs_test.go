@@ -61,7 +61,7 @@ func TestOutputs(t *testing.T) {
 		{"engines", "" +
 			"ENGINE  VERSIONS  PLANS   DESCRIPTION\n" +
 			"redis   8*, 7     small*  In-memory store\n" +
-			"\n* = default. Plans and parameters of one: berth engines ENGINE\n"},
+			"\n* = default. Plans and parameters of an engine: berth engines ENGINE\n"},
 		{"engines redis", "" +
 			"Redis: In-memory store\n" +
 			"\n" +
@@ -75,10 +75,10 @@ func TestOutputs(t *testing.T) {
 			"\n* = default\n"},
 		{"create redis", "Creating redis cache (ins_1).\nWait for it: berth wait job_1\n"},
 		{"create redis --callback-url http://x/", "Creating redis cache (ins_1).\nWait for it: berth wait job_1\n" +
-			"The callback is signed with (shown only now): whsec_1\n"},
+			"Secret that signs the callback (shown only once): whsec_1\n"},
 		{"rm cache", "Deleting redis cache. Wait for it: berth wait job_1\n"},
 		{"-o table ls redis", "No instances. Create one: berth create redis\n"},
-		{"ls redis --state failed", "No such instances.\n"},
+		{"ls redis --state failed", "No instances match.\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.line, func(t *testing.T) {
@@ -102,7 +102,7 @@ func TestCreateWaitPlain(t *testing.T) {
 		"--param", "maxmemory=64mb", "--param", "nonsense=1", "--label", "team=a", "--memory", "1g", "--cpu", "2", "--job-timeout", "90s", "--on-failure", "keep", "--wait")
 	want := result{
 		0,
-		"redis cache runs at 127.0.0.1:20001.\nHow to connect: berth config cache\n",
+		"redis cache is running at 127.0.0.1:20001.\nTo connect: berth config cache\n",
 		"create redis cache: image done after 1.5s\n" +
 			"create redis cache: ready running (attempt 2): PING\n" +
 			"create redis cache: ready done after 0.5s (attempt 2): PING\n",
@@ -159,7 +159,7 @@ func TestFailures(t *testing.T) {
 		err   string
 	}{
 		{"create redis --wait", failed, 1, "berth: create redis cache: job job_1 failed at step \"ready\": the server did not answer\n" +
-			"  Trying again can help.\n"},
+			"  The failure may be temporary: try again.\n"},
 		{"wait job_1 -o json", failed, 1, "berth: instance.create of redis ins_1: job job_1 failed at step \"ready\": the server did not answer\n"},
 		{"create redis --wait -o json", func(f *fakeBerth) {
 			f.routes["GET /storage/instances/ins_1"] = []string{"200 " + fmt.Sprintf(cacheDoc, "unhealthy")}
@@ -170,18 +170,18 @@ func TestFailures(t *testing.T) {
 		}, 1, "berth: the request is wrong\n  parameters.nonsense: unknown parameter\n"},
 		{"rm cache", func(f *fakeBerth) {
 			f.routes["DELETE /storage/redis/instances/ins_1"] = []string{`409 {"code":"busy","detail":"it is busy","job_id":"job_7"}`}
-		}, 1, "berth: it is busy\n  Job job_7 is in the way. Wait for it: berth wait job_7\n"},
+		}, 1, "berth: it is busy\n  Job job_7 is still active. Wait for it: berth wait job_7\n"},
 		{"get other", func(f *fakeBerth) { f.routes["GET /storage/instances"] = []string{`200 {"items":[]}`} }, 1,
 			"berth: no instance is called \"other\"\n"},
 		{"wait job_1 --timeout 1ns", nil, 1, "berth: "},
-		{"ls --url http://127.0.0.1:1", nil, 3, "berth: no Berth answers at http://127.0.0.1:1; start one with `make run` or set BERTH_URL\n"},
+		{"ls --url http://127.0.0.1:1", nil, 3, "berth: no Berth server responds at http://127.0.0.1:1; start one with `make run` or set BERTH_URL\n"},
 		{"ls --url nonsense", nil, 2, "berth: \"nonsense\" is not the address of a Berth"},
 		{"ls -o xml", nil, 2, "berth: --output is table or json, not \"xml\"\nSee: berth ls --help\n"},
 		{"ls --nonsense", nil, 2, "berth: unknown flag: --nonsense\n"},
 		{"ls --limit 0", nil, 2, "berth: --limit"},
 		{"create", nil, 2, "berth: accepts 1 arg(s), received 0\n"},
 		{"create redis --name=", nil, 2, "berth: --name is empty\n"},
-		{"create redis --param x", nil, 2, "berth: --param wants name=value, not \"x\"\n"},
+		{"create redis --param x", nil, 2, "berth: --param must be name=value, not \"x\"\n"},
 		{"create redis --label a=1 --label a=2", nil, 2, "berth: --label a is given twice\n"},
 		{"create redis --memory lots", nil, 2, "berth: \"lots\" is not a size such as 512mb or 2g\n"},
 		{"create redis --cpu=-1", nil, 2, "berth: --cpu"},
@@ -227,7 +227,7 @@ func TestInterrupt(t *testing.T) {
 		if got.code != 130 {
 			t.Errorf("%s: exit %d", line, got.code)
 		}
-		if want := showCursor + "berth: interrupted; job job_1 goes on. To go on waiting: berth wait job_1\n"; !strings.HasSuffix(got.errOut, want) {
+		if want := showCursor + "berth: interrupted; job job_1 continues. To keep waiting: berth wait job_1\n"; !strings.HasSuffix(got.errOut, want) {
 			t.Errorf("%s: stderr %q", line, got.errOut)
 		}
 		if strings.Contains(line, "json") && !json.Valid([]byte(got.out)) {
@@ -247,7 +247,7 @@ func TestAPIKey(t *testing.T) {
 	}
 	none := map[string]string{"BERTH_API_KEY": "", "BERTH_DATA_DIR": t.TempDir()}
 	got := berth(t.Context(), t, newFake(), none, nil, "ls")
-	if got.code != 1 || !strings.Contains(got.errOut, "no valid API key\n  The API key comes from BERTH_API_KEY") {
+	if got.code != 1 || !strings.Contains(got.errOut, "no valid API key\n  The API key is read from BERTH_API_KEY") {
 		t.Errorf("without a key: %+v", got)
 	}
 }
@@ -260,7 +260,7 @@ func TestListFollowsTheCursor(t *testing.T) {
 	f := newFake()
 	f.routes["GET /storage/instances"] = []string{page(100, "c1"), page(50, "c2")}
 	got := berth(t.Context(), t, f, nil, nil, "ls", "--limit", "150", "--label", "team=a")
-	if lines := strings.Count(got.out, "\n"); lines != 151 || got.errOut != "There are more; raise --limit to see them.\n" {
+	if lines := strings.Count(got.out, "\n"); lines != 151 || got.errOut != "There are more; increase --limit to see them.\n" {
 		t.Errorf("%d lines, stderr %q", lines, got.errOut)
 	}
 	want := []string{"GET /storage/instances?label=team%3Da&limit=100", "GET /storage/instances?cursor=c1&label=team%3Da&limit=50"}

@@ -13,7 +13,7 @@ import (
 // webhooksCommands gives `berth webhooks` and the verbs below it, which have the
 // flags of all client verbs.
 func (c *cli) webhooksCommands() (group *cobra.Command, verbs []*cobra.Command) {
-	group = &cobra.Command{Use: "webhooks", Short: "Have events sent to an address, signed", Args: cobra.NoArgs}
+	group = &cobra.Command{Use: "webhooks", Short: "Manage webhooks, which send signed events to a URL", Args: cobra.NoArgs}
 	verbs = []*cobra.Command{c.webhooksLsCommand(), c.webhooksAddCommand(), c.webhooksRmCommand(), c.webhooksPingCommand(), c.webhooksDeliveriesCommand()}
 	group.AddCommand(verbs...)
 	return group, verbs
@@ -25,7 +25,7 @@ func (c *cli) webhooksLsCommand() *cobra.Command {
 		Use: "ls", Aliases: []string{"list"}, Short: "List webhooks", Args: cobra.NoArgs,
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error { return c.webhooksLs(ctx, cmd, limit) }),
 	}
-	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "at most so many")
+	cmd.Flags().IntVar(&limit, "limit", defaultLimit, "maximum number to list")
 	return cmd
 }
 
@@ -66,7 +66,7 @@ func (c *cli) webhooksLs(ctx context.Context, cmd *cobra.Command, limit int) err
 func (c *cli) webhooksAddCommand() *cobra.Command {
 	var in client.WebhookRequest
 	cmd := &cobra.Command{
-		Use: "add URL", Short: "Have events sent to an address", Args: cobra.ExactArgs(1),
+		Use: "add URL", Short: "Create a webhook that sends events to a URL", Args: cobra.ExactArgs(1),
 		Example: "  berth webhooks add https://example.com/hook --event 'instance.*' --event job.failed",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
@@ -83,19 +83,19 @@ func (c *cli) webhooksAddCommand() *cobra.Command {
 			}
 			p := printer{w: cmd.OutOrStdout()}
 			p.linef("Added %s.", clean(h.ID))
-			p.linef("Deliveries are signed with (shown only now): %s", clean(h.Secret))
-			p.linef("Try it: berth webhooks ping %s", clean(h.ID))
+			p.linef("Secret that signs deliveries (shown only once): %s", clean(h.Secret))
+			p.linef("Test it: berth webhooks ping %s", clean(h.ID))
 			return p.err
 		}),
 	}
-	cmd.Flags().StringArrayVar(&in.Events, "event", nil, "only events of this `type`, such as job.failed or 'instance.*'; repeatable")
-	cmd.Flags().StringVar(&in.Description, "description", "", "a note for people")
+	cmd.Flags().StringArrayVar(&in.Events, "event", nil, "send only events of this `type`, such as job.failed or 'instance.*'; repeatable")
+	cmd.Flags().StringVar(&in.Description, "description", "", "description of the webhook")
 	return cmd
 }
 
 func (c *cli) webhooksRmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rm ID", Aliases: []string{"delete"}, Short: "Send no more events to a webhook", Args: cobra.ExactArgs(1),
+		Use: "rm ID", Aliases: []string{"delete"}, Short: "Delete a webhook and cancel its pending deliveries", Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
 			if err != nil {
@@ -117,7 +117,7 @@ func (c *cli) webhooksRmCommand() *cobra.Command {
 
 func (c *cli) webhooksPingCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "ping ID", Short: "Send a webhook a test", Args: cobra.ExactArgs(1),
+		Use: "ping ID", Short: "Send a test event to a webhook", Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
 			if err != nil {
@@ -131,7 +131,7 @@ func (c *cli) webhooksPingCommand() *cobra.Command {
 				return printJSON(cmd.OutOrStdout(), d)
 			}
 			p := printer{w: cmd.OutOrStdout()}
-			p.linef("Sending %s. What became of it: berth webhooks deliveries %s", clean(d.EventID), clean(d.WebhookID))
+			p.linef("Sending %s. Check its delivery: berth webhooks deliveries %s", clean(d.EventID), clean(d.WebhookID))
 			return p.err
 		}),
 	}
@@ -140,7 +140,7 @@ func (c *cli) webhooksPingCommand() *cobra.Command {
 func (c *cli) webhooksDeliveriesCommand() *cobra.Command {
 	var f client.DeliveryFilter
 	cmd := &cobra.Command{
-		Use: "deliveries [ID]", Short: "List what was sent, to one webhook or to all and to callback URLs", Args: cobra.MaximumNArgs(1),
+		Use: "deliveries [ID]", Short: "List deliveries to one webhook, or to all webhooks and callback URLs", Args: cobra.MaximumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				f.WebhookID = args[0]
@@ -148,9 +148,9 @@ func (c *cli) webhooksDeliveriesCommand() *cobra.Command {
 			return c.webhooksDeliveries(ctx, cmd, f)
 		}),
 	}
-	cmd.Flags().StringVar(&f.JobID, "job", "", "only those about this job (`id`)")
-	cmd.Flags().StringVar(&f.State, "state", "", "only those in this state: pending, delivered, exhausted, canceled")
-	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "at most so many")
+	cmd.Flags().StringVar(&f.JobID, "job", "", "list only deliveries about this job (`id`)")
+	cmd.Flags().StringVar(&f.State, "state", "", "list only deliveries in this state: pending, delivered, exhausted, canceled")
+	cmd.Flags().IntVar(&f.Limit, "limit", defaultLimit, "maximum number to list")
 	return cmd
 }
 

@@ -23,11 +23,11 @@ func TestWebhookVerbs(t *testing.T) {
 	for line, want := range map[string][2]string{ // what is printed, and what is asked for
 		"ls": {"WEBHOOK  URL                 EVENTS  STATE          AGE\nwhk_1    https://a.example/  job.*   disabled: 410  3m\n", "GET /webhooks?limit=100"},
 		"add https://a.example/ --event job.*": {
-			"Added whk_1.\nDeliveries are signed with (shown only now): whsec_1\nTry it: berth webhooks ping whk_1\n",
+			"Added whk_1.\nSecret that signs deliveries (shown only once): whsec_1\nTest it: berth webhooks ping whk_1\n",
 			`POST /webhooks {"url":"https://a.example/","events":["job.*"]}`,
 		},
 		"rm whk_1":   {"Removed whk_1.\n", "DELETE /webhooks/whk_1"},
-		"ping whk_1": {"Sending evt_1. What became of it: berth webhooks deliveries whk_1\n", "POST /webhooks/whk_1/ping"},
+		"ping whk_1": {"Sending evt_1. Check its delivery: berth webhooks deliveries whk_1\n", "POST /webhooks/whk_1/ping"},
 		"deliveries whk_1 --state pending": {
 			"DELIVERY  EVENT       STATE    ATTEMPTS  LAST ERROR  AGE  TO\ndlv_1     job.failed  pending  2         no answer   3m   whk_1\n",
 			"GET /deliveries?limit=100&state=pending&webhook_id=whk_1",

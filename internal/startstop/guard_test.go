@@ -84,7 +84,7 @@ func devRefuses(w *world, key string) {
 		w.mustRefuse(what, "dev", []string{file, "32 bytes"})
 	}
 	_ = os.Remove(file)
-	w.mustRefuse("no file", "dev", []string{file, "is not there", wanted})
+	w.mustRefuse("no file", "dev", []string{file, "is missing", wanted})
 	w.mustRefuse("another lost key", "dev", []string{file, wanted}, "BERTH_ACCEPT_LOST_KEY=00000000")
 	w.mustRefuse("another key in the environment", "dev", []string{"BERTH_MASTER_KEY", wanted}, "BERTH_MASTER_KEY="+newKey())
 	w.write(elsewhere, newKey())
