@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 )
 
 const (
@@ -31,9 +32,9 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	}
 	// Docker answers with the old one where there is one of that name.
 	switch r.stands(v.Labels, w.Unit, w.Fence) {
-	case foreign:
+	case fencing.Foreign:
 		return r.inTheWay("volume", v.Name)
-	case newer:
+	case fencing.Newer:
 		return fenced(w.Unit, "volume")
 	default:
 		return nil
@@ -54,7 +55,7 @@ func (r *Runtime) volume(ctx context.Context, w host.Workload) (volume.Volume, e
 		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(w.Unit))
-	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Unit, w.Fence) == foreign) {
+	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Unit, w.Fence) == fencing.Foreign) {
 		return v, fault.Errorf(fault.CodeDataLost, cause(err), "the volume %s with the instance's data is gone from host %s",
 			nameOf(w.Unit), r.engine.name)
 	}
@@ -141,15 +142,15 @@ func (r *Runtime) makeWay(ctx context.Context, w host.Workload, s spec) (adopted
 		return false, err
 	}
 	switch r.stands(c.Config.Labels, w.Unit, w.Fence) {
-	case foreign:
+	case fencing.Foreign:
 		return false, r.inTheWay("container", s.Name)
-	case newer:
+	case fencing.Newer:
 		return false, fenced(w.Unit, "container")
-	case same:
+	case fencing.Same:
 		if running(c) && c.Config.Labels[labelSpec] == s.digest() {
 			return true, nil
 		}
-	case older:
+	case fencing.Older:
 	}
 	r.log.DebugContext(ctx, "replacing a container", "instance", w.Unit, "container", c.ID,
 		"fence", c.Config.Labels[labelFence], "state", c.State.Status)
@@ -317,11 +318,11 @@ func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64)
 			return err
 		}
 		switch r.stands(v.Labels, id, fence) {
-		case foreign:
+		case fencing.Foreign:
 			if !halfMade(v) && !r.empty(v, id) {
 				return nil
 			}
-		case newer:
+		case fencing.Newer:
 			return fenced(id, "volume")
 		}
 		err = r.engine.removeVolume(ctx, v.Name)
@@ -372,10 +373,10 @@ func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64) (contain
 		return c, err
 	}
 	switch r.stands(c.Config.Labels, id, fence) {
-	case foreign:
+	case fencing.Foreign:
 		return c, fault.Errorf(fault.CodeNotFound, nil,
 			"host %s has no container of instance %s (%s is not Berth's)", r.engine.name, id, nameOf(id))
-	case newer:
+	case fencing.Newer:
 		return c, fenced(id, "container")
 	default:
 		return c, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 )
 
 // The labels of containers and volumes. They never change after creation.
@@ -32,29 +33,14 @@ const (
 // nameOf gives the name of the instance's container, and of its volume.
 func nameOf(id host.UnitID) string { return "berth-" + string(id) }
 
-// standing is how a thing found on a host relates to who asks.
-type standing int
-
-const (
-	foreign standing = iota // not of this deployment and instance: never touched
-	older                   // made under an earlier claim
-	same                    // made under this claim
-	newer                   // made under a later claim: whoever asks has lost the lease
-)
-
 // stands compares what a thing's labels say with who asks.
-func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) standing {
+func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) fencing.Standing {
 	made, err := strconv.ParseInt(labels[labelFence], 10, 64)
-	switch {
-	case err != nil || labels[labelDeployment] != r.deployment || labels[labelInstance] != string(id):
-		return foreign
-	case made < fence:
-		return older
-	case made > fence:
-		return newer
-	default:
-		return same
+	if err != nil || labels[labelInstance] != string(id) {
+		return fencing.Foreign
 	}
+	claim := fencing.Claim{Deployment: r.deployment, Unit: id, Fence: fence}
+	return claim.Standing(fencing.Mark{Deployment: labels[labelDeployment], Fence: made})
 }
 
 // labelsOf gives the labels of everything that is made for the workload.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -36,12 +37,9 @@ func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
 // Identity gives the engine's own id.
 func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engine.identity(ctx) }
 
-// anyFence is above every fence: for those who only look.
-const anyFence = int64(^uint64(0) >> 1)
-
 // Inspect says what is there of the instance.
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error) {
-	c, err := r.own(ctx, id, anyFence)
+	c, err := r.own(ctx, id, fencing.Any)
 	if err != nil {
 		return host.Unit{}, err
 	}
@@ -61,7 +59,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 		OOMKilled:  r.outOfMemory(ctx, c),
 		Ports:      ports,
 		Container:  true,
-		Volume:     err == nil && r.stands(v.Labels, id, anyFence) != foreign,
+		Volume:     err == nil && r.stands(v.Labels, id, fencing.Any) != fencing.Foreign,
 		Created:    moment(c.Created),
 		Ended:      endOf(c.State),
 	}, nil
@@ -110,7 +108,7 @@ func (r *Runtime) List(ctx context.Context) ([]host.Unit, error) {
 
 // Output gives the last lines that the instance wrote, at most 64 KiB of them.
 func (r *Runtime) Output(ctx context.Context, id host.UnitID, lines int) (string, error) {
-	c, err := r.own(ctx, id, anyFence)
+	c, err := r.own(ctx, id, fencing.Any)
 	if err != nil || lines <= 0 {
 		return "", err
 	}

@@ -42,7 +42,7 @@ type Runtimes interface {
 // same fencing token, replaced if an older one, and left alone with CodeFenced if
 // a newer one; what is already gone is success. A host that does not answer gives
 // CodeHostUnavailable. Things of others, without the labels of this deployment,
-// are never touched.
+// are never touched. Package fencing has these rules for runtimes to decide by.
 type Runtime interface {
 	Platform
 	Units

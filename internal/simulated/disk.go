@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -42,6 +43,25 @@ type container struct {
 	Running bool           `json:"running"`
 	Settled bool           `json:"settled"`
 	Ports   map[string]int `json:"ports"`
+}
+
+// marks says who made the two; nil: it is not there. A file is one deployment's as a whole:
+// in another's, both are there.
+func (t *thing) marks(deployment string) (container, volume *fencing.Mark) {
+	switch {
+	case t == nil:
+		return nil, nil
+	case t.Deployment != deployment:
+		others := &fencing.Mark{Deployment: t.Deployment}
+		return others, others
+	}
+	if t.Container != nil {
+		container = &fencing.Mark{Deployment: deployment, Fence: t.Container.Fence}
+	}
+	if t.Volume != nil {
+		volume = &fencing.Mark{Deployment: deployment, Fence: t.Volume.Fence}
+	}
+	return container, volume
 }
 
 // locked does something while no other process changes the host.
@@ -121,28 +141,29 @@ func (h *machine) write(t *thing) error {
 	return nil
 }
 
-// takePorts notes who has the ports, and reports whether nobody else who runs has one.
-func (h *machine) takePorts(t *thing) (bool, error) {
+// takePorts notes who has the ports, and gives the first that somebody else has who runs; 0:
+// there is none.
+func (h *machine) takePorts(t *thing) (refused int, err error) {
 	for _, port := range t.Container.Ports {
 		note := filepath.Join(h.dir, "port-"+strconv.Itoa(port))
 		holder, err := os.ReadFile(note) //nolint:gosec // of the host's folder
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, unavailable(err)
+			return 0, unavailable(err)
 		}
 		if id := host.UnitID(holder); err == nil && id != t.id {
 			other, err := h.read(id)
 			if err != nil {
-				return false, err
+				return 0, err
 			}
 			if other != nil && other.Container != nil && other.Container.Running && other.Container.has(port) {
-				return false, nil
+				return port, nil
 			}
 		}
 		if err := os.WriteFile(note, []byte(t.id), 0o600); err != nil {
-			return false, unavailable(err)
+			return 0, unavailable(err)
 		}
 	}
-	return true, nil
+	return 0, nil
 }
 
 func (c *container) has(port int) bool {

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 )
 
 // Runtime implements host.Runtime on one simulated host.
@@ -63,17 +64,20 @@ func (r *Runtime) change(ctx context.Context, id host.UnitID, do func(*thing) er
 	})
 }
 
-// own is a change of a container that is there and no newer claim's.
+// own is a change of a container that the claim may use.
 func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64, do func(*thing) error) error {
 	return r.change(ctx, id, func(t *thing) error {
-		switch {
-		case t.Container == nil || t.Deployment != r.deployment:
-			return notFound(id)
-		case t.Container.Fence > fence:
-			return fenced("container", id)
+		there, _ := t.marks(r.deployment)
+		if err := r.claim(id, fence).Use(there); err != nil {
+			return err
 		}
 		return do(t)
 	})
+}
+
+// claim is who asks, by the rules of fencing.
+func (r *Runtime) claim(id host.UnitID, fence int64) fencing.Claim {
+	return fencing.Claim{Deployment: r.deployment, Unit: id, Fence: fence}
 }
 
 // Ping implements host.Runtime.
@@ -105,17 +109,12 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 }
 
 func (r *Runtime) createVolume(t *thing, w host.Workload) error {
-	switch {
-	case (t.Volume == nil || t.Deployment != r.deployment) && w.KeepData:
-		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Unit)
-	case t.Deployment != r.deployment:
-		return fault.Errorf(fault.CodeInternal, nil, "the host has a %s that is not of this deployment", w.Unit)
-	case t.Volume == nil:
+	_, there := t.marks(r.deployment)
+	create, err := r.claim(w.Unit, w.Fence).CreateVolume(there, w.KeepData)
+	if create {
 		t.Tenant, t.Volume = w.Tenant, &volume{Fence: w.Fence, Created: time.Now()}
-	case t.Volume.Fence > w.Fence:
-		return fenced("volume", w.Unit)
 	}
-	return nil
+	return err
 }
 
 // Create implements host.Runtime.
@@ -128,32 +127,29 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 		if err := r.createVolume(t, w); err != nil {
 			return err
 		}
-		if c := t.Container; c != nil {
-			switch {
-			case c.Fence > w.Fence:
-				return fenced("container", w.Unit)
-			case c.Fence == w.Fence && c.Running && maps.Equal(c.Ports, ports):
-				return nil
-			}
+		there, _ := t.marks(r.deployment)
+		asAsked := t.Container != nil && t.Container.Running && maps.Equal(t.Container.Ports, ports)
+		create, err := r.claim(w.Unit, w.Fence).CreateContainer(there, asAsked)
+		if create {
+			t.Container = &container{Fence: w.Fence, Created: time.Now(), Ports: ports}
 		}
-		t.Container = &container{Fence: w.Fence, Created: time.Now(), Ports: ports}
-		return nil
+		return err
 	})
 }
 
 // Start implements host.Runtime.
 func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, error) {
 	var ports map[string]int
-	refused := false
+	refused := 0
 	err := r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
 		if ports = t.Container.Ports; t.Container.Running {
 			return nil
 		}
-		free, err := r.host.takePorts(t)
-		if err != nil {
+		var err error
+		if refused, err = r.host.takePorts(t); err != nil {
 			return err
 		}
-		if refused = !free; refused {
+		if refused != 0 {
 			t.Container = nil
 			return nil
 		}
@@ -163,19 +159,17 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, e
 	switch {
 	case err != nil:
 		return nil, err
-	case refused:
-		return nil, fault.Errorf(fault.CodePortRefused, nil, "the host would not give one of the ports %v", ports)
+	case refused != 0:
+		return nil, r.claim(w.Unit, w.Fence).PortRefused(refused)
 	}
 	return ports, nil
 }
 
 // Adopt implements host.Runtime.
 func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
-	return r.own(ctx, w.Unit, w.Fence, func(t *thing) error {
-		if !t.Container.Running {
-			return notFound(w.Unit)
-		}
-		return nil
+	return r.change(ctx, w.Unit, func(t *thing) error {
+		there, _ := t.marks(r.deployment)
+		return r.claim(w.Unit, w.Fence).UseRunning(there, t.Container != nil && t.Container.Running)
 	})
 }
 
@@ -191,8 +185,9 @@ func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err error) {
 	err = r.host.call(ctx, func() error {
 		t, err := r.host.read(id)
-		if err == nil && (t == nil || t.Container == nil || t.Deployment != r.deployment) {
-			err = notFound(id)
+		if err == nil {
+			there, _ := t.marks(r.deployment)
+			err = r.claim(id, fencing.Any).Use(there)
 		}
 		if err == nil {
 			u = t.unit()
@@ -211,31 +206,24 @@ func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.
 		}
 		return nil
 	})
-	return ignoreNotFound(err)
+	return fencing.IgnoreGone(err)
 }
 
 // Remove implements host.Runtime.
 func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {
 	err := r.change(ctx, id, func(t *thing) error {
-		if t.Deployment != r.deployment {
-			return notFound(id)
-		}
-		if t.Container != nil {
-			if t.Container.Fence > fence {
-				return fenced("container", id)
-			}
+		container, volume := t.marks(r.deployment)
+		remove, err := r.claim(id, fence).Remove(container, volume, data)
+		if remove.Container {
 			t.Container = nil
 			r.host.tell(r.deployment, id)
 		}
-		if data && t.Volume != nil {
-			if t.Volume.Fence > fence {
-				return fenced("volume", id)
-			}
+		if remove.Volume {
 			t.Volume = nil
 		}
-		return nil
+		return err
 	})
-	return ignoreNotFound(err)
+	return fencing.IgnoreGone(err)
 }
 
 // List implements host.Runtime.
@@ -315,19 +303,4 @@ func (t *thing) unit() host.Unit {
 		u.Container, u.Fence, u.Created, u.Running, u.Ports = true, c.Fence, c.Created, c.Running, c.Ports
 	}
 	return u
-}
-
-func notFound(id host.UnitID) error {
-	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
-}
-
-func fenced(what string, id host.UnitID) error {
-	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
-}
-
-func ignoreNotFound(err error) error {
-	if errors.Is(err, fault.ErrNotFound) {
-		return nil
-	}
-	return err
 }

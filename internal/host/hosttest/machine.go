@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -65,6 +66,22 @@ type volume struct {
 	fence   int64
 	user    string
 	files   map[string]host.File
+}
+
+// mark says who made the container; nil: there is none.
+func (c *container) mark() *fencing.Mark {
+	if c == nil {
+		return nil
+	}
+	return &fencing.Mark{Deployment: c.owner, Fence: c.workload.Fence}
+}
+
+// mark says who made the volume; nil: there is none.
+func (v *volume) mark() *fencing.Mark {
+	if v == nil {
+		return nil
+	}
+	return &fencing.Mark{Deployment: v.owner, Fence: v.fence}
 }
 
 func newMachine() *machine {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/host/fencing"
 )
 
 // Runtime is a host.Runtime in memory. It keeps the contract, and has
@@ -62,20 +63,11 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 }
 
 func (r *Runtime) createVolume(w host.Workload) error {
-	v, ok := r.machine.volumes[w.Unit]
-	switch {
-	case (!ok || v.owner != r.deployment) && w.KeepData:
-		return fault.Errorf(fault.CodeDataLost, nil, "the volume of instance %s is gone", w.Unit)
-	case !ok:
+	create, err := r.claim(w.Unit, w.Fence).CreateVolume(r.machine.volumes[w.Unit].mark(), w.KeepData)
+	if create {
 		r.machine.volumes[w.Unit] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, created: time.Now()}
-		return nil
-	case v.owner != r.deployment:
-		return inTheWay("volume", w.Unit)
-	case v.fence > w.Fence:
-		return fenced("volume", w.Unit)
-	default:
-		return nil
 	}
+	return err
 }
 
 // Create makes the container, with its volume and files.
@@ -84,17 +76,13 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 		if err := r.createVolume(w); err != nil {
 			return err
 		}
-		if c, ok := r.machine.containers[w.Unit]; ok {
-			switch {
-			case c.owner != r.deployment:
-				return inTheWay("container", w.Unit)
-			case c.workload.Fence > w.Fence:
-				return fenced("container", w.Unit)
-			case c.workload.Fence == w.Fence && c.running && slices.Equal(c.workload.Ports, w.Ports):
-				return nil
-			}
-			delete(r.machine.containers, w.Unit)
+		c := r.machine.containers[w.Unit]
+		asAsked := c != nil && c.running && slices.Equal(c.workload.Ports, w.Ports)
+		create, err := r.claim(w.Unit, w.Fence).CreateContainer(c.mark(), asAsked)
+		if err != nil || !create {
+			return err
 		}
+		delete(r.machine.containers, w.Unit)
 		if !r.machine.images[w.Image] {
 			return fault.Errorf(fault.CodeImageUnavailable, nil, "image %s is not on the host", w.Image)
 		}
@@ -120,7 +108,7 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (ports map[string]
 		for _, p := range c.workload.Ports {
 			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
 				delete(r.machine.containers, w.Unit)
-				return fault.Errorf(fault.CodePortRefused, nil, "the host would not give port %d", p.Host)
+				return r.claim(w.Unit, w.Fence).PortRefused(p.Host)
 			}
 		}
 		c.running, c.exitCode, c.oom = true, 0, false
@@ -140,11 +128,8 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (ports map[string]
 // Adopt puts other files in the volume of what runs.
 func (r *Runtime) Adopt(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodAdopt, w.Unit, func() error {
-		c, err := r.own(w.Unit, w.Fence)
-		if err == nil && !c.running {
-			err = notFound(w.Unit)
-		}
-		if err != nil {
+		c := r.machine.containers[w.Unit]
+		if err := r.claim(w.Unit, w.Fence).UseRunning(c.mark(), c != nil && c.running); err != nil {
 			return err
 		}
 		r.machine.volumes[w.Unit].put(w)
@@ -168,9 +153,9 @@ func (r *Runtime) Settle(ctx context.Context, id host.UnitID, fence int64) error
 // Inspect says what is there.
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err error) {
 	err = r.call(ctx, MethodInspect, id, func() error {
-		c, ok := r.machine.containers[id]
-		if !ok || c.owner != r.deployment {
-			return notFound(id)
+		c, err := r.own(id, fencing.Any)
+		if err != nil {
+			return err
 		}
 		u = c.unit(r.machine)
 		return nil
@@ -182,14 +167,11 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err
 func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.Duration) error {
 	return r.call(ctx, MethodStop, id, func() error {
 		c, err := r.own(id, fence)
-		if fault.CodeOf(err) == fault.CodeNotFound {
-			return nil
-		}
 		if err == nil && c.running {
 			c.end(Behavior{})
 			r.machine.tell(c.owner, id)
 		}
-		return err
+		return fencing.IgnoreGone(err)
 	})
 }
 
@@ -203,23 +185,15 @@ func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data 
 		return ctx.Err()
 	}
 	return r.call(ctx, MethodRemove, id, func() error {
-		_, err := r.own(id, fence)
-		switch {
-		case err == nil:
+		remove, err := r.claim(id, fence).Remove(r.machine.containers[id].mark(), r.machine.volumes[id].mark(), data)
+		if remove.Container {
 			delete(r.machine.containers, id)
 			r.machine.tell(r.deployment, id)
-		case fault.CodeOf(err) != fault.CodeNotFound:
-			return err
 		}
-		v, ok := r.machine.volumes[id]
-		if !data || !ok || v.owner != r.deployment {
-			return nil
+		if remove.Volume {
+			delete(r.machine.volumes, id)
 		}
-		if v.fence > fence {
-			return fenced("volume", id)
-		}
-		delete(r.machine.volumes, id)
-		return nil
+		return fencing.IgnoreGone(err)
 	})
 }
 
@@ -273,9 +247,9 @@ func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
 // Output gives the last lines that the container wrote.
 func (r *Runtime) Output(ctx context.Context, id host.UnitID, lines int) (text string, err error) {
 	err = r.call(ctx, MethodOutput, id, func() error {
-		c, ok := r.machine.containers[id]
-		if !ok || c.owner != r.deployment {
-			return notFound(id)
+		c, err := r.own(id, fencing.Any)
+		if err != nil {
+			return err
 		}
 		all := strings.SplitAfter(c.output, "\n")
 		if last := len(all) - 1; all[last] == "" {
@@ -287,27 +261,13 @@ func (r *Runtime) Output(ctx context.Context, id host.UnitID, lines int) (text s
 	return text, err
 }
 
+// claim is who asks, by the rules of fencing.
+func (r *Runtime) claim(id host.UnitID, fence int64) fencing.Claim {
+	return fencing.Claim{Deployment: r.deployment, Unit: id, Fence: fence}
+}
+
 // own finds the container for a claim.
 func (r *Runtime) own(id host.UnitID, fence int64) (*container, error) {
-	c, ok := r.machine.containers[id]
-	switch {
-	case !ok || c.owner != r.deployment:
-		return nil, notFound(id)
-	case c.workload.Fence > fence:
-		return nil, fenced("container", id)
-	default:
-		return c, nil
-	}
-}
-
-func notFound(id host.UnitID) error {
-	return fault.Errorf(fault.CodeNotFound, nil, "the host has no instance %s", id)
-}
-
-func fenced(what string, id host.UnitID) error {
-	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
-}
-
-func inTheWay(what string, id host.UnitID) error {
-	return fault.Errorf(fault.CodeInternal, nil, "the host has a %s for %s that is not of this deployment", what, id)
+	c := r.machine.containers[id]
+	return c, r.claim(id, fence).Use(c.mark())
 }
