@@ -177,7 +177,7 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, e
 	case err != nil:
 		return nil, err
 	case refused:
-		return nil, fault.Errorf(fault.CodePortRefused, nil, "the host would not give one of the ports %v", ports)
+		return nil, fault.Errorf(fault.CodePortRefused, nil, "the host refused to publish one of the ports %v", ports)
 	}
 	return ports, nil
 }
@@ -335,7 +335,7 @@ func notFound(id host.UnitID) error {
 }
 
 func fenced(what string, id host.UnitID) error {
-	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was created under a newer fencing token", what, id)
 }
 
 func ignoreNotFound(err error) error {

@@ -120,7 +120,7 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (ports map[string]
 		for _, p := range c.workload.Ports {
 			if _, held := r.machine.portHolder(p.Host); held || r.machine.taken[p.Host] {
 				delete(r.machine.containers, w.Unit)
-				return fault.Errorf(fault.CodePortRefused, nil, "the host would not give port %d", p.Host)
+				return fault.Errorf(fault.CodePortRefused, nil, "the host refused to publish port %d", p.Host)
 			}
 		}
 		c.running, c.exitCode, c.oom = true, 0, false
@@ -305,7 +305,7 @@ func notFound(id host.UnitID) error {
 }
 
 func fenced(what string, id host.UnitID) error {
-	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was created under a newer fencing token", what, id)
 }
 
 func inTheWay(what string, id host.UnitID) error {
