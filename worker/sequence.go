@@ -28,7 +28,7 @@ func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer
 	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
 	if released := sequencer.Release(releaseCtx); released != nil {
-		log.InfoContext(ctx, "the sequencer's duty was not given back; it ends by itself", "error", released)
+		log.InfoContext(ctx, "the sequencer's lease was not released; it expires by itself", "error", released)
 	}
 	return err
 }

@@ -139,7 +139,7 @@ func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan
 				if errors.Is(err, context.Canceled) {
 					return // asynq's word for a handler that is handing back; it goes on
 				}
-				cfg.Log.WarnContext(ctx, "the outcome could not be written", "task", task.Type(), "error", err)
+				cfg.Log.WarnContext(ctx, "the outcome of a task could not be stored", "task", task.Type(), "error", err)
 			}),
 			ShutdownTimeout: time.Second, // Run has waited by then
 			Logger:          asynqLog{cfg.Log},

@@ -172,10 +172,10 @@ func TestFailures(t *testing.T) {
 			f.routes["DELETE /storage/redis/instances/ins_1"] = []string{`409 {"code":"busy","detail":"it is busy","job_id":"job_7"}`}
 		}, 1, "berth: it is busy\n  Job job_7 is still active. Wait for it: berth wait job_7\n"},
 		{"get other", func(f *fakeBerth) { f.routes["GET /storage/instances"] = []string{`200 {"items":[]}`} }, 1,
-			"berth: no instance is called \"other\"\n"},
+			"berth: there is no instance named \"other\"\n"},
 		{"wait job_1 --timeout 1ns", nil, 1, "berth: "},
 		{"ls --url http://127.0.0.1:1", nil, 3, "berth: no Berth server responds at http://127.0.0.1:1; start one with `make run` or set BERTH_URL\n"},
-		{"ls --url nonsense", nil, 2, "berth: \"nonsense\" is not the address of a Berth"},
+		{"ls --url nonsense", nil, 2, "berth: \"nonsense\" is not the URL of a Berth server"},
 		{"ls -o xml", nil, 2, "berth: --output is table or json, not \"xml\"\nSee: berth ls --help\n"},
 		{"ls --nonsense", nil, 2, "berth: unknown flag: --nonsense\n"},
 		{"ls --limit 0", nil, 2, "berth: --limit"},
@@ -211,7 +211,7 @@ func TestRmGoesOn(t *testing.T) {
 	f := newFake()
 	f.routes["GET /storage/instances"] = []string{`200 {"items":[]}`, `200 {"items":[` + fmt.Sprintf(cacheDoc, "running") + `]}`}
 	got := berth(t.Context(), t, f, nil, nil, "rm", "other", "cache", "--wait")
-	if got.code != 1 || got.out != "Deleted redis cache.\n" || !strings.Contains(got.errOut, `berth: no instance is called "other"`) {
+	if got.code != 1 || got.out != "Deleted redis cache.\n" || !strings.Contains(got.errOut, `berth: there is no instance named "other"`) {
 		t.Errorf("got %+v", got)
 	}
 }

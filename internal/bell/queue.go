@@ -47,7 +47,7 @@ const wakeTimeout = 500 * time.Millisecond
 func WakeAll(ctx context.Context, queue Queue, log *slog.Logger, tasks ...Task) {
 	for _, task := range tasks {
 		if err := queue.Enqueue(ctx, task); err != nil && !errors.Is(err, fault.ErrConflict) {
-			log.WarnContext(ctx, "cannot wake a worker; the relay will", "task", task.Pool, "id", task.ID, "error", err)
+			log.WarnContext(ctx, "cannot wake a worker; the relay retries", "task", task.Pool, "id", task.ID, "error", err)
 			return
 		}
 	}

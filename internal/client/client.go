@@ -58,10 +58,10 @@ type Client struct {
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.URL)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
-		return nil, fmt.Errorf("%q is not the address of a Berth: want http://HOST:PORT", cfg.URL)
+		return nil, fmt.Errorf("%q is not the URL of a Berth server: want http://HOST:PORT", cfg.URL)
 	}
 	if strings.ContainsAny(cfg.APIKey, "\r\n") {
-		return nil, errors.New("the API key holds a line break")
+		return nil, errors.New("the API key contains a line break")
 	}
 	c := &Client{base: base, key: cfg.APIKey, http: cfg.HTTP, tries: cfg.Tries, now: cfg.Now, sleep: cfg.Sleep}
 	if c.http == nil {
@@ -141,7 +141,7 @@ func (c *Client) attempt(ctx context.Context, in call, body []byte, out any) err
 		return decodeProblem(res, answer, c.now())
 	}
 	if err := json.Unmarshal(answer, out); err != nil {
-		return fmt.Errorf("%s gave an answer that is not Berth's (%s): %w", c.base.Redacted(), res.Status, err)
+		return fmt.Errorf("%s sent a response that is not from Berth (%s): %w", c.base.Redacted(), res.Status, err)
 	}
 	return nil
 }

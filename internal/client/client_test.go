@@ -199,7 +199,7 @@ func TestProblem(t *testing.T) {
 	}
 
 	c, _, _ = serve(t, answer{status: 404, header: map[string]string{"Content-Type": "text/html"}, body: "<h1>nginx</h1>"})
-	if _, err = c.Engines(t.Context()); err == nil || !strings.Contains(err.Error(), "404 Not Found, without a reason") {
+	if _, err = c.Engines(t.Context()); err == nil || !strings.Contains(err.Error(), "404 Not Found without a reason") {
 		t.Errorf("a stranger's answer is reported as %v", err)
 	}
 }

@@ -78,7 +78,7 @@ func decodeProblem(res *http.Response, body []byte, now time.Time) *Problem {
 		*p = Problem{}
 	}
 	if p.Detail == "" && p.Title == "" {
-		p.Detail = fmt.Sprintf("%s answered %s, without a reason", res.Request.URL.Redacted(), res.Status)
+		p.Detail = fmt.Sprintf("%s responded %s without a reason", res.Request.URL.Redacted(), res.Status)
 	}
 	p.Status = res.StatusCode
 	p.RetryAfter = parseRetryAfter(res.Header.Get("Retry-After"), now)

@@ -166,7 +166,7 @@ func (c *Client) streamEvents(ctx context.Context, f EventFilter, after *int64, 
 		}
 		var e Event
 		if err := json.Unmarshal([]byte(data), &e); err != nil {
-			return true, fmt.Errorf("%s sent an event that is not Berth's: %w", c.base.Redacted(), err)
+			return true, fmt.Errorf("%s sent an event that is not from Berth: %w", c.base.Redacted(), err)
 		}
 		if err := on(e); err != nil {
 			return true, &callbackError{err}

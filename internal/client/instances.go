@@ -98,7 +98,7 @@ func (c *Client) Find(ctx context.Context, nameOrID string) (Instance, error) {
 	}
 	return Instance{}, &Problem{
 		Status: http.StatusNotFound, Code: CodeNotFound, RetryAfter: -1,
-		Detail: fmt.Sprintf("no instance is called %q", nameOrID),
+		Detail: fmt.Sprintf("there is no instance named %q", nameOrID),
 	}
 }
 

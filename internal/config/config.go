@@ -220,7 +220,7 @@ func (c *Config) validate(mode Mode) error {
 		check(c.AdminKey != "", "ADMIN_KEY", "must be set: the operator's API key, at least 20 characters, or a file that holds it")
 	}
 	check(c.SimulatedHosts >= 0 && c.SimulatedHosts <= maxSimulatedHosts, "SIMULATED_HOSTS", fmt.Sprintf("must be from 0 to %d", maxSimulatedHosts))
-	check(strings.HasPrefix(c.DockerHost, "simulated://") == (c.SimulatedHosts > 0), "SIMULATED_HOSTS", "goes with BERTH_DOCKER_HOST=simulated:///FOLDER, and neither without the other: nothing on such hosts is real")
+	check(strings.HasPrefix(c.DockerHost, "simulated://") == (c.SimulatedHosts > 0), "SIMULATED_HOSTS", "must be set together with BERTH_DOCKER_HOST=simulated:///FOLDER; instances on simulated hosts are not real")
 	_, _, err := net.SplitHostPort(c.HTTPAddr)
 	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
 	check(!strings.ContainsAny(c.AdvertiseHost, "/ \t"), "ADVERTISE_HOST", "must be a host name or an IP address, without scheme or path")

@@ -23,7 +23,7 @@ import (
 // identity gives the id that the engine has made for itself. Up to 20.10 it is kept in
 // /etc/docker, since then with its data.
 func (e *engine) identity(ctx context.Context) (id string, err error) {
-	err = e.within(ctx, min(pingLimit, e.limit), "ask who it is", func(ctx context.Context) error {
+	err = e.within(ctx, min(pingLimit, e.limit), "read its id", func(ctx context.Context) error {
 		info, err := e.api.Info(ctx)
 		if err != nil {
 			return err
@@ -36,7 +36,7 @@ func (e *engine) identity(ctx context.Context) (id string, err error) {
 
 // clock gives the engine's own time, as events are asked for by.
 func (e *engine) clock(ctx context.Context) (now string, err error) {
-	err = e.within(ctx, min(pingLimit, e.limit), "ask for the time", func(ctx context.Context) error {
+	err = e.within(ctx, min(pingLimit, e.limit), "read its clock", func(ctx context.Context) error {
 		info, err := e.api.Info(ctx)
 		now = info.SystemTime
 		return err
@@ -86,7 +86,7 @@ func (e *engine) removeImage(ctx context.Context, id string) error {
 // work gives a figure that grows while the container does something: the processor time
 // that it has had, and the bytes that it has read and written.
 func (e *engine) work(ctx context.Context, id string) (done uint64, err error) {
-	err = e.read(ctx, "ask how much container "+id+" has done", func(ctx context.Context) error {
+	err = e.read(ctx, "read the statistics of container "+id, func(ctx context.Context) error {
 		answer, err := e.api.ContainerStatsOneShot(ctx, id)
 		if err != nil {
 			return err

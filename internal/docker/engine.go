@@ -148,7 +148,7 @@ func (e *engine) within(ctx context.Context, limit time.Duration, doing string, 
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	case errors.Is(ended, errTooBusy):
 		return fault.Errorf(fault.CodeHostUnavailable, err,
-			"host %s: the Docker engine is there, but did not %s within %s; it is overloaded, or stuck", e.name, doing, busyTimes*limit)
+			"host %s: the Docker engine responds to pings, but did not %s within %s; it is overloaded or stuck", e.name, doing, busyTimes*limit)
 	case errors.As(err, &ours):
 		return err
 	default:
@@ -161,7 +161,7 @@ const busyTimes = 10
 
 // errSilent and errTooBusy are why a call was given up.
 var (
-	errSilent  = errors.New("the engine is silent")
+	errSilent  = errors.New("the engine does not respond")
 	errTooBusy = errors.New("the engine is busy for too long")
 )
 
@@ -259,7 +259,7 @@ func (e *engine) isDocker(ctx context.Context) error {
 	}
 	if len(version.Components) > 0 && version.Components[0].Name == podman {
 		e.refused.Store(fault.Errorf(fault.CodeHostRefused, nil,
-			"host %s: Podman %s answers at %s, which Berth cannot use; have BERTH_DOCKER_HOST name a Docker Engine, 20.10 or later",
+			"host %s: Podman %s answers at %s, which Berth does not support; set BERTH_DOCKER_HOST to a Docker Engine, 20.10 or later",
 			e.name, version.Components[0].Version, e.api.DaemonHost()))
 		return e.refused.Load()
 	}

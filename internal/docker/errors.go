@@ -26,13 +26,13 @@ func translate(host, doing string, err error) *fault.Error {
 		return fault.Errorf(fault.CodeHostUnavailable, err, "host %s: %s (%s)", host, notPermitted(err), doing)
 	case unanswered(err):
 		return fault.Errorf(fault.CodeHostUnavailable, err,
-			"host %s: the Docker engine does not answer (%s); see that it runs and can be reached", host, doing)
+			"host %s: the Docker engine does not answer (%s); check that it is running and reachable", host, doing)
 	case portRefused(err):
-		return fault.Errorf(fault.CodePortRefused, err, "host %s would not give the port", host)
+		return fault.Errorf(fault.CodePortRefused, err, "host %s refused to publish the port", host)
 	case cerrdefs.IsNotFound(err):
-		return fault.Errorf(fault.CodeNotFound, err, "host %s has no such thing (%s)", host, doing)
+		return fault.Errorf(fault.CodeNotFound, err, "host %s: not found (%s)", host, doing)
 	case cerrdefs.IsConflict(err):
-		return fault.Errorf(fault.CodeConflict, err, "host %s: something is in the way (%s)", host, doing)
+		return fault.Errorf(fault.CodeConflict, err, "host %s: conflict with an existing object or another operation (%s)", host, doing)
 	case refused(err):
 		return fault.Errorf(fault.CodeHostRefused, err, "host %s: the Docker engine refuses to %s: %s", host, doing, words(err))
 	default:
@@ -47,7 +47,7 @@ func notPermitted(err error) string {
 		return "permission denied: " + words(err)
 	}
 	if dial.Net != "unix" {
-		return fmt.Sprintf("permission denied to connect to %s: see what this machine's firewall forbids", dial.Addr)
+		return fmt.Sprintf("permission denied to connect to %s: check the firewall of this machine", dial.Addr)
 	}
 	return fmt.Sprintf("permission denied at the Docker socket %s: run Berth as a member of the group that owns it "+
 		"(usermod -aG docker USER, then start Berth in a new login), or as root", dial.Addr)

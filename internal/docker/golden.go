@@ -50,9 +50,9 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g host.Golden, progress func
 	there, err := r.goldenThere(ctx, s)
 	if err == nil && !there {
 		limit := r.engine.golden.total + goldenSlack
-		slow := fault.Errorf(fault.CodeImageUnavailable, nil, "golden data of %s: not made in %s", g.Name, limit)
+		slow := fault.Errorf(fault.CodeImageUnavailable, nil, "golden data of %s: not created within %s", g.Name, limit)
 		err = r.engine.flights.join(ctx, "make "+s.Image, progress, limit, slow, func(ctx context.Context, tell func(string)) error {
-			tell("making golden data of " + g.Name + ", once for this host")
+			tell("creating golden data of " + g.Name + ", once per host")
 			return (&goldenMaking{Runtime: r, spec: s}).run(ctx)
 		})
 	}
@@ -134,7 +134,7 @@ func (m *goldenMaking) goOn(ctx context.Context) error {
 	case running(c) && still > m.engine.golden.total:
 		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s", m.engine.golden.total))
 	case running(c) && m.idle(ctx, c.ID) > m.engine.golden.limit:
-		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s, and did nothing all that time", m.engine.golden.limit))
+		return m.giveUp(ctx, c.ID, fmt.Sprintf("it did not end within %s, and made no progress", m.engine.golden.limit))
 	case running(c), c.ID != m.mine && still < goldenAbandoned:
 		return nil
 	case c.State.Status == container.StateExited && c.State.ExitCode == 0:
@@ -165,7 +165,7 @@ func (m *goldenMaking) idle(ctx context.Context, id string) time.Duration {
 	}
 	done, err := m.engine.work(ctx, id)
 	if err != nil {
-		m.log.DebugContext(ctx, "how much golden data's container has done is not known", "container", id, "error", err)
+		m.log.DebugContext(ctx, "cannot read the statistics of the container that creates golden data", "container", id, "error", err)
 		return time.Since(m.stands)
 	}
 	// Even one that sleeps has a little: a look at it costs it some time.
@@ -200,7 +200,7 @@ func (m *goldenMaking) leave(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goldenAbandoned)
 	defer cancel()
 	if err := m.removeContainer(ctx, id); err != nil {
-		m.log.WarnContext(ctx, "a container that should have made golden data is left for later", "container", id, "error", err)
+		m.log.WarnContext(ctx, "cannot remove a container that failed to create golden data; retrying later", "container", id, "error", err)
 	}
 }
 
@@ -210,16 +210,16 @@ func (m *goldenMaking) keep(ctx context.Context, id string) error {
 	if err := m.engine.commit(ctx, id, m.spec.Image, map[string]string{labelGolden: m.spec.Key}); err != nil {
 		return forgive(err, fault.ErrNotFound)
 	}
-	m.log.InfoContext(ctx, "golden data made", "image", m.spec.Image, "of", m.spec.Make.Config.Image)
+	m.log.InfoContext(ctx, "golden data created", "image", m.spec.Image, "of", m.spec.Make.Config.Image)
 	if err := m.removeContainer(ctx, id); err != nil {
-		m.log.WarnContext(ctx, "the container that made golden data is left for later", "container", id, "error", err)
+		m.log.WarnContext(ctx, "cannot remove the container that created golden data; retrying later", "container", id, "error", err)
 	}
 	return nil
 }
 
 func (m *goldenMaking) giveUp(ctx context.Context, id, why string) error {
 	err := m.removeContainer(ctx, id)
-	return fault.Errorf(fault.CodeImageUnavailable, err, "golden data could not be made on host %s: %s", m.engine.name, why)
+	return fault.Errorf(fault.CodeImageUnavailable, err, "golden data could not be created on host %s: %s", m.engine.name, why)
 }
 
 func (m *goldenMaking) lastWords(ctx context.Context, id string) string {

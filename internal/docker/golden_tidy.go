@@ -31,7 +31,7 @@ func (r *Runtime) tidyGoldens(ctx context.Context, s goldenSpec) {
 		err = errors.Join(r.removeIdleGoldens(ctx, s.Key), r.removeLeftMakings(ctx))
 	}
 	if err != nil && ctx.Err() == nil {
-		r.log.WarnContext(ctx, "golden data could not be tidied; it is tried again later", "error", err)
+		r.log.WarnContext(ctx, "unused golden data could not be removed; retrying later", "error", err)
 	}
 }
 
@@ -81,7 +81,7 @@ func (r *Runtime) removeIfIdle(ctx context.Context, i image.Summary, current str
 			return forgive(forgive(err, fault.ErrConflict), fault.ErrNotFound)
 		}
 	}
-	r.log.InfoContext(ctx, "golden data removed that nobody asked for", "image", name, "id", i.ID)
+	r.log.InfoContext(ctx, "removed unused golden data", "image", name, "id", i.ID)
 	return nil
 }
 

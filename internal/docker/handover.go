@@ -43,9 +43,9 @@ func inputOf(w host.Workload) ([]byte, error) {
 		content := f.Content.Reveal()
 		switch {
 		case f.Mode&0o111 != 0:
-			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s would have to be executable", f.Path)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s is executable, which is not supported", f.Path)
 		case content != "" && !strings.HasSuffix(content, "\n"), strings.Contains(content, "\x00"):
-			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s is no text that ends with its last line", f.Path)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %s is not text that ends with a newline", f.Path)
 		}
 		_, _ = fmt.Fprintf(&b, "%d %04o ./%s\n%s", strings.Count(content, "\n"), 0o777&^f.Mode, names[i], content) // it never fails
 	}

@@ -57,7 +57,7 @@ func settingFor(references []string) string {
 
 // pull waits until the reference is pulled, once however many ask.
 func (e *engine) pull(ctx context.Context, reference string, progress func(string)) error {
-	slow := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: not done in %s", reference, e.pullLimit)
+	slow := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: not finished within %s", reference, e.pullLimit)
 	return e.flights.join(ctx, "pull image "+reference, progress, e.pullLimit, slow, func(ctx context.Context, tell func(string)) error {
 		tell("pulling " + reference)
 		return e.pullOnce(ctx, reference, tell)
@@ -71,7 +71,7 @@ func (e *engine) pullOnce(ctx context.Context, reference string, tell func(strin
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silent := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: no progress in %s", reference, e.pullStall)
+	silent := fault.Errorf(fault.CodeImageUnavailable, nil, "pull image %s: no progress for %s", reference, e.pullStall)
 	watch := time.AfterFunc(e.pullStall, func() { cancel(silent) })
 	defer watch.Stop()
 

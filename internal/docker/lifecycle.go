@@ -48,7 +48,7 @@ func (r *Runtime) volume(ctx context.Context, w host.Workload) (volume.Volume, e
 		if err != nil || !halfMade(v) {
 			return v, err
 		}
-		r.log.InfoContext(ctx, "making a volume anew that the engine had made by half", "instance", w.Unit, "volume", v.Name)
+		r.log.InfoContext(ctx, "recreating a volume that the engine created incompletely", "instance", w.Unit, "volume", v.Name)
 		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return v, err
 		}
@@ -204,7 +204,7 @@ func (r *Runtime) startFailed(ctx context.Context, instance host.UnitID, id stri
 	case fault.CodePortRefused:
 		if err := r.removeContainer(ctx, id); err != nil {
 			// Create replaces it anyway.
-			r.log.WarnContext(ctx, "a container without its ports is left", "instance", instance, "container", id, "error", err)
+			r.log.WarnContext(ctx, "cannot remove a container that has no ports", "instance", instance, "container", id, "error", err)
 		}
 		return err
 	case fault.CodeHostRefused:
@@ -339,7 +339,7 @@ func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64)
 		}
 		if backoff.Wait(patience, pollEvery) != nil {
 			return fault.Errorf(fault.CodeInternal, cause(err),
-				"volume %s on host %s is in use by a container that is not Berth's; remove that one", v.Name, r.engine.name)
+				"volume %s on host %s is in use by a container that is not Berth's; remove that container", v.Name, r.engine.name)
 		}
 	}
 }
@@ -360,7 +360,7 @@ func (r *Runtime) removeEmpty(ctx context.Context, instance host.UnitID, id stri
 		}
 	}
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
-		r.log.WarnContext(ctx, "an empty volume is left", "instance", instance, "error", err)
+		r.log.WarnContext(ctx, "cannot remove an empty volume", "instance", instance, "error", err)
 	}
 }
 

@@ -77,5 +77,5 @@ func portsOf(labels map[string]string) map[string]boundPort {
 }
 
 func fenced(id host.UnitID, what string) *fault.Error {
-	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was made under a newer claim", what, id)
+	return fault.Errorf(fault.CodeFenced, nil, "the %s of instance %s was created under a newer fencing token", what, id)
 }

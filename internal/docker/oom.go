@@ -33,7 +33,7 @@ func (r *Runtime) outOfMemory(ctx context.Context, c container.InspectResponse) 
 	}
 	at, err := r.engine.lastOOM(ctx, c.ID, end.Add(-oomBefore))
 	if err != nil {
-		r.log.DebugContext(ctx, "cannot ask for past events", "container", c.ID, "error", err)
+		r.log.DebugContext(ctx, "cannot read past events", "container", c.ID, "error", err)
 	}
 	return near(at)
 }
@@ -45,7 +45,7 @@ func (e *engine) lastOOM(ctx context.Context, id string, since time.Time) (at ti
 	if err != nil {
 		return at, err
 	}
-	err = e.read(ctx, "ask for past events", func(ctx context.Context) error {
+	err = e.read(ctx, "read past events", func(ctx context.Context) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		messages, errs := e.api.Events(ctx, events.ListOptions{

@@ -29,7 +29,7 @@ func (r *Runtime) Watch(ctx context.Context, ended func(host.UnitID)) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		r.log.InfoContext(ctx, "the stream of events has ended; opening it again", "error", err)
+		r.log.InfoContext(ctx, "the event stream ended; reopening it", "error", err)
 		if err := r.comeBack(ctx); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (r *Runtime) stream(ctx context.Context, since *string, again bool, ended f
 	)})
 	if again {
 		if err := r.catchUp(ctx, ended); err != nil && ctx.Err() == nil {
-			r.log.WarnContext(ctx, "could not list after the stream of events had ended", "error", err)
+			r.log.WarnContext(ctx, "could not list containers after the event stream ended", "error", err)
 		}
 	}
 	for {

@@ -65,7 +65,7 @@ type mysqlEngine struct {
 func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 	e := mysqlEngine{noGolden: noGolden, keys: &rsaPairs{}, info: instance.EngineInfo{
 		Name: mysqlName, Title: "MySQL",
-		Description: "A MySQL server with a database of your own.",
+		Description: "A dedicated MySQL server with one database.",
 		Versions:    versions(mysqlName, imageTemplate, "9.7"),
 		Plans: []instance.Plan{
 			{

@@ -25,15 +25,15 @@ var mysqlReasons = map[uint16]string{
 
 	1040: "all connections are taken (max_connections); close some, or take a larger max_connections",
 	1203: "all connections of this user are taken; close some",
-	1226: "the user has used up what the account may use in an hour; wait, or lift that limit",
+	1226: "the account has reached its hourly limit; wait, or raise that limit",
 
-	mysqlNoDatabase: "the database is not there: it was dropped; make it again with CREATE DATABASE",
-	mysqlNoAccess:   "the user may not use the database",
+	mysqlNoDatabase: "the database does not exist: it was dropped; recreate it with CREATE DATABASE",
+	mysqlNoAccess:   "the user has no access to the database",
 
 	1021: "the disk is full; delete something",
-	1114: "there is no room for more rows: the disk is full; delete something",
-	3:    "the disk does not take what the server writes",
-	1026: "the disk does not take what the server writes",
+	1114: "the table is full, because the disk is full; delete something",
+	3:    "the server cannot write to its disk",
+	1026: "the server cannot write to its disk",
 	1030: "the storage engine failed, perhaps because the disk is full",
 
 	1037: "the server is out of memory; use fewer connections or less memory in each, or take a larger plan",
@@ -46,7 +46,7 @@ var mysqlReasons = map[uint16]string{
 	1836: "the server runs read-only",
 	3032: "the server is in offline mode",
 	1053: "the server is shutting down",
-	1205: "a lock was not given in time: another transaction holds it",
+	1205: "timed out waiting for a lock that another transaction holds",
 	1317: "the statement was interrupted",
 }
 

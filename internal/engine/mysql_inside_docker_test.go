@@ -303,7 +303,7 @@ func TestMySQLReasonsOnDocker(t *testing.T) {
 	db = u.tenant() // the others are let go of in the server's own time
 	u.answers(db)
 	must(t, db, "DROP DATABASE "+u.cred.Database)
-	says("the database is dropped", "the database shop_a is not there", "CREATE DATABASE shop_a")
+	says("the database is dropped", "the database shop_a does not exist", "CREATE DATABASE shop_a")
 	db = u.database(u.cred.Username, u.cred.Password, "")
 	u.answers(db)
 	must(t, db, "CREATE DATABASE "+u.cred.Database)

@@ -78,7 +78,7 @@ func useOwnTable(ctx context.Context, conn *sql.Conn) error {
 		return notUsable("MySQL", "reading", err)
 	}
 	if got != token {
-		return notUsable("MySQL", "reading back what was written", errors.New("it is something else"))
+		return notUsable("MySQL", "reading back what was written", errors.New("the value read differs from the value written"))
 	}
 	return nil
 }
@@ -90,8 +90,8 @@ func databaseThere(ctx context.Context, conn *sql.Conn, name string) error {
 		return notUsable("MySQL", "a query", err)
 	}
 	if n == 0 {
-		return fault.Errorf(fault.CodeProbeFailed, nil, "MySQL cannot be used: the database %s is not there: it was dropped; "+
-			"make it again with CREATE DATABASE %s", name, name)
+		return fault.Errorf(fault.CodeProbeFailed, nil, "MySQL cannot be used: the database %s does not exist: it was dropped; "+
+			"recreate it with CREATE DATABASE %s", name, name)
 	}
 	return nil
 }

@@ -86,19 +86,19 @@ func mysqlParameters() []instance.Parameter {
 	return []instance.Parameter{
 		{
 			Name: paramUsername, Type: instance.TypeName, Max: maxIdentifier,
-			Description: "Name of the user, for dumps whose views, triggers and routines have a DEFINER. Without it, it is made from the instance's name.",
+			Description: "Name of the user, for dumps whose views, triggers and routines have a DEFINER. Default: derived from the instance's name.",
 		},
 		{
 			Name: paramDatabase, Type: instance.TypeName, Max: maxDatabaseName,
-			Description: "Name of the database. Without it, it is made from the instance's name.",
+			Description: "Name of the database. Default: derived from the instance's name.",
 		},
 		{
 			Name: paramCharset, Type: instance.TypeString, Enum: names,
-			Description: "Character set of the server and of the database. Without it, the one that the collation belongs to.",
+			Description: "Character set of the server and of the database. Default: the one the collation belongs to.",
 		},
 		{
 			Name: paramCollation, Type: instance.TypeString, Enum: collations,
-			Description: "Collation of the server and of the database; must belong to the charset. Without it, the charset's default.",
+			Description: "Collation of the server and of the database; must belong to the charset. Default: the charset's.",
 		},
 		{
 			Name: paramBinlogFormat, Type: instance.TypeString, Enum: []string{"ROW", "STATEMENT", "MIXED"},
@@ -106,11 +106,11 @@ func mysqlParameters() []instance.Parameter {
 		},
 		{
 			Name: paramMaxConnections, Type: instance.TypeInteger, Min: minConnections, Max: maxConnections,
-			Description: "Most connections at once; at most one for each MiB of the instance's memory.",
+			Description: "Maximum number of connections; at most one per MiB of the instance's memory.",
 		},
 		{
 			Name: paramLockWaitTimeout, Type: instance.TypeInteger, Min: 1, Max: 3600,
-			Description: "Seconds that a transaction waits for a row lock.",
+			Description: "Seconds a transaction waits for a row lock.",
 		},
 		{
 			Name: paramWaitTimeout, Type: instance.TypeInteger, Min: 30, Max: 31536000,
@@ -146,7 +146,7 @@ func (mysqlEngine) Check(p instance.Parameters, size host.Resources) []fault.Fie
 	for _, param := range []string{paramUsername, paramDatabase} {
 		if chosen := p.String(param); reserved(chosen) {
 			wrong = append(wrong, fault.FieldError{
-				Field: "parameters." + param, Message: fmt.Sprintf("%s is a name of the server's or of Berth's own; choose another", chosen),
+				Field: "parameters." + param, Message: fmt.Sprintf("%s is reserved by the server or by Berth; choose another name", chosen),
 			})
 		}
 	}
@@ -154,7 +154,7 @@ func (mysqlEngine) Check(p instance.Parameters, size host.Resources) []fault.Fie
 	if charsetOf(collation) != name {
 		wrong = append(wrong, fault.FieldError{
 			Field: "parameters." + paramCollation,
-			Message: fmt.Sprintf("%s does not belong to charset %s, whose collations begin with %s_; leave it out for the default",
+			Message: fmt.Sprintf("%s does not belong to charset %s, whose collations begin with %s_; omit it for the default",
 				collation, name, name),
 		})
 	}

@@ -68,7 +68,7 @@ func useTable(ctx context.Context, conn *sql.Conn) error {
 		return notUsable("MySQL", "reading", err)
 	}
 	if string(got) != wanted {
-		return notUsable("MySQL", "reading back what was written", errors.New("it is something else"))
+		return notUsable("MySQL", "reading back what was written", errors.New("the value read differs from the value written"))
 	}
 	if _, err := conn.ExecContext(ctx, "DROP TABLE "+probeTable); err != nil {
 		return notUsable("MySQL", "dropping the table", err)

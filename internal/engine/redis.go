@@ -58,7 +58,7 @@ type redisEngine struct{ info instance.EngineInfo }
 func newRedis(imageTemplate string) redisEngine {
 	e := redisEngine{instance.EngineInfo{
 		Name: redisName, Title: "Redis",
-		Description: "A Redis server that keeps its data.",
+		Description: "A dedicated Redis server with persistent data.",
 		Versions:    versions(redisName, imageTemplate, "8", "7"),
 		Plans: []instance.Plan{
 			{

@@ -11,14 +11,14 @@ import (
 // begins.
 var redisReasons = []struct{ begins, why string }{
 	{"WRONGPASS", "the user name or the password is refused"},
-	{"NOAUTH", "it wants a password"},
-	{"NOPERM", "the user may not do this"},
+	{"NOAUTH", "it requires a password"},
+	{"NOPERM", "the user lacks the permission"},
 	{"ERR max number of clients reached", "all connections are taken (maxclients); close some, or take a larger maxclients"},
 	{"BUSY", "a script or function has been running for too long, and nothing else is answered; " +
 		"end it with SCRIPT KILL or FUNCTION KILL, which work unless it has written"},
 	{"OOM", "OOM command not allowed: the data has reached maxmemory, and writes are refused; " +
 		"delete something, choose another maxmemory_policy, or take a larger plan"},
-	{"MISCONF", "the disk does not take what is written, perhaps because it is full, and writes are refused; delete something"},
+	{"MISCONF", "the server cannot write to its disk, perhaps because it is full, and refuses writes; delete something"},
 	{"LOADING", "it is still loading its data"},
 	{"READONLY", "it is a read-only replica"},
 	{"MASTERDOWN", "it is a replica without its primary"},

@@ -42,15 +42,15 @@ func redisParameters(largest int64) []instance.Parameter {
 				"noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random",
 				"volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl",
 			},
-			Description: "What gives way when maxmemory is reached; noeviction refuses writes instead.",
+			Description: "Which keys are evicted when maxmemory is reached; noeviction refuses writes instead.",
 		},
 		{
 			Name: paramMaxClients, Type: instance.TypeInteger, Min: minClients, Max: maxClients,
-			Description: "Most clients at once; at most one for each 16 KiB of the instance's memory.",
+			Description: "Maximum number of clients; at most one per 16 KiB of the instance's memory.",
 		},
 		{
 			Name: paramAppendFsync, Type: instance.TypeString, Enum: []string{"everysec", "always", "no"},
-			Description: "When the append-only file is forced to the disk: every second, at every write, or when the system sees fit.",
+			Description: "When the append-only file is synced to disk: every second, at every write, or when the operating system decides.",
 		},
 	}
 }

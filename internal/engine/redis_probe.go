@@ -44,7 +44,7 @@ func useKey(ctx context.Context, client *redis.Client) error {
 		return notUsable("Redis", "reading", err)
 	}
 	if got != value {
-		return notUsable("Redis", "reading back what was written", errors.New("it is something else"))
+		return notUsable("Redis", "reading back what was written", errors.New("the value read differs from the value written"))
 	}
 	if n, err := client.Del(ctx, key).Result(); err != nil || n != 1 {
 		return notUsable("Redis", "deleting", err)

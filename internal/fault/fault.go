@@ -106,9 +106,9 @@ func (e *Error) Is(target error) bool {
 // Sentinels for errors.Is; they match any Error of the same code.
 var (
 	ErrNotFound = &Error{Code: CodeNotFound, Message: "not found"}
-	ErrConflict = &Error{Code: CodeConflict, Message: "changed meanwhile"}
+	ErrConflict = &Error{Code: CodeConflict, Message: "changed by another request"}
 	ErrFenced   = &Error{Code: CodeFenced, Message: "the lease is lost"}
-	ErrBusy     = &Error{Code: CodeBusy, Message: "another job is running on the instance"}
+	ErrBusy     = &Error{Code: CodeBusy, Message: "another job is active on the instance"}
 	ErrDataLost = &Error{Code: CodeDataLost, Message: "the data is gone"}
 	ErrNameHeld = &Error{Code: CodeNameHeld, Message: "the name is taken"}
 )

@@ -32,11 +32,11 @@ func (s *sweep) believed(ctx context.Context, expected int) (bool, error) {
 		if s.host.MissingSince.IsZero() {
 			return true, nil
 		}
-		s.Log.InfoContext(ctx, "the data of most instances is there again", "host", s.host.Name)
+		s.Log.InfoContext(ctx, "the data of most instances is back", "host", s.host.Name)
 		return true, s.markMissing(ctx, time.Time{})
 	}
 	if s.host.MissingSince.IsZero() {
-		s.Log.ErrorContext(ctx, "the data of many instances is missing at once; nothing is concluded from that yet, see that the engine has its disk",
+		s.Log.ErrorContext(ctx, "the data of many instances is missing at once; not treated as lost yet: check that the engine's disk is mounted",
 			"host", s.host.Name, "missing", len(s.missing), "expected", expected, "until", s.began.Add(missingGrace).Format(time.RFC3339))
 		return false, s.markMissing(ctx, s.began)
 	}
@@ -85,5 +85,5 @@ func CheckLoss(ctx context.Context, store Reader, all Roll, runtime Platform, wh
 	if err != nil || missingLong(host, now) {
 		return err
 	}
-	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; see that its engine has its disk", host.Name, missing, expected)
+	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s has lost the data of %d of its %d instances at once; check that its engine's disk is mounted", host.Name, missing, expected)
 }

@@ -65,7 +65,7 @@ func (k *Known) Register(ctx context.Context, host Host) error {
 		}
 		h.Endpoint = host.Endpoint
 		if err := k.another(ctx, h); err != nil {
-			k.Log.ErrorContext(ctx, "the host keeps its address", "host", h.Name, "error", err)
+			k.Log.ErrorContext(ctx, "the address of the host was not changed", "host", h.Name, "error", err)
 			return nil
 		}
 	}
@@ -97,8 +97,8 @@ func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
 	if err != nil || !occupied {
 		return err
 	}
-	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Nothing is done there. See that BERTH_DOCKER_HOST "+
-		"is right and that the engine has its data; if this one is to take the other's place, restart the workers with BERTH_ACCEPT_ENGINE=%s",
+	return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: another Docker engine answers at %s: %s instead of %s. Berth changes nothing there. Check that BERTH_DOCKER_HOST "+
+		"is correct and that the engine has its data; if this engine replaces the other one, restart the workers with BERTH_ACCEPT_ENGINE=%s",
 		host.Name, host.Endpoint, id, host.Engine, id)
 }
 
@@ -144,7 +144,7 @@ func (k *Known) change(ctx context.Context, host Host, id string) error {
 		return err
 	}
 	if host.Engine != "" {
-		k.Log.WarnContext(ctx, "a host has changed to another engine", "host", host.Name, "engine", id, "before", host.Engine)
+		k.Log.WarnContext(ctx, "a host changed to another engine", "host", host.Name, "engine", id, "before", host.Engine)
 	}
 	return nil
 }

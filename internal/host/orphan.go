@@ -103,5 +103,5 @@ func (s *sweep) removeOrphan(ctx context.Context, o orphan) error {
 	delete(s.seen, which)
 	delete(s.stuck, which)
 	s.Log.WarnContext(ctx, "removed an orphan", "instance", which, "host", s.host.Name, "container", o.unit.Container, "volume", o.unit.Volume, "reason", why)
-	return s.Residents.Removed(ctx, o.unit, o.resident, "what host "+s.host.Name+" still had of it was removed: "+why)
+	return s.Residents.Removed(ctx, o.unit, o.resident, "its remains on host "+s.host.Name+" were removed: "+why)
 }

@@ -48,7 +48,7 @@ func (p *Placement) Choose(ctx context.Context) (Host, error) {
 		return Host{}, err
 	}
 	if len(hosts) == 0 {
-		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host has been registered; start a worker with a Docker engine")
+		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
 	}
 	for _, host := range hosts {
 		left, err := p.Ports.Available(ctx, host)
@@ -56,7 +56,7 @@ func (p *Placement) Choose(ctx context.Context) (Host, error) {
 			return host, err
 		}
 	}
-	return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is taken or resting; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
+	return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
 }
 
 // Full reports whether no host could take anything now. Before the first worker has

@@ -197,11 +197,11 @@ func (u *Unit) Ending() string {
 	case !u.Container && !u.Volume:
 		return "its container is gone"
 	case !u.Container:
-		return "its container is gone, its data is there"
+		return "its container is gone; its data is intact"
 	case u.OOMKilled:
-		return "its server was ended because it needed more memory than its plan has"
+		return "its server was killed because it needed more memory than its plan allows"
 	default:
-		return fmt.Sprintf("its server has ended with code %d", u.ExitCode)
+		return fmt.Sprintf("its server exited with code %d", u.ExitCode)
 	}
 }
 

@@ -89,7 +89,7 @@ func (s *sweep) row(ctx context.Context, r Resident) error {
 	delete(s.units, r.ID)
 	switch {
 	case r.Wants == WantsData && unit.Volume && s.settled(r):
-		return s.repair(ctx, r, "its data is there again")
+		return s.repair(ctx, r, "its data is back")
 	case r.Wants == WantsData || r.Wants == WantsNothing:
 		if there {
 			s.orphaned(unit, &r)
@@ -165,7 +165,7 @@ func (s *sweep) ports(ctx context.Context) error {
 					continue
 				}
 			}
-			released, err := s.Residents.Release(ctx, id, resident, "nothing of it is left on host "+s.host.Name)
+			released, err := s.Residents.Release(ctx, id, resident, "nothing of it remains on host "+s.host.Name)
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	for {
 		hosts, err := w.Store.Hosts(ctx)
 		if err != nil && ctx.Err() == nil {
-			w.Log.WarnContext(ctx, "cannot look for hosts to watch", "error", err)
+			w.Log.WarnContext(ctx, "cannot list the hosts to watch", "error", err)
 		}
 		for _, host := range hosts {
 			if !watched[host.ID] {
@@ -71,7 +71,7 @@ func (w *Watcher) listen(ctx context.Context, host Host, news chan<- UnitID) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.Log.WarnContext(ctx, "a host is not watched; retrying", "host", host.Name, "error", err)
+		w.Log.WarnContext(ctx, "the event stream of a host is down; reconnecting", "host", host.Name, "error", err)
 		select {
 		case <-ctx.Done():
 		case <-time.After(newsRetry):
@@ -117,7 +117,7 @@ func (w *Watcher) checkAll(ctx context.Context, host ID, ended map[UnitID]bool) 
 		all.Go(func() {
 			defer func() { <-slots }()
 			if err := w.check(ctx, host, id); err != nil && ctx.Err() == nil {
-				w.Log.WarnContext(ctx, "could not look after the news of an instance", "instance", id, "error", err)
+				w.Log.WarnContext(ctx, "could not handle an event of an instance", "instance", id, "error", err)
 			}
 		})
 	}

@@ -87,7 +87,7 @@ func (k Keeper) Replay(ctx context.Context, owner tenant.ID, r *Request) ([]byte
 		return nil, err
 	}
 	if record.Fingerprint != r.Fingerprint {
-		return nil, fault.Errorf(fault.CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for another request; take a new key for a new request")
+		return nil, fault.Errorf(fault.CodeIdempotencyMismatch, nil, "this Idempotency-Key was used for a different request; use a new key for a new request")
 	}
 	answer, err := k.Vault.Open(record.Answer, Place(owner, r.Key))
 	if err != nil {
@@ -98,7 +98,7 @@ func (k Keeper) Replay(ctx context.Context, owner tenant.ID, r *Request) ([]byte
 
 // errAnswered says that a request with the same key was faster.
 var errAnswered = &fault.Error{
-	Code: fault.CodeIdempotencyInFlight, Message: "another request with this Idempotency-Key was answered just now; try again", RetryAfter: time.Second,
+	Code: fault.CodeIdempotencyInFlight, Message: "another request with this Idempotency-Key ended just now; try again", RetryAfter: time.Second,
 }
 
 // Once runs a use case that makes something. do makes it, and keeps the answer A, which is

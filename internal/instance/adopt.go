@@ -29,26 +29,26 @@ func (w *work) adopt(ctx context.Context) error {
 	if err := w.Save(ctx, nil); err != nil {
 		return err
 	}
-	w.Log().WarnContext(ctx, "a warm instance would not do; making one anew", "instance", w.inst.ID, "job", w.Claim().Job, "error", w.Scrub(err.Error()))
+	w.Log().WarnContext(ctx, "adoption of a warm instance failed; creating a new one", "instance", w.inst.ID, "job", w.Claim().Job, "error", w.Scrub(err.Error()))
 	if err := w.run.runtime.Remove(ctx, host.UnitID(w.inst.ID), w.Claim().Fence, true); err != nil {
 		return err
 	}
 	if err := w.Replan(reserveStep); err != nil {
 		return err
 	}
-	w.Detail(ctx, adoptStep, "the warm instance would not do; one is made anew")
+	w.Detail(ctx, adoptStep, "adoption of the warm instance failed; creating a new one")
 	return nil
 }
 
 func (w *work) takeOver(ctx context.Context) error {
 	engine, ok := w.run.engine.(Adopter)
 	if !ok {
-		return fault.Errorf(fault.CodeInternal, nil, "engine %s adopts nothing", w.inst.Spec.Engine)
+		return fault.Errorf(fault.CodeInternal, nil, "engine %s does not support adoption", w.inst.Spec.Engine)
 	}
 	if w.Job().Steps[0].Attempt > 1 {
 		// A worker vanished in the middle of it, or right behind its end, or is only slow:
 		// what it may still do must not be done to what becomes the tenant's.
-		return fault.Errorf(fault.CodeConflict, nil, "another worker was at it")
+		return fault.Errorf(fault.CodeConflict, nil, "another worker changed it")
 	}
 	load, err := engine.Workload(w.inst, w.run.creds)
 	if err != nil {

@@ -58,7 +58,7 @@ func (m *Mender) restarted(ctx context.Context, inst Instance, runtime host.Runt
 		if err := tx.UpdateWatch(watch); err != nil {
 			return err
 		}
-		message := "its server had ended and was started again, not by Berth"
+		message := "its server ended and was restarted by something other than Berth"
 		return announce(m.Jobs, tx, EventRestarted, inst, "", message, m.Now())
 	}))
 }

@@ -246,11 +246,11 @@ func checkName(req CreateRequest) []fault.FieldError {
 	case req.Name == "" && !req.HasName:
 		return nil
 	case req.Name == "":
-		return []fault.FieldError{{Field: "name", Message: "must not be empty; leave it out and one is made up"}}
+		return []fault.FieldError{{Field: "name", Message: "must not be empty; omit it to have one generated"}}
 	case len(req.Name) > maxNameLength:
 		return []fault.FieldError{{Field: "name", Message: fmt.Sprintf("must be at most %d characters", maxNameLength)}}
 	case !namePattern.MatchString(req.Name):
-		return []fault.FieldError{{Field: "name", Message: "must be of a-z, 0-9 and -, and begin and end with a letter or digit"}}
+		return []fault.FieldError{{Field: "name", Message: "must consist of a-z, 0-9 and -, and begin and end with a letter or digit"}}
 	}
 	return nil
 }
@@ -262,7 +262,7 @@ func checkLabels(labels map[string]string) []fault.FieldError {
 	}
 	for _, key := range sortedKeys(labels) {
 		if len(key) > maxLabelLength || !labelPattern.MatchString(key) {
-			wrong = append(wrong, fault.FieldError{Field: "labels." + key, Message: fmt.Sprintf("a label's name must be 1 to %d of A-Z, a-z, 0-9, . _ / and -", maxLabelLength)})
+			wrong = append(wrong, fault.FieldError{Field: "labels." + key, Message: fmt.Sprintf("a label's name must be 1 to %d characters of A-Z, a-z, 0-9, . _ / and -", maxLabelLength)})
 		}
 		if len(labels[key]) > maxLabelLength {
 			wrong = append(wrong, fault.FieldError{Field: "labels." + key, Message: fmt.Sprintf("must be at most %d characters", maxLabelLength)})

@@ -42,7 +42,7 @@ func (s *Service) beginDelete(tx Tx, which ID, callbackURL string) (Accepted, er
 	case active.Kind == JobDelete && callbackURL != "" && callbackURL != active.CallbackURL:
 		return Accepted{}, &fault.Error{
 			Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second,
-			Message: fmt.Sprintf("instance %s is being deleted already, without this callback; wait for job %s", which, active.ID),
+			Message: fmt.Sprintf("instance %s is already being deleted with another callback_url, or none; wait for job %s", which, active.ID),
 		}
 	case active.Kind == JobDelete:
 		inst, err := tx.Instance(which)

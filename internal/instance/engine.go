@@ -86,8 +86,8 @@ type Finding struct {
 }
 
 // NoticePassword is for an instance whose tenant has changed the password inside.
-const NoticePassword = "the tenant's password was changed inside the server, which takes the one that Berth shows no more; " +
-	"Berth leaves it so: use the new one, or set the one that Berth shows again"
+const NoticePassword = "the tenant's password was changed inside the server, so the one that Berth shows no longer works; " +
+	"Berth does not change it back: use the new password, or restore the one that Berth shows"
 
 // EngineInfo is what an engine offers.
 type EngineInfo struct {
@@ -188,5 +188,5 @@ func (c Catalog) Find(name string) (Engine, error) {
 		}
 		names = append(names, e.Describe().Name)
 	}
-	return nil, fault.Errorf(fault.CodeNotFound, nil, "there is no engine %q; there are: %s", name, strings.Join(names, ", "))
+	return nil, fault.Errorf(fault.CodeNotFound, nil, "there is no engine %q; available engines: %s", name, strings.Join(names, ", "))
 }

@@ -202,7 +202,7 @@ func TestUndoThatCannotBeDone(t *testing.T) {
 		w.runtime.Fail(hosttest.MethodRemove, hosttest.Fault{Before: true})
 		a := w.create()
 		j := w.spin(a.Job.ID)
-		if j.State != job.Failed || !strings.Contains(j.Error.Message, "clean-up could not be finished") || j.Error.Step != "start" {
+		if j.State != job.Failed || !strings.Contains(j.Error.Message, "cleanup could not be finished") || j.Error.Step != "start" {
 			w.Errorf("%s: %+v", j.State, j.Error)
 		}
 		if took := j.FinishedAt.Sub(j.CreatedAt); took > instance.DefaultCreateDeadline+45*time.Second {

@@ -56,7 +56,7 @@ func (s *Service) forceDelete(tx Tx, which ID, callbackURL, by string) (Accepted
 			return Accepted{}, err
 		}
 	}
-	reason := "deleted by force; what is left on its host is removed when the host answers"
+	reason := "deleted by force; its container and volume are removed once the host responds"
 	if err := inst.Move(StateDeleted, reason, now); err != nil {
 		return Accepted{}, err
 	}
@@ -64,7 +64,7 @@ func (s *Service) forceDelete(tx Tx, which ID, callbackURL, by string) (Accepted
 	if err := tx.UpdateInstance(inst); err != nil {
 		return Accepted{}, err
 	}
-	message := fmt.Sprintf("deleted by force by %s while it was %s; its ports stay reserved until its host has nothing of it", by, was)
+	message := fmt.Sprintf("deleted by force by %s while it was %s; its ports stay reserved until its container is removed", by, was)
 	j, err := newJob(s.jobs, JobDelete, "", inst, s.cfg.DeleteDeadline, callbackURL)
 	if err != nil {
 		return Accepted{}, err

@@ -31,7 +31,7 @@ func (w *work) golden(ctx context.Context) error {
 		return w.tellOfGolden(ctx, what, failure.why)
 	}
 	patience := max(min(goldenPatience, w.Deadline().Sub(w.cfg.Now())/2), 0).Round(time.Second)
-	late := fault.Errorf(fault.CodeTimeout, nil, "it was not there within %s", patience)
+	late := fault.Errorf(fault.CodeTimeout, nil, "it was not ready within %s", patience)
 	patient, cancel := context.WithTimeoutCause(ctx, patience, late)
 	ref, err := w.run.runtime.EnsureGolden(patient, golden, func(text string) { w.Detail(ctx, "image", text) })
 	if err != nil && patient.Err() != nil {
@@ -53,7 +53,7 @@ func (w *work) golden(ctx context.Context) error {
 // goldenFailed has it done without for a while.
 func (w *work) goldenFailed(ctx context.Context, what string, cause error) error {
 	if w.goldens.Add(what, goldenFailure{why: fault.Explain(cause)}, w.cfg.Now(), goldenRest) {
-		w.Log().WarnContext(ctx, "golden data could not be made; instances are initialised one by one",
+		w.Log().WarnContext(ctx, "golden data could not be created; new instances initialise their own data",
 			"of", what, "again_after", goldenRest.String(), "error", cause)
 	}
 	return w.tellOfGolden(ctx, what, fault.Explain(cause))
@@ -65,8 +65,8 @@ func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
 	if w.instance().Tenant == tenant.Nobody || !w.markGoldenTold(what, true) {
 		return nil
 	}
-	message := fmt.Sprintf("the golden data of %s could not be made (%s): this instance and those after it are initialised one by one, "+
-		"which takes a little longer; it is tried again after %s", what, why, goldenRest)
+	message := fmt.Sprintf("the golden data of %s could not be created (%s): this instance and later ones initialise their own data, "+
+		"which takes a little longer; Berth tries again after %s", what, why, goldenRest)
 	err := w.save(ctx, func(tx Tx) error {
 		return announce(w.Engine(), tx, EventGoldenFailed, w.inst, w.Claim().Job, message, w.cfg.Now())
 	})

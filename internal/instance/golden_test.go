@@ -126,7 +126,7 @@ func TestGoldenDoneWithout(t *testing.T) {
 				if len(said) != 1 || !strings.Contains(said[0], instancetest.EngineImage+" on host local") || !strings.Contains(said[0], "5m0s") {
 					t.Errorf("events say %q", said)
 				}
-				if n := strings.Count(w.logged.String(), "golden data could not be made"); n != 1 {
+				if n := strings.Count(w.logged.String(), "golden data could not be created"); n != 1 {
 					t.Errorf("the log says it %d times", n)
 				}
 				w.runtime.Heal()

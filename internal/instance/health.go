@@ -66,7 +66,7 @@ func (h *Health) Run(ctx context.Context) error {
 	for {
 		_, err := h.round(ctx, &pool)
 		if err != nil && ctx.Err() == nil && !failing {
-			h.Log.WarnContext(ctx, "the health watch fails; retrying", "error", err)
+			h.Log.WarnContext(ctx, "health checks fail; retrying", "error", err)
 		}
 		failing = err != nil
 		select {
@@ -152,7 +152,7 @@ func (h *Health) look(ctx context.Context, watch Watch) {
 		}
 	}
 	if fault.IgnoreLostRace(err) != nil {
-		h.Log.WarnContext(ctx, "could not look after an instance", "instance", watch.Instance, "error", err)
+		h.Log.WarnContext(ctx, "could not check the health of an instance", "instance", watch.Instance, "error", err)
 	}
 }
 
@@ -186,7 +186,7 @@ func (h *Health) probe(ctx context.Context, inst Instance) (sighting, error) {
 	}
 	found, err := caretaker.Look(ctx, inst, creds)
 	if found.Upkeep != nil && ctx.Err() == nil {
-		h.Log.WarnContext(ctx, "the upkeep of a server failed; it is tried again with the next probe", "instance", inst.ID, "error", found.Upkeep)
+		h.Log.WarnContext(ctx, "maintenance of a server failed; retrying with the next probe", "instance", inst.ID, "error", found.Upkeep)
 	}
 	return sighting{miss: err, notice: found.Notice}, nil
 }
@@ -214,7 +214,7 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	case err != nil:
 		return miss
 	case unit.Paused:
-		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; let it go on with docker unpause", h1.Name)
+		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; resume it with docker unpause", h1.Name)
 	case !unit.Running:
 		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", unit.Ending())
 	}
@@ -250,7 +250,7 @@ func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen si
 		if next == StateRunning {
 			said.event, said.message = EventNotice, seen.notice
 			if seen.notice == "" {
-				said.message = "it is as Berth knows it again"
+				said.message = "it matches Berth's record again"
 			}
 		}
 	}
@@ -263,7 +263,7 @@ func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen si
 		return tx.UpdateWatch(watch)
 	})
 	if err == nil && turned {
-		h.Log.InfoContext(ctx, "health has changed", "instance", inst.ID, "state", next, "reason", said.message)
+		h.Log.InfoContext(ctx, "health changed", "instance", inst.ID, "state", next, "reason", said.message)
 	}
 	return err
 }

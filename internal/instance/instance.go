@@ -131,7 +131,7 @@ func (s State) CanBecome(next State) bool {
 // Move changes the state, or fails with CodeInternal where the table forbids it.
 func (i *Instance) Move(next State, reason string, now time.Time) error {
 	if !i.State.CanBecome(next) {
-		return fault.Errorf(fault.CodeInternal, nil, "instance %s cannot go from %s to %s", i.ID, i.State, next)
+		return fault.Errorf(fault.CodeInternal, nil, "instance %s cannot change from state %s to %s", i.ID, i.State, next)
 	}
 	i.State, i.Reason, i.UpdatedAt = next, reason, now
 	if next == StateDeleted {

@@ -84,7 +84,7 @@ func TestLostDataThatComesBackIsRepaired(t *testing.T) {
 		w.pass(time.Hour)
 		w.runtime.Back(away)
 		w.reconcile(r, 2)
-		w.state(one.ID, instance.StateUnhealthy, "there again")
+		w.state(one.ID, instance.StateUnhealthy, "is back")
 		if j := w.repaired(one.ID); j.State != job.Succeeded {
 			t.Fatalf("the repair is %s: %+v", j.State, j.Error)
 		}

@@ -66,7 +66,7 @@ func (w *work) outcome(j job.Job) outcome {
 	case j.Kind == JobDelete:
 		return outcome{state: StateDeleted, message: "deleted; container, volume and ports are released", release: true}
 	case j.Kind == JobCreate && w.inst.Tenant == tenant.Nobody:
-		return outcome{state: StateWarm, message: "waits for its tenant"}
+		return outcome{state: StateWarm, message: "warm and ready for adoption"}
 	}
 	message := fmt.Sprintf("usable at %s:%d", w.inst.Status.Address, w.inst.Status.Port)
 	if w.run.notice != "" {

@@ -141,7 +141,7 @@ func (p Parameter) allowed() string {
 	case TypeBytes:
 		return fmt.Sprintf(`must be a number of bytes from %d to %d, or a string such as "64mb"`, p.Min, p.Max)
 	case TypeName:
-		return fmt.Sprintf("must be of A-Z, a-z, 0-9 and _, begin with a letter or _, and have at most %d characters", p.Max)
+		return fmt.Sprintf("must consist of A-Z, a-z, 0-9 and _, begin with a letter or _, and have at most %d characters", p.Max)
 	default:
 		return "must be one of: " + strings.Join(p.Enum, ", ")
 	}

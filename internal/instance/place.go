@@ -55,6 +55,6 @@ func (s *Service) checkCapacity(ctx context.Context) error {
 	}
 	return &fault.Error{
 		Code: fault.CodeCapacity, RetryAfter: 30 * time.Second,
-		Message: "every port is taken; delete an instance, or widen BERTH_PORT_RANGE, and try again",
+		Message: "every port is in use; delete an instance, or widen BERTH_PORT_RANGE, and try again",
 	}
 }

@@ -293,6 +293,6 @@ func (p *Pool) fill(ctx context.Context, host host.Host, kind Kind) error {
 	if err != nil {
 		return err
 	}
-	p.Log.InfoContext(ctx, "making a warm instance", "instance", inst.ID, "kind", kind.String(), "host", host.Name)
+	p.Log.InfoContext(ctx, "creating a warm instance", "instance", inst.ID, "kind", kind.String(), "host", host.Name)
 	return nil
 }

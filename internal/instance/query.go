@@ -20,7 +20,7 @@ func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, theI
 		}
 	}
 	if !id.WellFormed(theID) {
-		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such instance")
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "the instance does not exist")
 	}
 	inst, err := s.cfg.Store.Instance(ctx, theID)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
@@ -59,9 +59,9 @@ func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, i
 	case StateDeleted:
 		return Instance{}, Connection{}, gone(inst)
 	case StateFailed, StateDeleting:
-		return Instance{}, Connection{}, fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; it has no configuration any more", id, inst.State)
+		return Instance{}, Connection{}, fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; its configuration is no longer available", id, inst.State)
 	default:
-		refusal := fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; there is a configuration once it is running", id, inst.State)
+		refusal := fault.Errorf(fault.CodeNotReady, nil, "instance %s is %s; its configuration is available once it is running", id, inst.State)
 		if job, err := s.cfg.Store.ActiveJob(ctx, subjectOf(id)); err == nil {
 			refusal.Job, refusal.RetryAfter = job.ID, time.Second
 		}

@@ -97,7 +97,7 @@ func TestGoneContainerIsRecreatedOnItsVolume(t *testing.T) {
 		w.pass(time.Minute)
 		w.runtime.Lose(host.UnitID(inst.ID), false)
 		w.reconcile(w.reconciler(), 1)
-		w.state(inst.ID, instance.StateUnhealthy, "its data is there")
+		w.state(inst.ID, instance.StateUnhealthy, "its data is intact")
 		w.usable(w.repaired(inst.ID).ID)
 	})
 }

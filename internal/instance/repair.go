@@ -113,7 +113,7 @@ func (m *Mender) repair(ctx context.Context, inst Instance, why string) (bool, e
 		if err := m.Jobs.Insert(tx, j); err != nil {
 			return err
 		}
-		message := fmt.Sprintf("%s; repair %d has begun", why, watch.Repairs)
+		message := fmt.Sprintf("%s; repair %d started", why, watch.Repairs)
 		return announce(m.Jobs, tx, EventRepairing, inst, j.ID, message, now)
 	})
 	if err != nil || !begun {

@@ -194,7 +194,7 @@ func TestHopelessWebhook(t *testing.T) {
 		}
 		days(2, fail)
 		now := w.hookNow(h.ID)
-		if now.Enabled || !strings.Contains(now.Reason, "nothing but failures since") || !strings.Contains(now.Reason, "connection refused") {
+		if now.Enabled || !strings.Contains(now.Reason, "every delivery failed since") || !strings.Contains(now.Reason, "connection refused") {
 			w.Errorf("%+v", now)
 		}
 		told := w.deliveriesTo(watch.ID)

@@ -140,12 +140,12 @@ func (w *work) start(ctx context.Context) error {
 			return err
 		}
 		if w.Kind() == JobRepair { // its tenants know it by its port
-			return fault.Errorf(fault.CodePortRefused, err, "host %s would not give port %d back; another program uses it", w.run.host.Name, w.inst.Status.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "host %s cannot give port %d back to the instance, because another program uses it", w.run.host.Name, w.inst.Status.Port)
 		}
 		if try == maxPortTries {
-			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports one after the other, the last was %d; other programs use BERTH_PORT_RANGE", try, w.inst.Status.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports in a row, the last one %d; other programs use ports of BERTH_PORT_RANGE", try, w.inst.Status.Port)
 		}
-		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host, trying another", w.inst.Status.Port))
+		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host; trying another", w.inst.Status.Port))
 		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Status.Port); err != nil {
 			return err
 		}
@@ -218,11 +218,11 @@ func (w *work) stillThere(ctx context.Context) error {
 	unit, err := w.run.runtime.Inspect(ctx, host.UnitID(w.inst.ID))
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
-		return fault.Errorf(fault.CodeStartFailed, err, "somebody removed the container while it was starting")
+		return fault.Errorf(fault.CodeStartFailed, err, "the container was removed by something other than Berth while it was starting")
 	case err != nil:
 		return err
 	case unit.Fence > w.Claim().Fence:
-		return fault.Errorf(fault.CodeFenced, nil, "instance %s has a newer owner", w.inst.ID)
+		return fault.Errorf(fault.CodeFenced, nil, "instance %s was claimed by another job or worker", w.inst.ID)
 	case unit.Running:
 		return nil
 	case unit.OOMKilled:
@@ -232,7 +232,7 @@ func (w *work) stillThere(ctx context.Context) error {
 		return fault.Errorf(fault.CodeStartFailed, nil, "the server was killed (code %d), perhaps because it needed more memory than the plan's %d MiB: %s",
 			unit.ExitCode, w.inst.Spec.Resources.MemoryBytes>>20, w.lastWords(ctx))
 	}
-	return fault.Errorf(fault.CodeStartFailed, nil, "the server ended with code %d: %s", unit.ExitCode, w.lastWords(ctx))
+	return fault.Errorf(fault.CodeStartFailed, nil, "the server exited with code %d: %s", unit.ExitCode, w.lastWords(ctx))
 }
 
 // lastWords gives the end of what the server wrote.

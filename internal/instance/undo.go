@@ -28,7 +28,7 @@ func (w *work) Undo(ctx context.Context) error {
 	case j.Keeps():
 		return nil
 	case j.Crashes > 2*job.MaxCrashes:
-		w.leaveBehind("it ended its worker again and again")
+		w.leaveBehind("it crashed its worker repeatedly")
 		return nil
 	}
 	err := w.cleanUp(ctx)
@@ -74,7 +74,7 @@ func (w *work) cleanUp(ctx context.Context) error {
 func (w *work) leaveBehind(why string) {
 	w.Change(func(j *job.Job) {
 		e := *j.Error
-		e.Message += "; the clean-up could not be finished: " + why + "; what is left on its host is removed when that can be done, and its port stays reserved until then"
+		e.Message += "; the cleanup could not be finished: " + why + "; what is left on the host is removed later, and the port stays reserved until then"
 		j.Error = &e
 	})
 }

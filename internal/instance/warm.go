@@ -114,7 +114,7 @@ func (w *work) makeRoom(ctx context.Context) (bool, error) {
 	}
 	err = w.cfg.Store.Tx(ctx, func(tx Tx) error { return retire(w.Engine(), tx, warm[0].ID) })
 	if err == nil {
-		w.Log().InfoContext(ctx, "a warm instance gives way", "instance", warm[0].ID, "to", w.inst.ID)
+		w.Log().InfoContext(ctx, "evicting a warm instance to free its port", "instance", warm[0].ID, "to", w.inst.ID)
 	}
 	return true, fault.IgnoreLostRace(err) // or it gives way to somebody else
 }

@@ -130,7 +130,7 @@ func (w *work) Begin(t job.Tx, j job.Job) error {
 		return err
 	}
 	if begins {
-		if err := announce(w.Engine(), tx, EventProvisioning, inst, j.ID, "a worker has begun", j.UpdatedAt); err != nil {
+		if err := announce(w.Engine(), tx, EventProvisioning, inst, j.ID, "a worker started the job", j.UpdatedAt); err != nil {
 			return err
 		}
 	}
@@ -160,7 +160,7 @@ func (w *work) Open(ctx context.Context) error {
 	}
 	err = w.useHost(ctx, w.inst.Status.Host)
 	if w.Kind() == JobDelete && errors.Is(err, fault.ErrNotFound) {
-		w.Log().WarnContext(ctx, "the host of a delete is not known any more; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Status.Host)
+		w.Log().WarnContext(ctx, "the host of a deleted instance is no longer registered; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Status.Host)
 		return nil
 	}
 	if err == nil {

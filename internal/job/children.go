@@ -20,9 +20,9 @@ type awaiting struct{ live int }
 
 func (a awaiting) Error() string {
 	if a.live == 1 {
-		return "waits for a job that it has started"
+		return "waiting for a job that it started"
 	}
-	return fmt.Sprintf("waits for %d jobs that it has started", a.live)
+	return fmt.Sprintf("waiting for %d jobs that it started", a.live)
 }
 
 // childFailed is the failure of a child, after which trying the parent again makes no
@@ -107,7 +107,7 @@ func (e *Engine) cancelChildren(tx Tx, parent Job) error {
 		if c.State.Ended() || c.Undoing || !def.cancelable {
 			continue
 		}
-		if _, err := e.Cancel(tx, c, fmt.Sprintf("job %s, which has started this one, was stopped", parent.ID)); err != nil {
+		if _, err := e.Cancel(tx, c, fmt.Sprintf("job %s, which started this one, was stopped", parent.ID)); err != nil {
 			return err
 		}
 	}

@@ -146,7 +146,7 @@ func (r *Registry) Kinds() []Kind {
 func (r *Registry) find(k Kind) (*definition, error) {
 	d, ok := r.kinds[k]
 	if !ok {
-		return nil, fault.Errorf(fault.CodeInternal, nil, "this release of Berth does not know jobs of the kind %s", k)
+		return nil, fault.Errorf(fault.CodeInternal, nil, "this release of Berth does not support jobs of kind %s", k)
 	}
 	return d, nil
 }
@@ -154,7 +154,7 @@ func (r *Registry) find(k Kind) (*definition, error) {
 func (r *Registry) subject(s id.Subject) (Subject, error) {
 	known, ok := r.subjects[s.Prefix()]
 	if !ok {
-		return nil, fault.Errorf(fault.CodeNotFound, nil, "this release of Berth does not know what %s is", s)
+		return nil, fault.Errorf(fault.CodeNotFound, nil, "this release of Berth does not support the subject %s", s)
 	}
 	return known, nil
 }

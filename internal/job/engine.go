@@ -100,7 +100,7 @@ func Idle(tx Tx, subject id.Subject) error {
 	case err != nil:
 		return err
 	}
-	return &fault.Error{Code: fault.CodeBusy, Message: "another job is running on " + string(subject), Job: j.ID}
+	return &fault.Error{Code: fault.CodeBusy, Message: "another job is active on " + string(subject), Job: j.ID}
 }
 
 // CutOff ends a job from outside, because what it works on is to be deleted. The fence goes

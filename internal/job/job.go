@@ -134,7 +134,7 @@ func (s State) Ended() bool { return len(moves[s]) == 0 }
 // Move changes the state and what follows from it.
 func (j *Job) Move(next State, now time.Time) error {
 	if !j.State.CanBecome(next) {
-		return fault.Errorf(fault.CodeInternal, nil, "job %s cannot go from %s to %s", j.ID, j.State, next)
+		return fault.Errorf(fault.CodeInternal, nil, "job %s cannot change from state %s to %s", j.ID, j.State, next)
 	}
 	j.State, j.UpdatedAt = next, now
 	if next.Ended() {

@@ -61,7 +61,7 @@ func (r *Run) onStep(s step, after bool) {
 	}
 }
 
-var errStepTimeout = errors.New("the step's time is up")
+var errStepTimeout = errors.New("the step timed out")
 
 func (r *Run) setStep(i int, change func(*Step)) {
 	r.Change(func(job *Job) {

@@ -7,7 +7,7 @@ import (
 )
 
 // errBeside ends the steps that run beside one that failed.
-var errBeside = errors.New("a step beside it failed")
+var errBeside = errors.New("a parallel step failed")
 
 // beside returns how many steps from the first on run in parallel.
 func beside(plan []step) int {

@@ -56,7 +56,7 @@ func (r *Relay) RunOnce(ctx context.Context) (int, error) {
 func (r *Relay) rewake(ctx context.Context, j Job, now time.Time) error {
 	def, err := r.Kinds.find(j.Kind)
 	if err != nil { // it is put off, so that many of them never hide the others
-		r.Log.DebugContext(ctx, "a job is left to workers of another release", "job", j.ID, "kind", j.Kind)
+		r.Log.DebugContext(ctx, "leaving a job of an unknown kind to workers of another release", "job", j.ID, "kind", j.Kind)
 		return r.putOff(ctx, j, j.Generation, now)
 	}
 	task := j.task(def.pool(j))

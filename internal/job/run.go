@@ -140,7 +140,7 @@ func (r *Run) keepLease(ctx context.Context, lost context.CancelCauseFunc) {
 // Held fails once the lease is over by this worker's own clock.
 func (r *Run) Held() error {
 	if r.leaseOver() {
-		return fault.Errorf(fault.CodeFenced, nil, "the lease of %s is over", r.claim.Job)
+		return fault.Errorf(fault.CodeFenced, nil, "the lease of %s has expired", r.claim.Job)
 	}
 	return nil
 }

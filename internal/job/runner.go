@@ -67,7 +67,7 @@ var errHandBack = errors.New("the worker is stopping")
 
 // Run does what is left of the job. nil means that there is no more for this call to do:
 // the job has ended, waits for its next attempt, or is another worker's. An error means
-// that the outcome could not be written; the lease will run out and the relay wakes another
+// that the outcome of a task could not be stored; the lease will run out and the relay wakes another
 // worker.
 func (r *Runner) Run(ctx context.Context, job id.Job) error {
 	run, err := r.claim(ctx, job)
@@ -157,7 +157,7 @@ func (r *Runner) take(j *Job, def *definition, now time.Time) {
 	case j.Crashes > MaxCrashes:
 		j.giveUp(Error{
 			Code: fault.CodeWorkerCrashed, Step: j.RunningStep(),
-			Message: fmt.Sprintf("%d workers vanished while they were at this job, so it was stopped", j.Crashes),
+			Message: fmt.Sprintf("%d workers crashed or lost their lease while running this job, so it was stopped", j.Crashes),
 		}, now)
 	case !j.Deadline.After(now):
 		j.giveUp(deadlineError(*j), now)
@@ -173,7 +173,7 @@ func (r *Run) withdraw(ctx context.Context) {
 		err = r.work.Withdraw(ctx, j)
 	}
 	if err != nil {
-		r.runner.Log.WarnContext(ctx, "could not look behind a lost job", "job", r.claim.Job, "subject", r.claim.Subject, "error", err)
+		r.runner.Log.WarnContext(ctx, "could not clean up after a lost job", "job", r.claim.Job, "subject", r.claim.Subject, "error", err)
 	}
 }
 

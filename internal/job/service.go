@@ -36,7 +36,7 @@ func NewService(engine *Engine, store Store, maxPerTenant, maxInAll int) *Servic
 // Job returns one job of the tenant.
 func (s *Service) Job(ctx context.Context, owner tenant.ID, job id.Job) (Job, error) {
 	if !id.WellFormed(job) {
-		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such job")
+		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "the job does not exist")
 	}
 	j, err := s.store.Job(ctx, job)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
@@ -100,7 +100,7 @@ func (s *Service) CancelJob(ctx context.Context, owner tenant.ID, job id.Job) (J
 			case j.State.Ended():
 				return fault.Errorf(fault.CodeNotCancelable, nil, "job %s has ended: it is %s", job, j.State)
 			case !def.cancelable:
-				return fault.Errorf(fault.CodeNotCancelable, nil, "a %s cannot be canceled", j.Kind)
+				return fault.Errorf(fault.CodeNotCancelable, nil, "a job of kind %s cannot be canceled", j.Kind)
 			case j.Undoing:
 				return nil // its rollback is under way already
 			}

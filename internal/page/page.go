@@ -64,11 +64,11 @@ func (l List) read(cursor string) (string, error) {
 	case cursor == "":
 		return "", nil
 	case !id.WellFormed(theID) || tagged && len(tag) != cursorTag || !tagged && !bareID.MatchString(theID):
-		return wrong("is no cursor; give the next_cursor of the page before, or none for the first page")
+		return wrong("is not a cursor; pass the next_cursor of the previous page, or omit it for the first page")
 	case !strings.HasPrefix(theID, l.Prefix+"_"):
-		return wrong("is a cursor of another list; leave it out for the first page of this one")
+		return wrong("is a cursor of another list; omit it for the first page of this list")
 	case tagged && tag != l.tag(theID):
-		return wrong("is a cursor of another list, or of this one with another filter; give it with the parameters of the page before, or leave it out")
+		return wrong("is a cursor of another list or filter; use the same parameters as for the previous page, or omit it")
 	}
 	return theID, nil
 }

@@ -94,14 +94,14 @@ func (a *Allocator) acquire(ctx context.Context, host host.Host) (unlock func())
 		RetryStrategy: redislock.LinearBackoff(lockRetry),
 	})
 	if err != nil {
-		a.log.WarnContext(ctx, "no port lock; going on with the database's guard alone", "host", host.Name, "error", err)
+		a.log.WarnContext(ctx, "no port lock; continuing with the database constraint alone", "host", host.Name, "error", err)
 		return func() {}
 	}
 	return func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lockWait)
 		defer cancel()
 		if err := lock.Release(ctx); err != nil && !errors.Is(err, redislock.ErrLockNotHeld) {
-			a.log.WarnContext(ctx, "port lock not released; it ends by itself", "host", host.Name, "error", err)
+			a.log.WarnContext(ctx, "port lock not released; it expires by itself", "host", host.Name, "error", err)
 		}
 	}
 }

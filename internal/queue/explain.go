@@ -13,8 +13,8 @@ import (
 
 // refusals are the codes that Redis begins its refusals with, and what to do about them.
 var refusals = map[string]string{
-	"MISCONF":   "it cannot write to its disk, which may be full; free space there, and see its log",
-	"OOM":       "its memory is full; give it more, or see what else it holds",
+	"MISCONF":   "it cannot write to its disk, which may be full; free space, and check its log",
+	"OOM":       "its memory is full; increase maxmemory, or remove other data",
 	"LOADING":   "it is still loading its data; wait a moment",
 	"READONLY":  "it is a replica; set BERTH_REDIS_URL to the primary",
 	"NOAUTH":    "it wants a password; set one in BERTH_REDIS_URL",
@@ -28,7 +28,7 @@ func Explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	message := "Redis does not answer; see that it runs and can be reached"
+	message := "Redis does not answer; check that it is running and reachable"
 	var refused redis.Error
 	if errors.As(err, &refused) {
 		code, _, _ := strings.Cut(refused.Error(), " ")

@@ -54,7 +54,7 @@ func NewKeyring(text string) (*Keyring, error) {
 		}
 	}
 	if v.active == "" {
-		return nil, errors.New("master key: there is none")
+		return nil, errors.New("master key: no key is given")
 	}
 	return v, nil
 }
@@ -91,15 +91,15 @@ func (v *Keyring) Seal(plaintext []byte, context string) (Sealed, error) {
 func (v *Keyring) Open(s Sealed, context string) ([]byte, error) {
 	aead, ok := v.keys[s.KeyID]
 	if !ok {
-		return nil, fmt.Errorf("no master key %s; add the old key behind the active one in BERTH_MASTER_KEY", s.KeyID)
+		return nil, fmt.Errorf("no master key %s; add the old key below the active one in BERTH_MASTER_KEY", s.KeyID)
 	}
 	if len(s.Ciphertext) < aead.NonceSize() {
-		return nil, errors.New("ciphertext is cut off")
+		return nil, errors.New("ciphertext is truncated")
 	}
 	nonce, box := s.Ciphertext[:aead.NonceSize()], s.Ciphertext[aead.NonceSize():]
 	plain, err := aead.Open(nil, nonce, box, []byte(context))
 	if err != nil {
-		return nil, errors.New("ciphertext does not open: it was changed, or belongs elsewhere")
+		return nil, errors.New("ciphertext cannot be decrypted: it was modified, or belongs to another row")
 	}
 	return plain, nil
 }
@@ -131,7 +131,7 @@ func FileOrMake(path string, fresh func() string) (content string, made bool, er
 		return "", false, fmt.Errorf("read %s: %w", path, err)
 	}
 	if content = strings.TrimSpace(string(b)); content == "" {
-		return "", false, fmt.Errorf("%s is empty; delete it, and a new one is made", path)
+		return "", false, fmt.Errorf("%s is empty; delete it to have a new one generated", path)
 	}
 	return content, made, nil
 }

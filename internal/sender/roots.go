@@ -16,7 +16,7 @@ import (
 func Roots(file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file) //nolint:gosec // the operator names it
 	if err != nil {
-		return nil, fmt.Errorf("%w; it must be a PEM file with the certificates of the authorities that receivers are trusted by", err)
+		return nil, fmt.Errorf("%w; it must be a PEM file with the CA certificates to trust", err)
 	}
 	pool, err := x509.SystemCertPool()
 	if err != nil { // a system without any

@@ -152,7 +152,7 @@ func (s *Sender) CheckURL(ctx context.Context, target string) error {
 		return fmt.Errorf("must be at most %d characters", maxURLLength)
 	}
 	if u.User != nil {
-		return errors.New("must not hold a user name or password")
+		return errors.New("must not contain a user name or password")
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -160,7 +160,7 @@ func (s *Sender) CheckURL(ctx context.Context, target string) error {
 		}
 	}
 	if numeric(u.Hostname()) {
-		return errors.New("must have a name or a proper IP address as its host")
+		return errors.New("must have a host name or a valid IP address as its host")
 	}
 	if s.allowPrivate {
 		return nil

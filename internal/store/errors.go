@@ -76,7 +76,7 @@ func translate(err error) error {
 	case errors.Is(err, gorm.ErrRecordNotFound):
 		return fault.Errorf(fault.CodeNotFound, err, "not found")
 	case errors.Is(err, gorm.ErrDuplicatedKey):
-		return fault.Errorf(fault.CodeConflict, err, "it is there already")
+		return fault.Errorf(fault.CodeConflict, err, "it already exists")
 	case full(err):
 		return &fault.Error{
 			Code: fault.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
@@ -85,7 +85,7 @@ func translate(err error) error {
 	case unwritable(err):
 		return &fault.Error{
 			Code: fault.CodeUnavailable, Err: err, RetryAfter: 10 * time.Second,
-			Message: "the file of Berth's database cannot be read or written; see that its disk is well and may be written to",
+			Message: "the file of Berth's database cannot be read or written; check that its disk works and is writable",
 		}
 	case away(err):
 		return &fault.Error{

@@ -89,7 +89,7 @@ func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return 0, fault.Errorf(fault.CodePortsExhausted, nil,
-			"every port from %d to %d of host %s is taken or resting; delete an instance or widen BERTH_PORT_RANGE", host.PortLow, host.PortHigh, host.Name)
+			"every port from %d to %d of host %s is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", host.PortLow, host.PortHigh, host.Name)
 	case err != nil:
 		return 0, err
 	case fresh:

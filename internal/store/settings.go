@@ -58,7 +58,7 @@ func (s *Store) PutRelease(ctx context.Context, release string) error {
 }
 
 // ErrOtherKey says that another process of this deployment has another master key.
-var ErrOtherKey = errors.New("another process of this deployment began with another master key at the same moment")
+var ErrOtherKey = errors.New("another process of this deployment started with a different master key at the same time")
 
 // KeepKeyCheck makes sure that there is a value, sealed with the active key, that later
 // starts know the master key by. The keys that are lost need not open the one before.

@@ -86,7 +86,7 @@ func CheckURL(databaseURL string) error {
 
 func openSQLite(path string) (*Store, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("folder of the database: %w", err)
+		return nil, fmt.Errorf("create the folder of the database: %w", err)
 	}
 	options := "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)"
 	db, err := gorm.Open(sqlite.Open(sqliteFile(path)+options), gormConfig(true))
@@ -95,7 +95,7 @@ func openSQLite(path string) (*Store, error) {
 	}
 	// The file holds credentials, even if sealed ones.
 	if err := os.Chmod(path, 0o600); err != nil {
-		return nil, fmt.Errorf("protect the database: %w", err)
+		return nil, fmt.Errorf("restrict access to the database file: %w", err)
 	}
 	s, err := newStore(db, dialectSQLite, 8)
 	if err != nil {

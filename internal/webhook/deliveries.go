@@ -18,7 +18,7 @@ import (
 // Delivery gives one delivery of the tenant.
 func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, theID DeliveryID) (Delivery, error) {
 	if !id.WellFormed(theID) {
-		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such delivery")
+		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "the delivery does not exist")
 	}
 	d, err := s.cfg.Store.Delivery(ctx, theID)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
@@ -95,7 +95,7 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 			err = s.signAgain(&d, tx, before)
 		}
 		if errors.Is(err, fault.ErrNotFound) {
-			return fault.Errorf(fault.CodeGone, err, "instance %s was deleted, and the secret that signs its callbacks with it; only a callback that never arrived can still be sent", d.Subject)
+			return fault.Errorf(fault.CodeGone, err, "instance %s was deleted together with the secret that signs its callbacks; only a callback that was never delivered can still be sent", d.Subject)
 		}
 		if err != nil {
 			return err

@@ -166,7 +166,7 @@ func (d Delivery) putOff(now time.Time, asked time.Duration) Delivery {
 
 // expired gives the delivery that has waited until its time was up.
 func (d Delivery) expired(now time.Time) Delivery {
-	why := "its receiver took nothing, and had no place for it"
+	why := "no attempt was made, because the receiver was failing or busy"
 	if d.LastError != "" {
 		why = d.LastError
 	}

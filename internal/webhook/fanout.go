@@ -93,7 +93,7 @@ func (f *Fanout) callBack(tx Tx, a event.Announcement, body []byte) error {
 	case a.Callback.Err != nil:
 		dropped := event.Event{
 			Tenant: a.Tenant, Type: EventCallbackDropped, Subject: a.Subject, Job: a.Job, At: a.At,
-			Message: "the callback was not sent: its signing secret cannot be opened",
+			Message: "the callback was not sent: its signing secret cannot be decrypted",
 		}
 		return f.Events.Announce(tx, event.Announcement{Event: dropped, Snapshot: a.Snapshot})
 	}

@@ -79,7 +79,7 @@ func (s *Hooks) keepSecret(h *Webhook, overlap time.Duration) error {
 		return fmt.Errorf("open old secrets: %w", err)
 	}
 	if len(old) == maxOldSecrets {
-		return fault.Errorf(fault.CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which ends them at once",
+		return fault.Errorf(fault.CodeNotReady, nil, "%d old secrets still sign, until %s at the latest; wait, or rotate with an overlap of 0s, which revokes them at once",
 			len(old), h.PreviousUntil.Format(time.RFC3339))
 	}
 	active, err := s.cfg.Vault.Open(h.Secret, Place(h.ID))

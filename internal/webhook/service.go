@@ -66,7 +66,7 @@ type keep = func(idempotency.Tx, keptAnswer) error
 func (s *Hooks) madeWebhook(ctx context.Context, owner tenant.ID, a keptAnswer) (Webhook, secret.Secret, error) {
 	h, err := s.Webhook(ctx, owner, a.Webhook)
 	if errors.Is(err, fault.ErrNotFound) {
-		err = fault.Errorf(fault.CodeGone, err, "webhook %s, which the first request with this Idempotency-Key was about, was deleted", a.Webhook)
+		err = fault.Errorf(fault.CodeGone, err, "webhook %s was deleted; the first request with this Idempotency-Key created or changed it", a.Webhook)
 	}
 	return h, secret.New(a.Secret), err
 }
@@ -75,7 +75,7 @@ func (s *Hooks) madeWebhook(ctx context.Context, owner tenant.ID, a keptAnswer) 
 func (s *Hooks) madeDelivery(ctx context.Context, owner tenant.ID, a keptAnswer) (Delivery, error) {
 	d, err := s.Delivery(ctx, owner, a.Delivery)
 	if errors.Is(err, fault.ErrNotFound) {
-		err = fault.Errorf(fault.CodeGone, err, "delivery %s, which the first request with this Idempotency-Key made, is not kept any more", a.Delivery)
+		err = fault.Errorf(fault.CodeGone, err, "delivery %s is past its retention; the first request with this Idempotency-Key created it", a.Delivery)
 	}
 	return d, err
 }
@@ -146,7 +146,7 @@ func (s *Hooks) CreateWebhookOnce(
 
 func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r Request, keep keep) (Webhook, secret.Secret, error) {
 	if r.URL == nil {
-		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: where the events are to be sent"}})
+		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: the URL that receives the events"}})
 	}
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, secret.Secret{}, err
@@ -156,7 +156,7 @@ func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r Request, 
 		return Webhook{}, secret.Secret{}, err
 	}
 	if len(there) == maxWebhooks {
-		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: fmt.Sprintf("there are %d webhooks already, which is the limit; delete one", maxWebhooks)}})
+		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: fmt.Sprintf("the limit of %d webhooks is reached; delete one", maxWebhooks)}})
 	}
 	now := s.cfg.Now()
 	h := Webhook{ID: ID(s.cfg.NewID(Prefix)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
@@ -185,7 +185,7 @@ func (s *Hooks) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 // Webhook gives one webhook of the tenant.
 func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID ID) (Webhook, error) {
 	if !id.WellFormed(theID) {
-		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no such webhook")
+		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "the webhook does not exist")
 	}
 	h, err := s.cfg.Store.Webhook(ctx, theID)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {

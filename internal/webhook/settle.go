@@ -30,7 +30,7 @@ func (o attempted) hopeless(standing Standing) string {
 	case o.gone:
 		return o.after.LastError
 	case standing.hopeless(o.at):
-		return clip(fmt.Sprintf("nothing but failures since %s; the last: %s", standing.FailingSince.Format(time.RFC3339), o.after.LastError), maxAnswerKept)
+		return clip(fmt.Sprintf("every delivery failed since %s; the last error: %s", standing.FailingSince.Format(time.RFC3339), o.after.LastError), maxAnswerKept)
 	default:
 		return ""
 	}

@@ -77,7 +77,7 @@ func checkEvents(patterns []string) []fault.FieldError {
 	}
 	for i, p := range patterns {
 		if len(p) > maxPattern || !eventPattern.MatchString(p) {
-			wrong = append(wrong, fault.FieldError{Field: fmt.Sprintf("events[%d]", i), Message: `must be a type such as "job.failed", or a beginning such as "instance.*"`})
+			wrong = append(wrong, fault.FieldError{Field: fmt.Sprintf("events[%d]", i), Message: `must be an event type such as "job.failed", or a prefix such as "instance.*"`})
 		}
 	}
 	return wrong
