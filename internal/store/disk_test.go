@@ -127,7 +127,7 @@ func TestUnwritableFile(t *testing.T) {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "x"})
 		return err
 	})
-	if fault.CodeOf(err) != fault.CodeUnavailable || !strings.Contains(err.Error(), "may be written") {
+	if fault.CodeOf(err) != fault.CodeUnavailable || !strings.Contains(err.Error(), "is writable") {
 		t.Errorf("a write: %v", err)
 	}
 	if err := s.Ping(t.Context()); fault.CodeOf(err) != fault.CodeUnavailable {
