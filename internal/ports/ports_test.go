@@ -228,7 +228,7 @@ func TestRedisAway(t *testing.T) {
 	if took := time.Since(began); took > 12*time.Second { // in turns it would be 16
 		t.Errorf("it took %s", took)
 	}
-	if !strings.Contains(q.log.String(), "database's guard alone") {
+	if !strings.Contains(q.log.String(), "database constraint alone") {
 		t.Errorf("the log says nothing of it: %s", q.log)
 	}
 	proxy.Restore(t)
