@@ -32,6 +32,7 @@ type blockingClient struct {
 	bell     bell.Bell
 	rung     <-chan struct{}
 	stopping <-chan struct{}
+	polls    bool                     // nothing is held back; Asynq pauses by itself, but not after an error
 	asks     func(keys []string) bool // asksForTask; tests have others
 	witness  func(moment)             // sees what is asked and held, for the proof; nil: nobody does
 }
@@ -48,11 +49,18 @@ func (p *blockingClient) Eval(ctx context.Context, script string, keys []string,
 	return p.hold(ctx, keys, p.UniversalClient.Eval(ctx, script, keys, args...))
 }
 
-// hold holds the answer to a question for a task back, where there is none.
+// hold holds the answer to a question for a task back, where there is none. It delays errors,
+// too: Asynq asks again at once after them.
 func (p *blockingClient) hold(ctx context.Context, keys []string, answer *redis.Cmd) *redis.Cmd {
 	err, pause := answer.Err(), away
 	switch {
-	case err == nil || !p.asks(keys) || redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case err == nil, redis.HasErrorPrefix(err, "NOSCRIPT"):
+		return answer
+	case p.polls:
+		if errors.Is(err, redis.Nil) {
+			return answer
+		}
+	case !p.asks(keys):
 		return answer
 	case errors.Is(err, redis.Nil):
 		p.see(held, keys)

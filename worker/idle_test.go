@@ -49,6 +49,7 @@ func TestHolding(t *testing.T) {
 		early  bool      // the ring comes between question and answer
 		ring   bell.Ring // else a moment later
 		stop   bool
+		polls  bool
 		want   time.Duration
 	}{
 		"none":                         {answer: redis.Nil, keys: dequeue, want: unasked},
@@ -61,6 +62,10 @@ func TestHolding(t *testing.T) {
 		"a task":                       {keys: dequeue},
 		"another script":               {answer: redis.Nil, keys: []string{"asynq:{creates}:t:1", "asynq:{creates}:pending"}},
 		"no script":                    {answer: noScript.Err(), keys: dequeue},
+		"polling: none":                {answer: redis.Nil, keys: dequeue, polls: true},
+		"polling: Redis is away":       {answer: context.DeadlineExceeded, keys: dequeue, polls: true, want: away},
+		"polling: an unknown script":   {answer: context.DeadlineExceeded, keys: []string{"unknown"}, polls: true, want: away},
+		"polling: no script":           {answer: noScript.Err(), keys: dequeue, polls: true},
 		"Redis is away":                {answer: context.DeadlineExceeded, keys: dequeue, want: away},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +80,7 @@ func TestHolding(t *testing.T) {
 				if test.early {
 					server.on = func() { ringer.Ring(test.ring) }
 				}
-				client := &blockingClient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping, asks: asksForTask}
+				client := &blockingClient{UniversalClient: server, bell: ringer, rung: rung, stopping: stopping, asks: asksForTask, polls: test.polls}
 				later := time.AfterFunc(5*time.Millisecond, func() {
 					if test.stop {
 						close(stopping)

@@ -119,15 +119,15 @@ func (p pool) start() error {
 }
 
 func (cfg Config) servers(base context.Context, begun *underway, stopping <-chan struct{}, hold bool) (pools []pool, forget func()) {
-	runJob := func(ctx context.Context, theID string) error { return cfg.Runner.Run(ctx, id.Job(theID)) }
+	runJob := func(ctx context.Context, which string) error { return cfg.Runner.Run(ctx, id.Job(which)) }
 	deliver := func(ctx context.Context, id string) error { return cfg.Courier.Deliver(ctx, webhook.DeliveryID(id)) }
 	var stops []func()
 	addPool := func(name string, kind bell.Pool, concurrency int, do func(context.Context, string) error) {
 		rung, stop := bell.Signals(cfg.Bell, bell.RingTask, string(kind))
 		stops = append(stops, stop)
-		client, again := cfg.Redis, polling
-		if hold {
-			client, again = &blockingClient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping, asks: cfg.asks}, askAgain
+		client, again := &blockingClient{UniversalClient: cfg.Redis, bell: cfg.Bell, rung: rung, stopping: stopping, polls: !hold, asks: cfg.asks}, askAgain
+		if !hold {
+			again = polling
 		}
 		pools = append(pools, pool{queue: name, kind: kind, handle: handler(begun, do), server: asynq.NewServerFromRedisClient(client, asynq.Config{
 			Concurrency: concurrency, Queues: map[string]int{name: 1}, TaskCheckInterval: again,

@@ -1,4 +1,4 @@
-// Package engine holds the kinds of data services that Berth can provision: for
+// Package engine holds the kinds of data services that Berth offers: for
 // each one its versions, plans and parameters, the files and the command it runs
 // with, the proof that it can be used, and how to connect.
 //

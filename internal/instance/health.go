@@ -201,11 +201,11 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, causeWithin)
 	defer cancel()
-	h1, err := h.Hosts.Host(ctx, inst.Status.Host)
+	on, err := h.Hosts.Host(ctx, inst.Status.Host)
 	if err != nil {
 		return miss
 	}
-	runtime, err := h.Runtimes.Runtime(h1)
+	runtime, err := h.Runtimes.Runtime(on)
 	if err != nil {
 		return miss
 	}
@@ -214,7 +214,7 @@ func (h *Health) cause(ctx context.Context, inst Instance, miss error) error {
 	case err != nil:
 		return miss
 	case unit.Paused:
-		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; resume it with docker unpause", h1.Name)
+		return fault.Errorf(fault.CodeProbeFailed, miss, "its container is paused on host %s; resume it with docker unpause", on.Name)
 	case !unit.Running:
 		return fault.Errorf(fault.CodeProbeFailed, miss, "%s", unit.Ending())
 	}

@@ -13,35 +13,35 @@ import (
 )
 
 // Get gives one instance of the tenant; an empty engine means any.
-func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, theID ID) (Instance, error) {
+func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, which ID) (Instance, error) {
 	if engine != "" {
 		if _, err := s.cfg.Catalog.Find(engine); err != nil {
 			return Instance{}, err
 		}
 	}
-	if !id.WellFormed(theID) {
+	if !id.WellFormed(which) {
 		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "the instance does not exist")
 	}
-	inst, err := s.cfg.Store.Instance(ctx, theID)
+	inst, err := s.cfg.Store.Instance(ctx, which)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Instance{}, err
 	}
 	// Another tenant's instance is answered like one that never was.
 	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Spec.Engine != engine) {
-		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", theID)
+		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", which)
 	}
 	return inst, nil
 }
 
 // List gives a page of instances, newest first, and the cursor of the next page,
 // empty on the last.
-func (s *Service) List(ctx context.Context, filter Filter, p1 page.Page) ([]Instance, string, error) {
+func (s *Service) List(ctx context.Context, filter Filter, list page.Page) ([]Instance, string, error) {
 	if filter.Engine != "" {
 		if _, err := s.cfg.Catalog.Find(filter.Engine); err != nil {
 			return nil, "", err
 		}
 	}
-	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Instance, error) {
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, list, func(ctx context.Context, p page.Page) ([]Instance, error) {
 		return s.cfg.Store.Instances(ctx, filter, p)
 	},
 		func(i Instance) string { return string(i.ID) })

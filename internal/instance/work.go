@@ -170,8 +170,8 @@ func (w *work) Open(ctx context.Context) error {
 	return err
 }
 
-func (w *work) useHost(ctx context.Context, h1 host.ID) error {
-	h, err := w.cfg.Hosts.Host(ctx, h1)
+func (w *work) useHost(ctx context.Context, which host.ID) error {
+	h, err := w.cfg.Hosts.Host(ctx, which)
 	if err != nil {
 		return err
 	}

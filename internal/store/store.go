@@ -1,6 +1,6 @@
 // Package store keeps the domain's entities in MySQL or SQLite, through GORM. It
 // owns the rows and the migrations, and is the only importer of gorm. It knows no
-// rules: what may follow on what is decided in provision, and arrives here as
+// rules: what may follow on what is decided in the rooms, and arrives here as
 // conditions of a write.
 package store
 

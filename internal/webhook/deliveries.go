@@ -16,24 +16,24 @@ import (
 )
 
 // Delivery gives one delivery of the tenant.
-func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, theID DeliveryID) (Delivery, error) {
-	if !id.WellFormed(theID) {
+func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, which DeliveryID) (Delivery, error) {
+	if !id.WellFormed(which) {
 		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "the delivery does not exist")
 	}
-	d, err := s.cfg.Store.Delivery(ctx, theID)
+	d, err := s.cfg.Store.Delivery(ctx, which)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Delivery{}, err
 	}
 	if err != nil || d.Tenant != tenant {
-		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s", theID)
+		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s", which)
 	}
 	return d, nil
 }
 
 // Deliveries gives a page of deliveries, newest first, and the cursor of the next
 // page.
-func (s *Hooks) Deliveries(ctx context.Context, filter DeliveryFilter, p1 page.Page) ([]Delivery, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: PrefixDelivery, Filter: filter}, p1, func(ctx context.Context, p page.Page) ([]Delivery, error) {
+func (s *Hooks) Deliveries(ctx context.Context, filter DeliveryFilter, list page.Page) ([]Delivery, string, error) {
+	return page.Fetch(ctx, page.List{Prefix: PrefixDelivery, Filter: filter}, list, func(ctx context.Context, p page.Page) ([]Delivery, error) {
 		return s.cfg.Store.Deliveries(ctx, filter, p)
 	},
 		func(d Delivery) string { return string(d.ID) })

@@ -183,23 +183,23 @@ func (s *Hooks) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 }
 
 // Webhook gives one webhook of the tenant.
-func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, theID ID) (Webhook, error) {
-	if !id.WellFormed(theID) {
+func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, which ID) (Webhook, error) {
+	if !id.WellFormed(which) {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "the webhook does not exist")
 	}
-	h, err := s.cfg.Store.Webhook(ctx, theID)
+	h, err := s.cfg.Store.Webhook(ctx, which)
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Webhook{}, err
 	}
 	if err != nil || h.Tenant != tenant {
-		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no webhook %s", theID)
+		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no webhook %s", which)
 	}
 	return h, nil
 }
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
-func (s *Hooks) Webhooks(ctx context.Context, tenant tenant.ID, p1 page.Page) ([]Webhook, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: tenant}, p1, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
+func (s *Hooks) Webhooks(ctx context.Context, tenant tenant.ID, list page.Page) ([]Webhook, string, error) {
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: tenant}, list, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
 		func(h Webhook) string { return string(h.ID) })
 }
 
