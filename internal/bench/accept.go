@@ -79,7 +79,7 @@ func measureAccept(ctx context.Context, b *bench) error {
 }
 
 func (b *bench) acceptOn(ctx context.Context, d database, redisURL string) (err error) {
-	settings := []string{"BERTH_DATABASE_URL=" + d.setting, "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey()}
+	settings := []string{"BERTH_DATABASE_URL=" + d.setting, "BERTH_REDIS_URL=" + redisURL, b.masterKey}
 	if err := b.migrate(ctx, settings); err != nil {
 		return err
 	}

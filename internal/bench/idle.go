@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 )
 
@@ -33,7 +32,7 @@ func measureIdle(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	settings := []string{
-		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(b.dir, "idle.db"), "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey(),
+		"BERTH_DATABASE_URL=sqlite://" + filepath.Join(b.dir, "idle.db"), "BERTH_REDIS_URL=" + redisURL, b.masterKey,
 	}
 	if err := b.migrate(ctx, settings); err != nil {
 		return err
@@ -130,9 +129,9 @@ func (b *bench) measureStart(ctx context.Context) error {
 	for range b.runs {
 		dir := filepath.Join(b.dir, "start-"+runID())
 		for _, verb := range []string{"dev, first start", "dev", "api"} {
-			settings := []string{"BERTH_DATA_DIR=" + dir}
+			settings := []string{"BERTH_DATA_DIR=" + dir, b.masterKey}
 			if verb == "api" {
-				settings = []string{"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "berth.db"), "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey()}
+				settings = []string{"BERTH_DATABASE_URL=sqlite://" + filepath.Join(dir, "berth.db"), "BERTH_REDIS_URL=" + redisURL, b.masterKey}
 			}
 			name, _, _ := strings.Cut(verb, ",")
 			s, err := b.startServer(ctx, settings, name)
@@ -156,7 +155,7 @@ func (b *bench) measureStart(ctx context.Context) error {
 
 func (b *bench) startOfWorker(ctx context.Context, dir, redisURL string) (took time.Duration, err error) {
 	url := "sqlite://" + filepath.Join(dir, "worker.db")
-	settings := []string{"BERTH_DATABASE_URL=" + url, "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey()}
+	settings := []string{"BERTH_DATABASE_URL=" + url, "BERTH_REDIS_URL=" + redisURL, b.masterKey}
 	if err := b.migrate(ctx, settings); err != nil {
 		return 0, err
 	}

@@ -56,7 +56,7 @@ func (b *bench) jobsBy(ctx context.Context, workers int) (err error) {
 	defer db.Close() //nolint:errcheck // the server goes, too
 	ports := fmt.Sprintf("BERTH_PORT_RANGE=20000-%d", 20000+max(100, 2*b.jobs/simulatedHosts))
 	settings := append(b.simulated(fmt.Sprintf("jobs-%d", workers), simulatedHosts, simulatedAs), "BERTH_DATABASE_URL="+setting, "BERTH_REDIS_URL="+redisURL, ports,
-		"BERTH_MASTER_KEY="+secret.MasterKey(), "BERTH_WORKER_CONCURRENCY=64", "BERTH_RECONCILE_EVERY=1m", "BERTH_PROBE_EVERY=1h")
+		b.masterKey, "BERTH_WORKER_CONCURRENCY=64", "BERTH_RECONCILE_EVERY=1m", "BERTH_PROBE_EVERY=1h")
 	if err := b.migrate(ctx, settings); err != nil {
 		return err
 	}

@@ -20,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/berth-project/berth/internal/secret"
 )
 
 type options struct {
@@ -91,9 +93,11 @@ type bench struct {
 	id     string // of what it makes on the engine
 	dir    string
 	docker *bareDocker
-	rows   []row
-	out    io.Writer
-	tcs    *testcontainers // nil: not asked for yet, or not to be had
+	// masterKey is the setting of all servers: parts that use the same database need the same.
+	masterKey string
+	rows      []row
+	out       io.Writer
+	tcs       *testcontainers // nil: not asked for yet, or not to be had
 }
 
 func run(ctx context.Context, o options) (rows []row, err error) {
@@ -105,7 +109,7 @@ func run(ctx context.Context, o options) (rows []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{options: o, dir: dir, id: runID(), docker: newBareDocker(), out: os.Stderr}
+	b := &bench{options: o, dir: dir, id: runID(), docker: newBareDocker(), out: os.Stderr, masterKey: "BERTH_MASTER_KEY=" + secret.MasterKey()}
 	defer func() {
 		rows = b.rows
 		err = errors.Join(err, b.tcs.close(), b.docker.removeAll(context.WithoutCancel(ctx), "berth.bench="+b.id), os.RemoveAll(dir))

@@ -25,7 +25,7 @@ func measureNotice(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	settings := append(b.simulated("notice", 1, "latency=1ms"),
-		"BERTH_DATABASE_URL=sqlite://"+filepath.Join(b.dir, "notice.db"), "BERTH_REDIS_URL="+redisURL, "BERTH_MASTER_KEY="+secret.MasterKey())
+		"BERTH_DATABASE_URL=sqlite://"+filepath.Join(b.dir, "notice.db"), "BERTH_REDIS_URL="+redisURL, b.masterKey)
 	if err := b.migrate(ctx, settings); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/client"
-	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -56,7 +55,7 @@ type filled struct {
 }
 
 func (b *bench) openFilled(ctx context.Context, d database, redisURL string) (*filled, error) {
-	settings := []string{"BERTH_DATABASE_URL=" + d.setting, "BERTH_REDIS_URL=" + redisURL, "BERTH_MASTER_KEY=" + secret.MasterKey()}
+	settings := []string{"BERTH_DATABASE_URL=" + d.setting, "BERTH_REDIS_URL=" + redisURL, b.masterKey}
 	if err := b.migrate(ctx, settings); err != nil {
 		return nil, err
 	}
