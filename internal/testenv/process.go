@@ -178,18 +178,27 @@ func (p *Process) Logged(message string) []map[string]any {
 	return found
 }
 
-// FreeAddress gives a loopback address that nobody listens on. Its port is below those of
-// outgoing connections, one of which could have it before somebody listens.
+// FreeAddress gives a loopback address that nobody listens on, and that no other test is
+// given, in whatever process, while this one runs. Its port is below those of outgoing
+// connections, one of which could have it before somebody listens.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	var config net.ListenConfig
 	for range 100 {
-		l, err := config.Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(8000)))
+		addr := fmt.Sprintf("127.0.0.1:%d", 10000+rand.N(8000))
+		// Linux lets one process at a time have a socket of that name, and ends it with the process.
+		claim, err := config.Listen(context.WithoutCancel(t.Context()), "unix", "@berth-test-"+addr)
 		if err != nil {
 			continue
 		}
-		defer l.Close() //nolint:errcheck // it only found the port
-		return l.Addr().String()
+		l, err := config.Listen(t.Context(), "tcp", addr)
+		if err != nil {
+			_ = claim.Close()
+			continue
+		}
+		t.Cleanup(func() { _ = claim.Close() })
+		_ = l.Close() // it only found the port
+		return addr
 	}
 	t.Fatal("no port from 10000 to 17999 is free")
 	return ""

@@ -74,6 +74,19 @@ func openRedis(t *testing.T, redisURL string) *redis.Client {
 	return rdb
 }
 
+// TestAddressesAreApart draws so many that some would be the same, were they drawn alone.
+func TestAddressesAreApart(t *testing.T) {
+	t.Parallel()
+	given := map[string]bool{}
+	for range 500 {
+		addr := testenv.FreeAddress(t)
+		if given[addr] {
+			t.Errorf("%s was given twice", addr)
+		}
+		given[addr] = true
+	}
+}
+
 func TestProxy(t *testing.T) {
 	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
 	rdb := openRedis(t, proxied)
