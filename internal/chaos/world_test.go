@@ -126,7 +126,11 @@ func (w *world) startAPI() {
 		if err != nil {
 			return err
 		}
-		return res.Body.Close()
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusOK { // it is starting
+			return errors.New(res.Status)
+		}
+		return nil
 	})
 }
 
