@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"sync"
 	"syscall"
 
@@ -31,7 +32,17 @@ func onStep() func(job.Kind, string, bool) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // nothing more happens here
 		case stop:
-			once.Do(func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) })
+			once.Do(standStill)
 		}
 	}
+}
+
+// standStill stops the process, and returns once it was continued. The system may let a
+// thread run on for a moment before all of them stop: it must not begin the next step then.
+func standStill() {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-continued
 }
