@@ -6,22 +6,69 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-type principalKey struct{}
-
-// principalOf returns who makes the request.
-func principalOf(ctx context.Context) tenant.Principal {
-	p, _ := ctx.Value(principalKey{}).(tenant.Principal)
-	return p
+// caller is who makes a request.
+type caller struct {
+	principal tenant.Principal
+	// again recognizes the caller once more; nil: they cannot cease to be who they are.
+	again func(context.Context) error
 }
 
-// tenantOf returns whose things the request is about.
-func tenantOf(ctx context.Context) tenant.ID { return principalOf(ctx).Tenant }
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// principalOf returns who makes the request.
+func principalOf(ctx context.Context) tenant.Principal { return callerOf(ctx).principal }
+
+// stillRecognized returns nil as long as what the caller showed has not been revoked.
+func stillRecognized(ctx context.Context) error {
+	if again := callerOf(ctx).again; again != nil {
+		return again(ctx)
+	}
+	return nil
+}
+
+// recheckEvery is how often a request that goes on asks whether its caller is still
+// recognized. What was read of a key is good for half a second: together less than one.
+const recheckEvery = 250 * time.Millisecond
+
+// watchCaller calls cancel once the caller is not recognized any more. It ends with ctx, and
+// then closes the channel.
+func watchCaller(ctx context.Context, cancel context.CancelFunc) <-chan struct{} {
+	done := make(chan struct{})
+	if callerOf(ctx).again == nil {
+		close(done)
+		return done
+	}
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(recheckEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if isUnauthorized(stillRecognized(ctx)) {
+				cancel()
+				return
+			}
+		}
+	}()
+	return done
+}
 
 // rightKey compares in constant time; hashing first makes the lengths equal.
 func (s *server) rightKey(given string) bool {
@@ -39,8 +86,6 @@ func bearer(header string) string {
 
 const needKey = "an API key is required: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
 
-func unauthorized() *problem { return newProblem(http.StatusUnauthorized, "unauthorized", needKey) }
-
 // open reports whether a path needs no key: health and documentation, and the
 // queues' pages and the profiles, which browserLogin guards.
 func open(path string) bool {
@@ -51,6 +96,9 @@ func open(path string) bool {
 	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/") || isProfile(path)
 }
 
+// tenantHeader names the tenant that a request of an operator is about.
+const tenantHeader = "Berth-Tenant"
+
 // authenticate guards everything that is not open, whether there is an operation
 // behind the path or not, before a body is read.
 func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
@@ -60,26 +108,62 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		if welcome || open(echo.GetPath(r)) || r.Method == http.MethodOptions {
 			return next(c)
 		}
-		if !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {
+		who, err := s.recognize(r.Context(), bearer(r.Header.Get(echo.HeaderAuthorization)))
+		if isUnauthorized(err) {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="berth"`)
-			return unauthorized()
 		}
-		// One admin key for now, and so one tenant.
-		caller := tenant.Principal{Tenant: tenant.Default, Name: "the admin key"}
-		ctx := context.WithValue(c.Request().Context(), principalKey{}, caller)
-		c.SetRequest(c.Request().WithContext(ctx))
+		if err != nil {
+			return s.fail(err)
+		}
+		if about := r.Header.Get(tenantHeader); about != "" {
+			if who.principal, err = s.Tenants.In(r.Context(), who.principal, tenant.ID(about)); err != nil {
+				return s.fail(err)
+			}
+		}
+		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
 		return next(c)
 	}
 }
 
-// browserLogin guards pages: a browser asks its user for a name, which does not
-// matter, and a password, which is the admin key.
+// recognize returns whose key it is.
+func (s *server) recognize(ctx context.Context, key string) (caller, error) {
+	switch {
+	case key == "":
+		return caller{}, tenant.Unauthorized(needKey)
+	case s.rightKey(key):
+		return caller{principal: tenant.Principal{Tenant: tenant.Default, Role: tenant.Owner, Operator: true, Name: "the admin key"}}, nil
+	}
+	p, err := s.Callers.ByKey(ctx, key)
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{principal: p, again: func(ctx context.Context) error {
+		_, err := s.Callers.ByKey(ctx, key)
+		return err
+	}}, nil
+}
+
+func isUnauthorized(err error) bool { return fault.CodeOf(err) == fault.CodeUnauthorized && err != nil }
+
+// browserLogin guards pages for operators: a browser asks its user for a name, which does not
+// matter, and a password, which is the admin key or the key of an operator.
 func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		_, password, _ := c.Request().BasicAuth()
-		if !s.rightKey(password) && !s.rightKey(bearer(c.Request().Header.Get(echo.HeaderAuthorization))) {
+		r := c.Request()
+		_, key, ok := r.BasicAuth()
+		if !ok {
+			key = bearer(r.Header.Get(echo.HeaderAuthorization))
+		}
+		who, err := s.recognize(r.Context(), key)
+		if err == nil {
+			err = who.principal.May(tenant.Operate)
+		}
+		switch {
+		case isUnauthorized(err):
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="berth: any user name, the admin key as password", charset="UTF-8"`)
-			return unauthorized()
+			return s.fail(err)
+		case err != nil:
+			return s.fail(err)
 		}
 		return next(c)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -32,19 +33,19 @@ type DeliveryListInput struct {
 // deliveryRoutes has every delivery, and those of a webhook below the webhook. The
 // callbacks of jobs are found by their job.
 func (s *server) deliveryRoutes(h huma.API) {
-	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors, DefaultStatus: status}
+	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors, DefaultStatus: status, Metadata: needs(right)}
 	}
 	const again = "Redeliver an event, with the same webhook-id (asynchronous)"
-	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "List deliveries to webhooks and callback URLs, newest first", 200), s.listDeliveries)
-	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "Get a delivery with its attempts", 200, 404), s.getDelivery)
-	huma.Register(h, op("redeliver", http.MethodPost, "/deliveries/{id}/redeliver", again, 202, 404, 409, 410, 503), s.redeliver)
-	huma.Register(h, op("list-webhook-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "List deliveries to a webhook, newest first", 200, 404), s.listWebhookDeliveries)
-	huma.Register(h, op("get-webhook-delivery", http.MethodGet, "/webhooks/{id}/deliveries/{delivery_id}", "Get a delivery with its attempts", 200, 404),
+	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "List deliveries to webhooks and callback URLs, newest first", tenant.Read, 200), s.listDeliveries)
+	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "Get a delivery with its attempts", tenant.Read, 200, 404), s.getDelivery)
+	huma.Register(h, op("redeliver", http.MethodPost, "/deliveries/{id}/redeliver", again, tenant.Change, 202, 404, 409, 410, 503), s.redeliver)
+	huma.Register(h, op("list-webhook-deliveries", http.MethodGet, "/webhooks/{id}/deliveries", "List deliveries to a webhook, newest first", tenant.Read, 200, 404), s.listWebhookDeliveries)
+	huma.Register(h, op("get-webhook-delivery", http.MethodGet, "/webhooks/{id}/deliveries/{delivery_id}", "Get a delivery with its attempts", tenant.Read, 200, 404),
 		func(ctx context.Context, in *WebhookDeliveryPath) (*body[deliveryView], error) {
 			return s.deliveryAnswer(s.deliveryOf(ctx, in))
 		})
-	huma.Register(h, op("redeliver-to-webhook", http.MethodPost, "/webhooks/{id}/deliveries/{delivery_id}/redeliver", again, 202, 404, 409, 410, 503),
+	huma.Register(h, op("redeliver-to-webhook", http.MethodPost, "/webhooks/{id}/deliveries/{delivery_id}/redeliver", again, tenant.Change, 202, 404, 409, 410, 503),
 		func(ctx context.Context, in *struct {
 			WebhookDeliveryPath
 			KeyInput
@@ -59,7 +60,7 @@ func (s *server) deliveryRoutes(h huma.API) {
 
 // deliveryOf gives a delivery, if it is one of the webhook's.
 func (s *server) deliveryOf(ctx context.Context, in *WebhookDeliveryPath) (webhook.Delivery, error) {
-	d, err := s.Service.Delivery(ctx, tenantOf(ctx), webhook.DeliveryID(in.DeliveryID))
+	d, err := s.Service.Delivery(ctx, principalOf(ctx), webhook.DeliveryID(in.DeliveryID))
 	if err == nil && d.Webhook != in.id() {
 		err = fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s to this webhook", d.ID)
 	}
@@ -84,15 +85,15 @@ func (s *server) listWebhookDeliveries(ctx context.Context, in *struct {
 	DeliveryListInput
 },
 ) (*body[pageView[deliveryView]], error) {
-	if _, err := s.Service.Webhook(ctx, tenantOf(ctx), in.id()); err != nil {
+	if _, err := s.Service.Webhook(ctx, principalOf(ctx), in.id()); err != nil {
 		return nil, s.fail(err)
 	}
 	return s.deliveryPage(ctx, webhook.DeliveryFilter{Webhook: in.id()}, in.DeliveryListInput)
 }
 
 func (s *server) deliveryPage(ctx context.Context, filter webhook.DeliveryFilter, in DeliveryListInput) (*body[pageView[deliveryView]], error) {
-	filter.Tenant, filter.State = tenantOf(ctx), webhook.DeliveryState(in.State)
-	list, next, err := s.Service.Deliveries(ctx, filter, in.page())
+	filter.State = webhook.DeliveryState(in.State)
+	list, next, err := s.Service.Deliveries(ctx, principalOf(ctx), filter, in.page())
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -100,7 +101,7 @@ func (s *server) deliveryPage(ctx context.Context, filter webhook.DeliveryFilter
 }
 
 func (s *server) getDelivery(ctx context.Context, in *DeliveryPath) (*body[deliveryView], error) {
-	return s.deliveryAnswer(s.Service.Delivery(ctx, tenantOf(ctx), webhook.DeliveryID(in.ID)))
+	return s.deliveryAnswer(s.Service.Delivery(ctx, principalOf(ctx), webhook.DeliveryID(in.ID)))
 }
 
 type redeliverInput struct {
@@ -114,5 +115,5 @@ func (s *server) redeliver(ctx context.Context, in *redeliverInput) (*deliveryOu
 		return nil, err
 	}
 	defer done()
-	return s.newDelivery(s.Service.RedeliverOnce(ctx, tenantOf(ctx), webhook.DeliveryID(in.ID), idem))
+	return s.newDelivery(s.Service.RedeliverOnce(ctx, principalOf(ctx), webhook.DeliveryID(in.ID), idem))
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/yaml"
 	"github.com/labstack/echo/v4"
+
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // This file owns what operations of the OpenAPI document have in common: who may use it
@@ -37,6 +39,8 @@ var documentTags = []*huma.Tag{
 	{Name: "instances", Description: "Dedicated MySQL and Redis servers. Creating and deleting are asynchronous: each returns a job."},
 	{Name: "jobs", Description: "Durable asynchronous operations on instances, with their steps."},
 	{Name: "webhooks", Description: "Subscriptions that send events to a URL, and their deliveries."},
+	{Name: "tenants", Description: "Teams, each with things of its own that no other sees."},
+	{Name: "keys", Description: "API keys of a tenant: each has a role, and may be limited and expire."},
 	{Name: "events", Description: "The tenant's numbered event feed, as pages, as server-sent events or over a WebSocket."},
 }
 
@@ -44,8 +48,8 @@ var documentTags = []*huma.Tag{
 // it by. A status that is not here is documented by the operation itself.
 var sharedResponses = map[int]struct{ name, description string }{
 	http.StatusBadRequest:            {"Malformed", "The body is not a JSON object, or the query string is malformed or not UTF-8."},
-	http.StatusUnauthorized:          {"Unauthorized", "The API key is missing or wrong."},
-	http.StatusForbidden:             {"Forbidden", "Pages of this origin may not use the API."},
+	http.StatusUnauthorized:          {"Unauthorized", "The API key is missing, wrong, expired or revoked."},
+	http.StatusForbidden:             {"Forbidden", "The caller's role or key does not allow it, or pages of this origin may not use the API."},
 	http.StatusNotFound:              {"NotFound", "The resource does not exist or belongs to another tenant."},
 	http.StatusRequestTimeout:        {"RequestTimeout", "The body did not arrive in time."},
 	http.StatusConflict:              {"Conflict", "The resource's state does not allow the request, another job is active (`job_id` names it), or a request with the same Idempotency-Key is in progress."},
@@ -77,13 +81,17 @@ func document(doc *huma.OpenAPI) {
 		doc.Components.Responses[shared.name] = &huma.Response{Description: shared.description, Content: content, Headers: headersOf(status)}
 	}
 	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
-			if op != nil {
-				documentOperation(op)
-			}
+		for _, op := range operationsOf(item) {
+			documentOperation(op)
 		}
 	}
 	openAnswers(doc)
+}
+
+// operationsOf gives the operations of a path.
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	all := []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete}
+	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
 }
 
 func headersOf(status int) map[string]*huma.Header {
@@ -104,7 +112,10 @@ func headersOf(status int) map[string]*huma.Header {
 // documentOperation adds the failures that an operation's form brings with it, and refers
 // to the shared description of each.
 func documentOperation(op *huma.Operation) {
-	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusInternalServerError)
+	if right := rightOf(op); right != "" && right != tenant.Identify {
+		op.Description = strings.TrimLeft(op.Description+"\n\nTakes the role "+tenant.WhoMay(right)+".", "\n")
+	}
+	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError)
 	if strings.Contains(op.Path, "{") {
 		failures = append(failures, http.StatusNotFound)
 	}
@@ -150,8 +161,8 @@ func openAnswers(doc *huma.OpenAPI) {
 	schemas := doc.Components.Schemas.Map()
 	asked := map[*huma.Schema]bool{}
 	for _, item := range doc.Paths {
-		for _, op := range []*huma.Operation{item.Post, item.Patch} {
-			if op == nil || op.RequestBody == nil {
+		for _, op := range operationsOf(item) {
+			if op.RequestBody == nil {
 				continue
 			}
 			for _, media := range op.RequestBody.Content {

@@ -32,8 +32,8 @@ func TestOpenAPIOperations(t *testing.T) {
 			t.Errorf("%s: a create takes %v", page, got)
 		}
 		for path, want := range map[string]string{
-			create: "202 400 401 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 404 409 415 422 500 503 default",
-			"/api/v1/webhooks": "201 400 401 408 409 410 413 415 422 500 503 default",
+			create: "202 400 401 403 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 403 404 409 415 422 500 503 default",
+			"/api/v1/webhooks": "201 400 401 403 408 409 410 413 415 422 500 503 default",
 		} {
 			if got := strings.Join(keys("paths", path, "post", "responses"), " "); got != want {
 				t.Errorf("%s: %s answers %s, want %s", page, path, got, want)

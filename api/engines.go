@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 type versionView struct {
@@ -57,7 +58,7 @@ type body[T any] struct{ Body T }
 func (s *server) engineRoutes(h huma.API) {
 	huma.Register(h, huma.Operation{
 		OperationID: "list-engines", Method: http.MethodGet, Path: basePath + "/engines", Tags: []string{"engines"},
-		Summary: "List engines with their versions, plans and parameters",
+		Summary: "List engines with their versions, plans and parameters", Metadata: needs(tenant.Identify),
 	}, func(context.Context, *struct{}) (*body[pageView[engineView]], error) {
 		return &body[pageView[engineView]]{viewPage(s.Service.Catalog(), "", viewEngine)}, nil
 	})

@@ -57,8 +57,8 @@ type EventsInput struct {
 	SubjectInput
 }
 
-func (in EventsInput) filter(tenant tenant.ID) event.Filter {
-	return event.Filter{Tenant: tenant, Types: in.Type, Subject: in.subject()}
+func (in EventsInput) filter() event.Filter {
+	return event.Filter{Types: in.Type, Subject: in.subject()}
 }
 
 const eventsDoc = "Returns the tenant's events in the order of their numbers. With `Accept: text/event-stream` the response is a stream of server-sent events " +
@@ -73,7 +73,7 @@ func (s *server) eventRoutes(h huma.API) {
 	event := h.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[eventView](), true, "eventView")
 	huma.Register(h, huma.Operation{
 		OperationID: "list-events", Method: http.MethodGet, Path: eventsPath, Summary: "List or stream events after a number", Description: eventsDoc,
-		Tags: []string{"events"},
+		Tags: []string{"events"}, Metadata: needs(tenant.Read),
 		Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"application/json": {Schema: page}, eventStreamType: {Schema: &huma.Schema{Type: huma.TypeString}},
 		}, Headers: map[string]*huma.Header{lastEventHeader: {
@@ -82,7 +82,7 @@ func (s *server) eventRoutes(h huma.API) {
 	}, s.listEvents)
 	h.OpenAPI().AddOperation(&huma.Operation{
 		OperationID: "follow-events", Method: http.MethodGet, Path: eventSocketPath, Summary: "Stream events after a number over a WebSocket",
-		Tags: []string{"events"}, Parameters: h.OpenAPI().Paths[eventsPath].Get.Parameters[:3],
+		Tags: []string{"events"}, Metadata: needs(tenant.Read), Parameters: h.OpenAPI().Paths[eventsPath].Get.Parameters[:3],
 		Responses: map[string]*huma.Response{
 			"101": {Description: "Switching Protocols; each text message is one event as JSON", Content: map[string]*huma.MediaType{"application/json": {Schema: event}}},
 		},
@@ -98,7 +98,7 @@ type listEventsInput struct {
 }
 
 func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.StreamResponse, error) {
-	filter := in.filter(tenantOf(ctx))
+	filter := in.filter()
 	if wantsStream(in.Accept) {
 		if in.LastEventID != "" {
 			after, err := strconv.ParseInt(in.LastEventID, 10, 64)
@@ -107,12 +107,15 @@ func (s *server) listEvents(ctx context.Context, in *listEventsInput) (*huma.Str
 			}
 			in.After = after
 		}
-		end := s.beyondEnd(ctx, filter.Tenant, in.After)
+		end, err := s.beyondEnd(ctx, in.After)
+		if err != nil {
+			return nil, s.fail(err)
+		}
 		return &huma.StreamResponse{Body: func(h huma.Context) { //nolint:contextcheck // it has the request's own
 			s.streamEvents(h.Context(), humaecho.Unwrap(h).Response(), filter, in.After, end)
 		}}, nil
 	}
-	page, err := s.Service.Events(ctx, filter, in.After, in.Limit)
+	page, err := s.Service.Events(ctx, principalOf(ctx), filter, in.After, in.Limit)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -143,19 +146,19 @@ const lastEventHeader = "Berth-Last-Event"
 const eventBeyondEnd = "feed.beyond_end"
 
 // beyondEnd gives the notice for a reader who is beyond the end of the feed; nil: they
-// are not, or nobody knows now, and following will tell.
-func (s *server) beyondEnd(ctx context.Context, tenant tenant.ID, after int64) *eventView {
-	if after == 0 {
-		return nil
+// are not, or nobody knows now, and following will tell. It refuses who may not follow.
+func (s *server) beyondEnd(ctx context.Context, after int64) (*eventView, error) {
+	if err := principalOf(ctx).MayAll(tenant.Read); err != nil || after == 0 {
+		return nil, err
 	}
-	last, err := s.Service.LastEvent(ctx, tenant)
+	last, err := s.Service.LastEvent(ctx, principalOf(ctx))
 	if err != nil || after <= last {
-		return nil
+		return nil, nil //nolint:nilerr // following will tell
 	}
 	return &eventView{
 		Number: last, Type: eventBeyondEnd, CreatedAt: at(clock.System()),
 		Message: fmt.Sprintf("the feed ends at %d, before the requested %d: the database was restored from a backup or replaced; continuing after %d", last, after, last),
-	}
+	}, nil
 }
 
 func wrongField(field, message string) error {

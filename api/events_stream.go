@@ -40,11 +40,13 @@ func isStream(c echo.Context) bool {
 	return path == eventSocketPath || path == eventsPath && wantsStream(c.Request().Header.Get(echo.HeaderAccept))
 }
 
-// untilStop gives a context that also ends when the server is to stop.
+// untilStop gives a context that also ends when the server is to stop, or the caller is not
+// recognized any more.
 func (s *server) untilStop(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.Stopping, cancel) //nolint:contextcheck // the request's context ends early when the server stops
-	return ctx, func() { stop(); cancel() }
+	watch := watchCaller(ctx, cancel)
+	return ctx, func() { stop(); cancel(); <-watch }
 }
 
 // streamEvents serves server-sent events
@@ -84,7 +86,7 @@ func (s *server) streamEvents(ctx context.Context, w http.ResponseWriter, filter
 			return
 		}
 	}
-	s.ended(ctx, s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []event.Event) error {
+	s.ended(ctx, s.Service.Follow(ctx, principalOf(ctx), filter, after, s.Heartbeat, func(events []event.Event) error {
 		text, err := eventText(events)
 		if err != nil {
 			return err
@@ -137,8 +139,11 @@ func (s *server) eventSocket(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	filter := in.filter(tenantOf(r.Context()))
-	end := s.beyondEnd(r.Context(), filter.Tenant, in.After)
+	filter := in.filter()
+	end, err := s.beyondEnd(r.Context(), in.After)
+	if err != nil {
+		return s.fail(err)
+	}
 	if end != nil {
 		in.After = end.Number
 		c.Response().Header().Set(lastEventHeader, strconv.FormatInt(end.Number, 10))
@@ -171,7 +176,7 @@ func (s *server) eventSocket(c echo.Context) error {
 // followSocket sends what the feed has and gets. An ended ctx would cut the line before the
 // farewell, so sending goes by the connection's.
 func (s *server) followSocket(ctx, connected context.Context, conn *websocket.Conn, filter event.Filter, after int64) error {
-	return s.Service.Follow(ctx, filter, after, s.Heartbeat, func(events []event.Event) error {
+	return s.Service.Follow(ctx, principalOf(ctx), filter, after, s.Heartbeat, func(events []event.Event) error {
 		return sendSocket(connected, conn, events)
 	})
 }

@@ -66,13 +66,16 @@ func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (
 	if key == "" {
 		return nil, func() {}, nil
 	}
-	mine := string(tenantOf(ctx)) + "/" + key
+	mine := string(principalOf(ctx).Tenant) + "/" + key
 	if _, running := s.inFlight.LoadOrStore(mine, true); running {
 		return nil, nil, s.fail(&fault.Error{
 			Code:       fault.CodeIdempotencyInFlight,
 			Message:    "the first request with this Idempotency-Key is still being answered; try again in a moment",
 			RetryAfter: time.Second,
 		})
+	}
+	if by := principalOf(ctx).Key; by != "" { // an answer may show a secret: it is for who asked
+		operation += " by " + string(by)
 	}
 	return &idempotency.Request{Key: key, Fingerprint: fingerprint(operation, raw)}, func() { s.inFlight.Delete(mine) }, nil
 }

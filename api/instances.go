@@ -18,26 +18,27 @@ import (
 )
 
 func (s *server) instanceRoutes(h huma.API) {
-	op := func(id, method, path, summary string, statuses ...int) huma.Operation {
+	op := func(id, method, path, summary string, right tenant.Right, statuses ...int) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: method, Path: basePath + "/storage" + path, Summary: summary, Tags: []string{"instances"}, Errors: statuses,
+			Metadata: needs(right),
 		}
 	}
-	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Create an instance (asynchronous)", 400, 404, 409, 413, 422, 429, 503)
+	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Create an instance (asynchronous)", tenant.Change, 400, 404, 409, 413, 422, 429, 503)
 	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, hugeBody
 	huma.Register(h, create, s.createInstance)
 	// Everything has a default. huma takes a RawBody for a body that must be there.
 	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false
 
-	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, even while it is being created (asynchronous)", 404, 409, 410, 422, 503)
+	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, even while it is being created (asynchronous)", tenant.Change, 404, 409, 410, 422, 503)
 	remove.DefaultStatus = http.StatusAccepted
 	huma.Register(h, remove, s.deleteInstance)
 
-	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first"),
+	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first", tenant.Read),
 		func(ctx context.Context, in *ListInput) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, "", in)
 		})
-	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "List instances of one engine, newest first", 404),
+	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "List instances of one engine, newest first", tenant.Read, 404),
 		func(ctx context.Context, in *struct {
 			EnginePath
 			ListInput
@@ -45,15 +46,15 @@ func (s *server) instanceRoutes(h huma.API) {
 		) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, in.Engine, &in.ListInput)
 		})
-	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "Get an instance of any engine", 404),
+	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "Get an instance of any engine", tenant.Read, 404),
 		func(ctx context.Context, in *InstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, "", in.ID)
 		})
-	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "Get an instance", 404),
+	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "Get an instance", tenant.Read, 404),
 		func(ctx context.Context, in *EngineInstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, in.Engine, in.ID)
 		})
-	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "Get the connection details and effective settings of an instance", 404, 409, 410), s.getConfig)
+	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "Get the connection details and effective settings of an instance", tenant.Credentials, 404, 409, 410), s.getConfig)
 }
 
 // huma finds the parameters in embedded structs only if these are exported.
@@ -110,7 +111,7 @@ type createInput struct {
 }
 
 func (s *server) createInstance(ctx context.Context, in *createInput) (*acceptedOutput, error) {
-	req := instance.CreateRequest{Tenant: tenantOf(ctx), Engine: in.Engine}
+	req := instance.CreateRequest{Engine: in.Engine}
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
 		req.Timeout, req.OnFailure = b.Timeout, job.FailurePolicy(b.OnFailure)
@@ -127,7 +128,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	if req.Idempotency = idem; idem != nil {
 		req.Encode = func(a instance.Accepted) ([]byte, error) { return json.Marshal(viewAccepted(a)) }
 	}
-	a, err := s.Service.Create(ctx, req)
+	a, err := s.Service.Create(ctx, principalOf(ctx), req)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -144,8 +145,8 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 	if err := json.Unmarshal(kept, &v); err != nil {
 		return nil, s.fail(fmt.Errorf("read stored response: %w", err))
 	}
-	tenant := tenantOf(ctx)
-	inst, err := s.Service.Get(ctx, tenant, "", v.Instance.ID)
+	me := principalOf(ctx)
+	inst, err := s.Service.Get(ctx, me, "", v.Instance.ID)
 	switch {
 	case err == nil:
 		v.Instance = viewInstance(inst)
@@ -154,13 +155,13 @@ func (s *server) replayCreate(ctx context.Context, kept []byte) (*acceptedOutput
 	default:
 		return nil, s.fail(err)
 	}
-	job, err := s.Service.Job(ctx, tenant, v.Job.ID)
+	job, err := s.Service.Job(ctx, me, v.Job.ID)
 	if err == nil {
 		v.Job = viewJob(job)
 	} else if !errors.Is(err, fault.ErrNotFound) {
 		return nil, s.fail(err)
 	}
-	secret, err := s.Service.CallbackSecret(ctx, tenant, v.Instance.ID)
+	secret, err := s.Service.CallbackSecret(ctx, me, v.Instance.ID)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -176,11 +177,9 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 ) (*acceptedOutput, error) {
 	remove := s.Service.Delete
 	if in.Force {
-		remove = func(ctx context.Context, tenant tenant.ID, engine string, id instance.ID, callbackURL string) (instance.Accepted, error) {
-			return s.Service.ForceDelete(ctx, tenant, engine, id, callbackURL, principalOf(ctx).String())
-		}
+		remove = s.Service.ForceDelete
 	}
-	a, err := remove(ctx, tenantOf(ctx), in.Engine, instance.ID(in.ID), in.CallbackURL)
+	a, err := remove(ctx, principalOf(ctx), in.Engine, instance.ID(in.ID), in.CallbackURL)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -189,7 +188,7 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 
 func (s *server) listInstances(ctx context.Context, engine string, in *ListInput) (*body[pageView[instanceView]], error) {
 	filter := instance.Filter{
-		Tenant: tenantOf(ctx), Engine: engine, State: instance.State(in.State), Name: in.Name, Deleted: in.Deleted, Labels: map[string]string{},
+		Engine: engine, State: instance.State(in.State), Name: in.Name, Deleted: in.Deleted, Labels: map[string]string{},
 	}
 	for _, label := range in.Label {
 		name, value, ok := strings.Cut(label, "=")
@@ -201,7 +200,7 @@ func (s *server) listInstances(ctx context.Context, engine string, in *ListInput
 		}
 		filter.Labels[name] = value
 	}
-	list, next, err := s.Service.List(ctx, filter, in.page())
+	list, next, err := s.Service.List(ctx, principalOf(ctx), filter, in.page())
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -209,7 +208,7 @@ func (s *server) listInstances(ctx context.Context, engine string, in *ListInput
 }
 
 func (s *server) getInstance(ctx context.Context, engine, id string) (*body[instanceView], error) {
-	inst, err := s.Service.Get(ctx, tenantOf(ctx), engine, instance.ID(id))
+	inst, err := s.Service.Get(ctx, principalOf(ctx), engine, instance.ID(id))
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -243,7 +242,7 @@ type configView struct {
 }
 
 func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[configView], error) {
-	inst, c, err := s.Service.Config(ctx, tenantOf(ctx), in.Engine, instance.ID(in.ID))
+	inst, c, err := s.Service.Config(ctx, principalOf(ctx), in.Engine, instance.ID(in.ID))
 	if err != nil {
 		return nil, s.fail(err)
 	}

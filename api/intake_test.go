@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // pathsOf fills in the ids of things that are there, so that nothing but what is tested
@@ -33,6 +35,10 @@ func (b *bench) pathsOf() []string {
 			id = hook
 		case strings.Contains(path, "/deliveries/"):
 			id = ping
+		case strings.Contains(path, "/tenants/"):
+			id = string(tenant.Default)
+		case strings.Contains(path, "/keys/"):
+			id, _ = b.key(string(tenant.Default), "viewer")
 		}
 		path = strings.NewReplacer("{engine}", "mysql", "{id}", id, "{delivery_id}", ping).Replace(path)
 		methods, _ := v.(map[string]any)

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // maxWait bounds a long poll, below the time limits of usual proxies.
@@ -21,12 +22,12 @@ type JobPathInput struct {
 }
 
 func (s *server) jobRoutes(h huma.API) {
-	op := func(id, method, path, summary string) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"jobs"}}
+	op := func(id, method, path, summary string, right tenant.Right) huma.Operation {
+		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"jobs"}, Metadata: needs(right)}
 	}
-	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "List jobs, newest first"), s.listJobs)
-	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "Get a job; ?wait=30s waits for it to end"), s.getJob)
-	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Cancel a job that creates an instance, and roll it back (asynchronous)")
+	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "List jobs, newest first", tenant.Read), s.listJobs)
+	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "Get a job; ?wait=30s waits for it to end", tenant.Read), s.getJob)
+	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Cancel a job that creates an instance, and roll it back (asynchronous)", tenant.Change)
 	cancel.DefaultStatus, cancel.Errors = http.StatusAccepted, []int{http.StatusConflict}
 	huma.Register(h, cancel, s.cancelJob)
 }
@@ -38,8 +39,8 @@ func (s *server) listJobs(ctx context.Context, in *struct {
 	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair"`
 },
 ) (*body[pageView[jobView]], error) {
-	jobs, next, err := s.Service.Jobs(ctx, job.Filter{
-		Tenant: tenantOf(ctx), Subject: in.subject(), State: job.State(in.State), Kind: job.Kind(in.Kind),
+	jobs, next, err := s.Service.Jobs(ctx, principalOf(ctx), job.Filter{
+		Subject: in.subject(), State: job.State(in.State), Kind: job.Kind(in.Kind),
 	}, in.page())
 	if err != nil {
 		return nil, s.fail(err)
@@ -62,12 +63,14 @@ func (s *server) getJob(ctx context.Context, in *struct {
 			})
 		}
 	}
-	waitCtx, cancel := context.WithCancel(ctx)
+	waitCtx, cancel := s.untilStop(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.Stopping, cancel)() //nolint:contextcheck // the request's context ends early when the server stops
-	job, err := s.Service.WaitJob(waitCtx, tenantOf(ctx), id.Job(in.ID), min(wait, maxWait))
+	job, err := s.Service.WaitJob(waitCtx, principalOf(ctx), id.Job(in.ID), min(wait, maxWait))
 	if err != nil && waitCtx.Err() != nil { // it was told to stop in the middle of a look
-		job, err = s.Service.Job(ctx, tenantOf(ctx), id.Job(in.ID))
+		job, err = s.Service.Job(ctx, principalOf(ctx), id.Job(in.ID))
+	}
+	if err == nil && wait > 0 {
+		err = stillRecognized(ctx)
 	}
 	if err != nil {
 		return nil, s.fail(err)
@@ -82,7 +85,7 @@ type jobAcceptedOutput struct {
 }
 
 func (s *server) cancelJob(ctx context.Context, in *JobPathInput) (*jobAcceptedOutput, error) {
-	job, err := s.Service.CancelJob(ctx, tenantOf(ctx), id.Job(in.ID))
+	job, err := s.Service.CancelJob(ctx, principalOf(ctx), id.Job(in.ID))
 	if err != nil {
 		return nil, s.fail(err)
 	}

@@ -69,6 +69,9 @@ func TestOpenAPIStructure(t *testing.T) {
 					want = "application/problem+json"
 				}
 				delete(content, "text/event-stream") // the same as a stream
+				if status == "204" && len(content) == 0 {
+					continue
+				}
 				if content[want] == nil || len(content) != 1 {
 					t.Errorf("%s %s: content %v, want %s", what, status, content, want)
 				}

@@ -17,6 +17,8 @@ import (
 // statuses is the error table: which status a code of the domain is answered with.
 // A code that is not in it is ours to explain, not the client's: 500.
 var statuses = map[fault.Code]int{
+	fault.CodeUnauthorized:        http.StatusUnauthorized,
+	fault.CodeForbidden:           http.StatusForbidden,
 	fault.CodeInvalid:             http.StatusUnprocessableEntity,
 	fault.CodeNotFound:            http.StatusNotFound,
 	fault.CodeGone:                http.StatusGone,
@@ -35,8 +37,8 @@ var statuses = map[fault.Code]int{
 // httpCodes are the codes of failures that never reach the domain.
 var httpCodes = map[int]fault.Code{
 	http.StatusBadRequest:            "malformed",
-	http.StatusUnauthorized:          "unauthorized",
-	http.StatusForbidden:             "forbidden",
+	http.StatusUnauthorized:          fault.CodeUnauthorized,
+	http.StatusForbidden:             fault.CodeForbidden,
 	http.StatusNotFound:              fault.CodeNotFound,
 	http.StatusMethodNotAllowed:      "method_not_allowed",
 	http.StatusRequestTimeout:        "request_timeout",

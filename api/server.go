@@ -22,12 +22,17 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Config is what the API needs.
 type Config struct {
 	Service  *instance.Service
 	AdminKey secret.Secret
+	// Callers recognizes everybody but the admin key.
+	Callers *tenant.Authenticator
+	Tenants *tenant.Tenants
+	Keys    *tenant.Keys
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -56,6 +61,7 @@ const (
 // server has what the handlers share.
 type server struct {
 	Config
+	document *huma.OpenAPI
 	inFlight sync.Map // Idempotency keys whose first request is still running
 }
 
@@ -88,7 +94,7 @@ func (s *server) echo() *echo.Echo {
 			AllowOrigins: s.CORSOrigins,
 			AllowHeaders: []string{
 				echo.HeaderAuthorization, echo.HeaderContentType, idempotencyHeader, echo.HeaderXRequestID,
-				"Last-Event-ID", "Cache-Control", // what EventSource sends, and those who stand in for it with a key
+				tenantHeader, "Last-Event-ID", "Cache-Control", // what EventSource sends, and those who stand in for it with a key
 			},
 			ExposeHeaders: []string{
 				echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID, echo.HeaderWWWAuthenticate, echo.HeaderAllow, replayedHeader, lastEventHeader,
@@ -111,8 +117,9 @@ func (s *server) echo() *echo.Echo {
 	operations := humaecho.New(e, s.humaConfig())
 	operations.UseMiddleware(s.intake)
 	s.routes(operations)
-	document(operations.OpenAPI())
-	documentRoutes(e, operations.OpenAPI())
+	s.document = operations.OpenAPI()
+	document(s.document)
+	documentRoutes(e, s.document)
 	e.GET(eventSocketPath, s.eventSocket)
 	return e
 }
@@ -141,6 +148,8 @@ func (s *server) routes(h huma.API) {
 	s.webhookRoutes(h)
 	s.deliveryRoutes(h)
 	s.eventRoutes(h)
+	s.tenantRoutes(h)
+	s.keyRoutes(h)
 }
 
 // health says that the process is alive.
@@ -201,11 +210,25 @@ func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 		if method != http.MethodGet && method != http.MethodHead {
 			level = slog.LevelInfo
 		}
-		s.Log.Log(c.Request().Context(), level, "request", "method", method, "path", c.Request().URL.Path,
+		s.Log.Log(c.Request().Context(), level, "request", "method", method, "path", withoutKeys(c.Request().URL.Path),
 			"status", c.Response().Status, "took", time.Since(begun).Round(time.Microsecond).String(),
 			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
 		return nil
 	}
+}
+
+// withoutKeys masks API keys in a path: somebody may put one where an id belongs.
+func withoutKeys(path string) string {
+	if !strings.Contains(path, tenant.TokenPrefix) {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if tenant.WellFormed(s) {
+			segments[i] = secret.Redacted
+		}
+	}
+	return strings.Join(segments, "/")
 }
 
 // fail turns an error of the domain into huma's.

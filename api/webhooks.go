@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -23,19 +24,19 @@ type WebhookPath struct {
 func (p WebhookPath) id() webhook.ID { return webhook.ID(p.ID) }
 
 func (s *server) webhookRoutes(h huma.API) {
-	op := func(id, method, path, summary string, status int, errors ...int) huma.Operation {
+	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
 		return huma.Operation{
 			OperationID: id, Method: method, Path: basePath + "/webhooks" + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors,
-			DefaultStatus: status, MaxBodyBytes: hugeBody,
+			DefaultStatus: status, MaxBodyBytes: hugeBody, Metadata: needs(right),
 		}
 	}
-	huma.Register(h, op("create-webhook", http.MethodPost, "", "Create a webhook; its secret is returned only here", 201, 410, 413, 422, 503), s.createWebhook)
-	huma.Register(h, op("list-webhooks", http.MethodGet, "", "List webhooks, newest first", 200), s.listWebhooks)
-	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "Get a webhook", 200, 404), s.getWebhook)
-	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Update a webhook; disabling it cancels its pending deliveries", 200, 404, 409, 413, 422, 503), s.changeWebhook)
-	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its pending deliveries", 200, 404, 503), s.deleteWebhook)
-	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Rotate a webhook's secret; the old one keeps signing during the overlap", 200, 404, 409, 410, 422, 503), s.rotateWebhook)
-	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send a test event (webhook.ping) to a webhook", 202, 404, 409, 410, 503), s.pingWebhook)
+	huma.Register(h, op("create-webhook", http.MethodPost, "", "Create a webhook; its secret is returned only here", tenant.Manage, 201, 410, 413, 422, 503), s.createWebhook)
+	huma.Register(h, op("list-webhooks", http.MethodGet, "", "List webhooks, newest first", tenant.Read, 200), s.listWebhooks)
+	huma.Register(h, op("get-webhook", http.MethodGet, "/{id}", "Get a webhook", tenant.Read, 200, 404), s.getWebhook)
+	huma.Register(h, op("change-webhook", http.MethodPatch, "/{id}", "Update a webhook; disabling it cancels its pending deliveries", tenant.Manage, 200, 404, 409, 413, 422, 503), s.changeWebhook)
+	huma.Register(h, op("delete-webhook", http.MethodDelete, "/{id}", "Delete a webhook and cancel its pending deliveries", tenant.Manage, 200, 404, 503), s.deleteWebhook)
+	huma.Register(h, op("rotate-webhook", http.MethodPost, "/{id}/rotate", "Rotate a webhook's secret; the old one keeps signing during the overlap", tenant.Manage, 200, 404, 409, 410, 422, 503), s.rotateWebhook)
+	huma.Register(h, op("ping-webhook", http.MethodPost, "/{id}/ping", "Send a test event (webhook.ping) to a webhook", tenant.Manage, 202, 404, 409, 410, 503), s.pingWebhook)
 }
 
 type webhookView struct {
@@ -93,7 +94,7 @@ func (s *server) createWebhook(ctx context.Context, in *struct {
 		return nil, err
 	}
 	defer done()
-	h, secret, again, err := s.Service.CreateWebhookOnce(ctx, tenantOf(ctx), webhook.Request(in.Body), idem)
+	h, secret, again, err := s.Service.CreateWebhookOnce(ctx, principalOf(ctx), webhook.Request(in.Body), idem)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -103,7 +104,7 @@ func (s *server) createWebhook(ctx context.Context, in *struct {
 }
 
 func (s *server) listWebhooks(ctx context.Context, in *PageInput) (*body[pageView[webhookView]], error) {
-	list, next, err := s.Service.Webhooks(ctx, tenantOf(ctx), in.page())
+	list, next, err := s.Service.Webhooks(ctx, principalOf(ctx), in.page())
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -119,7 +120,7 @@ func (s *server) webhookAnswer(h webhook.Webhook, err error) (*body[webhookView]
 }
 
 func (s *server) getWebhook(ctx context.Context, in *WebhookPath) (*body[webhookView], error) {
-	return s.webhookAnswer(s.Service.Webhook(ctx, tenantOf(ctx), in.id()))
+	return s.webhookAnswer(s.Service.Webhook(ctx, principalOf(ctx), in.id()))
 }
 
 func (s *server) changeWebhook(ctx context.Context, in *struct {
@@ -127,11 +128,11 @@ func (s *server) changeWebhook(ctx context.Context, in *struct {
 	Body changeWebhookBody
 },
 ) (*body[webhookView], error) {
-	return s.webhookAnswer(s.Service.ChangeWebhook(ctx, tenantOf(ctx), in.id(), webhook.Request(in.Body)))
+	return s.webhookAnswer(s.Service.ChangeWebhook(ctx, principalOf(ctx), in.id(), webhook.Request(in.Body)))
 }
 
 func (s *server) deleteWebhook(ctx context.Context, in *WebhookPath) (*body[webhookView], error) {
-	return s.webhookAnswer(s.Service.DeleteWebhook(ctx, tenantOf(ctx), in.id()))
+	return s.webhookAnswer(s.Service.DeleteWebhook(ctx, principalOf(ctx), in.id()))
 }
 
 type rotateBody struct {
@@ -164,7 +165,7 @@ func (s *server) rotateWebhook(ctx context.Context, in *struct {
 		return nil, err
 	}
 	defer done()
-	h, secret, again, err := s.Service.RotateWebhookOnce(ctx, tenantOf(ctx), in.id(), overlap, idem)
+	h, secret, again, err := s.Service.RotateWebhookOnce(ctx, principalOf(ctx), in.id(), overlap, idem)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -183,7 +184,7 @@ func (s *server) pingWebhook(ctx context.Context, in *struct {
 		return nil, err
 	}
 	defer done()
-	return s.newDelivery(s.Service.PingWebhookOnce(ctx, tenantOf(ctx), in.id(), idem))
+	return s.newDelivery(s.Service.PingWebhookOnce(ctx, principalOf(ctx), in.id(), idem))
 }
 
 type attemptView struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -79,7 +80,7 @@ func TestWaitInAnotherProcess(t *testing.T) {
 		a := b.create() // without Redis, the relay's when it is back
 		answered := make(chan job.Job, 1)
 		go func() {
-			job, err := api.WaitJob(t.Context(), tenant.Default, a.Job.ID, long)
+			job, err := api.WaitJob(t.Context(), tenanttest.Owner(tenant.Default), a.Job.ID, long)
 			if err != nil {
 				t.Error(err)
 			}

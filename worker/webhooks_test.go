@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -85,14 +86,14 @@ func TestNaughtyReceivers(t *testing.T) {
 	listen := func(handler http.HandlerFunc) webhook.ID {
 		server := httptest.NewServer(handler)
 		t.Cleanup(server.Close)
-		h, _, err := b.service.CreateWebhook(t.Context(), tenant.Default, webhook.Request{URL: &server.URL, Events: &[]string{webhook.EventPing}})
+		h, _, err := b.service.CreateWebhook(t.Context(), tenanttest.Owner(tenant.Default), webhook.Request{URL: &server.URL, Events: &[]string{webhook.EventPing}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return h.ID
 	}
 	ping := func(id webhook.ID) webhook.DeliveryID {
-		d, err := b.service.PingWebhook(t.Context(), tenant.Default, id)
+		d, err := b.service.PingWebhook(t.Context(), tenanttest.Owner(tenant.Default), id)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -30,6 +30,7 @@ import (
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 	"github.com/berth-project/berth/worker"
@@ -147,7 +148,7 @@ func (b *bench) start() (stop func()) {
 
 func (b *bench) create() instance.Accepted {
 	b.Helper()
-	a, err := b.service.Create(b.Context(), instance.CreateRequest{Tenant: tenant.Default, Engine: instancetest.EngineName})
+	a, err := b.service.Create(b.Context(), tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -156,7 +157,7 @@ func (b *bench) create() instance.Accepted {
 
 func (b *bench) succeeded(id id.Job) job.Job {
 	b.Helper()
-	j, err := b.service.WaitJob(b.Context(), tenant.Default, id, long)
+	j, err := b.service.WaitJob(b.Context(), tenanttest.Owner(tenant.Default), id, long)
 	if err != nil || j.State != job.Succeeded {
 		b.Fatalf("job is %s: %+v, %v", j.State, j.Error, err)
 	}
@@ -255,7 +256,7 @@ func TestStormDoesNotDelayADelete(t *testing.T) {
 		await(t, "a slow create", reached)
 	}
 	begun := time.Now()
-	d, err := b.service.Delete(t.Context(), tenant.Default, "", old.Instance.ID, "https://example.com/deleted")
+	d, err := b.service.Delete(t.Context(), tenanttest.Owner(tenant.Default), "", old.Instance.ID, "https://example.com/deleted")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ import (
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/simulated"
 	"github.com/berth-project/berth/internal/store"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 	"github.com/berth-project/berth/worker"
 )
@@ -270,8 +271,10 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	if withDocker {
 		checks["docker"] = n.pingDocker
 	}
+	tenants := tenant.Config{Store: rooms.Tenants(n.rows), Vault: n.vault, NewID: n.newID, Now: clock.System, Engines: n.catalog.Names(), CheckLabels: instance.CheckLabels}
 	return api.New(api.Config{
-		Service:  n.service(),
+		Service: n.service(), Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
+		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log},
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
 	}), nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -29,6 +30,7 @@ const (
 // world around them, which tests replace.
 type cli struct {
 	url    string
+	tenant string
 	output string
 
 	getenv   func(string) string
@@ -51,21 +53,25 @@ func (c *cli) commands() []*cobra.Command {
 	commands := []*cobra.Command{
 		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
 		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(), c.eventsCommand(),
+		c.whoamiCommand(),
 	}
-	webhooks, below := c.webhooksCommands()
-	for _, cmd := range append(below, commands...) {
+	webhooks, ofWebhooks := c.webhooksCommands()
+	tenants, ofTenants := c.tenantsCommands()
+	keys, ofKeys := c.keysCommands()
+	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {
 			url = defaultURL
 		}
 		cmd.Flags().StringVar(&c.url, "url", url, "URL of the API (BERTH_URL)")
+		cmd.Flags().StringVar(&c.tenant, "tenant", c.getenv("BERTH_TENANT"), "id of the tenant to act in, for operators (BERTH_TENANT)")
 		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 		cmd.Args = usageArgs(cmd.Args)
 		// reportError says what went wrong, in one place and in our words.
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	}
-	return append(commands, webhooks)
+	return append(commands, webhooks, tenants, keys)
 }
 
 // runs turns a verb into what cobra calls. An interrupt cancels the verb's context,
@@ -89,7 +95,7 @@ func (c *cli) client(cmd *cobra.Command) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl, err := c.connect(client.Config{URL: c.url, APIKey: key})
+	cl, err := c.connect(client.Config{URL: c.url, APIKey: key, Tenant: c.tenant})
 	if err != nil {
 		return nil, usagef(cmd, "%v", err)
 	}

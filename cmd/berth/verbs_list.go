@@ -43,6 +43,38 @@ func hintMore(w io.Writer, cursor string) {
 	}
 }
 
+// listed prints a list: what it has of a page, as a table.
+func listed[T any](
+	c *cli, cmd *cobra.Command, limit int, head []string, none string,
+	fetch func(cl *client.Client, limit int, cursor string) (client.Page[T], error), row func(T) []string,
+) error {
+	if limit < 1 {
+		return usagef(cmd, "--limit must be 1 or more")
+	}
+	cl, err := c.client(cmd)
+	if err != nil {
+		return err
+	}
+	page, err := collect(limit, func(limit int, cursor string) (client.Page[T], error) { return fetch(cl, limit, cursor) })
+	if err != nil {
+		return err
+	}
+	if c.json() {
+		return printJSON(cmd.OutOrStdout(), page)
+	}
+	if len(page.Items) == 0 {
+		p := printer{w: cmd.OutOrStdout()}
+		p.linef("%s", none)
+		return p.err
+	}
+	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
+	rows := [][]string{head}
+	for _, item := range page.Items {
+		rows = append(rows, row(item))
+	}
+	return printTable(cmd.OutOrStdout(), rows)
+}
+
 func (c *cli) lsCommand() *cobra.Command {
 	var f client.InstanceFilter
 	cmd := &cobra.Command{

@@ -30,37 +30,17 @@ func (c *cli) webhooksLsCommand() *cobra.Command {
 }
 
 func (c *cli) webhooksLs(ctx context.Context, cmd *cobra.Command, limit int) error {
-	if limit < 1 {
-		return usagef(cmd, "--limit must be 1 or more")
-	}
-	cl, err := c.client(cmd)
-	if err != nil {
-		return err
-	}
-	page, err := collect(limit, func(limit int, cursor string) (client.Page[client.Webhook], error) {
-		return cl.Webhooks(ctx, limit, cursor)
-	})
-	if err != nil {
-		return err
-	}
-	if c.json() {
-		return printJSON(cmd.OutOrStdout(), page)
-	}
-	if len(page.Items) == 0 {
-		p := printer{w: cmd.OutOrStdout()}
-		p.linef("No webhooks. Add one: berth webhooks add URL")
-		return p.err
-	}
-	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
-	rows := [][]string{{"WEBHOOK", "URL", "EVENTS", "STATE", "AGE"}}
-	for _, h := range page.Items {
-		state := "enabled"
-		if !h.Enabled {
-			state = strings.TrimSuffix("disabled: "+h.DisabledReason, ": ")
-		}
-		rows = append(rows, []string{h.ID, h.URL, orElse(strings.Join(h.Events, ", "), "all"), state, age(c.now(), h.CreatedAt)})
-	}
-	return printTable(cmd.OutOrStdout(), rows)
+	return listed(c, cmd, limit, []string{"WEBHOOK", "URL", "EVENTS", "STATE", "AGE"}, "No webhooks. Add one: berth webhooks add URL",
+		func(cl *client.Client, limit int, cursor string) (client.Page[client.Webhook], error) {
+			return cl.Webhooks(ctx, limit, cursor)
+		},
+		func(h client.Webhook) []string {
+			state := "enabled"
+			if !h.Enabled {
+				state = strings.TrimSuffix("disabled: "+h.DisabledReason, ": ")
+			}
+			return []string{h.ID, h.URL, orElse(strings.Join(h.Events, ", "), "all"), state, age(c.now(), h.CreatedAt)}
+		})
 }
 
 func (c *cli) webhooksAddCommand() *cobra.Command {

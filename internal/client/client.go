@@ -35,6 +35,7 @@ const (
 type Config struct {
 	URL    string       // for example "http://127.0.0.1:8080"; a path before /api/v1 is kept
 	APIKey string       // sent as a bearer token; empty: none is sent
+	Tenant string       // id of the tenant to act in, for operators; empty: the key's
 	HTTP   *http.Client // default: one that follows no redirects
 	Tries  int          // attempts per call, the first included; default 4
 
@@ -46,12 +47,13 @@ type Config struct {
 
 // Client is safe for use by several goroutines.
 type Client struct {
-	base  *url.URL
-	key   string
-	http  *http.Client
-	tries int
-	now   func() time.Time
-	sleep func(ctx context.Context, d time.Duration) error
+	base   *url.URL
+	key    string
+	tenant string
+	http   *http.Client
+	tries  int
+	now    func() time.Time
+	sleep  func(ctx context.Context, d time.Duration) error
 }
 
 // New checks the configuration; it does not connect.
@@ -60,10 +62,10 @@ func New(cfg Config) (*Client, error) {
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return nil, fmt.Errorf("%q is not the URL of a Berth server: want http://HOST:PORT", cfg.URL)
 	}
-	if strings.ContainsAny(cfg.APIKey, "\r\n") {
-		return nil, errors.New("the API key contains a line break")
+	if strings.ContainsAny(cfg.APIKey+cfg.Tenant, "\r\n") {
+		return nil, errors.New("the API key or the tenant contains a line break")
 	}
-	c := &Client{base: base, key: cfg.APIKey, http: cfg.HTTP, tries: cfg.Tries, now: cfg.Now, sleep: cfg.Sleep}
+	c := &Client{base: base, key: cfg.APIKey, tenant: cfg.Tenant, http: cfg.HTTP, tries: cfg.Tries, now: cfg.Now, sleep: cfg.Sleep}
 	if c.http == nil {
 		c.http = &http.Client{CheckRedirect: refuseRedirect}
 	}
@@ -140,6 +142,9 @@ func (c *Client) attempt(ctx context.Context, in call, body []byte, out any) err
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		return decodeProblem(res, answer, c.now())
 	}
+	if res.StatusCode == http.StatusNoContent {
+		return nil
+	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s sent a response that is not from Berth (%s): %w", c.base.Redacted(), res.Status, err)
 	}
@@ -174,6 +179,9 @@ func (c *Client) request(ctx context.Context, in call, body []byte) (*http.Reque
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
+	}
+	if c.tenant != "" {
+		req.Header.Set("Berth-Tenant", c.tenant)
 	}
 	if in.idempotencyKey != "" {
 		req.Header.Set("Idempotency-Key", in.idempotencyKey)

@@ -45,15 +45,23 @@ func NewFeed(store Store, ringer bell.Bell) *Feed {
 	return f
 }
 
-// Events returns the page of the feed behind the number.
-func (f *Feed) Events(ctx context.Context, of Filter, after int64, limit int) (Page, error) {
+// Events returns the page of the tenant's feed behind the number.
+func (f *Feed) Events(ctx context.Context, p tenant.Principal, of Filter, after int64, limit int) (Page, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return Page{}, err
+	}
+	of.Tenant = p.Tenant
+	return f.page(ctx, of, after, limit)
+}
+
+func (f *Feed) page(ctx context.Context, of Filter, after int64, limit int) (Page, error) {
 	if limit <= 0 {
 		limit = page.DefaultLimit
 	}
 	limit = min(limit, MaxPage)
 	// The last number is read first: all up to it can be read from then on, so a page
 	// that is not full says that there is nothing more for the filter up to it.
-	last, err := f.LastEvent(ctx, of.Tenant)
+	last, err := f.last(ctx, of.Tenant)
 	if err != nil {
 		return Page{}, err
 	}
@@ -74,7 +82,14 @@ func (f *Feed) Events(ctx context.Context, of Filter, after int64, limit int) (P
 }
 
 // LastEvent returns the number of the tenant's last event; 0: there is none.
-func (f *Feed) LastEvent(ctx context.Context, owner tenant.ID) (int64, error) {
+func (f *Feed) LastEvent(ctx context.Context, p tenant.Principal) (int64, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return 0, err
+	}
+	return f.last(ctx, p.Tenant)
+}
+
+func (f *Feed) last(ctx context.Context, owner tenant.ID) (int64, error) {
 	last, err := f.store.LastNumbers(ctx, []tenant.ID{owner})
 	return last[owner], err
 }
@@ -90,13 +105,17 @@ const (
 // later ones until the context ends or handing over fails. At every beat on which it has
 // nothing to read it hands over an empty page, so that the receiver can see whether its
 // client is still there.
-func (f *Feed) Follow(ctx context.Context, of Filter, after int64, beat time.Duration, hand func([]Event) error) error {
+func (f *Feed) Follow(ctx context.Context, p tenant.Principal, of Filter, after int64, beat time.Duration, hand func([]Event) error) error {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return err
+	}
+	of.Tenant = p.Tenant
 	me := f.grown.Join(ctx, of.Tenant, struct{}{})
 	defer me.Leave()
 	heart := time.NewTicker(beat)
 	defer heart.Stop()
 	for {
-		p, err := f.Events(ctx, of, after, followPage)
+		some, err := f.page(ctx, of, after, followPage)
 		again := (<-chan time.Time)(nil)
 		switch {
 		case ctx.Err() != nil:
@@ -106,14 +125,14 @@ func (f *Feed) Follow(ctx context.Context, of Filter, after int64, beat time.Dur
 		case err != nil:
 			return err
 		default:
-			after = p.Next
+			after = some.Next
 		}
-		if len(p.Events) > 0 {
-			if err := hand(p.Events); err != nil {
+		if len(some.Events) > 0 {
+			if err := hand(some.Events); err != nil {
 				return err
 			}
 		}
-		if len(p.Events) == followPage {
+		if len(some.Events) == followPage {
 			continue
 		}
 		if err := awaitMore(ctx, me.Woken(), again, heart.C, hand); err != nil {

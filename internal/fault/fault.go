@@ -19,6 +19,8 @@ type Code string
 // The codes, grouped by who meets them.
 const (
 	// Refusals of a request.
+	CodeUnauthorized        Code = "unauthorized"          // the caller was not recognized
+	CodeForbidden           Code = "forbidden"             // the caller's role does not allow it
 	CodeInvalid             Code = "invalid"               // a field is wrong; Error.Fields names it
 	CodeNotFound            Code = "not_found"             // no such thing, or not this tenant's
 	CodeGone                Code = "gone"                  // it was deleted

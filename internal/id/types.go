@@ -5,6 +5,10 @@ import "strings"
 // Job names a job ("job_…"). It is here because errors and events name jobs, too.
 type Job string
 
+// Tenant names a tenant ("ten_…", or "default"). It is here because what tenants have is
+// known below the room of tenants, too.
+type Tenant string
+
 // maxIDLength is more than any id has.
 const maxIDLength = 64
 

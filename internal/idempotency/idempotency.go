@@ -13,8 +13,8 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/secret"
-	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Request is what makes a request safe to repeat.
@@ -25,7 +25,7 @@ type Request struct {
 
 // Record remembers the answer to a request.
 type Record struct {
-	Tenant      tenant.ID
+	Tenant      id.Tenant
 	Key         string
 	Fingerprint string
 	Answer      secret.Sealed // it may hold a secret
@@ -35,7 +35,7 @@ type Record struct {
 // Store keeps records.
 type Store interface {
 	// Idempotent returns what was answered to a request with this key.
-	Idempotent(ctx context.Context, owner tenant.ID, key string) (Record, error)
+	Idempotent(ctx context.Context, owner id.Tenant, key string) (Record, error)
 }
 
 // Tx writes records in the transaction that makes what the request asks for.
@@ -66,10 +66,10 @@ type Keeper struct {
 }
 
 // Place binds a stored answer to its key.
-func Place(owner tenant.ID, key string) string { return "idempotency/" + string(owner) + "/" + key }
+func Place(owner id.Tenant, key string) string { return "idempotency/" + string(owner) + "/" + key }
 
 // Record returns the record of an answer.
-func (k Keeper) Record(owner tenant.ID, r *Request, answer []byte) (Record, error) {
+func (k Keeper) Record(owner id.Tenant, r *Request, answer []byte) (Record, error) {
 	sealed, err := k.Vault.Seal(answer, Place(owner, r.Key))
 	if err != nil {
 		return Record{}, fmt.Errorf("seal answer: %w", err)
@@ -78,7 +78,7 @@ func (k Keeper) Record(owner tenant.ID, r *Request, answer []byte) (Record, erro
 }
 
 // Replay returns the stored answer to the same request, or nil where there is none.
-func (k Keeper) Replay(ctx context.Context, owner tenant.ID, r *Request) ([]byte, error) {
+func (k Keeper) Replay(ctx context.Context, owner id.Tenant, r *Request) ([]byte, error) {
 	record, err := k.Store.Idempotent(ctx, owner, r.Key)
 	if errors.Is(err, fault.ErrNotFound) {
 		return nil, nil
@@ -105,7 +105,7 @@ var errAnswered = &fault.Error{
 // encoded as JSON, in the same transaction. Where a request with the same key did so before,
 // again gets the answer that was kept. Without a key do just runs.
 func Once[A any](
-	ctx context.Context, k Keeper, owner tenant.ID, r *Request, do func(keep func(Tx, A) error) error, again func(A) error,
+	ctx context.Context, k Keeper, owner id.Tenant, r *Request, do func(keep func(Tx, A) error) error, again func(A) error,
 ) (replayed bool, err error) {
 	if r == nil {
 		return false, do(func(Tx, A) error { return nil })

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 // slowQueue is one that takes its time, or forever.
@@ -41,7 +42,7 @@ func TestNobodyWaitsForTheQueue(t *testing.T) {
 		service := rooms.NewService(cfg)
 		ctx, cancel := context.WithCancel(w.ctx)
 		begun := time.Now()
-		a, err := service.Create(ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
+		a, err := service.Create(ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: "fake"})
 		w.must(err)
 		cancel()
 		if took := time.Since(begun); took > 0 {

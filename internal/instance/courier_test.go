@@ -13,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -222,7 +223,7 @@ func TestDeleteCallback(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a, first := w.undelivered()
 		w.attempts(first.ID)
-		d, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "https://example.com/deleted")
+		d, err := w.service.Delete(w.ctx, tenanttest.Owner(tenant.Default), "", a.Instance.ID, "https://example.com/deleted")
 		w.must(err)
 		w.runOnce(d.Job.ID)
 		w.attempts(w.delivery().ID)

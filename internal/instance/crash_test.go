@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 // dryRun gives the calls that a create and a delete make when all goes well. The
@@ -90,7 +91,7 @@ func TestCrashDuringUndo(t *testing.T) {
 	undo := func(w *world) id.Job {
 		a := w.create()
 		w.runtime.SetProbe(func(host.UnitID) error {
-			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 			if err != nil {
 				w.Error(err)
 			}

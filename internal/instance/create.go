@@ -19,7 +19,6 @@ import (
 
 // CreateRequest asks for an instance. Empty fields get defaults.
 type CreateRequest struct {
-	Tenant      tenant.ID
 	Engine      string
 	Name        string
 	HasName     bool // an empty name that was given is an error, a missing one is not
@@ -34,6 +33,9 @@ type CreateRequest struct {
 	Idempotency *idempotency.Request // nil: the client sent no key
 	// Encode returns the answer as it is kept for a repeated request.
 	Encode func(Accepted) ([]byte, error)
+
+	tenant tenant.ID // the principal's
+	limits tenant.Limits
 }
 
 // ResourceRequest asks for explicit resources; nil fields are the plan's.
@@ -62,7 +64,14 @@ var (
 // Create accepts a request for an instance: the instance and its job are committed
 // in one transaction, together with the credentials and the answer to a repeated
 // request, and then the workers are told.
-func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, error) {
+func (s *Service) Create(ctx context.Context, p tenant.Principal, req CreateRequest) (Accepted, error) {
+	if err := p.May(tenant.Change); err != nil {
+		return Accepted{}, err
+	}
+	if !p.Limits.Allow(req.Engine, req.Labels) { // nor could the caller see what they made
+		return Accepted{}, fault.Errorf(fault.CodeForbidden, nil, "%s is limited to %s; ask for an instance that is within", p.Name, p.Limits)
+	}
+	req.tenant, req.limits = p.Tenant, p.Limits
 	engine, err := s.cfg.Catalog.Find(req.Engine)
 	if err != nil {
 		return Accepted{}, err
@@ -79,7 +88,7 @@ func (s *Service) Create(ctx context.Context, req CreateRequest) (Accepted, erro
 	}
 	// The transaction refuses a key that is there. So a stored answer is looked for only
 	// where nothing was accepted, and it goes before any other reason for that.
-	replay, err := s.keeper.Replay(ctx, req.Tenant, req.Idempotency)
+	replay, err := s.keeper.Replay(ctx, req.tenant, req.Idempotency)
 	switch {
 	case err != nil:
 		return Accepted{}, err
@@ -99,7 +108,7 @@ func (s *Service) create(ctx context.Context, engine Engine, req CreateRequest) 
 	}
 	accepted, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
 	if err != nil {
-		return Accepted{}, s.explainName(ctx, err, inst)
+		return Accepted{}, s.explainName(ctx, err, inst, req.limits)
 	}
 	return accepted, nil
 }
@@ -201,7 +210,7 @@ func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Reco
 func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
-		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.Tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
+		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
 	wrong = append(checkName(req), wrong...)
@@ -225,7 +234,7 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 		inst.Spec.Parameters = engine.Complete(given, size)
 		wrong = append(wrong, engine.Check(inst.Spec.Parameters, size)...)
 	}
-	wrong = append(wrong, checkLabels(req.Labels)...)
+	wrong = append(wrong, CheckLabels(req.Labels)...)
 	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)
 	if len(wrong) > 0 {
 		return Instance{}, fault.Invalid(wrong)
@@ -255,7 +264,8 @@ func checkName(req CreateRequest) []fault.FieldError {
 	return nil
 }
 
-func checkLabels(labels map[string]string) []fault.FieldError {
+// CheckLabels says what is wrong with the labels.
+func CheckLabels(labels map[string]string) []fault.FieldError {
 	var wrong []fault.FieldError
 	if len(labels) > maxLabels {
 		wrong = append(wrong, fault.FieldError{Field: "labels", Message: fmt.Sprintf("must be at most %d", maxLabels)})
@@ -317,13 +327,13 @@ func chooseSize(info EngineInfo, req CreateRequest) (string, host.Resources, []f
 func bytesBetween(lo, hi int64) string { return fmt.Sprintf("from %d to %d bytes", lo, hi) }
 
 // explainName turns a taken name into a refusal of the field.
-func (s *Service) explainName(ctx context.Context, err error, inst Instance) error {
+func (s *Service) explainName(ctx context.Context, err error, inst Instance, limits tenant.Limits) error {
 	if !errors.Is(err, fault.ErrNameHeld) {
 		return err
 	}
 	message := "is taken by another instance; choose another name or delete that one"
 	holders, findErr := s.cfg.Store.Instances(ctx, Filter{Tenant: inst.Tenant, Name: inst.Name}, page.Page{Limit: 1})
-	if findErr == nil && len(holders) == 1 {
+	if findErr == nil && len(holders) == 1 && limits.Allow(holders[0].Spec.Engine, holders[0].Labels) {
 		message = fmt.Sprintf("is taken by %s (%s); choose another name or delete that one", holders[0].ID, holders[0].State)
 	}
 	return fault.Invalid([]fault.FieldError{{Field: "name", Message: message}})

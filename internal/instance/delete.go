@@ -14,8 +14,11 @@ import (
 // Delete accepts the removal of an instance. Delete always wins: a create that is
 // still going on is cut off by raising its fence, and the delete cleans up behind
 // it. Asked again while it is deleting, it gives the same job.
-func (s *Service) Delete(ctx context.Context, tenant tenant.ID, engine string, id ID, callbackURL string) (Accepted, error) {
-	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
+func (s *Service) Delete(ctx context.Context, p tenant.Principal, engine string, id ID, callbackURL string) (Accepted, error) {
+	if err := p.May(tenant.Change); err != nil {
+		return Accepted{}, err
+	}
+	if _, err := s.Get(ctx, p, engine, id); err != nil {
 		return Accepted{}, err
 	}
 	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {

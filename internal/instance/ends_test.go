@@ -18,6 +18,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 // endsWithin spins the job and checks when it ended.
@@ -34,7 +35,7 @@ func (w *world) eventTypes(theID instance.ID) (types []string) {
 	w.Helper()
 	_, err := event.NewSequencer(rooms.Events(w.store), &bell.Local{}, clock.System, "w1").RunOnce(w.ctx)
 	w.must(err)
-	list, err := w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default, Subject: id.Subject(theID)}, 0, 100)
+	list, err := w.service.Events(w.ctx, tenanttest.Owner(tenant.Default), event.Filter{Subject: id.Subject(theID)}, 0, 100)
 	w.must(err)
 	for _, e := range list.Events {
 		types = append(types, e.Type)
@@ -116,7 +117,7 @@ func TestCancelWhileTheHostIsAway(t *testing.T) {
 				w.runTasks()
 				w.pass(time.Second)
 				canceled := time.Now()
-				_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+				_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 				w.must(err)
 				j := w.endsWithin(a.Job.ID, canceled, 45*time.Second)
 				if j.State != job.Canceled || j.Error.Code != fault.CodeCanceled || w.port(a.Instance.ID) == 0 {
@@ -199,7 +200,7 @@ func TestHostRowIsGone(t *testing.T) {
 			t.Errorf("the delete is %s, %+v, port %d", j.State, j.Error, w.port(inst.ID))
 		}
 		w.state(inst.ID, instance.StateDeleted, "")
-		_, err := w.service.CancelJob(w.ctx, tenant.Default, left.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), left.Job.ID)
 		w.must(err)
 		if j := w.spin(left.Job.ID); j.State != job.Canceled || w.port(left.Instance.ID) != 0 {
 			t.Errorf("the create is %s, %+v", j.State, j.Error)

@@ -181,12 +181,19 @@ type Catalog []Engine
 
 // Find gives the engine of that name, or CodeNotFound.
 func (c Catalog) Find(name string) (Engine, error) {
-	names := make([]string, 0, len(c))
 	for _, e := range c {
 		if e.Describe().Name == name {
 			return e, nil
 		}
+	}
+	return nil, fault.Errorf(fault.CodeNotFound, nil, "there is no engine %q; available engines: %s", name, strings.Join(c.Names(), ", "))
+}
+
+// Names gives the names of the engines.
+func (c Catalog) Names() []string {
+	names := make([]string, 0, len(c))
+	for _, e := range c {
 		names = append(names, e.Describe().Name)
 	}
-	return nil, fault.Errorf(fault.CodeNotFound, nil, "there is no engine %q; available engines: %s", name, strings.Join(names, ", "))
+	return names
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 func (w *world) sequencer(owner string) *event.Sequencer {
@@ -56,7 +57,7 @@ func TestFeedOfALife(t *testing.T) {
 		if n := w.sequence(q); n != 7 {
 			w.Errorf("%d numbered", n)
 		}
-		page, err := w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 0)
+		page, err := w.service.Events(w.ctx, tenanttest.Owner(tenant.Default), event.Filter{}, 0, 0)
 		w.must(err)
 		var types []string
 		for i, e := range page.Events {
@@ -181,7 +182,7 @@ func TestFollow(t *testing.T) {
 		var following sync.WaitGroup
 		follow := func(f *follower, owner tenant.ID, after int64) {
 			following.Go(func() {
-				if err := service.Follow(ctx, event.Filter{Tenant: owner}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
+				if err := service.Follow(ctx, tenanttest.Owner(owner), event.Filter{}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
 					w.Errorf("follow: %v", err)
 				}
 			})
@@ -234,10 +235,10 @@ func TestFollowThroughAnOutage(t *testing.T) {
 		f, q := &follower{}, w.sequencer("q")
 		ctx, stop := context.WithCancel(w.ctx)
 		done := make(chan error, 2)
-		go func() { done <- service.Follow(ctx, event.Filter{Tenant: "a"}, 0, time.Minute, f.hand) }()
+		go func() { done <- service.Follow(ctx, tenanttest.Owner("a"), event.Filter{}, 0, time.Minute, f.hand) }()
 		broken := errors.New("the client is gone")
 		go func() {
-			done <- service.Follow(ctx, event.Filter{Tenant: "a"}, 0, time.Minute, func([]event.Event) error { return broken })
+			done <- service.Follow(ctx, tenanttest.Owner("a"), event.Filter{}, 0, time.Minute, func([]event.Event) error { return broken })
 		}()
 		w.pass(time.Second)
 		s.down.Store(true)
@@ -265,16 +266,16 @@ func TestFilteredPages(t *testing.T) {
 		w.created()
 		w.say(tenant.Default, 10)
 		w.sequence(w.sequencer("q"))
-		f := event.Filter{Tenant: tenant.Default, Types: []string{instance.EventRunning}}
+		owner, f := tenanttest.Owner(tenant.Default), event.Filter{Types: []string{instance.EventRunning}}
 		for after, want := range map[int64]string{0: "1 114", 50: "1 114", 103: "0 114", 114: "0 114", 500: "0 500"} {
-			page, err := w.service.Events(w.ctx, f, after, 10)
+			page, err := w.service.Events(w.ctx, owner, f, after, 10)
 			w.must(err)
 			if got := fmt.Sprint(len(page.Events), " ", page.Next); got != want {
 				w.Errorf("after %d: %s, want %s", after, got, want)
 			}
 		}
-		f = event.Filter{Tenant: tenant.Default, Subject: "no id\x00"}
-		if page, err := w.service.Events(w.ctx, f, 0, 10); err != nil || len(page.Events) > 0 {
+		f = event.Filter{Subject: "no id\x00"}
+		if page, err := w.service.Events(w.ctx, owner, f, 0, 10); err != nil || len(page.Events) > 0 {
 			w.Errorf("%v, %v", page, err)
 		}
 	})
@@ -293,7 +294,7 @@ func TestEventRetention(t *testing.T) {
 		if n, err := j.RunOnce(w.ctx); n != 1200 || err != nil {
 			w.Errorf("%d removed, %v", n, err)
 		}
-		page, err := w.service.Events(w.ctx, event.Filter{Tenant: "a"}, 0, 10)
+		page, err := w.service.Events(w.ctx, tenanttest.Owner("a"), event.Filter{}, 0, 10)
 		if w.must(err); len(page.Events) != 1 || page.Events[0].Number != 1201 {
 			w.Errorf("%+v", page)
 		}
@@ -305,7 +306,7 @@ func TestTooManyJobs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		running := w.created()
 		create := func(s *instance.Service, owner tenant.ID) error {
-			_, err := s.Create(w.ctx, instance.CreateRequest{Tenant: owner, Engine: running.Spec.Engine})
+			_, err := s.Create(w.ctx, tenanttest.Owner(owner), instance.CreateRequest{Engine: running.Spec.Engine})
 			return err
 		}
 		cfg := w.serviceConfig(w.store)
@@ -325,7 +326,7 @@ func TestTooManyJobs(t *testing.T) {
 		w.must(create(s, "b"))
 		w.must(create(s, "b"))
 		refused(create(s, "b"), "limit of 5")
-		_, err := s.Delete(w.ctx, tenant.Default, "", running.ID, "")
+		_, err := s.Delete(w.ctx, tenanttest.Owner(tenant.Default), "", running.ID, "")
 		w.must(err)
 		refused(create(s, "c"), "limit of 5")
 		w.runTasks()

@@ -13,15 +13,18 @@ import (
 // ForceDelete deletes an instance without waiting for its host: the instance is deleted
 // when this returns. What its host still has is removed by the reconciler when the host
 // answers; until then the instance keeps its ports, so that nobody else is given one
-// that its container may still hold. By says who asked, for the record.
-func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine string, id ID, callbackURL, by string) (Accepted, error) {
-	if _, err := s.Get(ctx, tenant, engine, id); err != nil {
+// that its container may still hold.
+func (s *Service) ForceDelete(ctx context.Context, p tenant.Principal, engine string, id ID, callbackURL string) (Accepted, error) {
+	if err := p.May(tenant.Change); err != nil {
+		return Accepted{}, err
+	}
+	if _, err := s.Get(ctx, p, engine, id); err != nil {
 		return Accepted{}, err
 	}
 	if wrong := s.checkCallback(ctx, callbackURL); wrong != nil {
 		return Accepted{}, fault.Invalid(wrong)
 	}
-	var accepted Accepted
+	by, accepted := p.String(), Accepted{}
 	err := s.decide(ctx, func(tx Tx) error {
 		var err error
 		accepted, err = s.forceDelete(tx, id, callbackURL, by)
@@ -30,7 +33,7 @@ func (s *Service) ForceDelete(ctx context.Context, tenant tenant.ID, engine stri
 	if err != nil {
 		return Accepted{}, err
 	}
-	s.cfg.Log.WarnContext(ctx, "instance deleted by force", "instance", id, "tenant", tenant, "by", by, "host", accepted.Instance.Status.Host, "job", accepted.Job.ID)
+	s.cfg.Log.WarnContext(ctx, "instance deleted by force", "instance", id, "tenant", p.Tenant, "by", by, "host", accepted.Instance.Status.Host, "job", accepted.Job.ID)
 	return accepted, nil
 }
 

@@ -14,13 +14,12 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 func (w *world) createWith(timeout string, policy job.FailurePolicy) instance.Accepted {
 	w.Helper()
-	a, err := w.service.Create(w.ctx, instance.CreateRequest{
-		Tenant: tenant.Default, Engine: instancetest.EngineName, Timeout: timeout, OnFailure: policy,
-	})
+	a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName, Timeout: timeout, OnFailure: policy})
 	w.must(err)
 	return a
 }
@@ -86,7 +85,7 @@ func TestKeptGoes(t *testing.T) {
 		"cancel": func(w *world, a instance.Accepted) {
 			w.runTasks()
 			w.runtime.Heal()
-			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 			w.must(err)
 			w.spin(a.Job.ID)
 			w.clean(a.Job.ID, job.Canceled, instance.StateFailed)

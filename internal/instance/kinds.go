@@ -26,7 +26,7 @@ const (
 
 // Register adds the kinds of jobs to the registry.
 func (s *Works) Register(r *job.Registry) {
-	r.RegisterSubject(Prefix, subject{s.cfg.Vault})
+	r.RegisterSubject(Prefix, subject{s.cfg.Vault, s.cfg.Store})
 	job.Register(r, job.Definition[*work]{
 		Kind: JobCreate, Cancelable: true, Find: s.find,
 		Pool: func(j job.Job) bell.Pool {

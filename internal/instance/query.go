@@ -13,7 +13,10 @@ import (
 )
 
 // Get gives one instance of the tenant; an empty engine means any.
-func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, which ID) (Instance, error) {
+func (s *Service) Get(ctx context.Context, p tenant.Principal, engine string, which ID) (Instance, error) {
+	if err := p.May(tenant.Read); err != nil {
+		return Instance{}, err
+	}
 	if engine != "" {
 		if _, err := s.cfg.Catalog.Find(engine); err != nil {
 			return Instance{}, err
@@ -27,7 +30,7 @@ func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, whic
 		return Instance{}, err
 	}
 	// Another tenant's instance is answered like one that never was.
-	if err != nil || inst.Tenant != tenant || (engine != "" && inst.Spec.Engine != engine) {
+	if err != nil || inst.Tenant != p.Tenant || !p.Limits.Allow(inst.Spec.Engine, inst.Labels) || (engine != "" && inst.Spec.Engine != engine) {
 		return Instance{}, fault.Errorf(fault.CodeNotFound, nil, "there is no instance %s", which)
 	}
 	return inst, nil
@@ -35,22 +38,33 @@ func (s *Service) Get(ctx context.Context, tenant tenant.ID, engine string, whic
 
 // List gives a page of instances, newest first, and the cursor of the next page,
 // empty on the last.
-func (s *Service) List(ctx context.Context, filter Filter, list page.Page) ([]Instance, string, error) {
+func (s *Service) List(ctx context.Context, p tenant.Principal, filter Filter, list page.Page) ([]Instance, string, error) {
+	if err := p.May(tenant.Read); err != nil {
+		return nil, "", err
+	}
 	if filter.Engine != "" {
 		if _, err := s.cfg.Catalog.Find(filter.Engine); err != nil {
 			return nil, "", err
 		}
 	}
-	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, list, func(ctx context.Context, p page.Page) ([]Instance, error) {
-		return s.cfg.Store.Instances(ctx, filter, p)
+	filter, some := filter.within(p.Limits)
+	if !some {
+		return nil, "", nil
+	}
+	filter.Tenant = p.Tenant
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, list, func(ctx context.Context, list page.Page) ([]Instance, error) {
+		return s.cfg.Store.Instances(ctx, filter, list)
 	},
 		func(i Instance) string { return string(i.ID) })
 }
 
 // Config says how to connect to an instance. A deleted one is CodeGone; one that
 // never ran is CodeNotReady.
-func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, id ID) (Instance, Connection, error) {
-	inst, err := s.Get(ctx, tenant, engine, id)
+func (s *Service) Config(ctx context.Context, p tenant.Principal, engine string, id ID) (Instance, Connection, error) {
+	if err := p.May(tenant.Credentials); err != nil {
+		return Instance{}, Connection{}, err
+	}
+	inst, err := s.Get(ctx, p, engine, id)
 	if err != nil {
 		return Instance{}, Connection{}, err
 	}
@@ -84,8 +98,11 @@ func (s *Service) Config(ctx context.Context, tenant tenant.ID, engine string, i
 
 // CallbackSecret gives what callbacks about an instance are signed with, for the
 // repetition of the answer that showed it. Empty once the instance is gone.
-func (s *Service) CallbackSecret(ctx context.Context, tenant tenant.ID, id ID) (secret.Secret, error) {
-	if _, err := s.Get(ctx, tenant, "", id); err != nil {
+func (s *Service) CallbackSecret(ctx context.Context, p tenant.Principal, id ID) (secret.Secret, error) {
+	if err := p.May(tenant.Change); err != nil {
+		return secret.Secret{}, err
+	}
+	if _, err := s.Get(ctx, p, "", id); err != nil {
 		return secret.Secret{}, fault.IgnoreNotFound(err)
 	}
 	sealed, err := s.cfg.Store.Credentials(ctx, id)

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 func (w *world) reconciler() *host.Reconciler {
@@ -239,7 +240,7 @@ func TestOrphans(t *testing.T) {
 		living, deleted := w.created(), w.created()
 		w.spin(w.delete(deleted.ID).Job.ID)
 		failed := w.create()
-		_, err := w.service.CancelJob(w.ctx, tenant.Default, failed.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), failed.Job.ID)
 		w.must(err)
 		w.spin(failed.Job.ID)
 		w.pass(time.Hour)
@@ -303,19 +304,19 @@ func TestForcedDelete(t *testing.T) {
 		if j.State.Ended() || j.Error == nil || j.Error.Code != fault.CodeHostUnavailable {
 			t.Fatalf("the delete is %s and says %+v", j.State, j.Error)
 		}
-		a, err := w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "https://example.com/gone", "somebody")
+		a, err := w.service.ForceDelete(w.ctx, tenanttest.Owner(tenant.Default), "", inst.ID, "https://example.com/gone")
 		w.must(err)
 		if a.Job.State != job.Succeeded || w.job(first.Job.ID).State != job.Canceled {
 			t.Errorf("the jobs are %s and %s", a.Job.State, w.job(first.Job.ID).State)
 		}
 		w.state(inst.ID, instance.StateDeleted, "by force")
-		if !strings.Contains(w.logged.String(), "by=somebody") {
+		if !strings.Contains(w.logged.String(), "by=\"the owner of default") {
 			t.Error("the log does not say who it was")
 		}
 		if w.port(inst.ID) != inst.Status.Port {
 			t.Error("the port was given away")
 		}
-		_, err = w.service.ForceDelete(w.ctx, tenant.Default, "", inst.ID, "", "somebody")
+		_, err = w.service.ForceDelete(w.ctx, tenanttest.Owner(tenant.Default), "", inst.ID, "")
 		if fault.CodeOf(err) != fault.CodeGone {
 			t.Errorf("again: %v", err)
 		}

@@ -19,11 +19,12 @@ import (
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 func request(key, fingerprint string) instance.CreateRequest {
 	return instance.CreateRequest{
-		Tenant: tenant.Default, Engine: instancetest.EngineName,
+		Engine:      instancetest.EngineName,
 		Idempotency: &idempotency.Request{Key: key, Fingerprint: fingerprint},
 		Encode: func(a instance.Accepted) ([]byte, error) {
 			return json.Marshal(map[string]string{"instance": string(a.Instance.ID), "secret": a.CallbackSecret.Reveal()})
@@ -40,34 +41,32 @@ func (w *world) instances() []instance.Instance {
 
 func TestIdempotency(t *testing.T) {
 	inWorld(t, func(w *world) {
-		first, err := w.service.Create(w.ctx, request("k", "f"))
+		first, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), request("k", "f"))
 		w.must(err)
 		for range 2 {
-			again, err := w.service.Create(w.ctx, request("k", "f"))
+			again, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), request("k", "f"))
 			w.must(err)
 			want := fmt.Sprintf(`{"instance":%q,"secret":""}`, first.Instance.ID) // the secret goes with the instance
 			if string(again.Replay) != want {
 				w.Errorf("replayed %s, want %s", again.Replay, want)
 			}
 		}
-		if _, err := w.service.Create(w.ctx, request("k", "other")); fault.CodeOf(err) != fault.CodeIdempotencyMismatch {
+		if _, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), request("k", "other")); fault.CodeOf(err) != fault.CodeIdempotencyMismatch {
 			w.Errorf("another request with the key: %v", err)
 		}
 		if n := len(w.instances()); n != 1 {
 			w.Errorf("%d instances", n)
 		}
-		other := request("k", "f")
-		other.Tenant = "somebody"
-		if a, err := w.service.Create(w.ctx, other); err != nil || a.Replay != nil {
+		if a, err := w.service.Create(w.ctx, tenanttest.Owner("somebody"), request("k", "f")); err != nil || a.Replay != nil {
 			w.Errorf("another tenant's key is the same: %v, %s", err, a.Replay)
 		}
 		// A refused request is not remembered.
 		bad := request("k2", "f")
 		bad.Plan = "none"
-		if _, err := w.service.Create(w.ctx, bad); fault.CodeOf(err) != fault.CodeInvalid {
+		if _, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), bad); fault.CodeOf(err) != fault.CodeInvalid {
 			w.Errorf("%v", err)
 		}
-		if a, err := w.service.Create(w.ctx, request("k2", "f")); err != nil || a.Replay != nil {
+		if a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), request("k2", "f")); err != nil || a.Replay != nil {
 			w.Errorf("after a refusal: %v, %s", err, a.Replay)
 		}
 	})
@@ -87,7 +86,7 @@ func TestIdempotencyAtOnce(t *testing.T) {
 				if i%2 == 1 {
 					s = other
 				}
-				answers[i], errs[i] = s.Create(w.ctx, request("k", "f"))
+				answers[i], errs[i] = s.Create(w.ctx, tenanttest.Owner(tenant.Default), request("k", "f"))
 			})
 		}
 		wg.Wait()
@@ -108,9 +107,7 @@ func TestIdempotencyAtOnce(t *testing.T) {
 func TestNames(t *testing.T) {
 	inWorld(t, func(w *world) {
 		named := func() (instance.Accepted, error) {
-			return w.service.Create(w.ctx, instance.CreateRequest{
-				Tenant: tenant.Default, Engine: instancetest.EngineName, Name: "mine", HasName: true,
-			})
+			return w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName, Name: "mine", HasName: true})
 		}
 		a, err := named()
 		w.must(err)
@@ -136,8 +133,8 @@ func TestRefusedSizeIsNotChecked(t *testing.T) {
 		for _, req := range []instance.CreateRequest{
 			{Plan: "none"}, {Resources: instance.ResourceRequest{MemoryBytes: &tiny}}, {Plan: "none", Parameters: map[string]any{"clients": "x"}},
 		} {
-			req.Tenant, req.Engine = tenant.Default, instancetest.EngineName
-			_, err := w.service.Create(w.ctx, req)
+			req.Engine = instancetest.EngineName
+			_, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), req)
 			var refusal *fault.Error
 			if !errors.As(err, &refusal) || refusal.Code != fault.CodeInvalid || len(refusal.Fields) == 0 {
 				w.Errorf("%+v", err)
@@ -211,7 +208,7 @@ func TestAcceptIsAllOrNothing(t *testing.T) {
 		for n := int32(1); ; n++ {
 			s := &failingStore{Store: w.store, err: down}
 			s.failAt.Store(n)
-			_, err := w.serviceOn(s).Create(w.ctx, request(fmt.Sprint("key", n), "f"))
+			_, err := w.serviceOn(s).Create(w.ctx, tenanttest.Owner(tenant.Default), request(fmt.Sprint("key", n), "f"))
 			if err == nil {
 				if n < 5 {
 					w.Errorf("only %d writes", n)
@@ -241,13 +238,13 @@ func TestDeleteAndCancelMeetAWorker(t *testing.T) {
 					a := w.create()
 					s := &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
-					if _, err := w.serviceOn(s).Delete(w.ctx, tenant.Default, "", a.Instance.ID, ""); err != nil {
+					if _, err := w.serviceOn(s).Delete(w.ctx, tenanttest.Owner(tenant.Default), "", a.Instance.ID, ""); err != nil {
 						w.Errorf("delete, write %d: %v", n, err)
 					}
 					b := w.create()
 					s = &failingStore{Store: w.store, err: lost}
 					s.failAt.Store(n)
-					if _, err := w.serviceOn(s).CancelJob(w.ctx, tenant.Default, b.Job.ID); err != nil {
+					if _, err := w.serviceOn(s).CancelJob(w.ctx, tenanttest.Owner(tenant.Default), b.Job.ID); err != nil {
 						w.Errorf("cancel, write %d: %v", n, err)
 					}
 				}
@@ -262,7 +259,7 @@ func TestLostMasterKeyEndsJobs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		req := request("", "")
 		req.Idempotency, req.CallbackURL = nil, "https://hooks.test/a"
-		a, err := w.service.Create(w.ctx, req)
+		a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), req)
 		w.must(err)
 		w.tx(func(tx rooms.Tx) error {
 			return tx.PutCredentials(a.Instance.ID, secret.Sealed{KeyID: "lost", Ciphertext: []byte("nobody can open this")})

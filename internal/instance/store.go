@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/berth-project/berth/internal/duty"
@@ -91,9 +92,32 @@ type Watches interface {
 type Filter struct {
 	Tenant tenant.ID
 	Engine string
-	State  State
-	Name   string
-	Labels map[string]string
+	// Engines narrows it to any of these.
+	Engines []string `json:",omitempty"`
+	State   State
+	Name    string
+	Labels  map[string]string
 	// Deleted also lists deleted instances; State "deleted" implies it.
 	Deleted bool
+}
+
+// within narrows the filter to what the limits of a key allow, and reports whether that can
+// be anything.
+func (f Filter) within(limits tenant.Limits) (Filter, bool) {
+	if f.Engine != "" && !limits.Engine(f.Engine) {
+		return f, false
+	}
+	f.Engines = limits.Engines
+	labels := maps.Clone(f.Labels)
+	for name, value := range limits.Labels {
+		if asked, ok := labels[name]; ok && asked != value {
+			return f, false
+		}
+		if labels == nil {
+			labels = map[string]string{}
+		}
+		labels[name] = value
+	}
+	f.Labels = labels
+	return f, true
 }

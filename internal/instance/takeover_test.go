@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 // atCall runs something in the middle of the worker's nth call to the host, before
@@ -96,7 +97,7 @@ func TestDeleteBeforeCreate(t *testing.T) {
 		}
 		w.spin(d.Job.ID)
 		w.clean(a.Job.ID, job.Canceled, instance.StateDeleted)
-		_, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "")
+		_, err := w.service.Delete(w.ctx, tenanttest.Owner(tenant.Default), "", a.Instance.ID, "")
 		if fault.CodeOf(err) != fault.CodeGone {
 			w.Errorf("delete of a deleted instance: %v", err)
 		}
@@ -110,7 +111,7 @@ func TestCancelDuringCreate(t *testing.T) {
 			eachHostCall(t, func(w *world, n int) {
 				a := w.create()
 				happened := w.atCall(n, func() {
-					_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+					_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 					w.must(err)
 					if first == "undo" {
 						w.runOnce(a.Job.ID)
@@ -133,17 +134,17 @@ func TestCancelBeforeCreateAndTooLate(t *testing.T) {
 	inWorld(t, func(w *world) {
 		a := w.create()
 		for range 2 { // asking twice is asking once
-			_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+			_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 			w.must(err)
 		}
 		w.spin(a.Job.ID)
 		w.clean(a.Job.ID, job.Canceled, instance.StateFailed)
-		_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 		if fault.CodeOf(err) != fault.CodeNotCancelable {
 			w.Errorf("cancel of an ended job: %v", err)
 		}
 		d := w.delete(a.Instance.ID)
-		_, err = w.service.CancelJob(w.ctx, tenant.Default, d.Job.ID)
+		_, err = w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), d.Job.ID)
 		if fault.CodeOf(err) != fault.CodeNotCancelable {
 			w.Errorf("cancel of a delete: %v", err)
 		}

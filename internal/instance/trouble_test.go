@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 func TestRefusedPorts(t *testing.T) {
@@ -77,7 +78,7 @@ func TestPortsExhausted(t *testing.T) {
 		if why.Code != fault.CodePortsExhausted || why.Step != "reserve" || !strings.Contains(why.Message, "20000") || !why.Retryable {
 			w.Errorf("%+v", why)
 		}
-		_, err := w.service.Create(w.ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: instancetest.EngineName})
+		_, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName})
 		var refusal *fault.Error
 		if !errors.As(err, &refusal) || refusal.Code != fault.CodeCapacity || refusal.RetryAfter == 0 {
 			w.Errorf("a third is answered %v", err)

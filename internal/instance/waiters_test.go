@@ -15,6 +15,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 // pairOfBells is a bell that hears another process's rings, or loses them.
@@ -62,7 +63,7 @@ func TestWaitAcrossProcesses(t *testing.T) {
 				j := w.create().Job
 				over := make(chan time.Time, 1)
 				go func() {
-					got, err := service.WaitJob(w.ctx, tenant.Default, j.ID, time.Hour)
+					got, err := service.WaitJob(w.ctx, tenanttest.Owner(tenant.Default), j.ID, time.Hour)
 					if err != nil || got.State != job.Succeeded {
 						w.Errorf("%s, %v", got.State, err)
 					}
@@ -99,7 +100,7 @@ func TestManyWait(t *testing.T) {
 		var over atomic.Int32
 		for i := range 200 {
 			all.Go(func() {
-				if _, err := service.WaitJob(w.ctx, tenant.Default, jobs[i%len(jobs)], time.Hour); err != nil {
+				if _, err := service.WaitJob(w.ctx, tenanttest.Owner(tenant.Default), jobs[i%len(jobs)], time.Hour); err != nil {
 					w.Error(err)
 				}
 				over.Add(1)
@@ -161,7 +162,7 @@ func TestCommitsAreRung(t *testing.T) {
 		cfg.Bell = ringer
 		cfg.Queue = bell.RingingQueue(w.queue, ringer)
 		service := rooms.NewService(cfg)
-		a, err := service.Create(w.ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: "fake"})
+		a, err := service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: "fake"})
 		w.must(err)
 		rang("create", bell.Ring{Kind: bell.RingTask, ID: string(bell.PoolCreates)}, written)
 		w.must(w.ringingRunner(ringer).Run(w.ctx, a.Job.ID))

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 var fakeKind = instance.Kind{Engine: instancetest.EngineName, Version: "1", Plan: "small"}
@@ -81,11 +82,11 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		w.tend(p)
 		warm := w.warm()[0]
 		before := w.credentials(warm.ID)
-		list, _, err := w.service.List(w.ctx, instance.Filter{Tenant: tenant.Default}, page.Page{Limit: 10})
+		list, _, err := w.service.List(w.ctx, tenanttest.Owner(tenant.Default), instance.Filter{}, page.Page{Limit: 10})
 		if w.must(err); len(list) != 0 {
 			t.Errorf("a tenant sees %+v", list)
 		}
-		if _, err := w.service.Get(w.ctx, tenant.Default, instancetest.EngineName, warm.ID); !errors.Is(err, fault.ErrNotFound) {
+		if _, err := w.service.Get(w.ctx, tenanttest.Owner(tenant.Default), instancetest.EngineName, warm.ID); !errors.Is(err, fault.ErrNotFound) {
 			t.Errorf("a tenant gets what is nobody's: %v", err)
 		}
 		w.pass(time.Minute)
@@ -108,7 +109,7 @@ func TestCreateTakesAWarmInstance(t *testing.T) {
 		if creds.Password == before.Password || creds.WarmPassword != before.Password {
 			t.Error("the password is not the tenant's own")
 		}
-		_, err = w.service.Events(w.ctx, event.Filter{Tenant: tenant.Default}, 0, 10)
+		_, err = w.service.Events(w.ctx, tenanttest.Owner(tenant.Default), event.Filter{}, 0, 10)
 		w.must(err)
 		w.spin(w.delete(inst.ID).Job.ID)
 		w.gone(inst.ID)
@@ -194,11 +195,11 @@ func TestOneWarmInstanceHasOneTaker(t *testing.T) {
 
 func TestTakenNameTakesNothing(t *testing.T) {
 	inWorld(t, func(w *world) {
-		req := instance.CreateRequest{Tenant: tenant.Default, Engine: instancetest.EngineName, Name: "mine", HasName: true}
-		_, err := w.service.Create(w.ctx, req)
+		req := instance.CreateRequest{Engine: instancetest.EngineName, Name: "mine", HasName: true}
+		_, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), req)
 		w.must(err)
 		w.tend(w.warmPool(1))
-		if _, err := w.service.Create(w.ctx, req); fault.CodeOf(err) != fault.CodeInvalid {
+		if _, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), req); fault.CodeOf(err) != fault.CodeInvalid {
 			t.Errorf("the name is taken, and it gives %v", err)
 		}
 		if len(w.warm()) != 1 {
@@ -206,7 +207,7 @@ func TestTakenNameTakesNothing(t *testing.T) {
 		}
 		other := req
 		other.Name, other.Plan = "large", "large"
-		a, err := w.service.Create(w.ctx, other)
+		a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), other)
 		if w.must(err); len(w.warm()) != 1 || len(a.Job.Steps) == 1 {
 			t.Error("another plan takes it")
 		}
@@ -229,7 +230,7 @@ func TestCancelOfAnAdoption(t *testing.T) {
 	inWorld(t, func(w *world) {
 		w.tend(w.warmPool(1))
 		a := w.create()
-		_, err := w.service.CancelJob(w.ctx, tenant.Default, a.Job.ID)
+		_, err := w.service.CancelJob(w.ctx, tenanttest.Owner(tenant.Default), a.Job.ID)
 		w.must(err)
 		w.spin(a.Job.ID)
 		w.gone(a.Instance.ID)
@@ -278,7 +279,7 @@ func TestWarmInstancesGiveWay(t *testing.T) {
 		p := w.warmPool(2)
 		w.tend(p)
 		for n := range 10 {
-			a, err := w.service.Create(w.ctx, instance.CreateRequest{Tenant: tenant.Default, Engine: instancetest.EngineName, Plan: "large"})
+			a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName, Plan: "large"})
 			if err != nil {
 				t.Fatalf("create %d is refused: %v", n, err)
 			}

@@ -14,13 +14,14 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
 // hook registers a webhook that wants these events, and gives it with its secret.
 func (w *world) hook(url string, events ...string) (webhook.Webhook, string) {
 	w.Helper()
-	h, secret, err := w.service.CreateWebhook(w.ctx, tenant.Default, webhook.Request{URL: &url, Events: &events})
+	h, secret, err := w.service.CreateWebhook(w.ctx, tenanttest.Owner(tenant.Default), webhook.Request{URL: &url, Events: &events})
 	w.must(err)
 	return h, secret.Reveal()
 }
@@ -43,14 +44,14 @@ func (w *world) deliveriesTo(id webhook.ID) []webhook.Delivery {
 
 func (w *world) ping(id webhook.ID) webhook.Delivery {
 	w.Helper()
-	d, err := w.service.PingWebhook(w.ctx, tenant.Default, id)
+	d, err := w.service.PingWebhook(w.ctx, tenanttest.Owner(tenant.Default), id)
 	w.must(err)
 	return d
 }
 
 func (w *world) redeliver(id webhook.DeliveryID) webhook.Delivery {
 	w.Helper()
-	d, err := w.service.Redeliver(w.ctx, tenant.Default, id)
+	d, err := w.service.Redeliver(w.ctx, tenanttest.Owner(tenant.Default), id)
 	w.must(err)
 	return d
 }
@@ -79,7 +80,7 @@ func TestWebhookHearsEverything(t *testing.T) {
 		all, secret := w.hook("https://all.example/hook")
 		_, _ = w.hook("https://some.example/hook", "instance.deleted", "job.*")
 		url := "https://other.example/hook"
-		_, _, err := w.service.CreateWebhook(w.ctx, "other", webhook.Request{URL: &url})
+		_, _, err := w.service.CreateWebhook(w.ctx, tenanttest.Owner("other"), webhook.Request{URL: &url})
 		w.must(err)
 		inst := w.created()
 		d := w.delete(inst.ID)
@@ -179,7 +180,7 @@ func TestWebhookRotation(t *testing.T) {
 		w.sender.answer = func(n int) (int, error) { return []int{0, 500, 500, 200}[min(n, 3)], nil }
 		d := w.ping(h.ID)
 		w.runTasks()
-		_, second, err := w.service.RotateWebhook(w.ctx, tenant.Default, h.ID, time.Minute)
+		_, second, err := w.service.RotateWebhook(w.ctx, tenanttest.Owner(tenant.Default), h.ID, time.Minute)
 		w.must(err)
 		w.attempts(d.ID)
 		sent := w.sender.all()
@@ -191,7 +192,7 @@ func TestWebhookRotation(t *testing.T) {
 		}
 		w.rotatedTwice(h.ID, second.Reveal())
 		sent = w.sender.all()
-		_, third, err := w.service.RotateWebhook(w.ctx, tenant.Default, h.ID, 0)
+		_, third, err := w.service.RotateWebhook(w.ctx, tenanttest.Owner(tenant.Default), h.ID, 0)
 		w.must(err)
 		w.attempts(w.ping(h.ID).ID)
 		if got := w.sender.all()[len(sent)].secret; got != third.Reveal() {
@@ -206,7 +207,7 @@ func (w *world) rotatedTwice(id webhook.ID, first string) {
 	w.Helper()
 	want := first
 	for n, overlap := range []time.Duration{time.Hour, 2 * time.Hour, time.Hour, time.Hour} {
-		h, secret, err := w.service.RotateWebhook(w.ctx, tenant.Default, id, overlap)
+		h, secret, err := w.service.RotateWebhook(w.ctx, tenanttest.Owner(tenant.Default), id, overlap)
 		w.must(err)
 		want = secret.Reveal() + " " + want
 		if until := time.Until(h.PreviousUntil); n > 0 && until < 119*time.Minute {
@@ -221,7 +222,7 @@ func (w *world) rotatedTwice(id webhook.ID, first string) {
 	if got := signed(); got != want {
 		w.Errorf("signed with %q, want %q", got, want)
 	}
-	_, _, err := w.service.RotateWebhook(w.ctx, tenant.Default, id, time.Hour)
+	_, _, err := w.service.RotateWebhook(w.ctx, tenanttest.Owner(tenant.Default), id, time.Hour)
 	w.isCode(err, fault.CodeNotReady)
 	w.pass(90 * time.Minute)
 	all := strings.Fields(want) // the active one, then the youngest; the third of the old ones has two hours
@@ -252,16 +253,16 @@ func TestWebhookGone(t *testing.T) {
 		if len(told) != 1 || told[0].EventType != webhook.EventDisabled || !strings.Contains(string(told[0].Body), string(h.ID)) || strings.Contains(string(told[0].Body), `"job"`) {
 			w.Fatalf("%+v", told)
 		}
-		_, err := w.service.PingWebhook(w.ctx, tenant.Default, h.ID)
+		_, err := w.service.PingWebhook(w.ctx, tenanttest.Owner(tenant.Default), h.ID)
 		w.isCode(err, fault.CodeNotReady)
-		_, err = w.service.Redeliver(w.ctx, tenant.Default, d.ID)
+		_, err = w.service.Redeliver(w.ctx, tenanttest.Owner(tenant.Default), d.ID)
 		w.isCode(err, fault.CodeNotReady)
 		w.create() // no new ones
 		if list := w.deliveriesTo(h.ID); len(list) != 2 {
 			w.Errorf("%d deliveries", len(list))
 		}
 		yes := true
-		now, err = w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, webhook.Request{Enabled: &yes})
+		now, err = w.service.ChangeWebhook(w.ctx, tenanttest.Owner(tenant.Default), h.ID, webhook.Request{Enabled: &yes})
 		if err != nil || !now.Enabled || now.Reason != "" {
 			w.Errorf("%+v, %v", now, err)
 		}
@@ -277,7 +278,7 @@ func TestWebhookMovesMeanwhile(t *testing.T) {
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			url := "https://new.example/hook"
-			_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, h.ID, webhook.Request{URL: &url})
+			_, err := w.service.ChangeWebhook(w.ctx, tenanttest.Owner(tenant.Default), h.ID, webhook.Request{URL: &url})
 			w.must(err)
 		}
 		if d = w.attempts(d.ID); d.State != webhook.DeliveryDelivered || d.URL != "https://new.example/hook" || !w.hookNow(h.ID).Enabled {
@@ -292,11 +293,11 @@ func TestWebhookEndsMeanwhile(t *testing.T) {
 		no := false
 		for _, end := range []func(webhook.ID) error{
 			func(id webhook.ID) error {
-				_, err := w.service.DeleteWebhook(w.ctx, tenant.Default, id)
+				_, err := w.service.DeleteWebhook(w.ctx, tenanttest.Owner(tenant.Default), id)
 				return err
 			},
 			func(id webhook.ID) error {
-				_, err := w.service.ChangeWebhook(w.ctx, tenant.Default, id, webhook.Request{Enabled: &no})
+				_, err := w.service.ChangeWebhook(w.ctx, tenanttest.Owner(tenant.Default), id, webhook.Request{Enabled: &no})
 				return err
 			},
 		} {
@@ -380,9 +381,9 @@ func TestRedeliverCallback(t *testing.T) {
 			w.Errorf("%+v", sent)
 		}
 		w.spin(w.delete(a.Instance.ID).Job.ID)
-		_, err := w.service.Redeliver(w.ctx, tenant.Default, d.ID)
+		_, err := w.service.Redeliver(w.ctx, tenanttest.Owner(tenant.Default), d.ID)
 		w.isCode(err, fault.CodeGone)
-		_, err = w.service.Redeliver(w.ctx, "other", d.ID)
+		_, err = w.service.Redeliver(w.ctx, tenanttest.Owner("other"), d.ID)
 		w.isCode(err, fault.CodeNotFound)
 	})
 }
@@ -394,7 +395,7 @@ func TestRedeliverCallbackOfADelete(t *testing.T) {
 		a, first := w.undelivered()
 		w.attempts(first.ID)
 		w.sender.answer = func(int) (int, error) { return 410, nil }
-		gone, err := w.service.Delete(w.ctx, tenant.Default, "", a.Instance.ID, "https://example.com/deleted")
+		gone, err := w.service.Delete(w.ctx, tenanttest.Owner(tenant.Default), "", a.Instance.ID, "https://example.com/deleted")
 		w.must(err)
 		w.runOnce(gone.Job.ID)
 		d := w.attempts(w.delivery().ID)

@@ -205,7 +205,10 @@ func newJob(e *job.Engine, kind job.Kind, firstStep string, inst Instance, limit
 }
 
 // subject is what instances bring to all of their jobs.
-type subject struct{ vault secret.Vault }
+type subject struct {
+	vault secret.Vault
+	store Reader
+}
 
 // snapshot is what events tell of an instance.
 type snapshot struct {
@@ -230,6 +233,12 @@ func (s subject) CallbackSecret(tx job.Tx, of id.Subject) (secret.Secret, error)
 	}
 	creds, err := OpenCredentials(s.vault, ID(of), sealed)
 	return creds.CallbackSecret, err
+}
+
+// Within implements job.Subject.
+func (s subject) Within(ctx context.Context, limits tenant.Limits, of id.Subject) (bool, error) {
+	inst, err := s.store.Instance(ctx, ID(of))
+	return err == nil && limits.Allow(inst.Spec.Engine, inst.Labels), err
 }
 
 // within returns the transaction of a job as one that writes instances, too.

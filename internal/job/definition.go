@@ -11,6 +11,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Definition says how jobs of one kind are done. W is what the subject's room works with
@@ -80,6 +81,8 @@ type Subject interface {
 	Snapshot(Tx, id.Subject) (event.Part, error)
 	// CallbackSecret returns what callbacks about the subject are signed with.
 	CallbackSecret(Tx, id.Subject) (secret.Secret, error)
+	// Within reports whether the limits of a key allow it to see the subject.
+	Within(context.Context, tenant.Limits, id.Subject) (bool, error)
 }
 
 // Registry has the kinds of jobs and of subjects.

@@ -109,6 +109,9 @@ func (t *toys) CallbackSecret(job.Tx, id.Subject) (secret.Secret, error) {
 	return secret.New("whsec_toy"), nil
 }
 
+// Within implements job.Subject.
+func (t *toys) Within(context.Context, tenant.Limits, id.Subject) (bool, error) { return false, nil }
+
 // making is a job of a toy in a worker's hands.
 type making struct {
 	*job.Run

@@ -34,7 +34,10 @@ func NewService(engine *Engine, store Store, maxPerTenant, maxInAll int) *Servic
 }
 
 // Job returns one job of the tenant.
-func (s *Service) Job(ctx context.Context, owner tenant.ID, job id.Job) (Job, error) {
+func (s *Service) Job(ctx context.Context, p tenant.Principal, job id.Job) (Job, error) {
+	if err := p.May(tenant.Read); err != nil {
+		return Job{}, err
+	}
 	if !id.WellFormed(job) {
 		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "the job does not exist")
 	}
@@ -42,23 +45,42 @@ func (s *Service) Job(ctx context.Context, owner tenant.ID, job id.Job) (Job, er
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Job{}, err
 	}
-	if err != nil || j.Tenant != owner {
-		return Job{}, fault.Errorf(fault.CodeNotFound, nil, "there is no job %s", job)
+	unknown := fault.Errorf(fault.CodeNotFound, nil, "there is no job %s", job)
+	if err != nil || j.Tenant != p.Tenant {
+		return Job{}, unknown
+	}
+	if p.Limits.Empty() {
+		return j, nil
+	}
+	subject, err := s.Kinds.subject(j.Subject)
+	if err != nil {
+		return Job{}, err
+	}
+	within, err := subject.Within(ctx, p.Limits, j.Subject)
+	if errors.Is(err, fault.ErrNotFound) || err == nil && !within {
+		err = unknown
+	}
+	if err != nil {
+		return Job{}, err
 	}
 	return j, nil
 }
 
 // Jobs returns a page of jobs, newest first, and the cursor of the next page.
-func (s *Service) Jobs(ctx context.Context, filter Filter, p page.Page) ([]Job, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, p,
-		func(ctx context.Context, p page.Page) ([]Job, error) { return s.store.Jobs(ctx, filter, p) },
+func (s *Service) Jobs(ctx context.Context, p tenant.Principal, filter Filter, list page.Page) ([]Job, string, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return nil, "", err
+	}
+	filter.Tenant = p.Tenant
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: filter}, list,
+		func(ctx context.Context, list page.Page) ([]Job, error) { return s.store.Jobs(ctx, filter, list) },
 		func(j Job) string { return string(j.ID) })
 }
 
 // WaitJob returns the job as soon as it has ended, or as it is when the time is up or the
 // context ends.
-func (s *Service) WaitJob(ctx context.Context, owner tenant.ID, job id.Job, wait time.Duration) (Job, error) {
-	j, err := s.Job(ctx, owner, job)
+func (s *Service) WaitJob(ctx context.Context, p tenant.Principal, job id.Job, wait time.Duration) (Job, error) {
+	j, err := s.Job(ctx, p, job)
 	if err != nil || j.State.Ended() || wait <= 0 {
 		return j, err
 	}
@@ -68,7 +90,7 @@ func (s *Service) WaitJob(ctx context.Context, owner tenant.ID, job id.Job, wait
 	defer timeUp.Stop()
 	for {
 		// It may have ended between the last look and the joining.
-		if j, err = s.Job(ctx, owner, job); err != nil || j.State.Ended() {
+		if j, err = s.Job(ctx, p, job); err != nil || j.State.Ended() {
 			return j, err
 		}
 		select {
@@ -83,8 +105,11 @@ func (s *Service) WaitJob(ctx context.Context, owner tenant.ID, job id.Job, wait
 
 // CancelJob stops a job that may be canceled: the worker that has it is cut off by a higher
 // fence, and the job is taken up again to be rolled back. It then ends as canceled.
-func (s *Service) CancelJob(ctx context.Context, owner tenant.ID, job id.Job) (Job, error) {
-	if _, err := s.Job(ctx, owner, job); err != nil {
+func (s *Service) CancelJob(ctx context.Context, p tenant.Principal, job id.Job) (Job, error) {
+	if err := p.May(tenant.Change); err != nil {
+		return Job{}, err
+	}
+	if _, err := s.Job(ctx, p, job); err != nil {
 		return Job{}, err
 	}
 	var j Job

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/tenant/tenanttest"
 )
 
 var toySteps = []string{"make", "paint", "check"}
@@ -73,7 +74,7 @@ func TestToyIsStopped(t *testing.T) {
 			code fault.Code
 		}{
 			"canceled": {func(p *playroom, j id.Job) {
-				_, err := p.jobs.CancelJob(p.ctx, tenant.Default, j)
+				_, err := p.jobs.CancelJob(p.ctx, tenanttest.Owner(tenant.Default), j)
 				p.must(err)
 			}, fault.CodeCanceled},
 			"deadline": {func(*playroom, id.Job) { <-time.After(time.Minute) }, fault.CodeDeadline},
@@ -150,7 +151,7 @@ func TestParentEndsItsChildren(t *testing.T) {
 		want job.State
 	}{
 		"canceled": {fault.CodeHostUnavailable, func(p *playroom, j id.Job) {
-			_, err := p.jobs.CancelJob(p.ctx, tenant.Default, j)
+			_, err := p.jobs.CancelJob(p.ctx, tenanttest.Owner(tenant.Default), j)
 			p.must(err)
 		}, job.Canceled},
 		"deadline":       {fault.CodeHostUnavailable, func(*playroom, id.Job) { <-time.After(time.Minute) }, job.Failed},

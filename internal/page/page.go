@@ -46,7 +46,7 @@ func (l List) tag(last string) string {
 	if err != nil { // a filter is strings
 		filter = fmt.Appendf(nil, "%+v", l.Filter)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%T\n%s\n%s", l.Prefix, l.Filter, filter, last))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", l.Prefix, filter, last))
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:cursorTag]
 }
 

@@ -29,6 +29,7 @@ type Reader interface {
 	host.Reader
 	webhook.Reader
 	instance.Reader
+	tenant.Reader
 	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
 	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
 	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
@@ -44,6 +45,7 @@ type Tx interface {
 	instance.Tx
 	host.Tx
 	webhook.Rows
+	tenant.Rows
 	// NumberEvents and DeleteEvents are event.Store's.
 	NumberEvents([]event.Unnumbered) error
 	DeleteEvents(before time.Time, limit int) (int, error)

@@ -8,6 +8,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -52,6 +53,11 @@ func Hosts(s Store) host.Store {
 // Instances returns the store as the instance room sees it.
 func Instances(s Store) instance.Store {
 	return view[instance.Tx]{dutyStore{s}, func(tx Tx) instance.Tx { return tx }}
+}
+
+// Tenants returns the store as the tenant room sees it.
+func Tenants(s Store) tenant.Store {
+	return view[tenant.Tx]{dutyStore{s}, func(tx Tx) tenant.Tx { return tx }}
 }
 
 // eventStore is the store as the event room sees it.

@@ -77,6 +77,9 @@ func (r reader) Instances(ctx context.Context, f instance.Filter, page page.Page
 		return nil, nil
 	}
 	q := r.db.WithContext(ctx).Where("tenant_id = ?", key(f.Tenant))
+	if len(f.Engines) > 0 {
+		q = q.Where("engine IN ?", f.Engines)
+	}
 	switch {
 	case f.State != "":
 		q = q.Where("state = ?", string(f.State))

@@ -1,23 +1,44 @@
-// Package tenant owns who may do what to whose things: tenants, and the principals that act
-// for them. It must not know what the things are.
+// Package tenant owns who may do what to whose things: tenants, users and their memberships,
+// API keys, sessions, roles, and the principals that act for them. It must not know what the
+// things are: rooms above ask a Principal whether it may do something.
 package tenant
 
-// ID names a tenant.
-type ID string
+import (
+	"time"
 
-// Default owns everything until there are more tenants.
+	"github.com/berth-project/berth/internal/id"
+)
+
+// ID names a tenant.
+type ID = id.Tenant
+
+// Default owns everything that was made before there were more tenants, and is the admin
+// key's own.
 const Default ID = "default"
 
 // Nobody owns the warm instances: those that were started before a tenant wanted
 // them. No client can be this tenant.
 const Nobody ID = "-"
 
-// Principal is the authenticated caller of a use case.
-type Principal struct {
-	Tenant ID
-	// Name says for the record who it is, for example "the admin key".
-	Name string
+// The prefixes of ids.
+const (
+	Prefix        = "ten"
+	UserPrefix    = "usr"
+	KeyPrefix     = "key"
+	SessionPrefix = "ses"
+	LinkPrefix    = "lnk"
+)
+
+// Tenant is a team that has things of its own.
+type Tenant struct {
+	ID ID
+	// Name is unique among the tenants that are not deleted.
+	Name      string
+	CreatedAt time.Time
+	UpdatedAt time.Time
+	DeletedAt time.Time // zero: it is not
+	Rev       int64
 }
 
-// String returns the principal as records show it.
-func (p Principal) String() string { return p.Name + ", tenant " + string(p.Tenant) }
+// Deleted reports whether the tenant was deleted: its keys and sessions hold no more.
+func (t Tenant) Deleted() bool { return !t.DeletedAt.IsZero() }

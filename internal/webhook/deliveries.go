@@ -16,7 +16,10 @@ import (
 )
 
 // Delivery gives one delivery of the tenant.
-func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, which DeliveryID) (Delivery, error) {
+func (s *Hooks) Delivery(ctx context.Context, p tenant.Principal, which DeliveryID) (Delivery, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return Delivery{}, err
+	}
 	if !id.WellFormed(which) {
 		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "the delivery does not exist")
 	}
@@ -24,7 +27,7 @@ func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, which DeliveryID
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Delivery{}, err
 	}
-	if err != nil || d.Tenant != tenant {
+	if err != nil || d.Tenant != p.Tenant {
 		return Delivery{}, fault.Errorf(fault.CodeNotFound, nil, "there is no delivery %s", which)
 	}
 	return d, nil
@@ -32,42 +35,49 @@ func (s *Hooks) Delivery(ctx context.Context, tenant tenant.ID, which DeliveryID
 
 // Deliveries gives a page of deliveries, newest first, and the cursor of the next
 // page.
-func (s *Hooks) Deliveries(ctx context.Context, filter DeliveryFilter, list page.Page) ([]Delivery, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: PrefixDelivery, Filter: filter}, list, func(ctx context.Context, p page.Page) ([]Delivery, error) {
-		return s.cfg.Store.Deliveries(ctx, filter, p)
+func (s *Hooks) Deliveries(ctx context.Context, p tenant.Principal, filter DeliveryFilter, list page.Page) ([]Delivery, string, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return nil, "", err
+	}
+	filter.Tenant = p.Tenant
+	return page.Fetch(ctx, page.List{Prefix: PrefixDelivery, Filter: filter}, list, func(ctx context.Context, list page.Page) ([]Delivery, error) {
+		return s.cfg.Store.Deliveries(ctx, filter, list)
 	},
 		func(d Delivery) string { return string(d.ID) })
 }
 
 // Redeliver sends the same event again, with the same id: one delivery that has
 // ended gets a successor, one that waits for its next attempt begins anew at once.
-func (s *Hooks) Redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID) (Delivery, error) {
-	d, _, err := s.RedeliverOnce(ctx, tenant, id, nil)
+func (s *Hooks) Redeliver(ctx context.Context, p tenant.Principal, id DeliveryID) (Delivery, error) {
+	d, _, err := s.RedeliverOnce(ctx, p, id, nil)
 	return d, err
 }
 
 // RedeliverOnce is Redeliver for a request with a key. A replay gives the delivery as it is
 // now.
-func (s *Hooks) RedeliverOnce(ctx context.Context, tenant tenant.ID, id DeliveryID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
-	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.redeliver(ctx, tenant, id, keep) })
+func (s *Hooks) RedeliverOnce(ctx context.Context, p tenant.Principal, id DeliveryID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
+	if err := p.MayAll(tenant.Change); err != nil {
+		return Delivery{}, false, err
+	}
+	return s.deliverOnce(ctx, p, idem, func(keep keep) (Delivery, error) { return s.redeliver(ctx, p, id, keep) })
 }
 
 // deliverOnce runs a use case that makes a delivery.
 func (s *Hooks) deliverOnce(
-	ctx context.Context, tenant tenant.ID, idem *idempotency.Request, do func(keep) (Delivery, error),
+	ctx context.Context, p tenant.Principal, idem *idempotency.Request, do func(keep) (Delivery, error),
 ) (d Delivery, replayed bool, err error) {
-	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
+	replayed, err = idempotency.Once(ctx, s.keeper, p.Tenant, idem, func(keep keep) error {
 		d, err = do(keep)
 		return err
 	}, func(made keptAnswer) error {
-		d, err = s.madeDelivery(ctx, tenant, made)
+		d, err = s.madeDelivery(ctx, p, made)
 		return err
 	})
 	return d, replayed, err
 }
 
-func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, keep keep) (Delivery, error) {
-	if _, err := s.Delivery(ctx, tenant, id); err != nil {
+func (s *Hooks) redeliver(ctx context.Context, p tenant.Principal, id DeliveryID, keep keep) (Delivery, error) {
+	if _, err := s.Delivery(ctx, p, id); err != nil {
 		return Delivery{}, err
 	}
 	var d Delivery
@@ -87,7 +97,7 @@ func (s *Hooks) redeliver(ctx context.Context, tenant tenant.ID, id DeliveryID, 
 			}
 			return wakeReceiver(tx, d)
 		}
-		d = newDeliveryOf(s.cfg.NewID, event.Event{ID: before.Event, Tenant: tenant, Type: before.EventType, Subject: before.Subject, Job: before.Job}, now)
+		d = newDeliveryOf(s.cfg.NewID, event.Event{ID: before.Event, Tenant: p.Tenant, Type: before.EventType, Subject: before.Subject, Job: before.Job}, now)
 		d.Webhook, d.URL, d.Body = before.Webhook, before.URL, before.Body
 		if d.Webhook != "" {
 			err = d.address(tx)

@@ -23,32 +23,35 @@ const (
 // RotateWebhook gives the webhook a new secret, shown in this answer only. For the
 // time given, the old one signs as well, and so do those from earlier rotations until
 // their own time is up. No time at all ends all of them at once.
-func (s *Hooks) RotateWebhook(ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration) (Webhook, secret.Secret, error) {
-	h, secret, _, err := s.RotateWebhookOnce(ctx, tenant, id, overlap, nil)
+func (s *Hooks) RotateWebhook(ctx context.Context, p tenant.Principal, id ID, overlap time.Duration) (Webhook, secret.Secret, error) {
+	h, secret, _, err := s.RotateWebhookOnce(ctx, p, id, overlap, nil)
 	return h, secret, err
 }
 
 // RotateWebhookOnce is RotateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that the first answer showed.
 func (s *Hooks) RotateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration, idem *idempotency.Request,
-) (h Webhook, secret secret.Secret, replayed bool, err error) {
-	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
-		h, secret, err = s.rotateWebhook(ctx, tenant, id, overlap, keep)
+	ctx context.Context, p tenant.Principal, id ID, overlap time.Duration, idem *idempotency.Request,
+) (h Webhook, sec secret.Secret, replayed bool, err error) {
+	if err := p.MayAll(tenant.Manage); err != nil {
+		return Webhook{}, secret.Secret{}, false, err
+	}
+	replayed, err = idempotency.Once(ctx, s.keeper, p.Tenant, idem, func(keep keep) error {
+		h, sec, err = s.rotateWebhook(ctx, p, id, overlap, keep)
 		return err
 	}, func(made keptAnswer) error {
-		h, secret, err = s.madeWebhook(ctx, tenant, made)
+		h, sec, err = s.madeWebhook(ctx, p, made)
 		return err
 	})
-	return h, secret, replayed, err
+	return h, sec, replayed, err
 }
 
-func (s *Hooks) rotateWebhook(ctx context.Context, tenant tenant.ID, id ID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) rotateWebhook(ctx context.Context, p tenant.Principal, id ID, overlap time.Duration, keep keep) (Webhook, secret.Secret, error) {
 	if overlap < 0 || overlap > maxSecretOverlap {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "overlap", Message: fmt.Sprintf("must be from 0s to %s", maxSecretOverlap)}})
 	}
 	var secret secret.Secret
-	h, err := s.updateWebhook(ctx, tenant, id, func(tx Tx, h *Webhook) error {
+	h, err := s.updateWebhook(ctx, p, id, func(tx Tx, h *Webhook) error {
 		if err := s.keepSecret(h, overlap); err != nil {
 			return err
 		}

@@ -63,8 +63,8 @@ type keep = func(idempotency.Tx, keptAnswer) error
 
 // madeWebhook returns the webhook that a request with the same key made or changed, as it is
 // now, and the secret that its answer showed.
-func (s *Hooks) madeWebhook(ctx context.Context, owner tenant.ID, a keptAnswer) (Webhook, secret.Secret, error) {
-	h, err := s.Webhook(ctx, owner, a.Webhook)
+func (s *Hooks) madeWebhook(ctx context.Context, p tenant.Principal, a keptAnswer) (Webhook, secret.Secret, error) {
+	h, err := s.Webhook(ctx, p, a.Webhook)
 	if errors.Is(err, fault.ErrNotFound) {
 		err = fault.Errorf(fault.CodeGone, err, "webhook %s was deleted; the first request with this Idempotency-Key created or changed it", a.Webhook)
 	}
@@ -72,8 +72,8 @@ func (s *Hooks) madeWebhook(ctx context.Context, owner tenant.ID, a keptAnswer) 
 }
 
 // madeDelivery returns the delivery that a request with the same key made, as it is now.
-func (s *Hooks) madeDelivery(ctx context.Context, owner tenant.ID, a keptAnswer) (Delivery, error) {
-	d, err := s.Delivery(ctx, owner, a.Delivery)
+func (s *Hooks) madeDelivery(ctx context.Context, p tenant.Principal, a keptAnswer) (Delivery, error) {
+	d, err := s.Delivery(ctx, p, a.Delivery)
 	if errors.Is(err, fault.ErrNotFound) {
 		err = fault.Errorf(fault.CodeGone, err, "delivery %s is past its retention; the first request with this Idempotency-Key created it", a.Delivery)
 	}
@@ -124,34 +124,37 @@ func (r Request) apply(h *Webhook) {
 }
 
 // CreateWebhook registers an address. The secret is shown in this answer only.
-func (s *Hooks) CreateWebhook(ctx context.Context, tenant tenant.ID, r Request) (Webhook, secret.Secret, error) {
-	h, secret, _, err := s.CreateWebhookOnce(ctx, tenant, r, nil)
+func (s *Hooks) CreateWebhook(ctx context.Context, p tenant.Principal, r Request) (Webhook, secret.Secret, error) {
+	h, secret, _, err := s.CreateWebhookOnce(ctx, p, r, nil)
 	return h, secret, err
 }
 
 // CreateWebhookOnce is CreateWebhook for a request with a key. A replay gives the webhook
 // as it is now, with the secret that it had at first.
 func (s *Hooks) CreateWebhookOnce(
-	ctx context.Context, tenant tenant.ID, r Request, idem *idempotency.Request,
-) (h Webhook, secret secret.Secret, replayed bool, err error) {
-	replayed, err = idempotency.Once(ctx, s.keeper, tenant, idem, func(keep keep) error {
-		h, secret, err = s.createWebhook(ctx, tenant, r, keep)
+	ctx context.Context, p tenant.Principal, r Request, idem *idempotency.Request,
+) (h Webhook, sec secret.Secret, replayed bool, err error) {
+	if err := p.MayAll(tenant.Manage); err != nil {
+		return Webhook{}, secret.Secret{}, false, err
+	}
+	replayed, err = idempotency.Once(ctx, s.keeper, p.Tenant, idem, func(keep keep) error {
+		h, sec, err = s.createWebhook(ctx, p, r, keep)
 		return err
 	}, func(made keptAnswer) error {
-		h, secret, err = s.madeWebhook(ctx, tenant, made)
+		h, sec, err = s.madeWebhook(ctx, p, made)
 		return err
 	})
-	return h, secret, replayed, err
+	return h, sec, replayed, err
 }
 
-func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r Request, keep keep) (Webhook, secret.Secret, error) {
+func (s *Hooks) createWebhook(ctx context.Context, p tenant.Principal, r Request, keep keep) (Webhook, secret.Secret, error) {
 	if r.URL == nil {
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: "is required: the URL that receives the events"}})
 	}
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, secret.Secret{}, err
 	}
-	there, err := s.cfg.Store.Webhooks(ctx, tenant, page.Page{Limit: maxWebhooks})
+	there, err := s.cfg.Store.Webhooks(ctx, p.Tenant, page.Page{Limit: maxWebhooks})
 	if err != nil {
 		return Webhook{}, secret.Secret{}, err
 	}
@@ -159,7 +162,7 @@ func (s *Hooks) createWebhook(ctx context.Context, tenant tenant.ID, r Request, 
 		return Webhook{}, secret.Secret{}, fault.Invalid([]fault.FieldError{{Field: "url", Message: fmt.Sprintf("the limit of %d webhooks is reached; delete one", maxWebhooks)}})
 	}
 	now := s.cfg.Now()
-	h := Webhook{ID: ID(s.cfg.NewID(Prefix)), Tenant: tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
+	h := Webhook{ID: ID(s.cfg.NewID(Prefix)), Tenant: p.Tenant, Enabled: true, CreatedAt: now, UpdatedAt: now}
 	r.apply(&h)
 	sec, err := s.newWebhookSecret(&h)
 	if err != nil {
@@ -183,7 +186,10 @@ func (s *Hooks) newWebhookSecret(h *Webhook) (secret.Secret, error) {
 }
 
 // Webhook gives one webhook of the tenant.
-func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, which ID) (Webhook, error) {
+func (s *Hooks) Webhook(ctx context.Context, p tenant.Principal, which ID) (Webhook, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return Webhook{}, err
+	}
 	if !id.WellFormed(which) {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "the webhook does not exist")
 	}
@@ -191,33 +197,41 @@ func (s *Hooks) Webhook(ctx context.Context, tenant tenant.ID, which ID) (Webhoo
 	if err != nil && !errors.Is(err, fault.ErrNotFound) {
 		return Webhook{}, err
 	}
-	if err != nil || h.Tenant != tenant {
+	if err != nil || h.Tenant != p.Tenant {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, nil, "there is no webhook %s", which)
 	}
 	return h, nil
 }
 
 // Webhooks gives a page of webhooks, newest first, and the cursor of the next page.
-func (s *Hooks) Webhooks(ctx context.Context, tenant tenant.ID, list page.Page) ([]Webhook, string, error) {
-	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: tenant}, list, func(ctx context.Context, p page.Page) ([]Webhook, error) { return s.cfg.Store.Webhooks(ctx, tenant, p) },
+func (s *Hooks) Webhooks(ctx context.Context, p tenant.Principal, list page.Page) ([]Webhook, string, error) {
+	if err := p.MayAll(tenant.Read); err != nil {
+		return nil, "", err
+	}
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: p.Tenant}, list, func(ctx context.Context, list page.Page) ([]Webhook, error) {
+		return s.cfg.Store.Webhooks(ctx, p.Tenant, list)
+	},
 		func(h Webhook) string { return string(h.ID) })
 }
 
 // ChangeWebhook changes what the request names. Its deliveries that have not ended go
 // to the address that it has when they are sent; disabling it cancels them.
-func (s *Hooks) ChangeWebhook(ctx context.Context, tenant tenant.ID, id ID, r Request) (Webhook, error) {
+func (s *Hooks) ChangeWebhook(ctx context.Context, p tenant.Principal, id ID, r Request) (Webhook, error) {
+	if err := p.MayAll(tenant.Manage); err != nil {
+		return Webhook{}, err
+	}
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
-	return s.updateWebhook(ctx, tenant, id, func(_ Tx, h *Webhook) error {
+	return s.updateWebhook(ctx, p, id, func(_ Tx, h *Webhook) error {
 		r.apply(h)
 		return nil
 	})
 }
 
 // updateWebhook changes one webhook of the tenant in a transaction.
-func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id ID, change func(Tx, *Webhook) error) (Webhook, error) {
-	if _, err := s.Webhook(ctx, tenant, id); err != nil {
+func (s *Hooks) updateWebhook(ctx context.Context, p tenant.Principal, id ID, change func(Tx, *Webhook) error) (Webhook, error) {
+	if _, err := s.Webhook(ctx, p, id); err != nil {
 		return Webhook{}, err
 	}
 	var h Webhook
@@ -249,8 +263,11 @@ func (s *Hooks) updateWebhook(ctx context.Context, tenant tenant.ID, id ID, chan
 
 // DeleteWebhook ends the webhook and cancels its deliveries, which stay visible for
 // a while.
-func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id ID) (Webhook, error) {
-	h, err := s.Webhook(ctx, tenant, id)
+func (s *Hooks) DeleteWebhook(ctx context.Context, p tenant.Principal, id ID) (Webhook, error) {
+	if err := p.MayAll(tenant.Manage); err != nil {
+		return Webhook{}, err
+	}
+	h, err := s.Webhook(ctx, p, id)
 	if err != nil {
 		return Webhook{}, err
 	}
@@ -270,23 +287,26 @@ func (s *Hooks) DeleteWebhook(ctx context.Context, tenant tenant.ID, id ID) (Web
 }
 
 // PingWebhook sends the webhook an event that says nothing, whatever it listens to.
-func (s *Hooks) PingWebhook(ctx context.Context, tenant tenant.ID, id ID) (Delivery, error) {
-	d, _, err := s.PingWebhookOnce(ctx, tenant, id, nil)
+func (s *Hooks) PingWebhook(ctx context.Context, p tenant.Principal, id ID) (Delivery, error) {
+	d, _, err := s.PingWebhookOnce(ctx, p, id, nil)
 	return d, err
 }
 
 // PingWebhookOnce is PingWebhook for a request with a key. A replay gives the delivery as
 // it is now.
-func (s *Hooks) PingWebhookOnce(ctx context.Context, tenant tenant.ID, id ID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
-	return s.deliverOnce(ctx, tenant, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, tenant, id, keep) })
+func (s *Hooks) PingWebhookOnce(ctx context.Context, p tenant.Principal, id ID, idem *idempotency.Request) (d Delivery, replayed bool, err error) {
+	if err := p.MayAll(tenant.Manage); err != nil {
+		return Delivery{}, false, err
+	}
+	return s.deliverOnce(ctx, p, idem, func(keep keep) (Delivery, error) { return s.pingWebhook(ctx, p, id, keep) })
 }
 
-func (s *Hooks) pingWebhook(ctx context.Context, tenant tenant.ID, id ID, keep keep) (Delivery, error) {
-	if _, err := s.Webhook(ctx, tenant, id); err != nil {
+func (s *Hooks) pingWebhook(ctx context.Context, p tenant.Principal, id ID, keep keep) (Delivery, error) {
+	if _, err := s.Webhook(ctx, p, id); err != nil {
 		return Delivery{}, err
 	}
 	now := s.cfg.Now()
-	ping := event.Event{ID: event.ID(s.cfg.NewID(event.Prefix)), Tenant: tenant, Type: EventPing, Message: "a test of webhook " + string(id), At: now}
+	ping := event.Event{ID: event.ID(s.cfg.NewID(event.Prefix)), Tenant: p.Tenant, Type: EventPing, Message: "a test of webhook " + string(id), At: now}
 	body, err := bodyOf(event.Announcement{Event: ping})
 	if err != nil {
 		return Delivery{}, err

@@ -78,6 +78,10 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"what is expired goes", expired},
 		{"expired by and by", expiredLimit},
 
+		{"the tenant that was always there", defaultTenant},
+		{"tenants", tenants},
+		{"API keys", apiKeys},
+
 		{"instances of a host", instancesOfHost},
 		{"ports of the dead", strandedPorts},
 		{"a watch", watches},

@@ -1,0 +1,53 @@
+package tenant
+
+import (
+	"github.com/berth-project/berth/internal/fault"
+)
+
+// Principal is the authenticated caller of a use case.
+type Principal struct {
+	// Tenant is whose things the request is about.
+	Tenant ID
+	// Role is what the caller is in that tenant; empty: no member of it.
+	Role Role
+	// Operator says that the caller runs the platform, too.
+	Operator bool
+	// User, Key and Session name how the caller was recognized; at most Key or Session is
+	// set, and neither for the admin key.
+	User    UserID
+	Key     KeyID
+	Session SessionID
+	// Name says for the record who it is, for example "the admin key".
+	Name string
+	// Limits narrow what a key may do within its role.
+	Limits Limits
+}
+
+// String returns the principal as records show it.
+func (p Principal) String() string { return p.Name + ", tenant " + string(p.Tenant) }
+
+// May returns nil if the principal has the right, and else the refusal that names who has.
+// Every use case calls it first.
+func (p Principal) May(right Right) error {
+	if p.Role.May(right) || p.Operator && Operator.May(right) {
+		return nil
+	}
+	who := p.Name
+	if who == "" {
+		who = "the caller"
+	}
+	role := "no role"
+	if p.Role != "" {
+		role = "the role " + string(p.Role)
+	}
+	return fault.Errorf(fault.CodeForbidden, nil, "%s has %s in tenant %s; this takes %s", who, role, p.Tenant, WhoMay(right))
+}
+
+// MayAll is May for what concerns all of the tenant's things alike, or what is not a thing:
+// a key that is limited to some of them is refused.
+func (p Principal) MayAll(right Right) error {
+	if err := p.May(right); err != nil || p.Limits.Empty() {
+		return err
+	}
+	return fault.Errorf(fault.CodeForbidden, nil, "%s is limited to %s; this takes a key without limits", p.Name, p.Limits)
+}

@@ -1,0 +1,143 @@
+package tenant
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
+	"github.com/berth-project/berth/internal/page"
+)
+
+// Tenants is what clients can ask of tenants.
+type Tenants struct {
+	cfg    Config
+	keeper idempotency.Keeper
+}
+
+// NewTenants makes Tenants.
+func NewTenants(cfg Config) *Tenants {
+	return &Tenants{cfg: cfg, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now}}
+}
+
+// liveTenant returns a tenant that is not deleted.
+func liveTenant(ctx context.Context, store Reader, which ID) (Tenant, error) {
+	if !id.WellFormed(which) || which == Nobody {
+		return Tenant{}, fault.Errorf(fault.CodeNotFound, nil, "the tenant does not exist")
+	}
+	unknown := fault.Errorf(fault.CodeNotFound, nil, "there is no tenant %s", which)
+	t, err := store.Tenant(ctx, which)
+	if errors.Is(err, fault.ErrNotFound) || err == nil && t.Deleted() {
+		return Tenant{}, unknown
+	}
+	return t, err
+}
+
+// In returns the operator as one who acts in the tenant, of which they may be no member.
+func (s *Tenants) In(ctx context.Context, p Principal, which ID) (Principal, error) {
+	if which == p.Tenant {
+		return p, nil
+	}
+	if p.May(Operate) != nil {
+		return Principal{}, fault.Errorf(fault.CodeNotFound, nil, "the tenant does not exist")
+	}
+	if _, err := liveTenant(ctx, s.cfg.Store, which); err != nil {
+		return Principal{}, err
+	}
+	p.Tenant, p.Role = which, ""
+	return p, nil
+}
+
+type madeTenant struct {
+	Tenant ID `json:"tenant"`
+}
+
+// CreateTenant makes a tenant.
+func (s *Tenants) CreateTenant(ctx context.Context, p Principal, name string, idem *idempotency.Request) (t Tenant, replayed bool, err error) {
+	if err := p.May(Operate); err != nil {
+		return Tenant{}, false, err
+	}
+	if wrong := checkName(name); wrong != nil {
+		return Tenant{}, false, fault.Invalid(wrong)
+	}
+	replayed, err = idempotency.Once(ctx, s.keeper, p.Tenant, idem, func(keep func(idempotency.Tx, madeTenant) error) error {
+		now := s.cfg.Now()
+		t = Tenant{ID: ID(s.cfg.NewID(Prefix)), Name: name, CreatedAt: now, UpdatedAt: now}
+		return explainName(s.cfg.Store.Tx(ctx, func(tx Tx) error {
+			if err := keep(tx, madeTenant{t.ID}); err != nil {
+				return err
+			}
+			return tx.InsertTenant(t)
+		}))
+	}, func(made madeTenant) error {
+		t, err = liveTenant(ctx, s.cfg.Store, made.Tenant)
+		if errors.Is(err, fault.ErrNotFound) {
+			err = fault.Errorf(fault.CodeGone, err, "tenant %s was deleted; the first request with this Idempotency-Key created it", made.Tenant)
+		}
+		return err
+	})
+	return t, replayed, err
+}
+
+func explainName(err error) error {
+	if !errors.Is(err, fault.ErrNameHeld) {
+		return err
+	}
+	return fault.Invalid([]fault.FieldError{{Field: "name", Message: "is taken by another tenant; choose another name"}})
+}
+
+// Tenant returns a tenant that the principal acts in or runs.
+func (s *Tenants) Tenant(ctx context.Context, p Principal, which ID) (Tenant, error) {
+	p, err := s.In(ctx, p, which)
+	if err != nil {
+		return Tenant{}, err
+	}
+	if err := p.May(Read); err != nil {
+		return Tenant{}, err
+	}
+	return liveTenant(ctx, s.cfg.Store, which)
+}
+
+// Tenants returns a page of the tenants that the principal sees, newest first, and the cursor
+// of the next page: operators see all, others their own.
+func (s *Tenants) Tenants(ctx context.Context, p Principal, list page.Page) ([]Tenant, string, error) {
+	if err := p.May(Read); err != nil {
+		return nil, "", err
+	}
+	read := s.cfg.Store.Tenants
+	if p.May(Operate) != nil {
+		read = func(ctx context.Context, list page.Page) ([]Tenant, error) {
+			t, err := liveTenant(ctx, s.cfg.Store, p.Tenant)
+			if err != nil || list.Before != "" && string(t.ID) >= list.Before {
+				return nil, err
+			}
+			return []Tenant{t}, nil
+		}
+	}
+	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: p.May(Operate) == nil}, list, read, func(t Tenant) string { return string(t.ID) })
+}
+
+// RenameTenant gives a tenant another name. It is the operators' to do: names are unique among
+// all tenants, so a refusal tells of others.
+func (s *Tenants) RenameTenant(ctx context.Context, p Principal, which ID, name string) (t Tenant, err error) {
+	if p, err = s.In(ctx, p, which); err != nil {
+		return Tenant{}, err
+	}
+	if err := p.May(Operate); err != nil {
+		return Tenant{}, err
+	}
+	if wrong := checkName(name); wrong != nil {
+		return Tenant{}, fault.Invalid(wrong)
+	}
+	err = fault.Redecide(func() error {
+		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+			if t, err = tx.Tenant(which); err != nil {
+				return err
+			}
+			t.Name, t.UpdatedAt = name, s.cfg.Now()
+			return tx.UpdateTenant(t)
+		})
+	})
+	return t, explainName(err)
+}
