@@ -24,7 +24,9 @@ import (
 
 const documentDescription = "Data services on request: create an instance, wait for its job to end, connect.\n\n" +
 	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Responses may gain fields; clients must ignore " +
-	"unknown ones. Every response has an `X-Request-Id`, which the server's log also records."
+	"unknown ones. Every response has an `X-Request-Id`, which the server's log also records.\n\n" +
+	"A key belongs to one tenant and has a role; each operation says which roles it takes. Operators act in another tenant " +
+	"with the header `Berth-Tenant: TENANT_ID`."
 
 func documentInfo(version string) *huma.Info {
 	return &huma.Info{
