@@ -43,7 +43,7 @@ func hintMore(w io.Writer, cursor string) {
 	}
 }
 
-// listed prints a list: what it has of a page, as a table.
+// listed prints a list of up to limit items: as JSON, or as a table with one row each.
 func listed[T any](
 	c *cli, cmd *cobra.Command, limit int, head []string, none string,
 	fetch func(cl *client.Client, limit int, cursor string) (client.Page[T], error), row func(T) []string,
@@ -97,43 +97,21 @@ func (c *cli) lsCommand() *cobra.Command {
 }
 
 func (c *cli) ls(ctx context.Context, cmd *cobra.Command, f client.InstanceFilter) error {
-	if f.Limit < 1 {
-		return usagef(cmd, "--limit must be 1 or more")
-	}
 	if _, err := parsePairs("label", f.Labels); err != nil {
 		return usagef(cmd, "%v", err)
 	}
-	cl, err := c.client(cmd)
-	if err != nil {
-		return err
+	none := "No instances. Create one: berth create " + orElse(f.Engine, "redis")
+	if f.State != "" || len(f.Labels) > 0 {
+		none = "No instances match."
 	}
-	page, err := collect(f.Limit, func(limit int, cursor string) (client.Page[client.Instance], error) {
-		f.Limit, f.Cursor = limit, cursor
-		return cl.Instances(ctx, f)
-	})
-	if err != nil {
-		return err
-	}
-	if c.json() {
-		return printJSON(cmd.OutOrStdout(), page)
-	}
-	if len(page.Items) == 0 {
-		p := printer{w: cmd.OutOrStdout()}
-		if f.State != "" || len(f.Labels) > 0 {
-			p.linef("No instances match.")
-		} else {
-			p.linef("No instances. Create one: berth create %s", orElse(f.Engine, "redis"))
-		}
-		return p.err
-	}
-	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
-	rows := [][]string{{"NAME", "ENGINE", "VERSION", "PLAN", "STATE", "ENDPOINT", "AGE", "ID"}}
-	for _, i := range page.Items {
-		rows = append(rows, []string{
-			i.Name, i.Engine, i.Version, i.Plan, i.State, endpointText(i.Endpoint), age(c.now(), i.CreatedAt), i.ID,
+	return listed(c, cmd, f.Limit, []string{"NAME", "ENGINE", "VERSION", "PLAN", "STATE", "ENDPOINT", "AGE", "ID"}, none,
+		func(cl *client.Client, limit int, cursor string) (client.Page[client.Instance], error) {
+			f.Limit, f.Cursor = limit, cursor
+			return cl.Instances(ctx, f)
+		},
+		func(i client.Instance) []string {
+			return []string{i.Name, i.Engine, i.Version, i.Plan, i.State, endpointText(i.Endpoint), age(c.now(), i.CreatedAt), i.ID}
 		})
-	}
-	return printTable(cmd.OutOrStdout(), rows)
 }
 
 func orElse(s, fallback string) string {
@@ -217,42 +195,20 @@ func (c *cli) jobsCommand() *cobra.Command {
 }
 
 func (c *cli) jobs(ctx context.Context, cmd *cobra.Command, f client.JobFilter) error {
-	if f.Limit < 1 {
-		return usagef(cmd, "--limit must be 1 or more")
-	}
-	cl, err := c.client(cmd)
-	if err != nil {
-		return err
-	}
-	// An id needs no look-up, and still finds the jobs of an instance long gone.
-	if f.InstanceID != "" && !strings.HasPrefix(f.InstanceID, "ins_") {
-		instance, err := cl.Find(ctx, f.InstanceID)
-		if err != nil {
-			return err
-		}
-		f.InstanceID = instance.ID
-	}
-	page, err := collect(f.Limit, func(limit int, cursor string) (client.Page[client.Job], error) {
-		f.Limit, f.Cursor = limit, cursor
-		return cl.Jobs(ctx, f)
-	})
-	if err != nil {
-		return err
-	}
-	if c.json() {
-		return printJSON(cmd.OutOrStdout(), page)
-	}
-	if len(page.Items) == 0 {
-		p := printer{w: cmd.OutOrStdout()}
-		p.linef("No jobs.")
-		return p.err
-	}
-	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
-	rows := [][]string{{"JOB", "KIND", "ENGINE", "STATE", "PROGRESS", "AGE", "INSTANCE"}}
-	for _, j := range page.Items {
-		rows = append(rows, []string{
-			j.ID, j.Kind, j.Engine, j.State, strconv.Itoa(j.Progress) + "%", age(c.now(), j.CreatedAt), j.InstanceID,
+	return listed(c, cmd, f.Limit, []string{"JOB", "KIND", "ENGINE", "STATE", "PROGRESS", "AGE", "INSTANCE"}, "No jobs.",
+		func(cl *client.Client, limit int, cursor string) (client.Page[client.Job], error) {
+			// An id needs no look-up, and still finds the jobs of an instance long gone.
+			if f.InstanceID != "" && !strings.HasPrefix(f.InstanceID, "ins_") {
+				instance, err := cl.Find(ctx, f.InstanceID)
+				if err != nil {
+					return client.Page[client.Job]{}, err
+				}
+				f.InstanceID = instance.ID
+			}
+			f.Limit, f.Cursor = limit, cursor
+			return cl.Jobs(ctx, f)
+		},
+		func(j client.Job) []string {
+			return []string{j.ID, j.Kind, j.Engine, j.State, strconv.Itoa(j.Progress) + "%", age(c.now(), j.CreatedAt), j.InstanceID}
 		})
-	}
-	return printTable(cmd.OutOrStdout(), rows)
 }

@@ -135,32 +135,12 @@ func (c *cli) webhooksDeliveriesCommand() *cobra.Command {
 }
 
 func (c *cli) webhooksDeliveries(ctx context.Context, cmd *cobra.Command, f client.DeliveryFilter) error {
-	if f.Limit < 1 {
-		return usagef(cmd, "--limit must be 1 or more")
-	}
-	cl, err := c.client(cmd)
-	if err != nil {
-		return err
-	}
-	page, err := collect(f.Limit, func(limit int, cursor string) (client.Page[client.Delivery], error) {
-		f.Limit, f.Cursor = limit, cursor
-		return cl.Deliveries(ctx, f)
-	})
-	if err != nil {
-		return err
-	}
-	if c.json() {
-		return printJSON(cmd.OutOrStdout(), page)
-	}
-	if len(page.Items) == 0 {
-		p := printer{w: cmd.OutOrStdout()}
-		p.linef("No deliveries.")
-		return p.err
-	}
-	defer hintMore(cmd.ErrOrStderr(), page.NextCursor)
-	rows := [][]string{{"DELIVERY", "EVENT", "STATE", "ATTEMPTS", "LAST ERROR", "AGE", "TO"}}
-	for _, d := range page.Items {
-		rows = append(rows, []string{d.ID, d.EventType, d.State, strconv.Itoa(d.Attempt), d.LastError, age(c.now(), d.CreatedAt), orElse(d.WebhookID, d.URL)})
-	}
-	return printTable(cmd.OutOrStdout(), rows)
+	return listed(c, cmd, f.Limit, []string{"DELIVERY", "EVENT", "STATE", "ATTEMPTS", "LAST ERROR", "AGE", "TO"}, "No deliveries.",
+		func(cl *client.Client, limit int, cursor string) (client.Page[client.Delivery], error) {
+			f.Limit, f.Cursor = limit, cursor
+			return cl.Deliveries(ctx, f)
+		},
+		func(d client.Delivery) []string {
+			return []string{d.ID, d.EventType, d.State, strconv.Itoa(d.Attempt), d.LastError, age(c.now(), d.CreatedAt), orElse(d.WebhookID, d.URL)}
+		})
 }
