@@ -143,7 +143,7 @@ func (s *server) recognize(ctx context.Context, key string) (caller, error) {
 	}}, nil
 }
 
-func isUnauthorized(err error) bool { return fault.CodeOf(err) == fault.CodeUnauthorized && err != nil }
+func isUnauthorized(err error) bool { return fault.CodeOf(err) == fault.CodeUnauthorized }
 
 // browserLogin guards pages for operators: a browser asks its user for a name, which does not
 // matter, and a password, which is the admin key or the key of an operator.

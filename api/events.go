@@ -153,7 +153,7 @@ func (s *server) beyondEnd(ctx context.Context, after int64) (*eventView, error)
 	}
 	last, err := s.Service.LastEvent(ctx, principalOf(ctx))
 	if err != nil || after <= last {
-		return nil, nil //nolint:nilerr // following will tell
+		return nil, nil
 	}
 	return &eventView{
 		Number: last, Type: eventBeyondEnd, CreatedAt: at(clock.System()),

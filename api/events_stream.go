@@ -169,6 +169,10 @@ func (s *server) eventSocket(c echo.Context) error {
 	if s.Stopping.Err() != nil {
 		status = websocket.StatusGoingAway
 	}
+	if isUnauthorized(stillRecognized(r.Context())) {
+		_ = conn.Close(websocket.StatusPolicyViolation, "the API key is not accepted any more")
+		return nil
+	}
 	_ = conn.Close(status, "continue after the last number received")
 	return nil
 }

@@ -12,11 +12,8 @@ type Principal struct {
 	Role Role
 	// Operator says that the caller runs the platform, too.
 	Operator bool
-	// User, Key and Session name how the caller was recognized; at most Key or Session is
-	// set, and neither for the admin key.
-	User    UserID
-	Key     KeyID
-	Session SessionID
+	// Key is the API key that the caller was recognized by; empty: the admin key.
+	Key KeyID
 	// Name says for the record who it is, for example "the admin key".
 	Name string
 	// Limits narrow what a key may do within its role.

@@ -1,5 +1,5 @@
-// Package tenant owns who may do what to whose things: tenants, users and their memberships,
-// API keys, sessions, roles, and the principals that act for them. It must not know what the
+// Package tenant owns who may do what to whose things: tenants, API keys, roles, and the
+// principals that act for them. It must not know what the
 // things are: rooms above ask a Principal whether it may do something.
 package tenant
 
@@ -22,11 +22,8 @@ const Nobody ID = "-"
 
 // The prefixes of ids.
 const (
-	Prefix        = "ten"
-	UserPrefix    = "usr"
-	KeyPrefix     = "key"
-	SessionPrefix = "ses"
-	LinkPrefix    = "lnk"
+	Prefix    = "ten"
+	KeyPrefix = "key"
 )
 
 // Tenant is a team that has things of its own.
@@ -40,5 +37,6 @@ type Tenant struct {
 	Rev       int64
 }
 
-// Deleted reports whether the tenant was deleted: its keys and sessions hold no more.
+// Deleted reports whether the tenant was deleted. No use case does so yet; the one that will
+// must revoke the tenant's keys in the same transaction.
 func (t Tenant) Deleted() bool { return !t.DeletedAt.IsZero() }
