@@ -50,7 +50,7 @@ smoke: setup build ## the whole way of a MySQL and a Redis, with real clients (B
 chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (in CHAOS_WORLDS of each kind), and count what is lost
 	@scripts/engine.sh
 	@BERTH_TEST_PACE=$${BERTH_TEST_PACE:-$$(go run ./internal/testenv/pace)} \
-	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 8 ./internal/chaos
+	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 5 ./internal/chaos
 
 bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see docs/performance.md)
 	go build -o bin/bench ./internal/bench

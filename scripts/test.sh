@@ -51,7 +51,7 @@ run_part() {
   case $1 in
     fast) fast ;;
     quick) quick ;;
-    chaos) CGO_ENABLED=0 go test -count=1 -parallel 6 -timeout 30m ./internal/chaos ;;
+    chaos) CGO_ENABLED=0 go test -count=1 -parallel 3 -timeout 30m ./internal/chaos ;;
     newer) scripts/second-engine.sh sid scripts/engine-checks.sh short ;;
     image) scripts/image-test.sh ;;
     compose) scripts/compose-test.sh ;;

@@ -86,7 +86,7 @@ func newPlan(t *testing.T) plan {
 	return p
 }
 
-// sides gives at which sides of each step a worker stands still.
+// sides gives at which sides of each step a worker dies or stands still.
 func (p plan) sides() []string {
 	if p.length == 0 {
 		return []string{after} // what it did is still to be written down

@@ -39,7 +39,7 @@ var (
 	onMySQL    = []shape{production}
 	onSQLite   = []shape{oneFile, alone, pooled}
 	onWarm     = []shape{pooled}
-	// What the shape makes no difference to is in the short form once.
+	// In the short form each fault comes once, in one of its shapes.
 	onOneFile    = []shape{oneFile}
 	onOneProcess = []shape{alone}
 	onItsOwn     = []shape{ashore}
@@ -47,25 +47,25 @@ var (
 
 func faults(in shape) []breakage {
 	all := []breakage{
-		{"SIGKILL of a worker", separate, separate, false, killWorker},
-		{"SIGKILL of the API", everywhere, everywhere, false, killAPI},
-		{"SIGKILL of every process at once", separate, separate, false, powerCut},
-		{"SIGSTOP beyond the lease, SIGCONT", everywhere, everywhere, false, freeze},
-		{"FLUSHALL", separate, separate, false, flush},
-		{"Redis away", separate, separate, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
+		{"SIGKILL of a worker", separate, onOneFile, false, killWorker},
+		{"SIGKILL of the API", everywhere, onOneProcess, false, killAPI},
+		{"SIGKILL of every process at once", separate, onMySQL, false, powerCut},
+		{"SIGSTOP beyond the lease, SIGCONT", everywhere, onMySQL, false, freeze},
+		{"FLUSHALL", separate, onOneFile, false, flush},
+		{"Redis away", separate, onMySQL, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
 		{"Redis away for 45 s", separate, nil, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
 		{"Redis restarted, empty", separate, nil, false, restartRedis},
 		{"metadata MySQL away", onMySQL, nil, false, databaseAway},
 		{"metadata MySQL killed and restarted", onMySQL, onMySQL, false, restartDatabase},
-		{"metadata SQLite locked by another", onSQLite, onSQLite, false, lockDatabase},
-		{"each task doubled", separate, separate, false, doubleTasks},
+		{"metadata SQLite locked by another", onSQLite, onOneFile, false, lockDatabase},
+		{"each task doubled", separate, onWarm, false, doubleTasks},
 		{"ports taken by another process", everywhere, onWarm, false, takePorts},
-		{"Docker calls fail", everywhere, everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
+		{"Docker calls fail", everywhere, onOneFile, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
 		{"Docker calls hang", everywhere, nil, true, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
-		{"Docker answers are lost", everywhere, everywhere, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
-		{"container killed by hand", everywhere, everywhere, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
+		{"Docker answers are lost", everywhere, onOneProcess, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+		{"container killed by hand", everywhere, onWarm, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
 		{"container removed by hand", everywhere, nil, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
-		{"container and volume removed by hand", everywhere, everywhere, false, loseData},
+		{"container and volume removed by hand", everywhere, onMySQL, false, loseData},
 		{"warm container removed by hand", onWarm, onWarm, false, loseWarm},
 		{"webhooks are not answered", everywhere, nil, false, func(w *world, _ *rand.Rand) { upset(w, silent) }},
 		{"webhooks are answered with 500", everywhere, onMySQL, false, func(w *world, _ *rand.Rand) { upset(w, failing) }},
