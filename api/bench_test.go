@@ -81,9 +81,12 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
+	quotas := rooms.NewQuotas(seenStore, clock.System, nil)
 	cfg := api.Config{
+		Quotas: quotas,
 		Service: rooms.NewService(rooms.ServiceConfig{
-			Store: seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}, Vault: vault,
+			Quotas: quotas,
+			Store:  seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}, Vault: vault,
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),

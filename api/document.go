@@ -42,6 +42,7 @@ var documentTags = []*huma.Tag{
 	{Name: "jobs", Description: "Durable asynchronous operations on instances, with their steps."},
 	{Name: "webhooks", Description: "Subscriptions that send events to a URL, and their deliveries."},
 	{Name: "tenants", Description: "Teams, each with things of its own that no other sees."},
+	{Name: "quotas", Description: "What a tenant may have, and what it uses of that."},
 	{Name: "keys", Description: "API keys of a tenant: each has a role, and may be limited and expire."},
 	{Name: "events", Description: "The tenant's numbered event feed, as pages, as server-sent events or over a WebSocket."},
 }

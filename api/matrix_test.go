@@ -49,7 +49,7 @@ func (e estate) path(route string) string {
 // bodies are what requests need to say to be understood.
 var bodies = map[string]string{
 	"POST /api/v1/webhooks": `{"url":"https://example.com/x"}`, "PATCH /api/v1/webhooks/:id": `{"description":"x"}`, "POST /api/v1/tenants": `{"name":"fresh"}`,
-	"PATCH /api/v1/tenants/:id": `{"name":"fresh"}`, "POST /api/v1/keys": `{"name":"x","role":"viewer"}`,
+	"PATCH /api/v1/tenants/:id": `{"name":"fresh"}`, "PUT /api/v1/tenants/:id/quota": `{"instances":100}`, "POST /api/v1/keys": `{"name":"x","role":"viewer"}`,
 }
 
 // TestMatrix calls every route as everybody: with no key and wrong ones, in every role, in

@@ -19,6 +19,7 @@ import (
 var statuses = map[fault.Code]int{
 	fault.CodeUnauthorized:        http.StatusUnauthorized,
 	fault.CodeForbidden:           http.StatusForbidden,
+	fault.CodeQuota:               http.StatusForbidden,
 	fault.CodeInvalid:             http.StatusUnprocessableEntity,
 	fault.CodeNotFound:            http.StatusNotFound,
 	fault.CodeGone:                http.StatusGone,
@@ -56,6 +57,7 @@ type problem struct {
 	Code   fault.Code     `json:"code" doc:"stable identifier of the error, for programs"`
 	Errors []problemField `json:"errors,omitempty" doc:"each invalid field"`
 	JobID  string         `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
+	Quota  *problemQuota  `json:"quota,omitempty" doc:"limit that the request would exceed"`
 
 	retryAfter time.Duration
 }
@@ -116,7 +118,7 @@ func problemOf(err error, log *slog.Logger) *problem {
 		log.Warn("request refused", "code", known.Code, "error", err)
 	}
 	p := newProblem(status, known.Code, known.Message)
-	p.JobID, p.retryAfter = string(known.Job), known.RetryAfter
+	p.JobID, p.retryAfter, p.Quota = string(known.Job), known.RetryAfter, viewProblemQuota(known.Quota)
 	if status == http.StatusServiceUnavailable && p.retryAfter == 0 {
 		p.retryAfter = 2 * time.Second
 	}

@@ -33,6 +33,7 @@ type Config struct {
 	Callers *tenant.Authenticator
 	Tenants *tenant.Tenants
 	Keys    *tenant.Keys
+	Quotas  *tenant.Quotas
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -150,6 +151,7 @@ func (s *server) routes(h huma.API) {
 	s.eventRoutes(h)
 	s.tenantRoutes(h)
 	s.keyRoutes(h)
+	s.quotaRoutes(h)
 }
 
 // health says that the process is alive.

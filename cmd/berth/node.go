@@ -251,10 +251,10 @@ func (n *node) engine() *job.Engine {
 }
 
 // service makes the use cases.
-func (n *node) service() *instance.Service {
+func (n *node) service(quotas *tenant.Quotas) *instance.Service {
 	return rooms.NewService(rooms.ServiceConfig{
 		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
-		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs,
+		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs, Quotas: quotas,
 	})
 }
 
@@ -272,8 +272,9 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 		checks["docker"] = n.pingDocker
 	}
 	tenants := tenant.Config{Store: rooms.Tenants(n.rows), Vault: n.vault, NewID: n.newID, Now: clock.System, Engines: n.catalog.Names(), CheckLabels: instance.CheckLabels}
+	quotas := rooms.NewQuotas(n.rows, clock.System, n.cfg.Quota)
 	return api.New(api.Config{
-		Service: n.service(), Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
+		Service: n.service(quotas), Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log},
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
@@ -376,7 +377,7 @@ func (n *node) work(ctx context.Context) error {
 			&webhook.Relay{Store: rooms.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
 		Janitor: &rooms.Janitor{
-			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(),
+			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(nil),
 		},
 		Upkeep: n.upkeep(),
 	})

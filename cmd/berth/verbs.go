@@ -53,7 +53,7 @@ func (c *cli) commands() []*cobra.Command {
 	commands := []*cobra.Command{
 		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
 		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(), c.eventsCommand(),
-		c.whoamiCommand(),
+		c.whoamiCommand(), c.usageCommand(), c.quotaCommand(),
 	}
 	webhooks, ofWebhooks := c.webhooksCommands()
 	tenants, ofTenants := c.tenantsCommands()

@@ -82,7 +82,7 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 	if f.timeout <= 0 {
 		return usagef(cmd, "--timeout must be above 0")
 	}
-	params, err := parsePairs("param", f.params)
+	params, err := parsePairs("--param", f.params)
 	if err != nil {
 		return usagef(cmd, "%v", err)
 	}
@@ -115,7 +115,7 @@ func (f createFlags) request(cmd *cobra.Command) (client.CreateRequest, error) {
 		req.Timeout = f.jobTimeout.String()
 	}
 	var err error
-	if req.Labels, err = parsePairs("label", f.labels); err != nil {
+	if req.Labels, err = parsePairs("--label", f.labels); err != nil {
 		return req, usagef(cmd, "%v", err)
 	}
 	var r client.Resources

@@ -177,16 +177,16 @@ func parseBytes(s string) (int64, error) {
 	return int64(n * unit), nil
 }
 
-// parsePairs reads repeated k=v flags.
-func parsePairs(flag string, texts []string) (map[string]string, error) {
+// parsePairs reads several k=v, which errors call what.
+func parsePairs(what string, texts []string) (map[string]string, error) {
 	out := make(map[string]string, len(texts))
 	for _, text := range texts {
 		key, value, ok := strings.Cut(text, "=")
 		if !ok || key == "" {
-			return nil, fmt.Errorf("--%s must be name=value, not %q", flag, text)
+			return nil, fmt.Errorf("%s must be name=value, not %q", what, text)
 		}
 		if _, twice := out[key]; twice {
-			return nil, fmt.Errorf("--%s %s is given twice", flag, key)
+			return nil, fmt.Errorf("%s %s is given twice", what, key)
 		}
 		out[key] = value
 	}

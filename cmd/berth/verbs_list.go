@@ -97,7 +97,7 @@ func (c *cli) lsCommand() *cobra.Command {
 }
 
 func (c *cli) ls(ctx context.Context, cmd *cobra.Command, f client.InstanceFilter) error {
-	if _, err := parsePairs("label", f.Labels); err != nil {
+	if _, err := parsePairs("--label", f.Labels); err != nil {
 		return usagef(cmd, "%v", err)
 	}
 	none := "No instances. Create one: berth create " + orElse(f.Engine, "redis")

@@ -166,7 +166,7 @@ func (c *cli) keysAddCommand() *cobra.Command {
 		Example: "  berth keys add ci --role member --engine redis --expires 720h",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			var err error
-			if in.Labels, err = parsePairs("label", labels); err != nil {
+			if in.Labels, err = parsePairs("--label", labels); err != nil {
 				return usagef(cmd, "%v", err)
 			}
 			if lasts < 0 {

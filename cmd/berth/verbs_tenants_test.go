@@ -18,6 +18,9 @@ func fakeWithTenants() *fakeBerth {
 	f.routes["GET /keys"] = []string{`200 {"items":[` + key + `,"last_used_at":"2026-11-05T11:58:00.000Z"}]}`}
 	f.routes["POST /keys"] = []string{"201 " + key + `,"key":"berth_1"}`}
 	f.routes["DELETE /keys/key_1"] = []string{"204 "}
+	f.routes["GET /usage"] = []string{`200 {"tenant_id":"ten_1","instances":{"used":2,"limit":5},"cpu":{"used":1,"limit":1.5},"memory":{"used":1073741824},"disk":{"used":0},"ports":{"used":2},"jobs_per_hour":{"used":7,"limit":0}}`}
+	f.routes["GET /tenants/ten_1/quota"] = []string{`200 {"instances":5,"cpu":-1,"memory":1073741824}`}
+	f.routes["PUT /tenants/ten_1/quota"] = []string{`200 {"instances":7}`}
 	return f
 }
 
@@ -36,6 +39,14 @@ func TestTenantVerbs(t *testing.T) {
 			`POST /keys {"name":"ci","role":"member","engines":["redis"],"labels":{"team":"a"},"expires_at":"2026-11-05T13:00:00Z"}`,
 		},
 		"keys rm key_1": {"Revoked key_1.\n", "DELETE /keys/key_1"},
+		"usage": {
+			"WHAT           USED     LIMIT\ninstances      2        5\ncpu            1        1.5\nmemory         1.0 GiB  -\ndisk           0        -\nports          2        -\njobs_per_hour  7        0\n",
+			"GET /usage",
+		},
+		"quota ten_1": {
+			"WHAT           LIMIT\ninstances      5\ncpu            none\nmemory         1.0 GiB\ndisk           default\nports          default\njobs_per_hour  default\n",
+			"GET /tenants/ten_1/quota",
+		},
 	} {
 		f := fakeWithTenants()
 		got := berth(t.Context(), t, f, nil, nil, strings.Fields(line)...)
@@ -46,9 +57,20 @@ func TestTenantVerbs(t *testing.T) {
 			t.Errorf("%s: sent %q", line, sent)
 		}
 	}
-	for _, line := range []string{"keys add", "keys add x --label nonsense", "keys add x --expires -1h", "keys rm", "tenants rename ten_1", "keys ls --limit 0"} {
+	for _, line := range []string{"keys add", "keys add x --label nonsense", "keys add x --expires -1h", "keys rm", "tenants rename ten_1", "keys ls --limit 0", "quota", "quota ten_1 cpu", "quota ten_1 cpu=1 cpu=2"} {
 		if got := berth(t.Context(), t, fakeWithTenants(), nil, nil, strings.Fields(line)...); got.code != exitUsage {
 			t.Errorf("%s: exit %d", line, got.code)
 		}
+	}
+}
+
+func TestQuotaVerbChangesSome(t *testing.T) {
+	f := fakeWithTenants()
+	got := berth(t.Context(), t, f, nil, nil, "quota", "ten_1", "instances=7", "memory=default", "disk=8gb")
+	if got.code != 0 || !strings.Contains(got.out, "instances      7\n") {
+		t.Errorf("exit %d, %q %q", got.code, got.out, got.errOut)
+	}
+	if sent, want := f.sent(), []string{"GET /tenants/ten_1/quota", `PUT /tenants/ten_1/quota {"cpu":-1,"disk":"8gb","instances":7}`}; !slices.Equal(sent, want) {
+		t.Errorf("sent %q", sent)
 	}
 }

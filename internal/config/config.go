@@ -20,6 +20,7 @@ import (
 
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // RedisEmbedded as BERTH_REDIS_URL runs a Redis inside the process (dev only).
@@ -99,6 +100,10 @@ type Config struct {
 	// beyond are refused.
 	MaxJobsPerTenant int `env:"MAX_JOBS_PER_TENANT" envDefault:"1000"`
 	MaxJobs          int `env:"MAX_JOBS" envDefault:"10000"`
+	// DefaultQuota limits what tenants may have for which operators have set nothing else, as in
+	// "instances=20,cpu=16,memory=64gb,disk=500gb,ports=20,jobs_per_hour=200"; what is left
+	// out is not limited.
+	DefaultQuota string `env:"DEFAULT_QUOTA"`
 	// WarmPool is how many started instances each host keeps ready, by engine and plan:
 	// "redis:small=4,mysql:small=2"; a version other than the default goes before the plan,
 	// as in "redis@7:small=1".
@@ -124,6 +129,8 @@ type Config struct {
 	Level    slog.Level `env:"-"` // from LogLevel
 	// Warm is from WarmPool; versions and plans may be empty.
 	Warm []instance.Warm `env:"-"`
+	// Quota is from DefaultQuota.
+	Quota tenant.Amounts `env:"-"`
 }
 
 // Mode is what a process is going to be; it decides on defaults and on what must
@@ -232,6 +239,9 @@ func (c *Config) validate(mode Mode) error {
 	warm, err := parseWarm(c.WarmPool)
 	if c.Warm = warm; err != nil {
 		check(false, "WARM_POOL", err.Error())
+	}
+	if c.Quota, err = parseQuota(c.DefaultQuota); err != nil {
+		check(false, "DEFAULT_QUOTA", err.Error())
 	}
 	check(c.DrainDelay >= 0, "DRAIN_DELAY", "must not be negative")
 	check(c.PortQuarantine >= time.Second, "PORT_QUARANTINE", "must be at least 1s")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -252,6 +254,22 @@ func TestWarmPool(t *testing.T) {
 	}
 	for _, text := range []string{"redis", "redis=4", "redis:small", "redis:small=-1", "redis:small=1000", "redis:small=4;mysql:small=2", ":small=1"} {
 		if _, err := parseWarm(text); err == nil || !strings.Contains(err.Error(), "redis:small=4") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestDefaultQuota(t *testing.T) {
+	got, err := parseQuota("instances=20, cpu=1.5,memory=64gb,disk=-1,jobs_per_hour=0,")
+	want := tenant.Amounts{tenant.Instances: 20, tenant.CPU: 1500, tenant.Memory: 64 << 30, tenant.Disk: tenant.Unlimited, tenant.JobsPerHour: 0}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v, %v", got, err)
+	}
+	for text, says := range map[string]string{
+		"instances": "instances=20", "cars=1": "unknown; there are: instances", "instances=many": "instances=20", "cpu=-2": "cpu=1.5", "cpu=NaN": "cpu=1.5",
+		"instances=-2": "must be from 0", "memory=64tb": "memory=64gb", "instances=1,instances=2": "twice", "disk=99999999gb": "must be from 0",
+	} {
+		if _, err := parseQuota(text); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

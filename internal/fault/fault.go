@@ -31,6 +31,7 @@ const (
 	CodeIdempotencyInFlight Code = "idempotency_in_flight" // same key, first request still running
 	CodeCapacity            Code = "capacity_exhausted"    // no host can take it now
 	CodeTooManyJobs         Code = "too_many_jobs"         // too many accepted jobs have not ended
+	CodeQuota               Code = "quota_exceeded"        // it would exceed the tenant's quota; Error.Quota names it
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
 	// Failures of a job.
@@ -72,6 +73,7 @@ type Error struct {
 	Message    string
 	Fields     []FieldError  // with CodeInvalid: what is wrong with each field
 	Job        id.Job        // with CodeBusy: the job that is in the way
+	Quota      *Quota        // with CodeQuota: what would be exceeded
 	RetryAfter time.Duration // when trying again makes sense; zero: not known
 	Err        error         // the cause, for the log
 }
@@ -80,6 +82,12 @@ type Error struct {
 type FieldError struct {
 	Field   string // a path as the client wrote it, for example "parameters.charset"
 	Message string
+}
+
+// Quota is a limit that a request would exceed, in the units of its measure.
+type Quota struct {
+	Name               string // for example "instances"
+	Limit, Used, Asked int64
 }
 
 // Error gives the message, and behind it the cause.

@@ -6,6 +6,7 @@ package id
 import (
 	"crypto/rand"
 	"sync"
+	"time"
 
 	"github.com/oklog/ulid/v2"
 )
@@ -24,4 +25,11 @@ func (s *Source) New(prefix string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return prefix + "_" + ulid.MustNew(ulid.Now(), s.entropy).String()
+}
+
+// From returns the lowest id with the prefix that is made at the time or later.
+func From(prefix string, t time.Time) string {
+	var lowest ulid.ULID
+	_ = lowest.SetTime(ulid.Timestamp(t)) // fails in the year 10889
+	return prefix + "_" + lowest.String()
 }

@@ -170,7 +170,7 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 			return err
 		}
 	}
-	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+	write := func(tx Tx) error {
 		if record != nil {
 			if err := tx.PutIdempotent(*record); err != nil {
 				return err
@@ -190,8 +190,20 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 		}
 		pending := announcement(s.jobs, tx, EventPending, a.Instance, a.Job.ID, "accepted", a.Instance.CreatedAt)
 		pending.Listeners = listeners
-		return s.jobs.Events.Announce(tx, pending)
-	})
+		if err := s.jobs.Events.Announce(tx, pending); err != nil {
+			return err
+		}
+		return s.cfg.Quotas.Reserve(tx, a.Instance.Tenant, a.Instance.takes())
+	}
+	return s.cfg.Quotas.Attempt(func() error { return s.cfg.Store.Tx(ctx, write) })
+}
+
+// takes returns what a new instance adds to what its tenant holds.
+func (i Instance) takes() tenant.Amounts {
+	size := i.Spec.Resources
+	return tenant.Amounts{
+		tenant.Instances: 1, tenant.CPU: size.CPUMillis, tenant.Memory: size.MemoryBytes, tenant.Disk: size.DiskBytes, tenant.Ports: 1, tenant.JobsPerHour: 1,
+	}
 }
 
 // keptAccepted returns the record of an accepted create.

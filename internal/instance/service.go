@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -40,6 +41,7 @@ type ServiceConfig struct {
 	Jobs    *job.Service
 	Feed    *event.Feed
 	Hooks   *webhook.Hooks
+	Quotas  *tenant.Quotas
 	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator

@@ -50,6 +50,7 @@ type Tx interface {
 	job.Tx
 	idempotency.Tx
 	host.PortRows
+	tenant.QuotaRows
 	Rows
 	Watches
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -33,6 +34,8 @@ type ServiceConfig struct {
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration
+	// Quotas limit what tenants may have; nil: nothing does but what operators set.
+	Quotas *tenant.Quotas
 	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended.
 	MaxJobsPerTenant int
 	MaxJobs          int
@@ -46,6 +49,9 @@ func NewService(cfg ServiceConfig) *instance.Service {
 	if cfg.Bell == nil {
 		cfg.Bell = &bell.Local{}
 	}
+	if cfg.Quotas == nil {
+		cfg.Quotas = NewQuotas(cfg.Store, cfg.Now, nil)
+	}
 	engine := NewEngine(EngineConfig{
 		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
 	})
@@ -57,7 +63,16 @@ func NewService(cfg ServiceConfig) *instance.Service {
 			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
-		Ports: cfg.Ports, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
+		Quotas: cfg.Quotas, Ports: cfg.Ports, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
 		CreateDeadline: cfg.CreateDeadline, DeleteDeadline: cfg.DeleteDeadline,
 	})
+}
+
+// meteredKinds are the kinds of jobs that a quota of jobs per hour counts: those that clients
+// start, but for the ways out.
+var meteredKinds = []string{string(instance.JobCreate)}
+
+// NewQuotas makes the quotas of a process.
+func NewQuotas(s Store, now clock.Clock, byDefault tenant.Amounts) *tenant.Quotas {
+	return tenant.NewQuotas(tenant.QuotaConfig{Store: Tenants(s), Now: now, Default: byDefault, Kinds: meteredKinds})
 }

@@ -46,6 +46,7 @@ type Tx interface {
 	host.Tx
 	webhook.Rows
 	tenant.Rows
+	PutQuota(tenant.ID, tenant.Amounts) error
 	// NumberEvents and DeleteEvents are event.Store's.
 	NumberEvents([]event.Unnumbered) error
 	DeleteEvents(before time.Time, limit int) (int, error)

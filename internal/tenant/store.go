@@ -27,12 +27,31 @@ type Reader interface {
 	KeyByHash(ctx context.Context, hash string) (Key, error)
 	// Keys returns the tenant's keys that are not revoked.
 	Keys(context.Context, ID, page.Page) ([]Key, error)
+	// Quota returns the limits that the tenant has of its own.
+	Quota(context.Context, ID) (Amounts, error)
+	// Held returns what the tenant holds, counted from the rows: what is, may be or is to be
+	// on a host, and as JobsPerHour the jobs of these kinds since the time.
+	Held(ctx context.Context, of ID, kinds []string, since time.Time) (Amounts, error)
 }
 
 // Tx writes tenants and keys within a transaction.
 type Tx interface {
 	idempotency.Tx
 	Rows
+	QuotaRows
+	// PutQuota writes the limits that the tenant has of its own. LockQuota, alone, precedes it.
+	PutQuota(ID, Amounts) error
+}
+
+// QuotaRows are the rows of quotas, as a transaction sees them that adds to what a tenant
+// holds.
+type QuotaRows interface {
+	// LockQuota returns the limits that the tenant has of its own, and keeps others from
+	// changing them until the transaction ends; alone, also from having them locked.
+	LockQuota(of ID, alone bool) (Amounts, error)
+	// Held is Reader's, with what the transaction has written. After LockQuota, alone, it
+	// sees what all who had the lock before have committed.
+	Held(of ID, kinds []string, since time.Time) (Amounts, error)
 }
 
 // Rows are the rows of tenants and keys in a transaction.

@@ -36,13 +36,17 @@ func liveTenant(ctx context.Context, store Reader, which ID) (Tenant, error) {
 
 // In returns the operator as one who acts in the tenant, of which they may be no member.
 func (s *Tenants) In(ctx context.Context, p Principal, which ID) (Principal, error) {
+	return in(ctx, s.cfg.Store, p, which)
+}
+
+func in(ctx context.Context, store Reader, p Principal, which ID) (Principal, error) {
 	if which == p.Tenant {
 		return p, nil
 	}
 	if p.May(Operate) != nil {
 		return Principal{}, fault.Errorf(fault.CodeNotFound, nil, "the tenant does not exist")
 	}
-	if _, err := liveTenant(ctx, s.cfg.Store, which); err != nil {
+	if _, err := liveTenant(ctx, store, which); err != nil {
 		return Principal{}, err
 	}
 	p.Tenant, p.Role = which, ""

@@ -81,6 +81,9 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"the tenant that was always there", defaultTenant},
 		{"tenants", tenants},
 		{"API keys", apiKeys},
+		{"a quota comes back as it was", quotaRoundTrip},
+		{"what a tenant holds", quotaHeld},
+		{"the last places of a quota", quotaRace},
 
 		{"instances of a host", instancesOfHost},
 		{"ports of the dead", strandedPorts},
