@@ -176,6 +176,7 @@ func flush(w *world, _ *rand.Rand) {
 		tx, err := w.rows.BeginTx(ctx, nil) // which takes SQLite's one lock
 		if err != nil {
 			signal(syscall.SIGCONT)
+			pause(w, time.Second) // or whoever had the lock is stopped again before it can let go
 			return err
 		}
 		return tx.Rollback()
