@@ -29,6 +29,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
 	fault.CodeConflict:            http.StatusConflict,
 	fault.CodeTooManyJobs:         http.StatusTooManyRequests,
+	fault.CodeTooManyRequests:     http.StatusTooManyRequests,
 	fault.CodeCapacity:            http.StatusServiceUnavailable,
 	fault.CodeUnavailable:         http.StatusServiceUnavailable,
 	fault.CodeHostUnavailable:     http.StatusServiceUnavailable,

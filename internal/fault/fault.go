@@ -31,6 +31,7 @@ const (
 	CodeIdempotencyInFlight Code = "idempotency_in_flight" // same key, first request still running
 	CodeCapacity            Code = "capacity_exhausted"    // no host can take it now
 	CodeTooManyJobs         Code = "too_many_jobs"         // too many accepted jobs have not ended
+	CodeTooManyRequests     Code = "too_many_requests"     // too many of a kind from one caller or address
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
 	// Failures of a job.
