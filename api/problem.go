@@ -59,6 +59,7 @@ type problem struct {
 	JobID  string         `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
 
 	retryAfter time.Duration
+	challenge  string // how to be recognized, after a refusal by the operation itself
 }
 
 type problemField struct {
@@ -75,11 +76,14 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType is RFC 9457's.
 func (p *problem) ContentType(string) string { return problemType }
 
-// GetHeaders gives Retry-After where it makes sense.
+// GetHeaders gives Retry-After and WWW-Authenticate where they make sense.
 func (p *problem) GetHeaders() http.Header {
 	h := http.Header{}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", seconds(p.retryAfter))
+	}
+	if p.challenge != "" {
+		h.Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
 	return h
 }

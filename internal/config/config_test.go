@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 const key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
@@ -31,6 +32,7 @@ func TestDevDefaults(t *testing.T) {
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
 		MaxJobsPerTenant: job.DefaultMaxPerTenant, MaxJobs: job.DefaultMax,
+		SignUp: "open", SessionIdle: tenant.DefaultSessionIdle, SessionMaxAge: tenant.DefaultSessionMaxAge,
 	}
 	if c.WorkerConcurrency < 4 {
 		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)
@@ -70,6 +72,10 @@ func TestSettings(t *testing.T) {
 		{"log level", API, "BERTH_LOG_LEVEL=debug", func(c Config) bool { return c.Level == slog.LevelDebug }},
 		{"origins", API, "BERTH_HTTP_CORS_ORIGINS=https://a,https://b", func(c Config) bool { return len(c.CORSOrigins) == 2 && c.CORSOrigins[1] == "https://b" }},
 		{"authorities of receivers", Worker, "BERTH_CALLBACK_CA_FILE=/etc/ca.pem", func(c Config) bool { return c.CallbackCAFile == "/etc/ca.pem" }},
+		{"sign-up is off", API, "", func(c Config) bool { return c.SignUp == "off" }},
+		{"sign-up is off, in dev", Dev, "BERTH_SIGN_UP=off", func(c Config) bool { return c.SignUp == "off" }},
+		{"sign-up by invitation", API, "BERTH_SIGN_UP=invitation", func(c Config) bool { return c.SignUp == "invitation" }},
+		{"sessions", API, "BERTH_SESSION_IDLE=5m", func(c Config) bool { return c.SessionIdle == 5*time.Minute && c.SessionMaxAge == 720*time.Hour }},
 		{"gzip", API, "BERTH_HTTP_GZIP=true", func(c Config) bool { return c.Gzip }},
 		{"a value with =", API, "BERTH_ADMIN_KEY=a=b=c0123456789012345", func(c Config) bool { return c.AdminKey == "a=b=c0123456789012345" }},
 		{"concurrency", Worker, "BERTH_WORKER_CONCURRENCY=7", func(c Config) bool { return c.WorkerConcurrency == 7 }},
@@ -132,6 +138,10 @@ func TestBadSettings(t *testing.T) {
 		{API, "BERTH_MAX_JOBS_PER_TENANT=-1", "at least 1"},
 		{API, "BERTH_CALLBACK_ALLOW_PRIVATE=perhaps", "true or false"},
 		{API, "BERTH_HTTP_GZIP=2", "true or false"},
+		{API, "BERTH_SIGN_UP=everybody", "off, invitation or open"},
+		{API, "BERTH_SESSION_IDLE=1m", "at least 5m"},
+		{API, "BERTH_SESSION_MAX_AGE=1h", "to 8784h"},
+		{API, "BERTH_SESSION_MAX_AGE=9000h", "to 8784h"},
 		{API, "BERTH_LOG_FORMAT=xml", "text or json"},
 		{API, "BERTH_LOG_LEVEL=loud", "debug, info, warn or error"},
 	} {

@@ -274,7 +274,9 @@ func questions() []question {
 			_, err := rooms.DeleteOld(tx, now.Add(-time.Hour), planPage)
 			return err
 		})},
-		{name: "users: first page", ask: ask(func(ctx context.Context, s *Store) ([]tenant.User, error) { return s.Users(ctx, page.Page{Limit: planPage}) }), allow: []string{"SCAN users USING INDEX"}},
+		{name: "users: first page", ask: ask(func(ctx context.Context, s *Store) ([]tenant.User, error) {
+			return s.Users(ctx, page.Page{Limit: planPage})
+		}), allow: []string{"SCAN users USING INDEX"}},
 		{name: "users: by login name", ask: ask(func(ctx context.Context, s *Store) (tenant.User, error) { return s.UserByLogin(ctx, "user-100") })},
 		{name: "members: of a tenant", ask: ask(func(ctx context.Context, s *Store) ([]tenant.Membership, error) {
 			return s.Members(ctx, "default", page.Page{Before: "usr_0000100", Limit: planPage})

@@ -46,10 +46,11 @@ const skew = time.Minute
 
 // pause returns how long after the last attempt the next one may be.
 func (t throttle) pause(level float64) time.Duration {
-	if level < t.free {
+	beyond := math.Ceil(level) - t.free // what has leaked out within an attempt's time does not count
+	if beyond < 0 {
 		return 0
 	}
-	return time.Duration(min(float64(t.first)*math.Exp2(math.Floor(level-t.free)), float64(t.most)))
+	return time.Duration(min(float64(t.first)*math.Exp2(beyond), float64(t.most)))
 }
 
 // take counts an attempt, or returns how long it must wait.

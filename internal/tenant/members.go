@@ -40,7 +40,9 @@ func (s *Members) Members(ctx context.Context, p Principal, which ID, list page.
 		return nil, "", err
 	}
 	return page.Fetch(ctx, page.List{Prefix: UserPrefix, Filter: which}, list,
-		func(ctx context.Context, list page.Page) ([]Membership, error) { return s.cfg.Store.Members(ctx, which, list) },
+		func(ctx context.Context, list page.Page) ([]Membership, error) {
+			return s.cfg.Store.Members(ctx, which, list)
+		},
 		func(m Membership) string { return string(m.User) })
 }
 

@@ -31,7 +31,10 @@ func (s *Accounts) LogIn(ctx context.Context, r LogInRequest) (Session, secret.S
 	if len(r.Password) > MaxPassword { // which is no user's
 		return Session{}, secret.Secret{}, fault.Invalid(checkPassword("password", r.Password, ""))
 	}
-	login, _ := normalLogin(r.Login)
+	login, ok := normalLogin(r.Login)
+	if !ok {
+		login = "? " + r.Login // which is nobody's, and counts as one that could be
+	}
 	if err := s.gate.admit(ctx, logIns(login, r.Address)); err != nil {
 		return Session{}, secret.Secret{}, err
 	}
@@ -114,18 +117,25 @@ func (s *Accounts) workplace(ctx context.Context, u User, wanted ID) (ID, error)
 }
 
 // SwitchTenant has the caller's session work in another tenant.
-func (s *Accounts) SwitchTenant(ctx context.Context, p Principal, which ID) error {
+func (s *Accounts) SwitchTenant(ctx context.Context, p Principal, which ID) (session Session, err error) {
 	if err := p.May(Oneself); err != nil {
-		return err
+		return Session{}, err
 	}
 	if which == "" {
-		return fault.Invalid([]fault.FieldError{{Field: "tenant_id", Message: "is required"}})
+		return Session{}, fault.Invalid([]fault.FieldError{{Field: "tenant_id", Message: "is required"}})
 	}
 	where, err := s.workplace(ctx, User{ID: p.User, Operator: p.Operator}, which)
 	if err != nil {
-		return err
+		return Session{}, err
 	}
-	return s.cfg.Store.Tx(ctx, func(tx Tx) error { return ended(tx.SwitchSession(p.Session, where)) })
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := tx.SwitchSession(p.Session, where); err != nil {
+			return ended(err)
+		}
+		session, err = tx.Session(p.Session)
+		return err
+	})
+	return session, err
 }
 
 // ended explains that the session of a request is not there any more.
