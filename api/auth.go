@@ -117,7 +117,7 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		who, err := s.caller(c)
 		if isUnauthorized(err) {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, bearerChallenge)
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, askForKey)
 		}
 		if err != nil {
 			return s.fail(err)
@@ -127,7 +127,7 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-const bearerChallenge = `Bearer realm="berth"`
+const askForKey = `Bearer realm="berth"`
 
 // caller returns who makes the request: by the header Authorization, and where there is none
 // by the cookie of a session.
@@ -140,7 +140,7 @@ func (s *server) caller(c echo.Context) (caller, error) {
 		token = cookieOf(r)
 	}
 	if s.anybodyMay(c) {
-		if s.origins.allowed.Check(r) != nil {
+		if !s.origins.mayCome(r) {
 			return caller{}, errForeignPage
 		}
 		if token == "" || byCookie && nobody.foreign || c.Path() != usersPath { // nothing else there asks who it is

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ func overTLS(r *http.Request) bool {
 
 // setCookie returns the header that gives a browser a session, and without a token takes it.
 func setCookie(who caller, token string, until time.Time) string {
-	cookie := http.Cookie{
+	cookie := http.Cookie{ //nolint:gosec // it is Secure where the browser speaks TLS; berth dev does not
 		Name: sessionCookie, Value: token, Path: "/", HttpOnly: true, Secure: who.secure, SameSite: http.SameSiteLaxMode, Expires: until,
 	}
 	if token == "" {
@@ -46,19 +47,19 @@ func setCookie(who caller, token string, until time.Time) string {
 type origins struct {
 	own     *http.CrossOriginProtection
 	allowed *http.CrossOriginProtection // own pages, and those of BERTH_HTTP_CORS_ORIGINS
+	any     bool                        // BERTH_HTTP_CORS_ORIGINS has *
 }
 
 func newOrigins(cors []string) origins {
-	o := origins{http.NewCrossOriginProtection(), http.NewCrossOriginProtection()}
+	o := origins{http.NewCrossOriginProtection(), http.NewCrossOriginProtection(), slices.Contains(cors, "*")}
 	for _, origin := range cors {
-		if origin == "*" {
-			o.allowed.AddInsecureBypassPattern("/")
-			continue
-		}
 		_ = o.allowed.AddTrustedOrigin(origin) // what is no origin is nobody's
 	}
 	return o
 }
+
+// mayCome reports whether a request that needs no key may come from its page.
+func (o origins) mayCome(r *http.Request) bool { return o.any || o.allowed.Check(r) == nil }
 
 var errForeignPage = fault.Errorf(fault.CodeForbidden, nil,
 	"the request was made by a page of another site, which may not use the session of the browser; programs send the token as `Authorization: Bearer TOKEN`")

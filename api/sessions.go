@@ -70,7 +70,7 @@ func (s *server) logIn(ctx context.Context, in *struct{ Body loginBody }) (*sess
 	if err != nil {
 		var p *problem
 		if errors.As(s.fail(err), &p) && p.Status == http.StatusUnauthorized {
-			p.challenge = bearerChallenge
+			p.challenge = askForKey
 		}
 		return nil, p
 	}

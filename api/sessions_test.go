@@ -278,9 +278,9 @@ func TestDisabledAndRemoved(t *testing.T) {
 		waited := make(chan answer, 1)
 		go func() { waited <- b.as(token, "GET", "/api/v1/jobs/"+pending.text("job.id")+"?wait=50s", "") }()
 		b.say(tenant.ID(one), word)
-		for more, said := true, ""; said != word; {
-			e := streamed{}
-			if e, more = stream.next(nil); !more {
+		for said := ""; said != word; {
+			e, more := stream.next(nil)
+			if !more {
 				t.Fatal("the stream has ended")
 			}
 			said = e.Message

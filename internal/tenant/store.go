@@ -56,7 +56,7 @@ type Tx interface {
 
 // Rows are the rows of this room in a transaction.
 type Rows interface {
-	TenantRows
+	KeyRows
 	UserRows
 	MemberRows
 	SessionRows
@@ -65,8 +65,8 @@ type Rows interface {
 	DeleteOldAccess(before time.Time, limit int) (int, error)
 }
 
-// TenantRows are the rows of tenants and keys in a transaction.
-type TenantRows interface {
+// KeyRows are the rows of tenants and keys in a transaction.
+type KeyRows interface {
 	Tenant(ID) (Tenant, error)
 	// InsertTenant fails with CodeNameHeld where a tenant that is not deleted has the name.
 	InsertTenant(Tenant) error
