@@ -18,6 +18,9 @@ func (c *cli) inTenant(ctx context.Context, cmd *cobra.Command) (*client.Client,
 		return cl, c.tenant, err
 	}
 	me, err := cl.Me(ctx)
+	if err == nil && me.TenantID == "" {
+		err = usagef(cmd, "you are a member of no tenant; name one with --tenant")
+	}
 	return cl, me.TenantID, err
 }
 

@@ -256,7 +256,7 @@ func (c *Config) validate(mode Mode) error {
 	check(c.MaxJobs >= 1, "MAX_JOBS", "must be at least 1")
 	check(slices.Contains(tenant.SignUps(), tenant.SignUp(c.SignUp)), "SIGN_UP", "must be off, invitation or open")
 	check(c.SessionIdle >= 5*time.Minute, "SESSION_IDLE", "must be at least 5m")
-	check(c.SessionMaxAge >= c.SessionIdle && c.SessionMaxAge <= 366*24*time.Hour, "SESSION_MAX_AGE", "must be from BERTH_SESSION_IDLE to 8784h")
+	check(c.SessionMaxAge >= c.SessionIdle && c.SessionMaxAge <= 366*24*time.Hour, "SESSION_MAX_AGE", "must be from the idle limit to 8784h")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
 	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")
 	bind, err := netip.ParseAddr(c.BindHost)
