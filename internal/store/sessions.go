@@ -202,6 +202,10 @@ func (t *tx) InsertReset(r tenant.Reset) error {
 	})
 }
 
+func (t *tx) UseReset(hash string) error {
+	return changed(t.db.Where("hash = ?", key(hash)).Delete(&resetRow{}), fault.ErrConflict)
+}
+
 func (t *tx) DeleteResets(who tenant.UserID) error {
 	return t.db.Where("user_id = ?", key(who)).Delete(&resetRow{}).Error
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
@@ -63,11 +64,32 @@ var admin = tenant.Principal{Tenant: tenant.Default, Role: tenant.Owner, Operato
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
+	return officeOn(t, storetest.SQLite(t))
+}
+
+// onBoth runs a test of what happens at once on each database: SQLite has one writer, MySQL many.
+func onBoth(t *testing.T, run func(*office)) {
+	t.Run("sqlite", func(t *testing.T) { run(newOffice(t)) })
+	t.Run("mysql", func(t *testing.T) {
+		s, err := store.Open(testenv.MySQL(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		if err := s.Migrate(t.Context(), slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		run(officeOn(t, s))
+	})
+}
+
+func officeOn(t *testing.T, on *store.Store) *office {
+	t.Helper()
 	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &office{T: t, now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), passwords: &passwords{made: "v1:"}, store: rooms.Tenants(storetest.SQLite(t))}
+	o := &office{T: t, now: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC), passwords: &passwords{made: "v1:"}, store: rooms.Tenants(on)}
 	clock := func() time.Time { return o.now }
 	cfg := tenant.Config{Store: o.store, Vault: vault, NewID: id.NewSource().New, Now: clock, CheckLabels: func(map[string]string) []fault.FieldError { return nil }}
 	terms := tenant.SessionTerms{Idle: time.Hour, MaxAge: 24 * time.Hour}
@@ -291,8 +313,10 @@ func TestThrottleOfAnAddress(t *testing.T) {
 }
 
 // TestGuessesAtOnce: of many at once no more are compared than one after the other.
-func TestGuessesAtOnce(t *testing.T) {
-	o := newOffice(t)
+func TestGuessesAtOnce(t *testing.T) { onBoth(t, guessesAtOnce) }
+
+func guessesAtOnce(o *office) {
+	t := o.T
 	o.user("alice", "", "")
 	testenv.Together(40, func(int) error {
 		_, err := o.login("alice", "wrong")
@@ -304,8 +328,10 @@ func TestGuessesAtOnce(t *testing.T) {
 }
 
 // TestLastOwner: of two owners who remove or demote each other at once, one stays.
-func TestLastOwner(t *testing.T) {
-	o := newOffice(t)
+func TestLastOwner(t *testing.T) { onBoth(t, lastOwner) }
+
+func lastOwner(o *office) {
+	t := o.T
 	one := o.tenant("one")
 	for round := range 6 {
 		a, b := o.user(fmt.Sprint("a", round), one, tenant.Owner), o.user(fmt.Sprint("b", round), one, tenant.Owner)
@@ -353,8 +379,10 @@ func TestLastOwner(t *testing.T) {
 
 // TestResetByAnOwner: an owner takes over no account that opens more than their tenant, also
 // where it comes to do so after the token was made.
-func TestResetByAnOwner(t *testing.T) {
-	o := newOffice(t)
+func TestResetByAnOwner(t *testing.T) { onBoth(t, resetByAnOwner) }
+
+func resetByAnOwner(o *office) {
+	t := o.T
 	one, other := o.tenant("one"), o.tenant("other")
 	o.user("owner", one, tenant.Owner)
 	owner, _ := o.as("owner")
@@ -492,8 +520,10 @@ func TestInvitationEnds(t *testing.T) {
 
 // TestLogInWhilePasswordChanges: a session that begins with the old password while it is
 // changed is over as well.
-func TestLogInWhilePasswordChanges(t *testing.T) {
-	o := newOffice(t)
+func TestLogInWhilePasswordChanges(t *testing.T) { onBoth(t, logInWhilePasswordChanges) }
+
+func logInWhilePasswordChanges(o *office) {
+	t := o.T
 	o.user("alice", o.tenant("one"), tenant.Owner)
 	p, _ := o.as("alice")
 	var tokens [4]string

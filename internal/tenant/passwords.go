@@ -250,6 +250,13 @@ func (s *Accounts) UseReset(ctx context.Context, token, fresh string) error {
 			if err != nil {
 				return err
 			}
+			err = tx.UseReset(HashToken(token))
+			if errors.Is(err, fault.ErrConflict) { // somebody else was faster
+				return errReset
+			}
+			if err != nil {
+				return err
+			}
 			_, err = setPassword(tx, u, hash, s.cfg.Now())
 			return err
 		})

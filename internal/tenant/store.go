@@ -135,6 +135,8 @@ type TokenRows interface {
 	OpenInvitations(of ID, at time.Time, limit int) (int, error)
 	ResetByHash(hash string) (Reset, error)
 	InsertReset(Reset) error
+	// UseReset removes one, and fails with CodeConflict where it is gone.
+	UseReset(hash string) error
 	// DeleteResets removes all of the user's.
 	DeleteResets(UserID) error
 	Attempts(attemptID string) (Attempts, error)

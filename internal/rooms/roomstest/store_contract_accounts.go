@@ -243,6 +243,8 @@ func resets(s shelf) {
 	s.code(second(byHash(second1.Hash)), fault.CodeNotFound, "the second")
 	got, err = byHash(other.Hash)
 	s.same(got, other, err)
+	s.oneWinner(testenv.Together(4, func(int) error { return s.tx(func(tx rooms.Tx) error { return tx.UseReset(other.Hash) }) }), fault.CodeConflict)
+	s.code(second(byHash(other.Hash)), fault.CodeNotFound, "one that was used")
 }
 
 func (s shelf) attempts(id string) (a tenant.Attempts, err error) {
