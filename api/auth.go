@@ -18,7 +18,13 @@ import (
 type caller struct {
 	principal tenant.Principal
 	// again recognizes the caller once more; nil: they cannot cease to be who they are.
-	again func(context.Context) error
+	again   func(context.Context) error
+	address string // where the request comes from
+	secure  bool   // by TLS
+	// cookie says that a browser's cookie made them known.
+	cookie bool
+	// foreign says that a page of another origin made the request.
+	foreign bool
 }
 
 type callerKey struct{}
@@ -84,7 +90,7 @@ func bearer(header string) string {
 	return strings.TrimSpace(key)
 }
 
-const needKey = "an API key is required: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
+const needKey = "an API key or a session is required: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
 
 // open reports whether a path needs no key: health and documentation, and the
 // queues' pages and the profiles, which browserLogin guards.
@@ -96,7 +102,8 @@ func open(path string) bool {
 	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/") || isProfile(path)
 }
 
-// tenantHeader names the tenant that a request of an operator is about.
+// tenantHeader names the tenant that a request of an operator is about, or of a user who is a
+// member of several.
 const tenantHeader = "Berth-Tenant"
 
 // authenticate guards everything that is not open, whether there is an operation
@@ -108,37 +115,96 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		if welcome || open(echo.GetPath(r)) || r.Method == http.MethodOptions {
 			return next(c)
 		}
-		who, err := s.recognize(r.Context(), bearer(r.Header.Get(echo.HeaderAuthorization)))
+		who, err := s.caller(c)
 		if isUnauthorized(err) {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="berth"`)
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, askForKey)
 		}
 		if err != nil {
 			return s.fail(err)
-		}
-		if about := r.Header.Get(tenantHeader); about != "" {
-			if who.principal, err = s.Tenants.In(r.Context(), who.principal, tenant.ID(about)); err != nil {
-				return s.fail(err)
-			}
 		}
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
 		return next(c)
 	}
 }
 
-// recognize returns whose key it is.
-func (s *server) recognize(ctx context.Context, key string) (caller, error) {
-	switch {
-	case key == "":
-		return caller{}, tenant.Unauthorized(needKey)
-	case s.rightKey(key):
-		return caller{principal: tenant.Principal{Tenant: tenant.Default, Role: tenant.Owner, Operator: true, Name: "the admin key"}}, nil
+const askForKey = `Bearer realm="berth"`
+
+// caller returns who makes the request: by the header Authorization, and where there is none
+// by the cookie of a session.
+func (s *server) caller(c echo.Context) (caller, error) {
+	r := c.Request()
+	nobody := caller{address: clientAddress(c), secure: overTLS(r), foreign: s.origins.own.Check(r) != nil}
+	header, about := r.Header.Get(echo.HeaderAuthorization), r.Header.Get(tenantHeader)
+	token, byCookie := bearer(header), header == "" && cookieOf(r) != ""
+	if byCookie {
+		token = cookieOf(r)
 	}
-	p, err := s.Callers.ByKey(ctx, key)
-	if err != nil {
+	if s.anybodyMay(c) {
+		if !s.origins.mayCome(r) {
+			return caller{}, errForeignPage
+		}
+		if token == "" || byCookie && nobody.foreign || c.Path() != usersPath { // nothing else there asks who it is
+			return nobody, nil
+		}
+	}
+	if byCookie && nobody.foreign {
+		return caller{}, errForeignPage
+	}
+	who, err := caller{}, error(tenant.Unauthorized("the cookie is no session's; log in again"))
+	if !byCookie || tenant.IsSession(token) {
+		who, err = s.recognize(r.Context(), token, about)
+	}
+	if isUnauthorized(err) && byCookie && s.anybodyMay(c) {
+		return nobody, nil
+	}
+	who.address, who.secure, who.foreign, who.cookie = nobody.address, nobody.secure, nobody.foreign, byCookie
+	return who, err
+}
+
+// recognize returns whose key or session it is, as one who acts in the tenant that the request
+// is about; empty: their own.
+func (s *server) recognize(ctx context.Context, token, about string) (who caller, err error) {
+	switch {
+	case token == "":
+		return caller{}, tenant.Unauthorized(needKey)
+	case s.rightKey(token):
+		who.principal = tenant.Principal{Tenant: tenant.Default, Role: tenant.Owner, Operator: true, Name: "the admin key"}
+	case tenant.IsSession(token):
+		return s.bySession(ctx, token, about)
+	default:
+		if who.principal, err = s.Callers.ByKey(ctx, token); err != nil {
+			return caller{}, err
+		}
+		who.again = func(ctx context.Context) error {
+			_, err := s.Callers.ByKey(ctx, token)
+			return err
+		}
+	}
+	if about != "" {
+		who.principal, err = s.Tenants.In(ctx, who.principal, tenant.ID(about))
+	}
+	return who, err
+}
+
+// bySession is recognize for the token of a session. What goes on under it ends when the
+// session does, and when the user is no longer in the tenant what they were.
+func (s *server) bySession(ctx context.Context, token, about string) (caller, error) {
+	in := func(ctx context.Context, p tenant.Principal, err error) (tenant.Principal, error) {
+		if err != nil || about == "" {
+			return p, err
+		}
+		return s.Tenants.In(ctx, p, tenant.ID(about))
+	}
+	p, err := s.Callers.BySession(ctx, token)
+	if p, err = in(ctx, p, err); err != nil {
 		return caller{}, err
 	}
 	return caller{principal: p, again: func(ctx context.Context) error {
-		_, err := s.Callers.ByKey(ctx, key)
+		now, err := s.Callers.StillBySession(ctx, token)
+		now, err = in(ctx, now, err)
+		if err == nil && (now.Tenant != p.Tenant || now.Role != p.Role || now.Operator != p.Operator) || fault.CodeOf(err) == fault.CodeNotFound {
+			return tenant.Unauthorized("what the user may do in the tenant has changed; send the request again")
+		}
 		return err
 	}}, nil
 }
@@ -154,7 +220,7 @@ func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
 		if !ok {
 			key = bearer(r.Header.Get(echo.HeaderAuthorization))
 		}
-		who, err := s.recognize(r.Context(), key)
+		who, err := s.recognize(r.Context(), key, "")
 		if err == nil {
 			err = who.principal.May(tenant.Operate)
 		}

@@ -34,6 +34,9 @@ func (b *bench) operations() []string {
 	return all
 }
 
+// anybodys are the operations that callers need not be known for.
+var anybodys = []string{"POST /api/v1/users", "POST /api/v1/sessions", "POST /api/v1/password-resets/use"}
+
 // Without the right key nothing answers but what must.
 func TestEveryOperationNeedsTheKey(t *testing.T) {
 	b := newBench(t)
@@ -44,6 +47,9 @@ func TestEveryOperationNeedsTheKey(t *testing.T) {
 	routes := append(b.operations(), "GET /", "GET /api/v1/nope", "GET /metrics", "POST /healthz/x", "PUT /api/v1/engines", "GET /api/v1/../../docs/", "GET //docs/", "HEAD /api/v1/jobs")
 	for name, header := range wrong {
 		for _, route := range routes {
+			if slices.Contains(anybodys, route) {
+				continue
+			}
 			method, path, _ := strings.Cut(route, " ")
 			a := b.send(method, path, strings.NewReader("{"), "Authorization", header)
 			if a.status != http.StatusUnauthorized || method != "HEAD" && a.text("code") != "unauthorized" || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer") {

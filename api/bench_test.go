@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alexedwards/argon2id"
+
 	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/bell/belltest"
@@ -28,6 +30,7 @@ import (
 	"github.com/berth-project/berth/internal/instance/instancetest"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
+	"github.com/berth-project/berth/internal/password"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
@@ -42,10 +45,14 @@ const adminKey = "berth_the-admin-key-of-the-tests"
 type bench struct {
 	*testing.T
 	*behind
+	handler http.Handler
 }
 
 // behind is what the views of one bench share.
 type behind struct {
+	config  api.Config // of the handler
+	tenants tenant.Config
+	users   int // made by this test
 	store   *store.Store
 	down    atomic.Bool // the database, as the API sees it
 	hold    atomic.Pointer[chan struct{}]
@@ -55,13 +62,21 @@ type behind struct {
 	runner  *job.Runner
 	vault   *secret.Keyring
 	host    host.Host
-	handler http.Handler
 	events  atomic.Int64 // made up by say
 	log     *logBuffer
 
 	mu   sync.Mutex
 	seen []string // every answer's body but those that may hold secrets
 	keys []string // every API key that was made
+}
+
+// cheapPasswords are hashed in no time.
+var cheapPasswords = argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+var defaultTerms = tenant.SessionTerms{Idle: tenant.DefaultSessionIdle, MaxAge: tenant.DefaultSessionMaxAge}
+
+func accountsOf(tenants tenant.Config) tenant.AccountConfig {
+	return tenant.AccountConfig{Config: tenants, Passwords: password.New(cheapPasswords), SignUp: tenant.SignUpOpen, Terms: defaultTerms}
 }
 
 func newBench(t *testing.T, change ...func(*api.Config)) *bench {
@@ -82,6 +97,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	seenStore := &benchStore{b.store, b}
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
 	quotas := rooms.NewQuotas(seenStore, clock.System, nil)
+	b.tenants = tenants
 	cfg := api.Config{
 		Quotas: quotas,
 		Service: rooms.NewService(rooms.ServiceConfig{
@@ -90,7 +106,9 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
-		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: log},
+		Accounts: tenant.NewAccounts(accountsOf(tenants)),
+		Members:  tenant.NewMembers(tenants),
+		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: log, Terms: defaultTerms},
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
 		Checks: map[string]func(context.Context) error{"database": func(ctx context.Context) error {
 			if b.down.Load() {
@@ -102,7 +120,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	for _, c := range change {
 		c(&cfg)
 	}
-	b.handler = api.New(cfg)
+	b.handler, b.config = api.New(cfg), cfg
 	b.runner = rooms.NewRunner(rooms.RunnerConfig{
 		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
@@ -112,8 +130,19 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	return b
 }
 
+// process gives the bench of another process of the same API.
+func (b *bench) process(change ...func(*tenant.AccountConfig)) *bench {
+	cfg, accounts := b.config, accountsOf(b.tenants)
+	for _, c := range change {
+		c(&accounts)
+	}
+	cfg.Callers = &tenant.Authenticator{Store: b.tenants.Store, Now: clock.System, Log: cfg.Log, Terms: accounts.Terms}
+	cfg.Accounts = tenant.NewAccounts(accounts)
+	return &bench{T: b.T, behind: b.behind, handler: api.New(cfg)}
+}
+
 // in gives the bench for a subtest.
-func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind} }
+func (b *bench) in(t *testing.T) *bench { return &bench{T: t, behind: b.behind, handler: b.handler} }
 
 func (b *bench) setPorts(low, high int) {
 	b.Helper()
@@ -233,7 +262,11 @@ func (b *bench) send(method, path string, body io.Reader, headers ...string) ans
 		b.Errorf("%s %s: %d %s\n%s", method, path, a.status, a.body, b.log)
 	}
 	a.wellTyped(method + " " + path)
-	if key, _ := a.json["key"].(string); key != "" {
+	key, _ := a.json["key"].(string)
+	if token, _ := a.json["token"].(string); token != "" {
+		key = token
+	}
+	if key != "" {
 		b.mu.Lock()
 		b.keys = append(b.keys, key)
 		b.mu.Unlock()

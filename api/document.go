@@ -25,7 +25,8 @@ import (
 const documentDescription = "Data services on request: create an instance, wait for its job to end, connect.\n\n" +
 	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Responses may gain fields; clients must ignore " +
 	"unknown ones. Every response has an `X-Request-Id`, which the server's log also records.\n\n" +
-	"A key belongs to one tenant and has a role; each operation says which roles it takes. Operators act in another tenant " +
+	"A key belongs to one tenant and has a role; each operation says which roles it takes. A user logs in for a session, which " +
+	"works in one tenant that they are a member of. Operators, and users who are members of several tenants, act in another one " +
 	"with the header `Berth-Tenant: TENANT_ID`."
 
 func documentInfo(version string) *huma.Info {
@@ -44,6 +45,9 @@ var documentTags = []*huma.Tag{
 	{Name: "tenants", Description: "Teams, each with things of its own that no other sees."},
 	{Name: "quotas", Description: "What a tenant may have, and what it uses of that."},
 	{Name: "keys", Description: "API keys of a tenant: each has a role, and may be limited and expire."},
+	{Name: "users", Description: "People, who log in with a password."},
+	{Name: "sessions", Description: "Log-ins of users, and their passwords."},
+	{Name: "members", Description: "Users in a tenant, with their roles, and invitations to become one."},
 	{Name: "events", Description: "The tenant's numbered event feed, as pages, as server-sent events or over a WebSocket."},
 }
 
@@ -51,7 +55,7 @@ var documentTags = []*huma.Tag{
 // it by. A status that is not here is documented by the operation itself.
 var sharedResponses = map[int]struct{ name, description string }{
 	http.StatusBadRequest:            {"Malformed", "The body is not a JSON object, or the query string is malformed or not UTF-8."},
-	http.StatusUnauthorized:          {"Unauthorized", "The API key is missing, wrong, expired or revoked."},
+	http.StatusUnauthorized:          {"Unauthorized", "The API key or the session is missing, wrong, expired or revoked."},
 	http.StatusForbidden:             {"Forbidden", "The caller's role or key does not allow it, or pages of this origin may not use the API."},
 	http.StatusNotFound:              {"NotFound", "The resource does not exist or belongs to another tenant."},
 	http.StatusRequestTimeout:        {"RequestTimeout", "The body did not arrive in time."},
@@ -61,7 +65,7 @@ var sharedResponses = map[int]struct{ name, description string }{
 	http.StatusUnsupportedMediaType:  {"UnsupportedMediaType", "The body is not JSON, or it is compressed."},
 	http.StatusUnprocessableEntity:   {"Invalid", "A field or parameter is invalid; `errors` lists each. Nothing was changed."},
 	http.StatusUpgradeRequired:       {"UpgradeRequired", "This endpoint needs a WebSocket upgrade."},
-	http.StatusTooManyRequests:       {"TooManyJobs", "Too many unfinished jobs."},
+	http.StatusTooManyRequests:       {"TooManyJobs", "Too many unfinished jobs, or too many attempts from one address."},
 	http.StatusInternalServerError:   {"Internal", "An internal error; the server's log has the details."},
 	http.StatusServiceUnavailable:    {"Unavailable", "A required component is down, or there is no capacity."},
 }
@@ -97,6 +101,19 @@ func operationsOf(item *huma.PathItem) []*huma.Operation {
 	return slices.DeleteFunc(all, func(op *huma.Operation) bool { return op == nil })
 }
 
+// takesText says which callers an operation takes; empty: all that are known.
+func takesText(right tenant.Right) string {
+	switch right {
+	case "", tenant.Identify:
+		return ""
+	case tenant.Anybody:
+		return "Takes no key."
+	case tenant.Oneself:
+		return "Takes the session of a user."
+	}
+	return "Takes the role " + tenant.WhoMay(right) + "."
+}
+
 func headersOf(status int) map[string]*huma.Header {
 	ref := func(name, header string) map[string]*huma.Header {
 		return map[string]*huma.Header{header: {Ref: "#/components/headers/" + name}}
@@ -115,8 +132,11 @@ func headersOf(status int) map[string]*huma.Header {
 // documentOperation adds the failures that an operation's form brings with it, and refers
 // to the shared description of each.
 func documentOperation(op *huma.Operation) {
-	if right := rightOf(op); right != "" && right != tenant.Identify {
-		op.Description = strings.TrimLeft(op.Description+"\n\nTakes the role "+tenant.WhoMay(right)+".", "\n")
+	if takes := takesText(rightOf(op)); takes != "" {
+		op.Description = strings.TrimLeft(op.Description+"\n\n"+takes, "\n")
+	}
+	if rightOf(op) == tenant.Anybody {
+		op.Security = []map[string][]string{{}, {"api_key": {}}}
 	}
 	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError)
 	if strings.Contains(op.Path, "{") {

@@ -133,6 +133,9 @@ func (d *description) check(op *operation, a answer) error {
 			return fmt.Errorf("header %s of status %s is missing", name, status)
 		}
 	}
+	if a.status == http.StatusNoContent {
+		return nil
+	}
 	kind, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
 	if err != nil {
 		return fmt.Errorf("content type %q: %w", a.header.Get("Content-Type"), err)

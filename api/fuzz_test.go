@@ -97,15 +97,22 @@ func fuzz(t *testing.T, seed uint64, count int) {
 			}
 		}
 	}
-	if len(succeeded) < len(d.operations)/2 {
+	if len(succeeded) < (len(d.operations)-len(beyondFuzz))/2 {
 		t.Errorf("only %d of %d operations have succeeded: this tests refusals alone", len(succeeded), len(d.operations))
 	}
 	for _, op := range d.operations {
-		if count >= 5000 && !succeeded[op.id] && op.id != "follow-events" {
+		if count >= 5000 && !succeeded[op.id] && !slices.Contains(beyondFuzz, op.id) {
 			t.Errorf("%s has never succeeded", op.id)
 		}
 	}
 	t.Logf("%d of %d operations have succeeded", len(succeeded), len(d.operations))
+}
+
+// beyondFuzz are the operations that what is made up does not bring about: a stream that ends,
+// and what takes a session or the token of another answer.
+var beyondFuzz = []string{
+	"follow-events", "log-out", "log-out-everywhere", "switch-tenant", "change-password", "use-password-reset", "use-invitation", "change-member", "remove-member",
+	"withdraw-invitation",
 }
 
 // noOperation are the answers to a request that no operation is there for.
@@ -124,7 +131,8 @@ func judge(d *description, q request, a answer) error {
 	if a.status >= http.StatusInternalServerError {
 		return fmt.Errorf("a fault of the server's")
 	}
-	if q.sound && slices.Contains(unsound, a.status) {
+	refused := op != nil && op.id == "log-in" && a.status == http.StatusUnauthorized
+	if q.sound && slices.Contains(unsound, a.status) && !refused {
 		return fmt.Errorf("nothing was wrong with its form")
 	}
 	if op == nil && slices.Contains(noOperation, a.status) || q.method == http.MethodOptions {
@@ -228,7 +236,7 @@ func prefixOf(op *operation, p parameter) string {
 	return prefixes[before[strings.LastIndexByte(before, '/')+1:]]
 }
 
-var prefixes = map[string]string{"jobs": "job_", "instances": "ins_", "webhooks": "whk_", "deliveries": "dlv_"}
+var prefixes = map[string]string{"jobs": "job_", "instances": "ins_", "webhooks": "whk_", "deliveries": "dlv_", "tenants": "ten_", "keys": "key_", "users": "usr_", "members": "usr_", "invitations": "inv_"}
 
 func (r *draws) inQuery(query url.Values, p parameter) {
 	v := r.value(p.name, p.schema)

@@ -46,7 +46,7 @@ var sensible = map[string][]any{
 	"labels": {map[string]any{"a": "b"}, map[string]any{"team": "x", "a": ""}}, "memory": {"512mb", 1 << 30},
 	"disk": {"2gb"}, "cpu": {0.5, 1},
 	"Idempotency-Key": {"one", "two", `"three"`}, "Last-Event-ID": {"0", "3"}, "after": {0, 2, 7, 1 << 40},
-	"limit": {1, 2, 50, 200},
+	"limit": {1, 2, 50, 200}, "role": {"viewer", "member", "owner"}, "login": {"alice", "Bob@example.com"}, "password": {"correct horse battery"},
 }
 
 // value makes one up that the schema allows.

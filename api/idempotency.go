@@ -76,6 +76,8 @@ func (s *server) keyed(ctx context.Context, key, operation string, raw []byte) (
 	}
 	if by := principalOf(ctx).Key; by != "" { // an answer may show a secret: it is for who asked
 		operation += " by " + string(by)
+	} else if by := principalOf(ctx).User; by != "" {
+		operation += " by " + string(by)
 	}
 	return &idempotency.Request{Key: key, Fingerprint: fingerprint(operation, raw)}, func() { s.inFlight.Delete(mine) }, nil
 }

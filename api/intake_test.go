@@ -27,6 +27,7 @@ func (b *bench) pathsOf() []string {
 	paths, _ := doc["paths"].(map[string]any)
 	var all []string
 	for path, v := range paths {
+		user := "usr_x"
 		id := map[bool]string{true: instance}[strings.Contains(path, "/storage/")]
 		switch {
 		case strings.Contains(path, "/jobs/"):
@@ -39,8 +40,10 @@ func (b *bench) pathsOf() []string {
 			id = string(tenant.Default)
 		case strings.Contains(path, "/keys/"):
 			id, _ = b.key(string(tenant.Default), "viewer")
+		case strings.Contains(path, "/users/"):
+			id = user
 		}
-		path = strings.NewReplacer("{engine}", "mysql", "{id}", id, "{delivery_id}", ping).Replace(path)
+		path = strings.NewReplacer("{user}", user, "{invitation}", "inv_x", "{engine}", "mysql", "{id}", id, "{delivery_id}", ping).Replace(path)
 		methods, _ := v.(map[string]any)
 		for method := range methods {
 			all = append(all, strings.ToUpper(method)+" "+path)

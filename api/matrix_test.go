@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +20,8 @@ var open = map[string]tenant.Right{
 
 // estate is what one tenant has, by the names that paths have for it.
 type estate struct {
-	tenant, instance, job, webhook, delivery, keyID string
+	tenant, instance, job, webhook, delivery, keyID, invitation string
+	user, spare                                                 string // a member, and somebody who is none
 }
 
 func (b *bench) estate(of string) estate {
@@ -33,23 +35,55 @@ func (b *bench) estate(of string) estate {
 	e.instance, e.job = made.text("instance.id"), made.text("job.id")
 	b.work()
 	e.keyID, _ = b.key(e.tenant, "viewer")
+	e.user, _ = b.user(e.tenant, "viewer")
+	e.spare, _ = b.user("", "")
+	e.invitation = b.as(owner, "POST", "/api/v1/tenants/"+of+"/invitations", `{"role":"viewer"}`).is(201, "").text("id")
 	return e
 }
 
 // path fills a route's path in with what the tenant has.
 func (e estate) path(route string) string {
 	_, path, _ := strings.Cut(route, " ")
-	of := map[string]string{"/jobs/": e.job, "/webhooks/": e.webhook, "/deliveries/": e.delivery, "/instances/": e.instance, "/tenants/": e.tenant, "/keys/": e.keyID}
+	of := map[string]string{"/jobs/": e.job, "/webhooks/": e.webhook, "/deliveries/": e.delivery, "/instances/": e.instance, "/tenants/": e.tenant, "/keys/": e.keyID, "/users/": e.user}
 	for place, which := range of {
 		path = strings.Replace(path, place+":id", place+which, 1)
 	}
-	return strings.NewReplacer(":engine", "mysql", ":delivery_id", e.delivery, "*", "x").Replace(path)
+	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":engine", "mysql", ":delivery_id", e.delivery, "*", "x").Replace(path)
 }
 
 // bodies are what requests need to say to be understood.
 var bodies = map[string]string{
 	"POST /api/v1/webhooks": `{"url":"https://example.com/x"}`, "PATCH /api/v1/webhooks/:id": `{"description":"x"}`, "POST /api/v1/tenants": `{"name":"fresh"}`,
 	"PATCH /api/v1/tenants/:id": `{"name":"fresh"}`, "PUT /api/v1/tenants/:id/quota": `{"instances":100}`, "POST /api/v1/keys": `{"name":"x","role":"viewer"}`,
+	"PATCH /api/v1/users/:id": `{"name":"fresh"}`, "PATCH /api/v1/sessions/current": `{"tenant_id":"TENANT"}`,
+	"POST /api/v1/invitations/use": `{"token":"x"}`, "POST /api/v1/me/password": `{"old":"x","new":"y"}`,
+	"POST /api/v1/password-resets/use": `{"token":"x","password":"y"}`, "POST /api/v1/users": `{"login":"x","password":"y"}`,
+	"POST /api/v1/password-resets": `{"user_id":"USER"}`, "POST /api/v1/tenants/:id/members": `{"user_id":"SPARE","role":"viewer"}`,
+	"PATCH /api/v1/tenants/:id/members/:user": `{"role":"member"}`, "POST /api/v1/tenants/:id/invitations": `{"role":"viewer"}`,
+}
+
+func (e estate) body(route string) string {
+	return strings.NewReplacer("TENANT", e.tenant, "USER", e.user, "SPARE", e.spare).Replace(bodies[route])
+}
+
+// caller is one kind of caller, of any tenant.
+type caller struct {
+	role  tenant.Role
+	user  bool // with a session
+	shows func(of string) string
+}
+
+func (b *bench) callers() (all []caller) {
+	for _, role := range tenant.Roles() {
+		all = append(all,
+			caller{role, false, func(of string) string { _, key := b.key(of, string(role)); return key }},
+			caller{role, true, func(of string) string { _, token := b.user(of, string(role)); return token }})
+	}
+	return all
+}
+
+func (c caller) may(right tenant.Right) bool {
+	return right == "" || right == tenant.Anybody || c.role.May(right) || c.user && right == tenant.Oneself
 }
 
 // TestMatrix calls every route as everybody: with no key and wrong ones, in every role, in
@@ -80,39 +114,39 @@ func TestMatrix(t *testing.T) {
 		t.Fatalf("%d routes, %d operations", len(routes), len(declared))
 	}
 	mine, foreign := b.estate(b.tenant("mine")), b.estate(b.tenant("foreign"))
-	keys := map[tenant.Role]string{}
-	for _, role := range tenant.Roles() {
-		_, keys[role] = b.key(mine.tenant, string(role))
+	callers, shown := b.callers(), map[int]string{}
+	for i, c := range callers {
+		shown[i] = c.shows(mine.tenant)
 	}
 	for route, right := range routes {
-		for _, key := range []string{"", "wrong", "berth_" + strings.Repeat("0", 36), keys["owner"] + "x"} {
-			status := b.try(route, mine, key)
-			if right == "" && (status == 401 || status == 403) || right != "" && status != 401 {
+		for _, key := range []string{"", "wrong", "berth_" + strings.Repeat("0", 36), shown[0] + "x", shown[1] + "x", shown[1][:len(shown[1])-1]} {
+			status, open := b.try(route, mine, key), right == "" || right == tenant.Anybody && (key == "" || route != "POST /api/v1/users")
+			if open && (status == 401 || status == 403) || !open && status != 401 {
 				t.Errorf("%s with the key %q: %d", route, key, status)
 			}
 		}
-		for role, key := range keys {
-			may, things, with := right == "" || role.May(right), mine, key
+		for i, c := range callers {
+			may, things, with := c.may(right), mine, shown[i]
 			if may && !strings.HasPrefix(route, "GET ") { // some of it may be gone afterwards
-				things = b.estate(b.tenant(route + " " + string(role)))
-				_, with = b.key(things.tenant, string(role))
+				things = b.estate(b.tenant(fmt.Sprint(route, i)))
+				with = c.shows(things.tenant)
 			}
 			own := b.try(route, things, with)
-			if role == tenant.Operator && right == tenant.Credentials && may {
+			if c.role == tenant.Operator && right == tenant.Credentials && may {
 				t.Errorf("%s: operators read credentials", route)
 			}
 			switch {
 			case !may && own != 403, may && (own == 401 || own == 403 || own == 404 && !strings.Contains(route, "/docs/*") && !strings.Contains(route, "/debug/pprof") && route != "GET /"):
-				t.Errorf("%s as %s: %d", route, role, own)
+				t.Errorf("%s as %s, user %v: %d", route, c.role, c.user, own)
 			}
 			if mine.path(route) == foreign.path(route) {
 				continue
 			}
-			got := b.try(route, foreign, key)
+			got, ofAll := b.try(route, foreign, shown[i]), strings.Contains(route, "/tenants/:id") || strings.Contains(route, "/users/:id")
 			switch {
-			case strings.Contains(route, "/tenants/:id") && role == tenant.Operator && got != 401 && got != 403 && got != 404: // who runs all of them
+			case ofAll && c.role == tenant.Operator && got != 401 && got != 403 && got != 404: // who runs all of them
 			case got != 404 && (may || got != 403):
-				t.Errorf("%s as %s of another tenant: %d", route, role, got)
+				t.Errorf("%s as %s of another tenant, user %v: %d", route, c.role, c.user, got)
 			}
 		}
 	}
@@ -126,5 +160,5 @@ func (b *bench) try(route string, e estate, key string) int {
 	if key != "" {
 		header = "Bearer " + key
 	}
-	return b.send(method, e.path(route), strings.NewReader(bodies[route]), "Authorization", header, "Content-Type", "application/json").status
+	return b.send(method, e.path(route), strings.NewReader(e.body(route)), "Authorization", header, "Content-Type", "application/json").status
 }

@@ -30,6 +30,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeIdempotencyMismatch: http.StatusUnprocessableEntity,
 	fault.CodeConflict:            http.StatusConflict,
 	fault.CodeTooManyJobs:         http.StatusTooManyRequests,
+	fault.CodeTooManyRequests:     http.StatusTooManyRequests,
 	fault.CodeCapacity:            http.StatusServiceUnavailable,
 	fault.CodeUnavailable:         http.StatusServiceUnavailable,
 	fault.CodeHostUnavailable:     http.StatusServiceUnavailable,
@@ -60,6 +61,7 @@ type problem struct {
 	Quota  *problemQuota  `json:"quota,omitempty" doc:"limit that the request would exceed"`
 
 	retryAfter time.Duration
+	challenge  string // how to be recognized, after a refusal by the operation itself
 }
 
 type problemField struct {
@@ -76,11 +78,14 @@ func (p *problem) GetStatus() int { return p.Status }
 // ContentType is RFC 9457's.
 func (p *problem) ContentType(string) string { return problemType }
 
-// GetHeaders gives Retry-After where it makes sense.
+// GetHeaders gives Retry-After and WWW-Authenticate where they make sense.
 func (p *problem) GetHeaders() http.Header {
 	h := http.Header{}
 	if p.retryAfter > 0 {
 		h.Set("Retry-After", seconds(p.retryAfter))
+	}
+	if p.challenge != "" {
+		h.Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
 	return h
 }

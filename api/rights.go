@@ -10,7 +10,8 @@ import (
 // the document shows it; a test holds the one against the other for every route and role.
 const rightName = "right"
 
-// needs declares which right an operation takes.
+// needs declares which right an operation takes. tenant.Anybody opens it to callers that are
+// not known.
 func needs(right tenant.Right) map[string]any { return map[string]any{rightName: right} }
 
 // rightOf returns the right that an operation declares; empty: none.

@@ -30,10 +30,12 @@ type Config struct {
 	Service  *instance.Service
 	AdminKey secret.Secret
 	// Callers recognizes everybody but the admin key.
-	Callers *tenant.Authenticator
-	Tenants *tenant.Tenants
-	Keys    *tenant.Keys
-	Quotas  *tenant.Quotas
+	Callers  *tenant.Authenticator
+	Tenants  *tenant.Tenants
+	Keys     *tenant.Keys
+	Accounts *tenant.Accounts
+	Members  *tenant.Members
+	Quotas   *tenant.Quotas
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -64,6 +66,8 @@ type server struct {
 	Config
 	document *huma.OpenAPI
 	inFlight sync.Map // Idempotency keys whose first request is still running
+	origins  origins
+	anybody  map[string]bool // operations that need no key, as "POST /path"
 }
 
 // New makes the handler of everything that the API serves.
@@ -73,7 +77,7 @@ func newServer(cfg Config) *server {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = defaultHeartbeat
 	}
-	return &server{Config: cfg}
+	return &server{Config: cfg, origins: newOrigins(cfg.CORSOrigins), anybody: map[string]bool{}}
 }
 
 var humaOnce sync.Once // huma keeps these settings in package variables
@@ -120,6 +124,7 @@ func (s *server) echo() *echo.Echo {
 	s.routes(operations)
 	s.document = operations.OpenAPI()
 	document(s.document)
+	s.collectAnybody()
 	documentRoutes(e, s.document)
 	e.GET(eventSocketPath, s.eventSocket)
 	return e
@@ -136,7 +141,7 @@ func (s *server) humaConfig() huma.Config {
 	// What `curl -d` says it sends when nobody tells it otherwise.
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat, "application/x-www-form-urlencoded": huma.DefaultJSONFormat}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"api_key": {Type: "http", Scheme: "bearer", Description: "the API key"},
+		"api_key": {Type: "http", Scheme: "bearer", Description: "an API key, or the token of a session; browsers have the cookie " + sessionCookie + " instead"},
 	}
 	c.Security = []map[string][]string{{"api_key": {}}}
 	return c
@@ -152,6 +157,11 @@ func (s *server) routes(h huma.API) {
 	s.tenantRoutes(h)
 	s.keyRoutes(h)
 	s.quotaRoutes(h)
+	s.userRoutes(h)
+	s.sessionRoutes(h)
+	s.passwordRoutes(h)
+	s.memberRoutes(h)
+	s.invitationRoutes(h)
 }
 
 // health says that the process is alive.
@@ -219,14 +229,14 @@ func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// withoutKeys masks API keys in a path: somebody may put one where an id belongs.
+// withoutKeys masks API keys and other tokens in a path: somebody may put one where an id belongs.
 func withoutKeys(path string) string {
 	if !strings.Contains(path, tenant.TokenPrefix) {
 		return path
 	}
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
-		if tenant.WellFormed(s) {
+		if tenant.IsToken(s) {
 			segments[i] = secret.Redacted
 		}
 	}

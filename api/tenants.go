@@ -52,11 +52,36 @@ type meView struct {
 	KeyID    tenant.KeyID `json:"key_id,omitempty" doc:"API key of the request"`
 
 	KeyLimits
+
+	UserID      tenant.UserID    `json:"user_id,omitempty" doc:"user whose session made the request"`
+	Login       string           `json:"login,omitempty" doc:"the user's login name"`
+	DisplayName string           `json:"display_name,omitempty" doc:"the user's name for people"`
+	SessionID   tenant.SessionID `json:"session_id,omitempty"`
+	Tenants     []workplaceView  `json:"tenants,omitempty" doc:"tenants that the user is a member of"`
+}
+
+type workplaceView struct {
+	TenantID tenant.ID   `json:"tenant_id"`
+	Name     string      `json:"name"`
+	Role     tenant.Role `json:"role" enum:"viewer,member,owner"`
+	Since    stamp       `json:"since"`
 }
 
 func (s *server) getMe(ctx context.Context, _ *struct{}) (*body[meView], error) {
 	p := principalOf(ctx)
-	return &body[meView]{meView{Name: p.Name, TenantID: p.Tenant, Role: p.Role, Operator: p.Operator, KeyID: p.Key, KeyLimits: KeyLimits(p.Limits)}}, nil
+	me := meView{Name: p.Name, TenantID: p.Tenant, Role: p.Role, Operator: p.Operator, KeyID: p.Key, KeyLimits: KeyLimits(p.Limits)}
+	if p.User == "" {
+		return &body[meView]{me}, nil
+	}
+	u, places, err := s.Accounts.Profile(ctx, p)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	me.UserID, me.Login, me.DisplayName, me.SessionID = u.ID, u.Login, u.Name, p.Session
+	for _, w := range places {
+		me.Tenants = append(me.Tenants, workplaceView{TenantID: w.Tenant.ID, Name: w.Tenant.Name, Role: w.Role, Since: at(w.Since)})
+	}
+	return &body[meView]{me}, nil
 }
 
 func (s *server) listTenants(ctx context.Context, in *PageInput) (*body[pageView[tenantView]], error) {

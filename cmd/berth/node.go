@@ -30,6 +30,7 @@ import (
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/password"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
@@ -273,9 +274,12 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	}
 	tenants := tenant.Config{Store: rooms.Tenants(n.rows), Vault: n.vault, NewID: n.newID, Now: clock.System, Engines: n.catalog.Names(), CheckLabels: instance.CheckLabels}
 	quotas := rooms.NewQuotas(n.rows, clock.System, n.cfg.Quota)
+	terms := tenant.SessionTerms{Idle: n.cfg.SessionIdle, MaxAge: n.cfg.SessionMaxAge}
+	accounts := tenant.AccountConfig{Config: tenants, Passwords: password.New(password.Params), SignUp: tenant.SignUp(n.cfg.SignUp), Terms: terms}
 	return api.New(api.Config{
 		Service: n.service(quotas), Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
-		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log},
+		Accounts: tenant.NewAccounts(accounts), Members: tenant.NewMembers(tenants),
+		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log, Terms: terms},
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
 	}), nil

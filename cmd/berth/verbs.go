@@ -1,16 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -29,9 +25,12 @@ const (
 // cli is what the client verbs share: the flags that all of them have, and the
 // world around them, which tests replace.
 type cli struct {
-	url    string
-	tenant string
-	output string
+	url     string
+	tenant  string
+	context string
+	output  string
+
+	lines *bufio.Reader // of the standard input, once something has read from it
 
 	getenv   func(string) string
 	now      func() time.Time
@@ -53,25 +52,30 @@ func (c *cli) commands() []*cobra.Command {
 	commands := []*cobra.Command{
 		c.enginesCommand(), c.createCommand(), c.lsCommand(), c.getCommand(),
 		c.configCommand(), c.rmCommand(), c.jobsCommand(), c.waitCommand(), c.eventsCommand(),
-		c.whoamiCommand(), c.usageCommand(), c.quotaCommand(),
+		c.whoamiCommand(), c.usageCommand(), c.quotaCommand(), c.loginCommand(), c.logoutCommand(), c.signUpCommand(), c.passwordCommand(), c.inviteCommand(), c.joinCommand(),
 	}
 	webhooks, ofWebhooks := c.webhooksCommands()
 	tenants, ofTenants := c.tenantsCommands()
 	keys, ofKeys := c.keysCommands()
-	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys) {
+	users, ofUsers := c.usersCommands()
+	members, ofMembers := c.membersCommands()
+	invitations, ofInvitations := c.invitationsCommands()
+	kept, ofContexts := c.contextCommands()
+	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {
 			url = defaultURL
 		}
 		cmd.Flags().StringVar(&c.url, "url", url, "URL of the API (BERTH_URL)")
-		cmd.Flags().StringVar(&c.tenant, "tenant", c.getenv("BERTH_TENANT"), "id of the tenant to act in, for operators (BERTH_TENANT)")
+		cmd.Flags().StringVar(&c.tenant, "tenant", c.getenv("BERTH_TENANT"), "id of the tenant to act in, for operators and for members of several (BERTH_TENANT)")
+		cmd.Flags().StringVar(&c.context, "context", c.getenv("BERTH_CONTEXT"), "context to use instead of the current one (BERTH_CONTEXT)")
 		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 		cmd.Args = usageArgs(cmd.Args)
 		// reportError says what went wrong, in one place and in our words.
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	}
-	return append(commands, webhooks, tenants, keys)
+	return append(commands, webhooks, tenants, keys, users, members, invitations, kept)
 }
 
 // runs turns a verb into what cobra calls. An interrupt cancels the verb's context,
@@ -91,35 +95,19 @@ func (c *cli) runs(v verb) func(*cobra.Command, []string) error {
 
 // client connects with the address and the key of this call.
 func (c *cli) client(cmd *cobra.Command) (*client.Client, error) {
-	key, err := c.apiKey()
+	t, err := c.target(cmd)
 	if err != nil {
 		return nil, err
 	}
-	cl, err := c.connect(client.Config{URL: c.url, APIKey: key, Tenant: c.tenant})
+	return c.clientOf(cmd, t)
+}
+
+func (c *cli) clientOf(cmd *cobra.Command, t target) (*client.Client, error) {
+	cl, err := c.connect(client.Config{URL: t.url, APIKey: t.key, Tenant: t.tenant})
 	if err != nil {
 		return nil, usagef(cmd, "%v", err)
 	}
 	return cl, nil
-}
-
-// apiKey finds the key where only this user can read it. It is not a flag: command
-// lines are open to everybody on the machine.
-func (c *cli) apiKey() (string, error) {
-	if key := strings.TrimSpace(c.getenv("BERTH_API_KEY")); key != "" {
-		return key, nil
-	}
-	dir := c.getenv("BERTH_DATA_DIR")
-	if dir == "" {
-		dir = defaultDataDir
-	}
-	key, err := os.ReadFile(filepath.Join(dir, adminKeyFile)) //nolint:gosec // the user names the folder
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil // the server says whether it wants one
-	}
-	if err != nil {
-		return "", fmt.Errorf("read the API key: %w", err)
-	}
-	return strings.TrimSpace(string(key)), nil
 }
 
 func (c *cli) json() bool { return c.output == outputJSON }

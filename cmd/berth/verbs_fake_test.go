@@ -61,12 +61,15 @@ type fakeBerth struct {
 	routes   map[string][]string // "METHOD /path" below /api/v1; an answer is "STATUS BODY"
 	requests []string            // "METHOD /path?query BODY"
 	onJob    func()              // called when a job is looked at
+	key      string              // that it takes; empty: brth_key
+	tenants  []string            // the header Berth-Tenant of each request
 }
 
 func (f *fakeBerth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	route := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1")
 	f.mu.Lock()
+	f.tenants = append(f.tenants, r.Header.Get("Berth-Tenant"))
 	f.requests = append(f.requests, strings.TrimSpace(r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/api/v1")+" "+string(body)))
 	answer := `404 {"code":"not_found","detail":"no such thing"}`
 	if left := f.routes[route]; len(left) > 0 {
@@ -76,7 +79,12 @@ func (f *fakeBerth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	f.mu.Unlock()
-	if r.Header.Get("Authorization") != "Bearer brth_key" {
+	key := f.key
+	if key == "" {
+		key = "brth_key"
+	}
+	open := route == "POST /sessions" || route == "POST /users" || route == "POST /password-resets/use"
+	if r.Header.Get("Authorization") != "Bearer "+key && (!open || r.Header.Get("Authorization") != "") {
 		answer = `401 {"code":"unauthorized","detail":"no valid API key"}`
 	}
 	if f.onJob != nil && strings.HasPrefix(route, "GET /jobs/") {
@@ -106,9 +114,9 @@ func berth(ctx context.Context, t *testing.T, f *fakeBerth, env map[string]strin
 	t.Helper()
 	srv := httptest.NewServer(f)
 	defer srv.Close()
-	all := map[string]string{"BERTH_URL": srv.URL, "BERTH_API_KEY": "brth_key", "NO_COLOR": "1"}
+	all := map[string]string{"BERTH_URL": srv.URL, "SERVER": srv.URL, "BERTH_API_KEY": "brth_key", "NO_COLOR": "1"}
 	for k, v := range env {
-		all[k] = v
+		all[k] = strings.ReplaceAll(v, "SERVER", srv.URL)
 	}
 	c := &cli{
 		getenv: func(k string) string { return all[k] },
@@ -128,6 +136,7 @@ func berth(ctx context.Context, t *testing.T, f *fakeBerth, env map[string]strin
 	root := &cobra.Command{Use: "berth", SilenceErrors: true, SilenceUsage: true}
 	root.AddCommand(c.commands()...)
 	root.SetArgs(args)
+	root.SetIn(strings.NewReader(all["stdin"]))
 	root.SetOut(&out)
 	root.SetErr(&errOut)
 	code := reportError(&errOut, root.ExecuteContext(ctx))

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,7 +33,13 @@ func (c *cli) whoamiCommand() *cobra.Command {
 			if me.Operator {
 				role += ", operator of the platform"
 			}
-			rows := [][]string{{"Name:", me.Name}, {"Tenant:", me.TenantID}, {"Role:", role}}
+			rows := [][]string{{"Name:", me.Name}, {"Tenant:", orElse(me.TenantID, "none")}, {"Role:", role}}
+			if me.UserID != "" {
+				rows = append(rows, []string{"User:", me.UserID})
+			}
+			for _, t := range me.Tenants {
+				rows = append(rows, []string{"Member of:", fmt.Sprintf("%s (%s), %s", t.TenantID, t.Name, t.Role)})
+			}
 			if limits := limitsText(me.Engines, me.Labels); limits != "" {
 				rows = append(rows, []string{"Limited to:", limits})
 			}

@@ -15,6 +15,7 @@ import (
 
 // Codes of a Problem that callers act on.
 const (
+	CodeUnauthorized        = "unauthorized"
 	CodeNotFound            = "not_found"
 	CodeGone                = "gone"
 	CodeIdempotencyInFlight = "idempotency_in_flight"

@@ -15,6 +15,18 @@ type Me struct {
 	KeyID    string            `json:"key_id,omitempty"`
 	Engines  []string          `json:"engines,omitempty"` // what the key is limited to; empty: all
 	Labels   map[string]string `json:"labels,omitempty"`
+
+	UserID    string      `json:"user_id,omitempty"` // whose session it is; empty: a key
+	Login     string      `json:"login,omitempty"`
+	SessionID string      `json:"session_id,omitempty"`
+	Tenants   []Workplace `json:"tenants,omitempty"`
+}
+
+// Workplace is a tenant that the caller is a member of.
+type Workplace struct {
+	TenantID string `json:"tenant_id"`
+	Name     string `json:"name"`
+	Role     string `json:"role"`
 }
 
 // Tenant is a team with things of its own.

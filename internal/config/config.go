@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,6 +116,12 @@ type Config struct {
 	// CallbackCAFile has the certificates, in PEM, of authorities that callbacks' receivers
 	// are trusted by, beside the system's.
 	CallbackCAFile string `env:"CALLBACK_CA_FILE"`
+	// SignUp says who may make an account: off (operators only), invitation or open.
+	SignUp string `env:"SIGN_UP" envDefault:"off"`
+	// SessionIdle is after how long without use a user's session ends, SessionMaxAge when it
+	// ends in any case.
+	SessionIdle   time.Duration `env:"SESSION_IDLE" envDefault:"24h"`
+	SessionMaxAge time.Duration `env:"SESSION_MAX_AGE" envDefault:"720h"`
 	// Gzip compresses answers.
 	Gzip bool `env:"HTTP_GZIP"`
 	// CORSOrigins are the origins whose pages may call the API; none: no CORS headers.
@@ -206,6 +213,9 @@ func (c *Config) devDefaults(environ []string) {
 	if _, set := env.ToMap(environ)["BERTH_CALLBACK_ALLOW_PRIVATE"]; !set {
 		c.CallbackAllowPrivate = true // a developer's receiver is on this machine
 	}
+	if env.ToMap(environ)["BERTH_SIGN_UP"] == "" {
+		c.SignUp = string(tenant.SignUpOpen) // it listens on loopback
+	}
 	if _, set := env.ToMap(environ)["BERTH_DRAIN_DELAY"]; !set {
 		c.DrainDelay = 0 // nobody stands before it
 	}
@@ -253,6 +263,9 @@ func (c *Config) validate(mode Mode) error {
 	check(c.KeepFailed >= time.Minute && c.KeepFailed <= 30*24*time.Hour, "KEEP_FAILED", "must be from 1m to 720h")
 	check(c.MaxJobsPerTenant >= 1, "MAX_JOBS_PER_TENANT", "must be at least 1")
 	check(c.MaxJobs >= 1, "MAX_JOBS", "must be at least 1")
+	check(slices.Contains(tenant.SignUps(), tenant.SignUp(c.SignUp)), "SIGN_UP", "must be off, invitation or open")
+	check(c.SessionIdle >= 5*time.Minute, "SESSION_IDLE", "must be at least 5m")
+	check(c.SessionMaxAge >= c.SessionIdle && c.SessionMaxAge <= 366*24*time.Hour, "SESSION_MAX_AGE", "must be from the idle limit to 8784h")
 	check(c.LogFormat == "text" || c.LogFormat == "json", "LOG_FORMAT", "must be text or json")
 	check(c.Level.UnmarshalText([]byte(c.LogLevel)) == nil, "LOG_LEVEL", "must be debug, info, warn or error")
 	bind, err := netip.ParseAddr(c.BindHost)

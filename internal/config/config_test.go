@@ -33,6 +33,7 @@ func TestDevDefaults(t *testing.T) {
 		WorkerConcurrency: c.WorkerConcurrency, ReconcileEvery: 10 * time.Second, ReconcileGrace: time.Minute, ProbeEvery: 30 * time.Second,
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, KeepFailed: time.Hour,
 		MaxJobsPerTenant: job.DefaultMaxPerTenant, MaxJobs: job.DefaultMax,
+		SignUp: "open", SessionIdle: tenant.DefaultSessionIdle, SessionMaxAge: tenant.DefaultSessionMaxAge,
 	}
 	if c.WorkerConcurrency < 4 {
 		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)
@@ -72,6 +73,10 @@ func TestSettings(t *testing.T) {
 		{"log level", API, "BERTH_LOG_LEVEL=debug", func(c Config) bool { return c.Level == slog.LevelDebug }},
 		{"origins", API, "BERTH_HTTP_CORS_ORIGINS=https://a,https://b", func(c Config) bool { return len(c.CORSOrigins) == 2 && c.CORSOrigins[1] == "https://b" }},
 		{"authorities of receivers", Worker, "BERTH_CALLBACK_CA_FILE=/etc/ca.pem", func(c Config) bool { return c.CallbackCAFile == "/etc/ca.pem" }},
+		{"sign-up is off", API, "", func(c Config) bool { return c.SignUp == "off" }},
+		{"sign-up is off, in dev", Dev, "BERTH_SIGN_UP=off", func(c Config) bool { return c.SignUp == "off" }},
+		{"sign-up by invitation", API, "BERTH_SIGN_UP=invitation", func(c Config) bool { return c.SignUp == "invitation" }},
+		{"sessions", API, "BERTH_SESSION_IDLE=5m", func(c Config) bool { return c.SessionIdle == 5*time.Minute && c.SessionMaxAge == 720*time.Hour }},
 		{"gzip", API, "BERTH_HTTP_GZIP=true", func(c Config) bool { return c.Gzip }},
 		{"a value with =", API, "BERTH_ADMIN_KEY=a=b=c0123456789012345", func(c Config) bool { return c.AdminKey == "a=b=c0123456789012345" }},
 		{"concurrency", Worker, "BERTH_WORKER_CONCURRENCY=7", func(c Config) bool { return c.WorkerConcurrency == 7 }},
@@ -134,6 +139,10 @@ func TestBadSettings(t *testing.T) {
 		{API, "BERTH_MAX_JOBS_PER_TENANT=-1", "at least 1"},
 		{API, "BERTH_CALLBACK_ALLOW_PRIVATE=perhaps", "true or false"},
 		{API, "BERTH_HTTP_GZIP=2", "true or false"},
+		{API, "BERTH_SIGN_UP=everybody", "off, invitation or open"},
+		{API, "BERTH_SESSION_IDLE=1m", "at least 5m"},
+		{API, "BERTH_SESSION_MAX_AGE=1h", "to 8784h"},
+		{API, "BERTH_SESSION_MAX_AGE=9000h", "to 8784h"},
 		{API, "BERTH_LOG_FORMAT=xml", "text or json"},
 		{API, "BERTH_LOG_LEVEL=loud", "debug, info, warn or error"},
 	} {
@@ -202,8 +211,9 @@ func TestDocumentationHasEverySetting(t *testing.T) {
 		}
 		delete(rows, name)
 	}
-	delete(rows, "BERTH_URL") // of the client verbs
-	delete(rows, "BERTH_API_KEY")
+	for _, name := range []string{"BERTH_URL", "BERTH_API_KEY", "BERTH_TENANT", "BERTH_CONTEXT", "BERTH_CONFIG"} { // of the client verbs
+		delete(rows, name)
+	}
 	for name := range rows {
 		t.Errorf("%s has a row for %s, which is no setting", documentation, name)
 	}

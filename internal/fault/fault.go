@@ -32,6 +32,7 @@ const (
 	CodeCapacity            Code = "capacity_exhausted"    // no host can take it now
 	CodeTooManyJobs         Code = "too_many_jobs"         // too many accepted jobs have not ended
 	CodeQuota               Code = "quota_exceeded"        // it would exceed the tenant's quota; Error.Quota names it
+	CodeTooManyRequests     Code = "too_many_requests"     // too many of a kind from one caller or address
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
 	// Failures of a job.

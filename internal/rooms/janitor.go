@@ -66,7 +66,9 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 
 // DeleteOld removes, of each room, what ended before and nobody needs any more.
 func DeleteOld(tx Tx, before time.Time, limit int) (removed int, err error) {
-	for _, remove := range []func(time.Time, int) (int, error){tx.DeleteOldInstances, tx.DeleteOldJobs, tx.DeleteOldDeliveries, tx.DeleteOldRecords} {
+	for _, remove := range []func(time.Time, int) (int, error){
+		tx.DeleteOldInstances, tx.DeleteOldJobs, tx.DeleteOldDeliveries, tx.DeleteOldRecords, tx.DeleteOldAccess,
+	} {
 		n, err := remove(before, limit)
 		if removed += n; err != nil {
 			return removed, err

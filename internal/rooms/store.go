@@ -30,6 +30,7 @@ type Reader interface {
 	webhook.Reader
 	instance.Reader
 	tenant.Reader
+	tenant.AccountReader
 	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
 	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
 	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)

@@ -36,6 +36,10 @@ func fillForPlans(t *testing.T, s *Store) {
 		deliveries []deliveryRow
 		watches    []watchRow
 		ports      []portRow
+		users      []userRow
+		members    []memberRow
+		sessions   []sessionRow
+		invited    []invitationRow
 	)
 	for i := range planRows {
 		inst := planInstance(i, now)
@@ -57,6 +61,14 @@ func fillForPlans(t *testing.T, s *Store) {
 		}
 		deliveries = append(deliveries, d)
 		watches = append(watches, watchRow{InstanceID: inst.ID, ProbeAt: now + int64(i) - 30})
+		u := userRow{ID: fmt.Sprintf("usr_%07d", i), Login: fmt.Sprintf("user-%d", i)}
+		users, members = append(users, u), append(members, planMember(i, u))
+		sessions = append(sessions, sessionRow{ID: fmt.Sprintf("ses_%07d", i), UserID: u.ID, TenantID: "default", Hash: fmt.Sprintf("hash-%d", i), ExpiresAt: now + 1})
+		inv := invitationRow{ID: fmt.Sprintf("inv_%07d", i), TenantID: "default", Hash: fmt.Sprintf("hash-%d", i), ExpiresAt: now + 1, UsedAt: now}
+		if i%100 == 99 {
+			inv.UsedAt = 0
+		}
+		invited = append(invited, inv)
 	}
 	for i := range planPorts {
 		p := portRow{HostID: "hst_1", Port: 20000 + i, InstanceID: nullable(fmt.Sprintf("ins_%07d", i)), Name: "redis"}
@@ -66,7 +78,7 @@ func fillForPlans(t *testing.T, s *Store) {
 		ports = append(ports, p)
 	}
 	err := s.db.Transaction(func(db *gorm.DB) error {
-		for _, rows := range []any{instances, labels, jobs, events, deliveries, watches, ports, []eventCounterRow{{"default", planRows - planLive}}} {
+		for _, rows := range []any{instances, labels, jobs, events, deliveries, watches, ports, users, members, sessions, invited, []eventCounterRow{{"default", planRows - planLive}}} {
 			if err := db.CreateInBatches(rows, 100).Error; err != nil {
 				return err
 			}
@@ -77,11 +89,19 @@ func fillForPlans(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	if s.dialect == dialectMySQL { // which does so by itself in time; SQLite must choose well without
-		err = s.db.Exec("ANALYZE TABLE instances, instance_labels, jobs, events, deliveries, watches, ports").Error
+		err = s.db.Exec("ANALYZE TABLE instances, instance_labels, jobs, events, deliveries, watches, ports, users, members, sessions, invitations").Error
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func planMember(i int, u userRow) memberRow {
+	m := memberRow{TenantID: "default", UserID: u.ID, Role: string(tenant.Viewer)}
+	if i%1000 == 500 {
+		m.Role = string(tenant.Owner)
+	}
+	return m
 }
 
 func planInstance(i int, now int64) instanceRow {

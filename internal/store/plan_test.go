@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -272,6 +273,30 @@ func questions() []question {
 		{name: "whatever is too old", ask: inTx(func(tx rooms.Tx) error {
 			_, err := rooms.DeleteOld(tx, now.Add(-time.Hour), planPage)
 			return err
+		})},
+		{name: "users: first page", ask: ask(func(ctx context.Context, s *Store) ([]tenant.User, error) {
+			return s.Users(ctx, page.Page{Limit: planPage})
+		}), allow: []string{"SCAN users USING INDEX"}},
+		{name: "users: by login name", ask: ask(func(ctx context.Context, s *Store) (tenant.User, error) { return s.UserByLogin(ctx, "user-100") })},
+		{name: "members: of a tenant", ask: ask(func(ctx context.Context, s *Store) ([]tenant.Membership, error) {
+			return s.Members(ctx, "default", page.Page{Before: "usr_0000100", Limit: planPage})
+		})},
+		{name: "members: one", ask: ask(func(ctx context.Context, s *Store) (tenant.Membership, error) {
+			return s.Membership(ctx, "default", "usr_0000100")
+		})},
+		{name: "members: the tenants of a user", allow: []string{"TEMP B-TREE FOR ORDER BY"}, ask: ask(func(ctx context.Context, s *Store) ([]tenant.Workplace, error) {
+			return s.Workplaces(ctx, "usr_0000100")
+		})},
+		{name: "members: whether there is another owner", ask: inTx(func(tx rooms.Tx) error {
+			_, err := tx.OtherOwners("default", "usr_0000100")
+			return err
+		})},
+		{name: "sessions: by hash", ask: ask(func(ctx context.Context, s *Store) (tenant.Login, error) { return s.LoginByHash(ctx, "hash-100") })},
+		{name: "sessions: the oldest, and all, of a user", ask: inTx(func(tx rooms.Tx) error {
+			return errors.Join(tx.DeleteOldestSessions("usr_0000100", 2), tx.DeleteSessions("usr_0000100"), tx.DeleteResets("usr_0000100"))
+		})},
+		{name: "invitations: open ones", ask: ask(func(ctx context.Context, s *Store) ([]tenant.Invitation, error) {
+			return s.Invitations(ctx, "default", now, page.Page{Limit: planPage})
 		})},
 		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]instance.ID, error) {
 			return s.KeptInstances(ctx, now, planPage)

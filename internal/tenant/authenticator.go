@@ -25,9 +25,12 @@ type Authenticator struct {
 	Store Store
 	Now   clock.Clock
 	Log   *slog.Logger
+	// Terms are when sessions end.
+	Terms SessionTerms
 
-	known ttl.Map[string, found]
-	noted ttl.Map[KeyID, struct{}]
+	known  ttl.Map[string, found]
+	noted  ttl.Map[KeyID, struct{}]
+	active ttl.Map[SessionID, struct{}] // sessions whose use was noted
 }
 
 // found is what was read of a token: a key, or why there is none.
@@ -87,4 +90,46 @@ func (a *Authenticator) noteUse(ctx context.Context, k Key, now time.Time) {
 	if err := a.Store.Tx(ctx, func(tx Tx) error { return tx.UseKey(k.ID, now) }); err != nil {
 		a.Log.DebugContext(ctx, "cannot note the use of a key", "key", k.ID, "error", err)
 	}
+}
+
+var errUnknownSession = Unauthorized("the session has ended; log in again")
+
+// BySession returns the principal that has logged in with the session's token, in the tenant
+// that the session works in, or CodeUnauthorized. Nothing of it is remembered: whoever logs
+// out, is disabled or removed has so with the next request, in every process.
+func (a *Authenticator) BySession(ctx context.Context, token string) (Principal, error) {
+	now := a.Now()
+	l, err := a.login(ctx, token, now)
+	if err != nil {
+		return Principal{}, err
+	}
+	if now.Sub(l.UsedAt) >= noteUseEvery && a.active.Add(l.ID, struct{}{}, now, noteUseEvery) {
+		if err := a.Store.Tx(ctx, func(tx Tx) error { return tx.UseSession(l.ID, now) }); err != nil {
+			a.Log.DebugContext(ctx, "cannot note the use of a session", "session", l.ID, "error", err)
+		}
+	}
+	return l.principal(), nil
+}
+
+// StillBySession is BySession for a request that goes on: waiting is no use of the session.
+func (a *Authenticator) StillBySession(ctx context.Context, token string) (Principal, error) {
+	l, err := a.login(ctx, token, a.Now())
+	if err != nil {
+		return Principal{}, err
+	}
+	return l.principal(), nil
+}
+
+func (a *Authenticator) login(ctx context.Context, token string, now time.Time) (Login, error) {
+	if !IsSession(token) {
+		return Login{}, errUnknownSession
+	}
+	l, err := a.Store.LoginByHash(ctx, HashToken(token))
+	if errors.Is(err, fault.ErrNotFound) {
+		err = errUnknownSession
+	}
+	if err == nil {
+		err = a.Terms.check(l, now)
+	}
+	return l, err
 }

@@ -29,7 +29,7 @@ func (s *oneKey) Tx(context.Context, func(Tx) error) error { return nil }
 // TestKnownForAMoment: a process asks again after half a second, and also when its clock was
 // put back.
 func TestKnownForAMoment(t *testing.T) {
-	token := newToken().Reveal()
+	token := keyForm.fresh().Reveal()
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	s := &oneKey{key: Key{ID: "key_1", Tenant: "ten_1", Role: Viewer, Hash: HashToken(token)}}
 	a := &Authenticator{Store: s, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)}
@@ -52,7 +52,7 @@ func TestKnownForAMoment(t *testing.T) {
 	now = now.Add(-time.Hour)
 	open(false, 4, "after the clock was put back")
 	for range 3 {
-		if _, err := a.ByKey(t.Context(), newToken().Reveal()); fault.CodeOf(err) != fault.CodeUnauthorized {
+		if _, err := a.ByKey(t.Context(), keyForm.fresh().Reveal()); fault.CodeOf(err) != fault.CodeUnauthorized {
 			t.Errorf("another key: %v", err)
 		}
 	}

@@ -33,7 +33,7 @@ func TestKeyForm(t *testing.T) {
 func TestKeysAreFresh(t *testing.T) {
 	seen := map[string]bool{}
 	for range 2000 {
-		token := newToken().Reveal()
+		token := keyForm.fresh().Reveal()
 		if seen[token] || !WellFormed(token) || !id.WellFormed(token) {
 			t.Fatalf("%q", token)
 		}
@@ -67,7 +67,7 @@ func TestKeyIsValid(t *testing.T) {
 }
 
 func FuzzWellFormed(f *testing.F) {
-	f.Add(newToken().Reveal())
+	f.Add(keyForm.fresh().Reveal())
 	f.Add("berth_\x00")
 	f.Fuzz(func(t *testing.T, text string) {
 		if WellFormed(text) && (!strings.HasPrefix(text, TokenPrefix) || !id.WellFormed(text)) {

@@ -73,7 +73,7 @@ func (s *Keys) CreateKey(ctx context.Context, p Principal, r KeyRequest, idem *i
 		if err := s.checkKey(p, r); err != nil {
 			return err
 		}
-		token = newToken()
+		token = keyForm.fresh()
 		k = Key{
 			ID: KeyID(s.cfg.NewID(KeyPrefix)), Tenant: r.Tenant, Name: r.Name, Role: r.Role, Limits: r.Limits, Hash: HashToken(token.Reveal()),
 			Hint: token.Reveal()[len(token.Reveal())-hintLength:], CreatedBy: p.String(), CreatedAt: s.cfg.Now(),
@@ -190,7 +190,7 @@ func (s *Keys) RevokeKey(ctx context.Context, p Principal, which KeyID) error {
 		}
 	}
 	unknown := fault.Errorf(fault.CodeNotFound, nil, "there is no key %s", which)
-	if !id.WellFormed(which) || WellFormed(string(which)) { // it may be the key itself, which nobody repeats
+	if !id.WellFormed(which) || IsToken(string(which)) { // it may be the key itself, which nobody repeats
 		return fault.Errorf(fault.CodeNotFound, nil, "the key does not exist; give its id, which begins with %s_", KeyPrefix)
 	}
 	return s.cfg.Store.Tx(ctx, func(tx Tx) error {

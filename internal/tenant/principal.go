@@ -12,9 +12,12 @@ type Principal struct {
 	Role Role
 	// Operator says that the caller runs the platform, too.
 	Operator bool
-	// Key is the API key that the caller was recognized by; empty: the admin key.
+	// Key is the API key that the caller was recognized by; empty: a session or the admin key.
 	Key KeyID
-	// Name says for the record who it is, for example "the admin key".
+	// User is who has logged in, and Session where; empty: the caller is a key.
+	User    UserID
+	Session SessionID
+	// Name says for the record who it is, for example "the admin key" or "user alice".
 	Name string
 	// Limits narrow what a key may do within its role.
 	Limits Limits
@@ -28,6 +31,12 @@ func (p Principal) String() string { return p.Name + ", tenant " + string(p.Tena
 func (p Principal) May(right Right) error {
 	if p.Role.May(right) || p.Operator && Operator.May(right) {
 		return nil
+	}
+	switch {
+	case p.User != "" && (right == Oneself || right == Identify): // whatever they are in the tenant
+		return nil
+	case right == Oneself:
+		return fault.Errorf(fault.CodeForbidden, nil, "%s is no user; this takes a session: POST /api/v1/sessions, or berth login", p.Name)
 	}
 	who := p.Name
 	if who == "" {

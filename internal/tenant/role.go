@@ -32,6 +32,8 @@ type Right string
 
 // The rights. A use case asks for exactly one.
 const (
+	Anybody     Right = "anybody"     // nothing: callers need not be known
+	Oneself     Right = "oneself"     // be a user: one's own sessions, password and memberships
 	Identify    Right = "identify"    // be somebody: see oneself
 	Read        Right = "read"        // see the tenant's things, without their secrets
 	Change      Right = "change"      // create, change and delete things
@@ -40,7 +42,8 @@ const (
 	Operate     Right = "operate"     // the platform
 )
 
-// grants is the table of who may do what: the one place where that is decided.
+// grants is the table of who may do what: the one place where that is decided. No role has
+// Anybody, which is asked of nobody, or Oneself, which users have and keys have not.
 var grants = map[Role][]Right{
 	Viewer:   {Identify, Read},
 	Member:   {Identify, Read, Change, Credentials},

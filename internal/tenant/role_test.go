@@ -9,9 +9,9 @@ import (
 
 // TestRights is the table of who may do what, once more and in full.
 func TestRights(t *testing.T) {
-	all := []Right{Identify, Read, Change, Credentials, Manage, Operate}
+	all := []Right{Anybody, Oneself, Identify, Read, Change, Credentials, Manage, Operate}
 	for role, want := range map[Role]string{
-		Viewer: "110000", Member: "111100", Owner: "111110", Operator: "110011", "": "000000", "Owner": "000000", "owner ": "000000",
+		Viewer: "00110000", Member: "00111100", Owner: "00111110", Operator: "00110011", "": "00000000", "Owner": "00000000", "owner ": "00000000",
 	} {
 		got := ""
 		for _, right := range all {

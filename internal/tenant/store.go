@@ -13,6 +13,7 @@ import (
 type Store interface {
 	idempotency.Store
 	Reader
+	AccountReader
 	// Tx runs the function in one transaction, as job.Store does.
 	Tx(context.Context, func(Tx) error) error
 }
@@ -34,7 +35,25 @@ type Reader interface {
 	Held(ctx context.Context, of ID, kinds []string, since time.Time) (Amounts, error)
 }
 
-// Tx writes tenants and keys within a transaction.
+// AccountReader reads users, and what they are and have in tenants.
+type AccountReader interface {
+	User(context.Context, UserID) (User, error)
+	// UserByLogin returns the user with the login name in its normal form.
+	UserByLogin(ctx context.Context, login string) (User, error)
+	Users(context.Context, page.Page) ([]User, error)
+	Membership(context.Context, ID, UserID) (Membership, error)
+	// Members returns the members of the tenant, by their users' ids.
+	Members(context.Context, ID, page.Page) ([]Membership, error)
+	// Workplaces returns the tenants that the user is a member of and that are not deleted,
+	// those of the oldest memberships first, and no more than a thousand.
+	Workplaces(context.Context, UserID) ([]Workplace, error)
+	// LoginByHash returns the session that has the hash, also one that is over.
+	LoginByHash(ctx context.Context, hash string) (Login, error)
+	// Invitations returns the tenant's invitations that are open at the time.
+	Invitations(context.Context, ID, time.Time, page.Page) ([]Invitation, error)
+}
+
+// Tx writes tenants, keys and accounts within a transaction.
 type Tx interface {
 	idempotency.Tx
 	Rows
@@ -54,8 +73,19 @@ type QuotaRows interface {
 	Held(of ID, kinds []string, since time.Time) (Amounts, error)
 }
 
-// Rows are the rows of tenants and keys in a transaction.
+// Rows are the rows of this room in a transaction.
 type Rows interface {
+	KeyRows
+	UserRows
+	MemberRows
+	SessionRows
+	TokenRows
+	// DeleteOldAccess removes sessions, invitations, resets and attempts that were over before.
+	DeleteOldAccess(before time.Time, limit int) (int, error)
+}
+
+// KeyRows are the rows of tenants and keys in a transaction.
+type KeyRows interface {
 	Tenant(ID) (Tenant, error)
 	// InsertTenant fails with CodeNameHeld where a tenant that is not deleted has the name.
 	InsertTenant(Tenant) error
@@ -71,4 +101,66 @@ type Rows interface {
 	RevokeKey(ID, KeyID, time.Time) error
 	// UseKey notes when the key was last used, unless somebody noted a later time.
 	UseKey(KeyID, time.Time) error
+}
+
+// UserRows are the rows of users in a transaction.
+type UserRows interface {
+	User(UserID) (User, error)
+	// InsertUser fails with CodeNameHeld where a user has the login name.
+	InsertUser(User) error
+	// UpdateUser fails with CodeConflict unless the row is as it was read (Rev). The login
+	// name stays.
+	UpdateUser(User) error
+}
+
+// MemberRows are the rows of members in a transaction. Whoever writes them writes the
+// tenant's row, too, so that no two do so at once.
+type MemberRows interface {
+	Member(ID, UserID) (Membership, error)
+	InsertMember(Membership) error
+	SetRole(ID, UserID, Role) error
+	DeleteMember(ID, UserID) error
+	// OtherOwners counts the tenant's owners besides the user who are not disabled.
+	OtherOwners(ID, UserID) (int, error)
+}
+
+// SessionRows are the rows of sessions in a transaction.
+type SessionRows interface {
+	Session(SessionID) (Session, error)
+	InsertSession(Session) error
+	// SwitchSession writes which tenant a session works in; CodeNotFound: it is over.
+	SwitchSession(SessionID, ID) error
+	// UseSession notes when the session was last used, unless somebody noted a later time.
+	UseSession(SessionID, time.Time) error
+	DeleteSession(SessionID) error
+	// DeleteSessions removes all of the user's.
+	DeleteSessions(UserID) error
+	// DeleteOldestSessions removes all of the user's but the newest ones.
+	DeleteOldestSessions(who UserID, keep int) error
+}
+
+// TokenRows are the rows of invitations, resets and attempts in a transaction.
+type TokenRows interface {
+	// Invitation returns an invitation of the tenant, also one that is used.
+	Invitation(ID, InvitationID) (Invitation, error)
+	// InvitationByHash returns the invitation of any tenant, also one that is used.
+	InvitationByHash(hash string) (Invitation, error)
+	InsertInvitation(Invitation) error
+	// UseInvitation fails with CodeConflict where it was used before. Without a user it is
+	// withdrawn.
+	UseInvitation(InvitationID, UserID, time.Time) error
+	// OpenInvitations counts those of the tenant that are open at the time, no further than
+	// the limit.
+	OpenInvitations(of ID, at time.Time, limit int) (int, error)
+	ResetByHash(hash string) (Reset, error)
+	InsertReset(Reset) error
+	// UseReset removes one, and fails with CodeConflict where it is gone.
+	UseReset(hash string) error
+	// DeleteResets removes all of the user's.
+	DeleteResets(UserID) error
+	Attempts(attemptID string) (Attempts, error)
+	// PutAttempts fails with CodeConflict unless the row is as it was read (Rev), or still
+	// missing.
+	PutAttempts(Attempts) error
+	DeleteAttempts(attemptID string) error
 }

@@ -1,5 +1,5 @@
-// Package tenant owns who may do what to whose things: tenants, API keys, roles, and the
-// principals that act for them. It must not know what the
+// Package tenant owns who may do what to whose things: tenants, users, their memberships and
+// sessions, API keys, roles, and the principals that act for them. It must not know what the
 // things are: rooms above ask a Principal whether it may do something.
 package tenant
 

@@ -1,8 +1,10 @@
 package tenant
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
@@ -34,22 +36,35 @@ func liveTenant(ctx context.Context, store Reader, which ID) (Tenant, error) {
 	return t, err
 }
 
-// In returns the operator as one who acts in the tenant, of which they may be no member.
+// In returns the caller as one who acts in the tenant: a user in another tenant that they
+// are a member of, an operator in any.
 func (s *Tenants) In(ctx context.Context, p Principal, which ID) (Principal, error) {
 	return in(ctx, s.cfg.Store, p, which)
 }
 
-func in(ctx context.Context, store Reader, p Principal, which ID) (Principal, error) {
+func in(ctx context.Context, store Store, p Principal, which ID) (Principal, error) {
 	if which == p.Tenant {
 		return p, nil
 	}
-	if p.May(Operate) != nil {
+	if p.User == "" && !p.Operator {
 		return Principal{}, fault.Errorf(fault.CodeNotFound, nil, "the tenant does not exist")
 	}
 	if _, err := liveTenant(ctx, store, which); err != nil {
 		return Principal{}, err
 	}
 	p.Tenant, p.Role = which, ""
+	if p.User == "" {
+		return p, nil
+	}
+	m, err := store.Membership(ctx, which, p.User)
+	switch {
+	case err == nil:
+		p.Role = m.Role
+	case !errors.Is(err, fault.ErrNotFound):
+		return Principal{}, err
+	case !p.Operator: // as if there were none
+		return Principal{}, fault.Errorf(fault.CodeNotFound, nil, "there is no tenant %s", which)
+	}
 	return p, nil
 }
 
@@ -104,7 +119,7 @@ func (s *Tenants) Tenant(ctx context.Context, p Principal, which ID) (Tenant, er
 }
 
 // Tenants returns a page of the tenants that the principal sees, newest first, and the cursor
-// of the next page: operators see all, others their own.
+// of the next page: operators see all, users those that they are members of, keys their own.
 func (s *Tenants) Tenants(ctx context.Context, p Principal, list page.Page) ([]Tenant, string, error) {
 	if err := p.May(Read); err != nil {
 		return nil, "", err
@@ -112,14 +127,27 @@ func (s *Tenants) Tenants(ctx context.Context, p Principal, list page.Page) ([]T
 	read := s.cfg.Store.Tenants
 	if p.May(Operate) != nil {
 		read = func(ctx context.Context, list page.Page) ([]Tenant, error) {
-			t, err := liveTenant(ctx, s.cfg.Store, p.Tenant)
-			if err != nil || list.Before != "" && string(t.ID) >= list.Before {
-				return nil, err
-			}
-			return []Tenant{t}, nil
+			all, err := s.own(ctx, p)
+			all = slices.DeleteFunc(all, func(t Tenant) bool { return list.Before != "" && string(t.ID) >= list.Before })
+			return all[:min(len(all), list.Limit)], err
 		}
 	}
 	return page.Fetch(ctx, page.List{Prefix: Prefix, Filter: p.May(Operate) == nil}, list, read, func(t Tenant) string { return string(t.ID) })
+}
+
+// own returns the tenants of one who is no operator, newest first.
+func (s *Tenants) own(ctx context.Context, p Principal) ([]Tenant, error) {
+	if p.User == "" {
+		t, err := liveTenant(ctx, s.cfg.Store, p.Tenant)
+		return []Tenant{t}, err
+	}
+	places, err := s.cfg.Store.Workplaces(ctx, p.User)
+	all := make([]Tenant, len(places))
+	for i, place := range places {
+		all[i] = place.Tenant
+	}
+	slices.SortFunc(all, func(a, b Tenant) int { return cmp.Compare(b.ID, a.ID) })
+	return all, err
 }
 
 // RenameTenant gives a tenant another name. It is the operators' to do: names are unique among
