@@ -33,9 +33,7 @@ type DeliveryListInput struct {
 // deliveryRoutes has every delivery, and those of a webhook below the webhook. The
 // callbacks of jobs are found by their job.
 func (s *server) deliveryRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"webhooks"}, Errors: errors, DefaultStatus: status, Metadata: needs(right)}
-	}
+	op := operations("webhooks", basePath)
 	const again = "Redeliver an event, with the same webhook-id (asynchronous)"
 	huma.Register(h, op("list-deliveries", http.MethodGet, "/deliveries", "List deliveries to webhooks and callback URLs, newest first", tenant.Read, 200), s.listDeliveries)
 	huma.Register(h, op("get-delivery", http.MethodGet, "/deliveries/{id}", "Get a delivery with its attempts", tenant.Read, 200, 404), s.getDelivery)

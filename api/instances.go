@@ -18,27 +18,21 @@ import (
 )
 
 func (s *server) instanceRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, statuses ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: basePath + "/storage" + path, Summary: summary, Tags: []string{"instances"}, Errors: statuses,
-			Metadata: needs(right),
-		}
-	}
-	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Create an instance (asynchronous)", tenant.Change, 400, 404, 409, 413, 422, 429, 503)
-	create.DefaultStatus, create.MaxBodyBytes = http.StatusAccepted, hugeBody
+	op := operations("instances", basePath+"/storage")
+	create := op("create-instance", http.MethodPost, "/{engine}/instances", "Create an instance (asynchronous)", tenant.Change, 202, 400, 404, 409, 413, 422, 429, 503)
+	create.MaxBodyBytes = hugeBody
 	huma.Register(h, create, s.createInstance)
 	// Everything has a default. huma takes a RawBody for a body that must be there.
 	h.OpenAPI().Paths[create.Path].Post.RequestBody.Required = false
 
-	remove := op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", "Delete an instance, even while it is being created (asynchronous)", tenant.Change, 404, 409, 410, 422, 503)
-	remove.DefaultStatus = http.StatusAccepted
-	huma.Register(h, remove, s.deleteInstance)
+	const remove = "Delete an instance, even while it is being created (asynchronous)"
+	huma.Register(h, op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", remove, tenant.Change, 202, 404, 409, 410, 422, 503), s.deleteInstance)
 
-	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first", tenant.Read),
+	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first", tenant.Read, 200),
 		func(ctx context.Context, in *ListInput) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, "", in)
 		})
-	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "List instances of one engine, newest first", tenant.Read, 404),
+	huma.Register(h, op("list-instances", http.MethodGet, "/{engine}/instances", "List instances of one engine, newest first", tenant.Read, 200, 404),
 		func(ctx context.Context, in *struct {
 			EnginePath
 			ListInput
@@ -46,15 +40,15 @@ func (s *server) instanceRoutes(h huma.API) {
 		) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, in.Engine, &in.ListInput)
 		})
-	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "Get an instance of any engine", tenant.Read, 404),
+	huma.Register(h, op("get-any-instance", http.MethodGet, "/instances/{id}", "Get an instance of any engine", tenant.Read, 200, 404),
 		func(ctx context.Context, in *InstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, "", in.ID)
 		})
-	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "Get an instance", tenant.Read, 404),
+	huma.Register(h, op("get-instance", http.MethodGet, "/{engine}/instances/{id}", "Get an instance", tenant.Read, 200, 404),
 		func(ctx context.Context, in *EngineInstancePath) (*body[instanceView], error) {
 			return s.getInstance(ctx, in.Engine, in.ID)
 		})
-	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "Get the connection details and effective settings of an instance", tenant.Credentials, 404, 409, 410), s.getConfig)
+	huma.Register(h, op("get-config", http.MethodGet, "/{engine}/instances/{id}/config", "Get the connection details and effective settings of an instance", tenant.Credentials, 200, 404, 409, 410), s.getConfig)
 }
 
 // huma finds the parameters in embedded structs only if these are exported.

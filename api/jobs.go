@@ -22,14 +22,10 @@ type JobPathInput struct {
 }
 
 func (s *server) jobRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right) huma.Operation {
-		return huma.Operation{OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"jobs"}, Metadata: needs(right)}
-	}
-	huma.Register(h, op("list-jobs", http.MethodGet, "/jobs", "List jobs, newest first", tenant.Read), s.listJobs)
-	huma.Register(h, op("get-job", http.MethodGet, "/jobs/{id}", "Get a job; ?wait=30s waits for it to end", tenant.Read), s.getJob)
-	cancel := op("cancel-job", http.MethodPost, "/jobs/{id}/cancel", "Cancel a job that creates an instance, and roll it back (asynchronous)", tenant.Change)
-	cancel.DefaultStatus, cancel.Errors = http.StatusAccepted, []int{http.StatusConflict}
-	huma.Register(h, cancel, s.cancelJob)
+	op := operations("jobs", basePath+"/jobs")
+	huma.Register(h, op("list-jobs", http.MethodGet, "", "List jobs, newest first", tenant.Read, 200), s.listJobs)
+	huma.Register(h, op("get-job", http.MethodGet, "/{id}", "Get a job; ?wait=30s waits for it to end", tenant.Read, 200), s.getJob)
+	huma.Register(h, op("cancel-job", http.MethodPost, "/{id}/cancel", "Cancel a job that creates an instance, and roll it back (asynchronous)", tenant.Change, 202, 409), s.cancelJob)
 }
 
 func (s *server) listJobs(ctx context.Context, in *struct {

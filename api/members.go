@@ -9,15 +9,8 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-func memberOperation(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-	return huma.Operation{
-		OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"members"}, Errors: errors,
-		DefaultStatus: status, Metadata: needs(right),
-	}
-}
-
 func (s *server) memberRoutes(h huma.API) {
-	op, one := memberOperation, "/tenants/{id}/members/{user}"
+	op, one := operations("members", basePath), "/tenants/{id}/members/{user}"
 	huma.Register(h, op("list-members", http.MethodGet, "/tenants/{id}/members", "List the members of a tenant", tenant.Read, 200, 404), s.listMembers)
 	huma.Register(h, op("add-member", http.MethodPost, "/tenants/{id}/members", "Make a user a member", tenant.Manage, 201, 404, 409), s.addMember)
 	huma.Register(h, op("change-member", http.MethodPatch, one, "Give a member another role", tenant.Manage, 200, 404, 409), s.changeMember)
@@ -100,7 +93,7 @@ func (s *server) removeMember(ctx context.Context, in *MemberPath) (*struct{}, e
 }
 
 func (s *server) invitationRoutes(h huma.API) {
-	op := memberOperation
+	op := operations("members", basePath)
 	huma.Register(h, op("list-invitations", http.MethodGet, "/tenants/{id}/invitations", "List open invitations, newest first", tenant.Manage, 200, 404), s.listInvitations)
 	huma.Register(h, op("create-invitation", http.MethodPost, "/tenants/{id}/invitations", "Create an invitation; its token is returned only here", tenant.Manage, 201, 404, 409, 410), s.createInvitation)
 	huma.Register(h, op("withdraw-invitation", http.MethodDelete, "/tenants/{id}/invitations/{invitation}", "Withdraw an invitation", tenant.Manage, 204, 404), s.withdrawInvitation)

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -13,12 +12,7 @@ import (
 )
 
 func (s *server) sessionRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: basePath + "/sessions" + path, Summary: summary, Tags: []string{"sessions"}, Errors: errors,
-			DefaultStatus: status, Metadata: needs(right),
-		}
-	}
+	op := operations("sessions", basePath+"/sessions")
 	huma.Register(h, op("log-in", http.MethodPost, "", "Log in: the token is returned only here", tenant.Anybody, 201, 404, 409, 429), s.logIn)
 	huma.Register(h, op("log-out", http.MethodDelete, "/current", "Log out: end the session of the request", tenant.Oneself, 204), s.logOut)
 	huma.Register(h, op("log-out-everywhere", http.MethodDelete, "", "Log out everywhere: end all sessions of the user", tenant.Oneself, 204, 409), s.logOutEverywhere)
@@ -68,8 +62,8 @@ func (s *server) logIn(ctx context.Context, in *struct{ Body loginBody }) (*sess
 	}
 	session, token, err := s.Accounts.LogIn(ctx, tenant.LogInRequest{Login: b.Login, Password: b.Password, Tenant: b.TenantID, Address: who.address})
 	if err != nil {
-		var p *problem
-		if errors.As(s.fail(err), &p) && p.Status == http.StatusUnauthorized {
+		p := problemOf(err, s.Log)
+		if p.Status == http.StatusUnauthorized {
 			p.challenge = askForKey
 		}
 		return nil, p
@@ -115,19 +109,14 @@ func (s *server) switchTenant(ctx context.Context, in *struct {
 }
 
 func (s *server) passwordRoutes(h huma.API) {
-	op := func(id, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: http.MethodPost, Path: basePath + path, Summary: summary, Tags: []string{"sessions"}, Errors: errors,
-			DefaultStatus: status, Metadata: needs(right),
-		}
-	}
-	change := op("change-password", "/me/password", "Change the password: all sessions end, and a new one begins", tenant.Oneself, 200, 409, 429)
+	op := operations("sessions", basePath)
+	change := op("change-password", http.MethodPost, "/me/password", "Change the password: all sessions end, and a new one begins", tenant.Oneself, 200, 409, 429)
 	change.Description = "The answer has the token of the new session, or its cookie where the request came with one."
 	huma.Register(h, change, s.changePassword)
-	reset := op("create-password-reset", "/password-resets", "Create a token to set a user's password with; it is returned only here", tenant.Manage, 201, 404, 409, 410)
+	reset := op("create-password-reset", http.MethodPost, "/password-resets", "Create a token to set a user's password with; it is returned only here", tenant.Manage, 201, 404, 409, 410)
 	reset.Description = "Operators may for any user; owners for members whose account their tenant made and no other one opens."
 	huma.Register(h, reset, s.createReset)
-	huma.Register(h, op("use-password-reset", "/password-resets/use", "Set a password with a token: all sessions of the user end", tenant.Anybody, 204, 409), s.useReset)
+	huma.Register(h, op("use-password-reset", http.MethodPost, "/password-resets/use", "Set a password with a token: all sessions of the user end", tenant.Anybody, 204, 409), s.useReset)
 }
 
 func (s *server) changePassword(ctx context.Context, in *struct {

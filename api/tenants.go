@@ -18,12 +18,7 @@ type TenantPath struct {
 func (p TenantPath) id() tenant.ID { return tenant.ID(p.ID) }
 
 func (s *server) tenantRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: basePath + "/tenants" + path, Summary: summary, Tags: []string{"tenants"}, Errors: errors,
-			DefaultStatus: status, Metadata: needs(right),
-		}
-	}
+	op := operations("tenants", basePath+"/tenants")
 	me := op("get-me", http.MethodGet, "", "Get the caller: name, role and tenant", tenant.Identify, 200)
 	me.Path = basePath + "/me"
 	huma.Register(h, me, s.getMe)
@@ -140,12 +135,7 @@ func (s *server) changeTenant(ctx context.Context, in *struct {
 }
 
 func (s *server) keyRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: basePath + "/keys" + path, Summary: summary, Tags: []string{"keys"}, Errors: errors,
-			DefaultStatus: status, Metadata: needs(right),
-		}
-	}
+	op := operations("keys", basePath+"/keys")
 	huma.Register(h, op("list-keys", http.MethodGet, "", "List API keys, newest first", tenant.Manage, 200), s.listKeys)
 	huma.Register(h, op("create-key", http.MethodPost, "", "Create an API key; it is returned only here", tenant.Manage, 201, 404, 409, 410, 422, 503), s.createKey)
 	huma.Register(h, op("revoke-key", http.MethodDelete, "/{id}", "Revoke an API key: within a second no server accepts it", tenant.Manage, 204, 404, 503), s.revokeKey)

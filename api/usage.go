@@ -13,14 +13,10 @@ import (
 )
 
 func (s *server) quotaRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: basePath + path, Summary: summary, Tags: []string{"quotas"}, Errors: errors, Metadata: needs(right),
-		}
-	}
-	huma.Register(h, op("get-usage", http.MethodGet, "/usage", "Get what the tenant uses of its quota", tenant.Manage, 404), s.getUsage)
-	huma.Register(h, op("get-quota", http.MethodGet, "/tenants/{id}/quota", "Get the limits that were set for a tenant", tenant.Manage, 404), s.getQuota)
-	huma.Register(h, op("set-quota", http.MethodPut, "/tenants/{id}/quota", "Set the limits of a tenant", tenant.Operate, 404, 422, 503), s.setQuota)
+	op := operations("quotas", basePath)
+	huma.Register(h, op("get-usage", http.MethodGet, "/usage", "Get what the tenant uses of its quota", tenant.Manage, 200, 404), s.getUsage)
+	huma.Register(h, op("get-quota", http.MethodGet, "/tenants/{id}/quota", "Get the limits that were set for a tenant", tenant.Manage, 200, 404), s.getQuota)
+	huma.Register(h, op("set-quota", http.MethodPut, "/tenants/{id}/quota", "Set the limits of a tenant", tenant.Operate, 200, 404, 422, 503), s.setQuota)
 }
 
 type usageView struct {

@@ -13,12 +13,7 @@ import (
 const usersPath = basePath + "/users"
 
 func (s *server) userRoutes(h huma.API) {
-	op := func(id, method, path, summary string, right tenant.Right, status int, errors ...int) huma.Operation {
-		return huma.Operation{
-			OperationID: id, Method: method, Path: usersPath + path, Summary: summary, Tags: []string{"users"}, Errors: errors,
-			DefaultStatus: status, Metadata: needs(right),
-		}
-	}
+	op := operations("users", usersPath)
 	create := op("create-user", http.MethodPost, "", "Sign up, or as an operator create a user", tenant.Anybody, 201, 404, 409, 429)
 	create.Description = "Without a key this is a sign-up, which the server may take from nobody, with an invitation, or from anybody (`BERTH_SIGN_UP`)."
 	huma.Register(h, create, s.createUser)
