@@ -1,14 +1,11 @@
 package api_test
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/tenant"
@@ -285,24 +282,7 @@ func TestDisabledAndRemoved(t *testing.T) {
 			}
 			said = e.Message
 		}
-		return func() {
-			t.Helper()
-			if e, more := stream.next(nil); more {
-				t.Errorf("the stream goes on: %+v", e)
-			}
-			for {
-				ctx, cancel := context.WithTimeout(t.Context(), soon)
-				_, _, err := conn.Read(ctx)
-				cancel()
-				if err != nil {
-					if status := websocket.CloseStatus(err); status != websocket.StatusPolicyViolation {
-						t.Errorf("the socket ends with %d: %v", status, err)
-					}
-					break
-				}
-			}
-			(<-waited).is(401, "unauthorized")
-		}
+		return func() { t.Helper(); b.allEnd(stream, conn, waited) }
 	}
 	b.as(token, "POST", mysqlPath, "{}").is(403, "forbidden")
 	b.as(owner, "PATCH", member, `{"role":"member"}`).is(200, "")

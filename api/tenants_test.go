@@ -274,6 +274,27 @@ func TestKeysWhileTheDatabaseIsAway(t *testing.T) {
 	b.as(key, "GET", "/api/v1/engines", "").is(200, "")
 }
 
+// allEnd asserts that a stream, a socket and a long poll end, because their caller is not
+// recognized any more.
+func (b *bench) allEnd(stream *stream, conn *websocket.Conn, waited <-chan answer) {
+	b.Helper()
+	if e, more := stream.next(nil); more {
+		b.Errorf("the stream goes on: %+v", e)
+	}
+	for {
+		ctx, cancel := context.WithTimeout(b.Context(), soon)
+		_, _, err := conn.Read(ctx)
+		cancel()
+		if err != nil {
+			if status := websocket.CloseStatus(err); status != websocket.StatusPolicyViolation {
+				b.Errorf("the socket ends with %d: %v", status, err)
+			}
+			break
+		}
+	}
+	(<-waited).is(401, "unauthorized")
+}
+
 // TestRevocationEndsWhatGoesOn: a stream, a socket and a long poll end when the key does.
 func TestRevocationEndsWhatGoesOn(t *testing.T) {
 	b := newBench(t)
@@ -288,21 +309,7 @@ func TestRevocationEndsWhatGoesOn(t *testing.T) {
 	stream.must(2, "one")
 	revoked := time.Now()
 	b.call("DELETE", "/api/v1/keys/"+which, "").is(204, "")
-	if e, more := stream.next(nil); more {
-		t.Errorf("the stream goes on: %+v", e)
-	}
-	for {
-		ctx, cancel := context.WithTimeout(t.Context(), soon)
-		_, _, err := conn.Read(ctx)
-		cancel()
-		if err != nil {
-			if status := websocket.CloseStatus(err); status != websocket.StatusPolicyViolation {
-				t.Errorf("the socket ends with %d: %v", status, err)
-			}
-			break
-		}
-	}
-	(<-waited).is(401, "unauthorized")
+	b.allEnd(stream, conn, waited)
 	if took := time.Since(revoked); took > soon/2 {
 		t.Errorf("it took %s", took)
 	}
