@@ -18,9 +18,8 @@ import (
 type caller struct {
 	principal tenant.Principal
 	// again recognizes the caller once more; nil: they cannot cease to be who they are.
-	again   func(context.Context) error
-	address string // where the request comes from
-	secure  bool   // by TLS
+	again  func(context.Context) error
+	secure bool // by TLS
 	// cookie says that a browser's cookie made them known.
 	cookie bool
 	// foreign says that a page of another origin made the request.
@@ -123,7 +122,9 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			return s.fail(err)
 		}
 		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
-		return next(c)
+		err = next(c)
+		s.noteRefusal(c, who.principal, err)
+		return err
 	}
 }
 
@@ -133,7 +134,7 @@ const askForKey = `Bearer realm="berth"`
 // by the cookie of a session.
 func (s *server) caller(c echo.Context) (caller, error) {
 	r := c.Request()
-	nobody := caller{address: clientAddress(c), secure: overTLS(r), foreign: s.origins.own.Check(r) != nil}
+	nobody := caller{principal: tenant.Principal{Name: "somebody", From: origin(c)}, secure: overTLS(r), foreign: s.origins.own.Check(r) != nil}
 	header, about := r.Header.Get(echo.HeaderAuthorization), r.Header.Get(tenantHeader)
 	token, byCookie := bearer(header), header == "" && cookieOf(r) != ""
 	if byCookie {
@@ -157,7 +158,7 @@ func (s *server) caller(c echo.Context) (caller, error) {
 	if isUnauthorized(err) && byCookie && s.anybodyMay(c) {
 		return nobody, nil
 	}
-	who.address, who.secure, who.foreign, who.cookie = nobody.address, nobody.secure, nobody.foreign, byCookie
+	who.principal.From, who.secure, who.foreign, who.cookie = nobody.principal.From, nobody.secure, nobody.foreign, byCookie
 	return who, err
 }
 
@@ -230,6 +231,12 @@ func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
 			return s.fail(err)
 		case err != nil:
 			return s.fail(err)
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			who.principal.From = origin(c)
+			if err := s.Audit.Note(r.Context(), who.principal, tenant.Deed{Action: tenant.ActQueuesChange, Detail: r.Method + " " + withoutKeys(r.URL.Path)}); err != nil {
+				return s.fail(err)
+			}
 		}
 		return next(c)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/alexedwards/argon2id"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/bell/belltest"
 	"github.com/berth-project/berth/internal/clock"
@@ -55,6 +56,7 @@ type behind struct {
 	users   int // made by this test
 	store   *store.Store
 	down    atomic.Bool // the database, as the API sees it
+	txDown  atomic.Bool // only its transactions
 	hold    atomic.Pointer[chan struct{}]
 	held    chan struct{}
 	queue   *belltest.Queue
@@ -96,7 +98,7 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
-	quotas := rooms.NewQuotas(seenStore, clock.System, nil)
+	quotas := rooms.NewQuotas(seenStore, newID, clock.System, nil)
 	b.tenants = tenants
 	cfg := api.Config{
 		Quotas: quotas,
@@ -108,6 +110,8 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accountsOf(tenants)),
 		Members:  tenant.NewMembers(tenants),
+		Grants:   tenant.NewGrants(tenants),
+		Audit:    &audit.Log{Store: rooms.Audit(seenStore), Auditor: tenant.Auditor{NewID: newID, Now: clock.System}},
 		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: log, Terms: defaultTerms},
 		AdminKey: secret.New(adminKey), Log: log, Version: "test", Stopping: t.Context(),
 		Checks: map[string]func(context.Context) error{"database": func(ctx context.Context) error {
@@ -178,7 +182,7 @@ type benchStore struct {
 var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")
 
 func (s *benchStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
-	if s.b.down.Load() {
+	if s.b.down.Load() || s.b.txDown.Load() {
 		return errDown
 	}
 	if hold := s.b.hold.Load(); hold != nil {

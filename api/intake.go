@@ -62,7 +62,7 @@ func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 	op := t.Operation()
 	// Every answer is JSON, or a stream of it. huma would let a client choose among the
 	// names that it knows JSON by, of which some are no media types.
-	if !wantsStream(t.Header(echo.HeaderAccept)) {
+	if accept := t.Header(echo.HeaderAccept); !wantsStream(accept) && !wantsLines(accept) {
 		t.header[echo.HeaderAccept] = jsonType
 	}
 	wrong := wrongParameters(r.URL.Query(), op)

@@ -20,8 +20,8 @@ var open = map[string]tenant.Right{
 
 // estate is what one tenant has, by the names that paths have for it.
 type estate struct {
-	tenant, instance, job, webhook, delivery, keyID, invitation string
-	user, spare                                                 string // a member, and somebody who is none
+	tenant, instance, job, webhook, delivery, keyID, invitation, grant string
+	user, spare                                                        string // a member, and somebody who is none
 }
 
 func (b *bench) estate(of string) estate {
@@ -38,6 +38,7 @@ func (b *bench) estate(of string) estate {
 	e.user, _ = b.user(e.tenant, "viewer")
 	e.spare, _ = b.user("", "")
 	e.invitation = b.as(owner, "POST", "/api/v1/tenants/"+of+"/invitations", `{"role":"viewer"}`).is(201, "").text("id")
+	e.grant = b.call("POST", "/api/v1/tenants/"+of+"/grants", `{"reason":"a look"}`).is(201, "").text("id")
 	return e
 }
 
@@ -48,14 +49,15 @@ func (e estate) path(route string) string {
 	for place, which := range of {
 		path = strings.Replace(path, place+":id", place+which, 1)
 	}
-	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":engine", "mysql", ":delivery_id", e.delivery, "*", "x").Replace(path)
+	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, "*", "x").Replace(path)
 }
 
 // bodies are what requests need to say to be understood.
 var bodies = map[string]string{
 	"POST /api/v1/webhooks": `{"url":"https://example.com/x"}`, "PATCH /api/v1/webhooks/:id": `{"description":"x"}`, "POST /api/v1/tenants": `{"name":"fresh"}`,
 	"PATCH /api/v1/tenants/:id": `{"name":"fresh"}`, "PUT /api/v1/tenants/:id/quota": `{"instances":100}`, "POST /api/v1/keys": `{"name":"x","role":"viewer"}`,
-	"PATCH /api/v1/users/:id": `{"name":"fresh"}`, "PATCH /api/v1/sessions/current": `{"tenant_id":"TENANT"}`,
+	"POST /api/v1/tenants/:id/grants": `{"reason":"a look"}`,
+	"PATCH /api/v1/users/:id":         `{"name":"fresh"}`, "PATCH /api/v1/sessions/current": `{"tenant_id":"TENANT"}`,
 	"POST /api/v1/invitations/use": `{"token":"x"}`, "POST /api/v1/me/password": `{"old":"x","new":"y"}`,
 	"POST /api/v1/password-resets/use": `{"token":"x","password":"y"}`, "POST /api/v1/users": `{"login":"x","password":"y"}`,
 	"POST /api/v1/password-resets": `{"user_id":"USER"}`, "POST /api/v1/tenants/:id/members": `{"user_id":"SPARE","role":"viewer"}`,

@@ -19,6 +19,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
@@ -36,6 +37,8 @@ type Config struct {
 	Accounts *tenant.Accounts
 	Members  *tenant.Members
 	Quotas   *tenant.Quotas
+	Grants   *tenant.Grants
+	Audit    *audit.Log
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -155,6 +158,7 @@ func (s *server) routes(h huma.API) {
 	s.deliveryRoutes(h)
 	s.eventRoutes(h)
 	s.tenantRoutes(h)
+	s.grantRoutes(h)
 	s.keyRoutes(h)
 	s.quotaRoutes(h)
 	s.userRoutes(h)
@@ -162,6 +166,7 @@ func (s *server) routes(h huma.API) {
 	s.passwordRoutes(h)
 	s.memberRoutes(h)
 	s.invitationRoutes(h)
+	s.auditRoutes(h)
 }
 
 // health says that the process is alive.

@@ -60,7 +60,7 @@ func (s *server) logIn(ctx context.Context, in *struct{ Body loginBody }) (*sess
 	if b.Cookie && who.foreign { // or a page could have its visitor work in an account of its own
 		return nil, s.fail(errForeignPage)
 	}
-	session, token, err := s.Accounts.LogIn(ctx, tenant.LogInRequest{Login: b.Login, Password: b.Password, Tenant: b.TenantID, Address: who.address})
+	session, token, err := s.Accounts.LogIn(ctx, who.principal, tenant.LogInRequest{Login: b.Login, Password: b.Password, Tenant: b.TenantID})
 	if err != nil {
 		p := problemOf(err, s.Log)
 		if p.Status == http.StatusUnauthorized {
@@ -127,7 +127,7 @@ func (s *server) changePassword(ctx context.Context, in *struct {
 },
 ) (*sessionOutput, error) {
 	who := callerOf(ctx)
-	session, token, err := s.Accounts.ChangePassword(ctx, who.principal, in.Body.Old, in.Body.New, who.address)
+	session, token, err := s.Accounts.ChangePassword(ctx, who.principal, in.Body.Old, in.Body.New)
 	if err != nil {
 		return nil, s.fail(err)
 	}
@@ -174,7 +174,7 @@ func (s *server) useReset(ctx context.Context, in *struct {
 	}
 },
 ) (*struct{}, error) {
-	if err := s.Accounts.UseReset(ctx, in.Body.Token, in.Body.Password); err != nil {
+	if err := s.Accounts.UseReset(ctx, principalOf(ctx), in.Body.Token, in.Body.Password); err != nil {
 		return nil, s.fail(err)
 	}
 	return nil, nil

@@ -51,7 +51,6 @@ func (s *server) createUser(ctx context.Context, in *struct{ Body createUserBody
 	b := in.Body
 	u, err := s.Accounts.CreateUser(ctx, principalOf(ctx), tenant.UserRequest{
 		Login: b.Login, Name: b.Name, Password: b.Password, Invitation: b.Invitation, Operator: b.Operator, Tenant: b.TenantID, Role: b.Role,
-		Address: callerOf(ctx).address,
 	})
 	if err != nil {
 		return nil, s.fail(err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
@@ -25,10 +26,22 @@ func Sequence(ctx context.Context, log *slog.Logger, ringer bell.Bell, sequencer
 			return bell.Interval(ringer, event.SequencerEvery, event.SequencerEveryDeaf)
 		},
 	}.Run(ctx, log)
-	releaseCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	if released := sequencer.Release(releaseCtx); released != nil {
-		log.InfoContext(ctx, "the sequencer's lease was not released; it expires by itself", "error", released)
-	}
+	release(ctx, log, "sequencer", sequencer.Release)
 	return err
+}
+
+// Chain puts the entries of the audit log into their chain until the context ends.
+func Chain(ctx context.Context, log *slog.Logger, chainer *audit.Chainer) error {
+	err := duty.Every("audit chain", audit.ChainEvery, chainer.RunOnce).Run(ctx, log)
+	release(ctx, log, "audit chain", chainer.Release)
+	return err
+}
+
+// release gives a duty back at the end.
+func release(ctx context.Context, log *slog.Logger, name string, giveBack func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := giveBack(ctx); err != nil {
+		log.InfoContext(ctx, "the lease of a duty was not released; it expires by itself", "duty", name, "error", err)
+	}
 }

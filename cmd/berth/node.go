@@ -19,6 +19,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/berth-project/berth/api"
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
@@ -273,12 +274,14 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 		checks["docker"] = n.pingDocker
 	}
 	tenants := tenant.Config{Store: rooms.Tenants(n.rows), Vault: n.vault, NewID: n.newID, Now: clock.System, Engines: n.catalog.Names(), CheckLabels: instance.CheckLabels}
-	quotas := rooms.NewQuotas(n.rows, clock.System, n.cfg.Quota)
+	quotas := rooms.NewQuotas(n.rows, n.newID, clock.System, n.cfg.Quota)
 	terms := tenant.SessionTerms{Idle: n.cfg.SessionIdle, MaxAge: n.cfg.SessionMaxAge}
 	accounts := tenant.AccountConfig{Config: tenants, Passwords: password.New(password.Params), SignUp: tenant.SignUp(n.cfg.SignUp), Terms: terms}
 	return api.New(api.Config{
 		Service: n.service(quotas), Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accounts), Members: tenant.NewMembers(tenants),
+		Grants:   tenant.NewGrants(tenants),
+		Audit:    &audit.Log{Store: rooms.Audit(n.rows), Auditor: tenant.Auditor{NewID: n.newID, Now: clock.System}},
 		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log, Terms: terms},
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
@@ -381,10 +384,16 @@ func (n *node) work(ctx context.Context) error {
 			&webhook.Relay{Store: rooms.Webhooks(n.rows), Queue: n.queue, Now: clock.System, Log: n.log, Owner: n.owner},
 		},
 		Janitor: &rooms.Janitor{
-			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention, Service: n.service(nil),
+			Store: n.rows, Now: clock.System, Owner: n.owner, Retention: n.cfg.Retention, EventRetention: n.cfg.EventRetention,
+			AuditRetention: n.cfg.AuditRetention, NewID: n.newID, Service: n.service(nil),
 		},
 		Upkeep: n.upkeep(),
 	})
+}
+
+// chain puts the entries of the audit log into their chain while it is this process's turn.
+func (n *node) chain(ctx context.Context) error {
+	return worker.Chain(ctx, n.log, audit.NewChainer(rooms.Audit(n.rows), clock.System, n.owner))
 }
 
 // sequence numbers events while it is this process's turn.

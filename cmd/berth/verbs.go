@@ -61,7 +61,9 @@ func (c *cli) commands() []*cobra.Command {
 	members, ofMembers := c.membersCommands()
 	invitations, ofInvitations := c.invitationsCommands()
 	kept, ofContexts := c.contextCommands()
-	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts) {
+	log, ofLog := c.auditCommands()
+	grants, ofGrants := c.grantsCommands()
+	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts, ofLog, ofGrants) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {
 			url = defaultURL
@@ -75,7 +77,7 @@ func (c *cli) commands() []*cobra.Command {
 		// reportError says what went wrong, in one place and in our words.
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	}
-	return append(commands, webhooks, tenants, keys, users, members, invitations, kept)
+	return append(commands, webhooks, tenants, keys, users, members, invitations, kept, log, grants)
 }
 
 // runs turns a verb into what cobra calls. An interrupt cancels the verb's context,

@@ -107,3 +107,37 @@ func (c *Client) AddKey(ctx context.Context, idempotencyKey string, in KeyReques
 func (c *Client) RevokeKey(ctx context.Context, id string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: []string{"keys", id}}, nil)
 }
+
+// Grant lets an operator read the credentials of a tenant for some time.
+type Grant struct {
+	ID        string    `json:"id"`
+	TenantID  string    `json:"tenant_id"`
+	By        string    `json:"by"`
+	Reason    string    `json:"reason"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+}
+
+// Grants returns a page of the tenant's grants, newest first.
+func (c *Client) Grants(ctx context.Context, tenant string, limit int, cursor string) (Page[Grant], error) {
+	var out Page[Grant]
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"tenants", tenant, "grants"}, query: pageQuery(limit, cursor)}, &out)
+	return out, err
+}
+
+// AddGrant lets the caller read the credentials of the tenant for so long; empty: an hour.
+func (c *Client) AddGrant(ctx context.Context, tenant, reason, lasts string) (Grant, error) {
+	body := map[string]string{"reason": reason}
+	if lasts != "" {
+		body["lasts"] = lasts
+	}
+	var out Grant
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"tenants", tenant, "grants"}, body: body}, &out)
+	return out, err
+}
+
+// EndGrant ends a grant before its time.
+func (c *Client) EndGrant(ctx context.Context, tenant, grant string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"tenants", tenant, "grants", grant}}, nil)
+}

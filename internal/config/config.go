@@ -95,6 +95,8 @@ type Config struct {
 	ProbeEvery time.Duration `env:"PROBE_EVERY" envDefault:"30s"`
 	// EventRetention is how long events can be read.
 	EventRetention time.Duration `env:"EVENT_RETENTION" envDefault:"720h"`
+	// AuditRetention is how long entries of the audit log can be read; zero: for ever.
+	AuditRetention time.Duration `env:"AUDIT_RETENTION" envDefault:"8760h"`
 	// KeepFailed is how long a failed create that asked to be kept for inspection is.
 	KeepFailed time.Duration `env:"KEEP_FAILED" envDefault:"1h"`
 	// MaxJobsPerTenant and MaxJobs bound the accepted jobs that have not ended; creates
@@ -260,6 +262,7 @@ func (c *Config) validate(mode Mode) error {
 	check(c.ProbeEvery >= time.Second && c.ProbeEvery <= time.Hour, "PROBE_EVERY", "must be from 1s to 1h")
 	check(c.Retention >= time.Minute, "RETENTION", "must be at least 1m")
 	check(c.EventRetention >= time.Minute, "EVENT_RETENTION", "must be at least 1m")
+	check(c.AuditRetention == 0 || c.AuditRetention >= 24*time.Hour, "AUDIT_RETENTION", "must be at least 24h, or 0 to keep the log for ever")
 	check(c.KeepFailed >= time.Minute && c.KeepFailed <= 30*24*time.Hour, "KEEP_FAILED", "must be from 1m to 720h")
 	check(c.MaxJobsPerTenant >= 1, "MAX_JOBS_PER_TENANT", "must be at least 1")
 	check(c.MaxJobs >= 1, "MAX_JOBS", "must be at least 1")

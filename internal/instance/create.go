@@ -34,8 +34,7 @@ type CreateRequest struct {
 	// Encode returns the answer as it is kept for a repeated request.
 	Encode func(Accepted) ([]byte, error)
 
-	tenant tenant.ID // the principal's
-	limits tenant.Limits
+	by tenant.Principal
 }
 
 // ResourceRequest asks for explicit resources; nil fields are the plan's.
@@ -71,7 +70,7 @@ func (s *Service) Create(ctx context.Context, p tenant.Principal, req CreateRequ
 	if !p.Limits.Allow(req.Engine, req.Labels) { // nor could the caller see what they made
 		return Accepted{}, fault.Errorf(fault.CodeForbidden, nil, "%s is limited to %s; ask for an instance that is within", p.Name, p.Limits)
 	}
-	req.tenant, req.limits = p.Tenant, p.Limits
+	req.by = p
 	engine, err := s.cfg.Catalog.Find(req.Engine)
 	if err != nil {
 		return Accepted{}, err
@@ -88,7 +87,7 @@ func (s *Service) Create(ctx context.Context, p tenant.Principal, req CreateRequ
 	}
 	// The transaction refuses a key that is there. So a stored answer is looked for only
 	// where nothing was accepted, and it goes before any other reason for that.
-	replay, err := s.keeper.Replay(ctx, req.tenant, req.Idempotency)
+	replay, err := s.keeper.Replay(ctx, req.by.Tenant, req.Idempotency)
 	switch {
 	case err != nil:
 		return Accepted{}, err
@@ -108,7 +107,7 @@ func (s *Service) create(ctx context.Context, engine Engine, req CreateRequest) 
 	}
 	accepted, err := s.accept(ctx, order{engine: engine, inst: inst, limit: limit, req: req})
 	if err != nil {
-		return Accepted{}, s.explainName(ctx, err, inst, req.limits)
+		return Accepted{}, s.explainName(ctx, err, inst, req.by.Limits)
 	}
 	return accepted, nil
 }
@@ -193,6 +192,9 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 		if err := s.jobs.Events.Announce(tx, pending); err != nil {
 			return err
 		}
+		if err := s.note(tx, req.by, tenant.Deed{Action: tenant.ActInstanceCreate, On: string(a.Instance.ID), Job: a.Job.ID, Detail: a.Instance.asked()}); err != nil {
+			return err
+		}
 		return s.cfg.Quotas.Reserve(tx, a.Instance.Tenant, a.Instance.takes())
 	}
 	return s.cfg.Quotas.Attempt(func() error { return s.cfg.Store.Tx(ctx, write) })
@@ -204,6 +206,11 @@ func (i Instance) takes() tenant.Amounts {
 	return tenant.Amounts{
 		tenant.Instances: 1, tenant.CPU: size.CPUMillis, tenant.Memory: size.MemoryBytes, tenant.Disk: size.DiskBytes, tenant.Ports: 1, tenant.JobsPerHour: 1,
 	}
+}
+
+// asked says in a few words what was asked for.
+func (i Instance) asked() string {
+	return fmt.Sprintf("%s %s, plan %s, name %s", i.Spec.Engine, i.Spec.Version, i.Spec.Plan, i.Name)
 }
 
 // keptAccepted returns the record of an accepted create.
@@ -222,7 +229,7 @@ func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Reco
 func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
-		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
+		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.by.Tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
 	wrong = append(checkName(req), wrong...)

@@ -27,8 +27,11 @@ func (s *Service) Delete(ctx context.Context, p tenant.Principal, engine string,
 	var accepted Accepted
 	err := s.decide(ctx, func(tx Tx) error {
 		var err error
-		accepted, err = s.beginDelete(tx, id, callbackURL)
-		return err
+		var began bool
+		if accepted, began, err = s.beginDelete(tx, id, callbackURL); err != nil || !began {
+			return err
+		}
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActInstanceDelete, On: string(id), Job: accepted.Job.ID, Detail: "name " + accepted.Instance.Name})
 	})
 	if err != nil {
 		return Accepted{}, err
@@ -36,36 +39,38 @@ func (s *Service) Delete(ctx context.Context, p tenant.Principal, engine string,
 	return accepted, nil
 }
 
-func (s *Service) beginDelete(tx Tx, which ID, callbackURL string) (Accepted, error) {
+// beginDelete also reports whether this began it: it may be under way already.
+func (s *Service) beginDelete(tx Tx, which ID, callbackURL string) (a Accepted, began bool, err error) {
 	active, err := tx.ActiveJob(id.Subject(which))
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 	case err != nil:
-		return Accepted{}, err
+		return Accepted{}, false, err
 	case active.Kind == JobDelete && callbackURL != "" && callbackURL != active.CallbackURL:
-		return Accepted{}, &fault.Error{
+		return Accepted{}, false, &fault.Error{
 			Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second,
 			Message: fmt.Sprintf("instance %s is already being deleted with another callback_url, or none; wait for job %s", which, active.ID),
 		}
 	case active.Kind == JobDelete:
 		inst, err := tx.Instance(which)
-		return Accepted{Instance: inst, Job: active}, err
+		return Accepted{Instance: inst, Job: active}, false, err
 	default:
 		if err := s.jobs.CutOff(tx, active, cutOffMessage); err != nil {
-			return Accepted{}, err
+			return Accepted{}, false, err
 		}
 	}
 	inst, err := tx.Instance(which)
 	if err != nil {
-		return Accepted{}, err
+		return Accepted{}, false, err
 	}
 	if inst.State == StateDeleted {
-		return Accepted{}, gone(inst)
+		return Accepted{}, false, gone(inst)
 	}
 	if active.ID != "" {
 		inst.Fence = max(inst.Fence, active.Fence) + 1
 	}
-	return remove(s.jobs, tx, inst, s.cfg.DeleteDeadline, callbackURL)
+	a, err = remove(s.jobs, tx, inst, s.cfg.DeleteDeadline, callbackURL)
+	return a, true, err
 }
 
 const cutOffMessage = "the instance was deleted while this job was running"

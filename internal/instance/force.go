@@ -27,8 +27,12 @@ func (s *Service) ForceDelete(ctx context.Context, p tenant.Principal, engine st
 	by, accepted := p.String(), Accepted{}
 	err := s.decide(ctx, func(tx Tx) error {
 		var err error
-		accepted, err = s.forceDelete(tx, id, callbackURL, by)
-		return err
+		if accepted, err = s.forceDelete(tx, id, callbackURL, by); err != nil {
+			return err
+		}
+		return s.note(tx, p, tenant.Deed{
+			Action: tenant.ActInstanceForceDelete, On: string(id), Job: accepted.Job.ID, Detail: fmt.Sprintf("name %s, host %s", accepted.Instance.Name, accepted.Instance.Status.Host),
+		})
 	})
 	if err != nil {
 		return Accepted{}, err

@@ -61,7 +61,8 @@ func (s *Service) List(ctx context.Context, p tenant.Principal, filter Filter, l
 // Config says how to connect to an instance. A deleted one is CodeGone; one that
 // never ran is CodeNotReady.
 func (s *Service) Config(ctx context.Context, p tenant.Principal, engine string, id ID) (Instance, Connection, error) {
-	if err := p.May(tenant.Credentials); err != nil {
+	grant, err := s.cfg.Grants.MayCredentials(ctx, p)
+	if err != nil {
 		return Instance{}, Connection{}, err
 	}
 	inst, err := s.Get(ctx, p, engine, id)
@@ -93,6 +94,16 @@ func (s *Service) Config(ctx context.Context, p tenant.Principal, engine string,
 	if err != nil {
 		return Instance{}, Connection{}, err
 	}
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error { // nobody sees them of whom that is not written down
+		detail := "name " + inst.Name
+		if grant != "" {
+			detail += ", by grant " + string(grant)
+		}
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActInstanceCredentials, On: string(id), Detail: detail})
+	})
+	if err != nil {
+		return Instance{}, Connection{}, err
+	}
 	return inst, e.Connection(inst, creds), nil
 }
 
@@ -110,5 +121,11 @@ func (s *Service) CallbackSecret(ctx context.Context, p tenant.Principal, id ID)
 		return secret.Secret{}, fault.IgnoreNotFound(err)
 	}
 	creds, err := OpenCredentials(s.cfg.Vault, id, sealed)
+	if err != nil {
+		return secret.Secret{}, err
+	}
+	err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActInstanceCreate, On: string(id), Detail: "the secret of its callbacks", Result: tenant.Replayed})
+	})
 	return creds.CallbackSecret, err
 }

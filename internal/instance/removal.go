@@ -65,7 +65,7 @@ func (s *Service) RemoveKept(ctx context.Context) (int, error) {
 			if err != nil || inst.KeptUntil.IsZero() || inst.State != StateFailed {
 				return err // somebody else was faster
 			}
-			_, err = s.beginDelete(tx, kept, "")
+			_, _, err = s.beginDelete(tx, kept, "")
 			return err
 		})
 		if err != nil {

@@ -42,6 +42,7 @@ type ServiceConfig struct {
 	Feed    *event.Feed
 	Hooks   *webhook.Hooks
 	Quotas  *tenant.Quotas
+	Grants  *tenant.Grants
 	Ports   host.Ports
 	Vault   secret.Vault
 	Secrets secret.Generator
@@ -91,6 +92,11 @@ type Accepted struct {
 
 // Catalog gives the engines.
 func (s *Service) Catalog() Catalog { return s.cfg.Catalog }
+
+// note writes an entry of the audit log.
+func (s *Service) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error {
+	return tenant.Auditor{NewID: s.cfg.NewID, Now: s.cfg.Now}.Note(tx, p, d)
+}
 
 // decide runs a transaction that depends on what a worker may be changing at the
 // same moment. Where the worker was faster, it is run again and sees the change.

@@ -16,7 +16,8 @@ import (
 // of them gets it.
 type Runner struct {
 	*Engine
-	cfg RunnerConfig
+	cfg   RunnerConfig
+	turns turns
 }
 
 // RunnerConfig is what a Runner needs.
@@ -65,18 +66,20 @@ var errNotClaimable = errors.New("nothing to claim")
 // errHandBack is the cause of a run that ends because the process is stopping.
 var errHandBack = errors.New("the worker is stopping")
 
-// Run does what is left of the job. nil means that there is no more for this call to do:
-// the job has ended, waits for its next attempt, or is another worker's. An error means
+// Run does what is left of the job, or, where jobs have to wait, of the one whose turn it is
+// (fair.go). nil means that there is no more for this call to do: the job has ended, waits for
+// its turn or its next attempt, or is another worker's. An error means
 // that the outcome of a task could not be stored; the lease will run out and the relay wakes another
 // worker.
-func (r *Runner) Run(ctx context.Context, job id.Job) error {
-	run, err := r.claim(ctx, job)
+func (r *Runner) Run(ctx context.Context, woken id.Job) error {
+	run, err := r.begin(ctx, woken)
 	if errors.Is(err, errNotClaimable) || fault.IgnoreLostRace(err) == nil && err != nil {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("claim %s: %w", job, err)
+		return fmt.Errorf("claim %s: %w", woken, err)
 	}
+	job := run.claim.Job
 	r.Log.InfoContext(ctx, "job claimed", "job", job, "subject", run.claim.Subject, "kind", run.def.kind, "fence", run.claim.Fence, "worker", r.cfg.Owner)
 	leaseCtx, lost := context.WithCancelCause(ctx)
 	keeper := make(chan struct{})

@@ -129,8 +129,10 @@ func (s *Service) CancelJob(ctx context.Context, p tenant.Principal, job id.Job)
 			case j.Undoing:
 				return nil // its rollback is under way already
 			}
-			j, err = s.Cancel(tx, j, "canceled on request")
-			return err
+			if j, err = s.Cancel(tx, j, "canceled on request"); err != nil {
+				return err
+			}
+			return tenant.Auditor{NewID: s.NewID, Now: s.Now}.Note(tx, p, tenant.Deed{Action: tenant.ActJobCancel, On: string(j.Subject), Job: j.ID})
 		})
 	})
 	if err != nil {

@@ -28,6 +28,11 @@ type Store interface {
 	// DueJobs returns jobs that have not ended and whose WakeAt has come, the longest
 	// overdue first.
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]Job, error)
+	// Turns returns, of each tenant and kind, how many jobs nobody has begun and how many are
+	// under way; none of both is left out.
+	Turns(context.Context) ([]Turn, error)
+	// WaitingJobs returns the tenant's jobs that nobody has begun, the oldest first.
+	WaitingJobs(ctx context.Context, of tenant.ID, limit int) ([]Job, error)
 }
 
 // Tx writes, within one transaction.
@@ -36,6 +41,7 @@ type Store interface {
 // its subject's, then everything else.
 type Tx interface {
 	event.Tx
+	tenant.Trail
 	Job(id.Job) (Job, error)
 	// ActiveJob returns the job of the subject that has not ended.
 	ActiveJob(id.Subject) (Job, error)

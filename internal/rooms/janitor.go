@@ -4,10 +4,13 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/duty"
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -21,6 +24,10 @@ type Janitor struct {
 	Retention time.Duration
 	// EventRetention is how long events are; zero: as long as there is a database.
 	EventRetention time.Duration
+	// AuditRetention is how long entries of the audit log are; zero: as long as there is a
+	// database.
+	AuditRetention time.Duration
+	NewID          id.Maker
 	// Service deletes the failed instances that were kept for inspection; nil: nobody
 	// does.
 	Service *instance.Service
@@ -54,6 +61,12 @@ func (j *Janitor) RunOnce(ctx context.Context) (int, error) {
 	if j.EventRetention > 0 {
 		events, err := event.Clean(ctx, Events(j.Store), now.Add(-j.EventRetention))
 		if removed += events; err != nil {
+			return removed, err
+		}
+	}
+	if j.AuditRetention > 0 {
+		entries, err := audit.Clean(ctx, Audit(j.Store), tenant.Auditor{NewID: j.NewID, Now: j.Now}, j.AuditRetention)
+		if removed += entries; err != nil {
 			return removed, err
 		}
 	}

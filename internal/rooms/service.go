@@ -50,7 +50,7 @@ func NewService(cfg ServiceConfig) *instance.Service {
 		cfg.Bell = &bell.Local{}
 	}
 	if cfg.Quotas == nil {
-		cfg.Quotas = NewQuotas(cfg.Store, cfg.Now, nil)
+		cfg.Quotas = NewQuotas(cfg.Store, cfg.NewID, cfg.Now, nil)
 	}
 	engine := NewEngine(EngineConfig{
 		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
@@ -63,6 +63,7 @@ func NewService(cfg ServiceConfig) *instance.Service {
 			Store: Webhooks(cfg.Store), Queue: cfg.Queue, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, NewID: cfg.NewID,
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
+		Grants: tenant.NewGrants(tenant.Config{Store: Tenants(cfg.Store), Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now}),
 		Quotas: cfg.Quotas, Ports: cfg.Ports, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
 		CreateDeadline: cfg.CreateDeadline, DeleteDeadline: cfg.DeleteDeadline,
 	})
@@ -73,6 +74,6 @@ func NewService(cfg ServiceConfig) *instance.Service {
 var meteredKinds = []string{string(instance.JobCreate)}
 
 // NewQuotas makes the quotas of a process.
-func NewQuotas(s Store, now clock.Clock, byDefault tenant.Amounts) *tenant.Quotas {
-	return tenant.NewQuotas(tenant.QuotaConfig{Store: Tenants(s), Now: now, Default: byDefault, Kinds: meteredKinds})
+func NewQuotas(s Store, newID id.Maker, now clock.Clock, byDefault tenant.Amounts) *tenant.Quotas {
+	return tenant.NewQuotas(tenant.QuotaConfig{Store: Tenants(s), NewID: newID, Now: now, Default: byDefault, Kinds: meteredKinds})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
@@ -31,6 +32,7 @@ type Reader interface {
 	instance.Reader
 	tenant.Reader
 	tenant.AccountReader
+	audit.Reader
 	Events(ctx context.Context, f event.Filter, after int64, limit int) ([]event.Event, error)
 	LastNumbers(context.Context, []tenant.ID) (map[tenant.ID]int64, error)
 	UnnumberedEvents(ctx context.Context, limit int) ([]event.Unnumbered, error)
@@ -39,6 +41,8 @@ type Reader interface {
 	EndedJobs(context.Context, []id.Job) ([]id.Job, error)
 	ActiveJob(context.Context, id.Subject) (job.Job, error)
 	DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Job, error)
+	Turns(context.Context) ([]job.Turn, error)
+	WaitingJobs(ctx context.Context, of tenant.ID, limit int) ([]job.Job, error)
 }
 
 // Tx is a transaction of every room.
@@ -47,6 +51,7 @@ type Tx interface {
 	host.Tx
 	webhook.Rows
 	tenant.Rows
+	audit.Rows
 	PutQuota(tenant.ID, tenant.Amounts) error
 	// NumberEvents and DeleteEvents are event.Store's.
 	NumberEvents([]event.Unnumbered) error

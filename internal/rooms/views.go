@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
@@ -58,6 +59,11 @@ func Instances(s Store) instance.Store {
 // Tenants returns the store as the tenant room sees it.
 func Tenants(s Store) tenant.Store {
 	return view[tenant.Tx]{dutyStore{s}, func(tx Tx) tenant.Tx { return tx }}
+}
+
+// Audit returns the store as the audit room sees it.
+func Audit(s Store) audit.Store {
+	return view[audit.Tx]{dutyStore{s}, func(tx Tx) audit.Tx { return tx }}
 }
 
 // eventStore is the store as the event room sees it.

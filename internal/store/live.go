@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/tenant"
 )
 
@@ -18,6 +19,38 @@ func (t *tx) LiveJobs(tenant tenant.ID, limit int) (int, error) {
 	var n int64
 	err := t.db.Table("(?) AS live", live).Count(&n).Error
 	return int(n), err
+}
+
+// Turns implements job.Store.
+func (r reader) Turns(ctx context.Context) ([]job.Turn, error) {
+	var rows []struct {
+		TenantID, Kind   string
+		Waiting, Running int
+	}
+	err := r.db.WithContext(ctx).Model(&jobRow{}).
+		Select("tenant_id, kind, SUM(CASE WHEN state = ? AND started_at = 0 THEN 1 ELSE 0 END) AS waiting, SUM(CASE WHEN state = ? THEN 1 ELSE 0 END) AS running",
+			string(job.Queued), string(job.Running)).
+		Where("live_instance_id > ''").Group("tenant_id, kind").Find(&rows).Error
+	if err != nil {
+		return nil, translate(err)
+	}
+	var all []job.Turn
+	for _, row := range rows {
+		if row.Waiting > 0 || row.Running > 0 {
+			all = append(all, job.Turn{Tenant: tenant.ID(row.TenantID), Kind: job.Kind(row.Kind), Waiting: row.Waiting, Running: row.Running})
+		}
+	}
+	return all, nil
+}
+
+// WaitingJobs implements job.Store.
+func (r reader) WaitingJobs(ctx context.Context, of tenant.ID, limit int) ([]job.Job, error) {
+	var rows []jobRow
+	err := r.db.WithContext(ctx).Where("tenant_id = ? AND state = ? AND started_at = 0", key(of), string(job.Queued)).Order("id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, jobRow.entity)
 }
 
 // KeptInstances implements instance.Reader.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -55,8 +56,6 @@ type UserRequest struct {
 	Password string
 	// Invitation is the token of one; empty: none.
 	Invitation string
-	// Address is where the request comes from.
-	Address string
 	// For operators only. Without a password nobody can log in before a reset.
 	Operator bool
 	Tenant   ID // to become a member of; empty: none
@@ -69,7 +68,7 @@ type UserRequest struct {
 func (s *Accounts) CreateUser(ctx context.Context, p Principal, r UserRequest) (User, error) {
 	operator := p.MayAll(Operate) == nil
 	if !operator {
-		if err := s.maySignUp(ctx, r); err != nil {
+		if err := s.maySignUp(ctx, p, r); err != nil {
 			return User{}, err
 		}
 	}
@@ -93,10 +92,10 @@ func (s *Accounts) CreateUser(ctx context.Context, p Principal, r UserRequest) (
 		}
 	}
 	own := Tenant{ID: ID(s.cfg.NewID(Prefix)), Name: login, CreatedAt: now, UpdatedAt: now}
-	err := s.insertUser(ctx, u, r, own, operator)
+	err := s.insertUser(ctx, p, u, r, own, operator)
 	if errors.Is(err, fault.ErrNameHeld) { // a tenant is called as the user is
 		own.Name = fmt.Sprintf("%.80s (%s)", login, own.ID[len(own.ID)-8:])
-		err = s.insertUser(ctx, u, r, own, operator)
+		err = s.insertUser(ctx, p, u, r, own, operator)
 	}
 	if err != nil {
 		return User{}, err
@@ -104,8 +103,18 @@ func (s *Accounts) CreateUser(ctx context.Context, p Principal, r UserRequest) (
 	return s.cfg.Store.User(ctx, u.ID)
 }
 
+// noteUser writes what was done to a user: in the log of the tenant that they belong to, where
+// there is one, and else in the platform's.
+func (c AccountConfig) noteUser(tx Trail, p Principal, u User, d Deed) error {
+	d.On = string(u.ID)
+	if d.Tenant = u.Home; d.Tenant == Platform {
+		return c.notePlatform(tx, p, d)
+	}
+	return c.note(tx, p, d)
+}
+
 // maySignUp refuses a request for an account of somebody who is no operator.
-func (s *Accounts) maySignUp(ctx context.Context, r UserRequest) error {
+func (s *Accounts) maySignUp(ctx context.Context, p Principal, r UserRequest) error {
 	switch {
 	case r.Operator || r.Tenant != "" || r.Role != "":
 		return fault.Errorf(fault.CodeForbidden, nil, "only operators choose operator, tenant_id and role; leave them out to sign up")
@@ -114,7 +123,7 @@ func (s *Accounts) maySignUp(ctx context.Context, r UserRequest) error {
 	case s.cfg.SignUp == SignUpInvitation && r.Invitation == "":
 		return fault.Errorf(fault.CodeForbidden, nil, "sign-up takes an invitation on this server; ask an owner of the tenant for one")
 	}
-	if err := s.gate.admit(ctx, []attempt{{HashToken("sign up\n" + network(r.Address)), ofSignUps}}); err != nil || r.Invitation == "" {
+	if err := s.gate.admit(ctx, []attempt{{HashToken("sign up\n" + network(p.From.Address)), ofSignUps}}); err != nil || r.Invitation == "" {
 		return err
 	}
 	return s.cfg.Store.Tx(ctx, func(tx Tx) error { // looked at before a password is hashed
@@ -123,7 +132,7 @@ func (s *Accounts) maySignUp(ctx context.Context, r UserRequest) error {
 	})
 }
 
-func (s *Accounts) insertUser(ctx context.Context, u User, r UserRequest, own Tenant, operator bool) error {
+func (s *Accounts) insertUser(ctx context.Context, p Principal, u User, r UserRequest, own Tenant, operator bool) error {
 	return fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			u, now := u, u.CreatedAt
@@ -159,7 +168,10 @@ func (s *Accounts) insertUser(ctx context.Context, u User, r UserRequest, own Te
 					err = tx.InsertMember(Membership{Tenant: own.ID, User: u.ID, Role: Owner, CreatedAt: now})
 				}
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return s.cfg.noteUser(tx, p, u, Deed{Action: ActUserCreate, Detail: "login " + u.Login})
 		})
 	})
 }
@@ -200,10 +212,28 @@ func (s *Accounts) ChangeUser(ctx context.Context, p Principal, which UserID, ch
 					return err
 				}
 			}
-			return tx.UpdateUser(u)
+			if err := tx.UpdateUser(u); err != nil {
+				return err
+			}
+			return s.cfg.notePlatform(tx, p, Deed{Action: ActUserChange, On: string(u.ID), Detail: change.String()})
 		})
 	})
 	return u, err
+}
+
+// String says for the record what changes.
+func (c UserChange) String() string {
+	var parts []string
+	if c.Name != nil {
+		parts = append(parts, "name "+*c.Name)
+	}
+	if c.Operator != nil {
+		parts = append(parts, fmt.Sprintf("operator %t", *c.Operator))
+	}
+	if c.Disabled != nil {
+		parts = append(parts, fmt.Sprintf("disabled %t", *c.Disabled))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // apply changes the user, and reports whether all sessions and reset tokens end.

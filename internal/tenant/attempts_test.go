@@ -17,7 +17,7 @@ func TestThrottle(t *testing.T) {
 	o.user("alice", "", "")
 	from := func(address, password string) (wait time.Duration) {
 		t.Helper()
-		_, _, err := o.accounts.LogIn(t.Context(), tenant.LogInRequest{Login: "alice", Password: password, Address: address})
+		_, _, err := o.accounts.LogIn(t.Context(), visitor(address), tenant.LogInRequest{Login: "alice", Password: password})
 		var e *fault.Error
 		if errors.As(err, &e) && e.Code == fault.CodeTooManyRequests {
 			return e.RetryAfter
@@ -70,7 +70,7 @@ func TestThrottleOfAnAddress(t *testing.T) {
 	o := newOffice(t)
 	o.user("alice", "", "")
 	try := func(login, address string) error {
-		_, _, err := o.accounts.LogIn(t.Context(), tenant.LogInRequest{Login: login, Password: pass, Address: address})
+		_, _, err := o.accounts.LogIn(t.Context(), visitor(address), tenant.LogInRequest{Login: login, Password: pass})
 		return err
 	}
 	for i := range 50 {

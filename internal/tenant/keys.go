@@ -29,6 +29,16 @@ type Config struct {
 	CheckLabels func(map[string]string) []fault.FieldError
 }
 
+// note writes an entry of the audit log.
+func (c Config) note(tx Trail, p Principal, d Deed) error {
+	return Auditor{c.NewID, c.Now}.Note(tx, p, d)
+}
+
+// notePlatform is note for what concerns no tenant.
+func (c Config) notePlatform(tx Trail, p Principal, d Deed) error {
+	return Auditor{c.NewID, c.Now}.notePlatform(tx, p, d)
+}
+
 // Keys is what clients can ask of API keys.
 type Keys struct {
 	cfg    Config
@@ -81,7 +91,12 @@ func (s *Keys) CreateKey(ctx context.Context, p Principal, r KeyRequest, idem *i
 		if r.ExpiresAt != nil {
 			k.ExpiresAt = r.ExpiresAt.UTC()
 		}
-		return s.insertKey(ctx, k, func(tx Tx) error { return keep(tx, madeKey{Tenant: k.Tenant, Key: k.ID, Secret: token.Reveal()}) })
+		return s.insertKey(ctx, k, func(tx Tx) error {
+			if err := keep(tx, madeKey{Tenant: k.Tenant, Key: k.ID, Secret: token.Reveal()}); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, deed(k, Done))
+		})
 	}, func(made madeKey) error {
 		token = secret.New(made.Secret)
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
@@ -89,10 +104,17 @@ func (s *Keys) CreateKey(ctx context.Context, p Principal, r KeyRequest, idem *i
 			if errors.Is(err, fault.ErrNotFound) || err == nil && !k.RevokedAt.IsZero() {
 				return fault.Errorf(fault.CodeGone, err, "key %s was revoked; the first request with this Idempotency-Key created it", made.Key)
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, deed(k, Replayed))
 		})
 	})
 	return k, token, replayed, err
+}
+
+func deed(k Key, result Result) Deed {
+	return Deed{Action: ActKeyCreate, Tenant: k.Tenant, On: string(k.ID), Detail: fmt.Sprintf("role %s, name %s", k.Role, k.Name), Result: result}
 }
 
 // mayCreate refuses a request that the caller may not make, and completes it.
@@ -204,6 +226,12 @@ func (s *Keys) RevokeKey(ctx context.Context, p Principal, which KeyID) error {
 		if err != nil {
 			return err
 		}
-		return tx.RevokeKey(p.Tenant, which, s.cfg.Now())
+		if !k.RevokedAt.IsZero() {
+			return nil
+		}
+		if err := tx.RevokeKey(p.Tenant, which, s.cfg.Now()); err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActKeyRevoke, On: string(which), Detail: "name " + k.Name})
 	})
 }

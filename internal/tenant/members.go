@@ -84,7 +84,10 @@ func (s *Members) AddMember(ctx context.Context, p Principal, which ID, r Member
 		if err != nil {
 			return err
 		}
-		return join(tx, u, which, r.Role, s.cfg.Now())
+		if err := join(tx, u, which, r.Role, s.cfg.Now()); err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActMemberAdd, On: string(u.ID), Detail: fmt.Sprintf("login %s, role %s", u.Login, r.Role)})
 	})
 }
 
@@ -135,7 +138,10 @@ func (s *Members) ChangeRole(ctx context.Context, p Principal, which ID, user Us
 		if err := keepOwner(tx, p, m, "role"); err != nil {
 			return err
 		}
-		return tx.SetRole(which, user, role)
+		if err := tx.SetRole(which, user, role); err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActMemberChange, On: string(user), Detail: fmt.Sprintf("role %s, was %s", role, m.Role)})
 	})
 }
 
@@ -160,9 +166,16 @@ func (s *Members) RemoveMember(ctx context.Context, p Principal, which ID, user 
 			if err := keepOwner(tx, p, m, "user_id"); err != nil {
 				return err
 			}
-			return tx.DeleteMember(which, user)
+			if err := tx.DeleteMember(which, user); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActMemberRemove, On: string(user), Detail: "role " + string(m.Role)})
 		})
 	})
+}
+
+func (i Invitation) deed(result Result) Deed {
+	return Deed{Action: ActInvitationCreate, On: string(i.ID), Detail: "role " + string(i.Role), Result: result}
 }
 
 type madeInvitation struct {
@@ -197,7 +210,10 @@ func (s *Members) Invite(ctx context.Context, p Principal, which ID, role Role, 
 			if err := keep(tx, madeInvitation{inv.ID, token.Reveal()}); err != nil {
 				return err
 			}
-			return tx.InsertInvitation(inv)
+			if err := tx.InsertInvitation(inv); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, inv.deed(Done))
 		})
 	}, func(made madeInvitation) error {
 		token = secret.New(made.Secret)
@@ -206,7 +222,10 @@ func (s *Members) Invite(ctx context.Context, p Principal, which ID, role Role, 
 			if errors.Is(err, fault.ErrNotFound) || err == nil && !inv.UsedAt.IsZero() {
 				return fault.Errorf(fault.CodeGone, err, "invitation %s was used or withdrawn; the first request with this Idempotency-Key created it", made.Invitation)
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, inv.deed(Replayed))
 		})
 	})
 	return inv, token, replayed, err
@@ -227,7 +246,8 @@ func (s *Members) Invitations(ctx context.Context, p Principal, which ID, list p
 
 // Withdraw ends an invitation. Doing so again is success, as long as it is remembered.
 func (s *Members) Withdraw(ctx context.Context, p Principal, which ID, inv InvitationID) error {
-	if _, err := s.in(ctx, p, which, Manage); err != nil {
+	p, err := s.in(ctx, p, which, Manage)
+	if err != nil {
 		return err
 	}
 	unknown := fault.Errorf(fault.CodeNotFound, nil, "there is no such invitation; give its id, which begins with %s_", InvitationPrefix)
@@ -246,7 +266,10 @@ func (s *Members) Withdraw(ctx context.Context, p Principal, which ID, inv Invit
 		if errors.Is(err, fault.ErrConflict) { // it is over already
 			return nil
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActInvitationWithdraw, On: string(inv)})
 	})
 }
 
@@ -269,8 +292,10 @@ func (s *Members) Join(ctx context.Context, p Principal, token string) (m Member
 			if err := accept(tx, inv, u, now); err != nil {
 				return err
 			}
-			m, err = tx.Member(inv.Tenant, p.User)
-			return err
+			if m, err = tx.Member(inv.Tenant, p.User); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActInvitationUse, Tenant: inv.Tenant, On: string(inv.ID), Detail: fmt.Sprintf("login %s, role %s", u.Login, m.Role)})
 		})
 	})
 	return m, err

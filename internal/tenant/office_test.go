@@ -49,6 +49,7 @@ type office struct {
 	accounts  *tenant.Accounts
 	members   *tenant.Members
 	tenants   *tenant.Tenants
+	grants    *tenant.Grants
 	callers   *tenant.Authenticator
 	store     tenant.Store
 }
@@ -59,6 +60,11 @@ const (
 )
 
 var admin = tenant.Principal{Tenant: tenant.Default, Role: tenant.Owner, Operator: true, Name: "the admin key"}
+
+// visitor returns somebody who is not known, at the address.
+func visitor(address string) tenant.Principal {
+	return tenant.Principal{Name: "somebody", From: tenant.Origin{Address: address}}
+}
 
 func newOffice(t *testing.T) *office {
 	t.Helper()
@@ -92,7 +98,7 @@ func officeOn(t *testing.T, on *store.Store) *office {
 	cfg := tenant.Config{Store: o.store, Vault: vault, NewID: id.NewSource().New, Now: clock, CheckLabels: func(map[string]string) []fault.FieldError { return nil }}
 	terms := tenant.SessionTerms{Idle: time.Hour, MaxAge: 24 * time.Hour}
 	o.accounts = tenant.NewAccounts(tenant.AccountConfig{Config: cfg, Passwords: o.passwords, SignUp: tenant.SignUpOpen, Terms: terms})
-	o.members, o.tenants = tenant.NewMembers(cfg), tenant.NewTenants(cfg)
+	o.members, o.tenants, o.grants = tenant.NewMembers(cfg), tenant.NewTenants(cfg), tenant.NewGrants(cfg)
 	o.callers = &tenant.Authenticator{Store: o.store, Now: clock, Log: slog.New(slog.DiscardHandler), Terms: terms}
 	return o
 }
@@ -126,7 +132,7 @@ func (o *office) user(login string, of tenant.ID, role tenant.Role) tenant.User 
 }
 
 func (o *office) login(login, password string) (string, error) {
-	_, token, err := o.accounts.LogIn(o.Context(), tenant.LogInRequest{Login: login, Password: password, Address: home})
+	_, token, err := o.accounts.LogIn(o.Context(), visitor(home), tenant.LogInRequest{Login: login, Password: password})
 	return token.Reveal(), err
 }
 

@@ -32,7 +32,7 @@ var errReset = fault.Invalid([]fault.FieldError{{Field: "token", Message: "is un
 
 // ChangePassword sets another password for the caller, who gives the present one. All their
 // sessions end; the one of the request goes on as a new one, with another token.
-func (s *Accounts) ChangePassword(ctx context.Context, p Principal, old, fresh, address string) (session Session, token secret.Secret, err error) {
+func (s *Accounts) ChangePassword(ctx context.Context, p Principal, old, fresh string) (session Session, token secret.Secret, err error) {
 	if err := p.May(Oneself); err != nil {
 		return Session{}, secret.Secret{}, err
 	}
@@ -47,7 +47,7 @@ func (s *Accounts) ChangePassword(ctx context.Context, p Principal, old, fresh, 
 	if len(wrong) > 0 {
 		return Session{}, secret.Secret{}, fault.Invalid(wrong)
 	}
-	if err := s.gate.admit(ctx, logIns(u.Login, address)); err != nil { // whoever has a stolen session guesses no faster
+	if err := s.gate.admit(ctx, logIns(u.Login, p.From.Address)); err != nil { // whoever has a stolen session guesses no faster
 		return Session{}, secret.Secret{}, err
 	}
 	right, _, err := s.cfg.Passwords.Verify(ctx, old, u.PasswordHash)
@@ -80,7 +80,10 @@ func (s *Accounts) ChangePassword(ctx context.Context, p Principal, old, fresh, 
 			if session, token, err = s.begin(tx, now, was.Tenant); err != nil {
 				return err
 			}
-			return s.gate.forgive(tx, now.Login, address)
+			if err := s.gate.forgive(tx, now.Login, p.From.Address); err != nil {
+				return err
+			}
+			return s.cfg.noteUser(tx, p, now, Deed{Action: ActPasswordChange})
 		})
 	})
 	return session, token, err
@@ -135,7 +138,10 @@ func (s *Accounts) MakeReset(ctx context.Context, p Principal, r ResetRequest, i
 			if err := tx.DeleteResets(u.ID); err != nil { // the newest is the one that is good
 				return err
 			}
-			return tx.InsertReset(reset)
+			if err := tx.InsertReset(reset); err != nil {
+				return err
+			}
+			return s.cfg.noteUser(tx, p, u, Deed{Action: ActResetCreate, Detail: "login " + u.Login})
 		})
 	}, func(made madeReset) error {
 		token = secret.New(made.Secret)
@@ -144,7 +150,10 @@ func (s *Accounts) MakeReset(ctx context.Context, p Principal, r ResetRequest, i
 			if errors.Is(err, fault.ErrNotFound) {
 				return fault.Errorf(fault.CodeGone, err, "the token was used or replaced; the first request with this Idempotency-Key made it")
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			return s.cfg.noteUser(tx, p, u, Deed{Action: ActResetCreate, Detail: "login " + u.Login, Result: Replayed})
 		})
 	})
 	return reset, token, replayed, err
@@ -211,7 +220,7 @@ func mayReset(tx Rows, r Reset) (User, error) {
 }
 
 // UseReset sets the password of the user that the token is for. All their sessions end.
-func (s *Accounts) UseReset(ctx context.Context, token, fresh string) error {
+func (s *Accounts) UseReset(ctx context.Context, p Principal, token, fresh string) error {
 	if !resetForm.fits(token) {
 		return errReset
 	}
@@ -257,8 +266,11 @@ func (s *Accounts) UseReset(ctx context.Context, token, fresh string) error {
 			if err != nil {
 				return err
 			}
-			_, err = setPassword(tx, u, hash, s.cfg.Now())
-			return err
+			if u, err = setPassword(tx, u, hash, s.cfg.Now()); err != nil {
+				return err
+			}
+			p.Name, p.User = userName(u.Login), u.ID
+			return s.cfg.noteUser(tx, p, u, Deed{Action: ActResetUse})
 		})
 	})
 }

@@ -44,7 +44,9 @@ func resetByAnOwner(o *office) {
 		o.ok(err)
 		return token
 	}
-	use := func(token string) error { return o.accounts.UseReset(t.Context(), token, "a fresh password") }
+	use := func(token string) error {
+		return o.accounts.UseReset(t.Context(), visitor(home), token, "a fresh password")
+	}
 	join := func(u tenant.User, of tenant.ID) {
 		t.Helper()
 		_, err := o.members.AddMember(t.Context(), admin, of, tenant.MemberRequest{User: u.ID, Role: tenant.Viewer})

@@ -21,6 +21,8 @@ type Principal struct {
 	Name string
 	// Limits narrow what a key may do within its role.
 	Limits Limits
+	// From says where the request comes from.
+	From Origin
 }
 
 // String returns the principal as records show it.

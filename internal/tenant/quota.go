@@ -29,6 +29,20 @@ func Measures() []Measure { return []Measure{Instances, CPU, Memory, Disk, Ports
 // Amounts are numbers of what each measure counts.
 type Amounts map[Measure]int64
 
+// String returns the amounts for people: "5 instances, 1.5 cores of cpu".
+func (a Amounts) String() string {
+	var parts []string
+	for _, m := range Measures() {
+		switch n, there := a[m]; {
+		case there && n == Unlimited:
+			parts = append(parts, "no limit of "+string(m))
+		case there:
+			parts = append(parts, m.Format(n))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // Unlimited as a limit says that there is none.
 const Unlimited = -1
 

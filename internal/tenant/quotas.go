@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/ttl"
 )
 
@@ -19,6 +20,7 @@ import (
 // QuotaConfig is what Quotas need.
 type QuotaConfig struct {
 	Store Store
+	NewID id.Maker
 	Now   clock.Clock
 	// Default limits tenants that have no limit of their own.
 	Default Amounts
@@ -123,7 +125,10 @@ func (q *Quotas) SetQuota(ctx context.Context, p Principal, which ID, own Amount
 		if _, err := tx.LockQuota(which, true); err != nil {
 			return err
 		}
-		return tx.PutQuota(which, own)
+		if err := tx.PutQuota(which, own); err != nil {
+			return err
+		}
+		return Auditor{q.cfg.NewID, q.cfg.Now}.Note(tx, p, Deed{Action: ActQuotaSet, On: string(which), Detail: own.String()})
 	})
 	return Quota{which, own, limitsOf(own, q.cfg.Default)}, err
 }

@@ -64,5 +64,8 @@ func (t SessionTerms) check(l Login, now time.Time) error {
 
 // principal returns who acts in the session.
 func (l Login) principal() Principal {
-	return Principal{Tenant: l.Tenant, Role: l.Role, Operator: l.Operator, User: l.User, Session: l.ID, Name: "user " + l.Name}
+	return Principal{Tenant: l.Tenant, Role: l.Role, Operator: l.Operator, User: l.User, Session: l.ID, Name: userName(l.Name)}
 }
+
+// userName returns what the record calls a user.
+func userName(login string) string { return "user " + login }

@@ -18,8 +18,7 @@ const maxSessions = 100
 type LogInRequest struct {
 	Login    string
 	Password string
-	Tenant   ID     // to work in; empty: the first that the user became a member of
-	Address  string // where the request comes from
+	Tenant   ID // to work in; empty: the first that the user became a member of
 }
 
 // errWrongLogin is the same for a user who is unknown, has another password, or is disabled.
@@ -27,7 +26,7 @@ var errWrongLogin = Unauthorized("the login name or the password is wrong")
 
 // LogIn begins a session, and returns it with its token, which nobody can see again. The work
 // and the answer are the same for users who are unknown or disabled, and for a wrong password.
-func (s *Accounts) LogIn(ctx context.Context, r LogInRequest) (Session, secret.Secret, error) {
+func (s *Accounts) LogIn(ctx context.Context, p Principal, r LogInRequest) (Session, secret.Secret, error) {
 	if len(r.Password) > MaxPassword { // which is no user's
 		return Session{}, secret.Secret{}, fault.Invalid(checkPassword("password", r.Password, ""))
 	}
@@ -35,7 +34,7 @@ func (s *Accounts) LogIn(ctx context.Context, r LogInRequest) (Session, secret.S
 	if !ok {
 		login = "? " + r.Login // which is nobody's, and counts as one that could be
 	}
-	if err := s.gate.admit(ctx, logIns(login, r.Address)); err != nil {
+	if err := s.gate.admit(ctx, logIns(login, p.From.Address)); err != nil {
 		return Session{}, secret.Secret{}, err
 	}
 	u, err := s.cfg.Store.UserByLogin(ctx, login)
@@ -47,7 +46,7 @@ func (s *Accounts) LogIn(ctx context.Context, r LogInRequest) (Session, secret.S
 		return Session{}, secret.Secret{}, err
 	}
 	if !right || u.Disabled() {
-		return Session{}, secret.Secret{}, errWrongLogin
+		return Session{}, secret.Secret{}, s.refuseLogIn(ctx, p, u)
 	}
 	fresh := u.PasswordHash
 	if stale {
@@ -79,10 +78,39 @@ func (s *Accounts) LogIn(ctx context.Context, r LogInRequest) (Session, secret.S
 			if session, token, err = s.begin(tx, now, where); err != nil {
 				return err
 			}
-			return s.gate.forgive(tx, login, r.Address)
+			if err := s.gate.forgive(tx, login, p.From.Address); err != nil {
+				return err
+			}
+			return s.noteSession(tx, p, now, session, ActSessionBegin)
 		})
 	})
 	return session, token, err
+}
+
+// refuseLogIn refuses a log-in as a user, and notes it. A text that is no user's login name is
+// not kept: it may be a password.
+func (s *Accounts) refuseLogIn(ctx context.Context, p Principal, u User) error {
+	detail := "unknown login name"
+	if u.ID != "" {
+		detail = "login " + u.Login
+	}
+	err := s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		return s.cfg.noteUser(tx, p, u, Deed{Action: ActSessionBegin, Detail: detail, Result: Refused})
+	})
+	if err != nil {
+		return err
+	}
+	return errWrongLogin
+}
+
+// noteSession writes what a user did with a session, in the log of the tenant that it works in.
+func (s *Accounts) noteSession(tx Trail, p Principal, u User, session Session, action Action) error {
+	p.Name, p.User, p.Session = userName(u.Login), u.ID, session.ID
+	d := Deed{Action: action, Tenant: session.Tenant, On: string(session.ID), Detail: "login " + u.Login}
+	if session.Tenant == Platform {
+		return s.cfg.notePlatform(tx, p, d)
+	}
+	return s.cfg.note(tx, p, d)
 }
 
 // begin inserts a session with a fresh token.
@@ -132,8 +160,10 @@ func (s *Accounts) SwitchTenant(ctx context.Context, p Principal, which ID) (ses
 		if err := tx.SwitchSession(p.Session, where); err != nil {
 			return ended(err)
 		}
-		session, err = tx.Session(p.Session)
-		return err
+		if session, err = tx.Session(p.Session); err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActSessionSwitch, Tenant: where, On: string(p.Session), Detail: "from tenant " + string(p.Tenant)})
 	})
 	return session, err
 }
@@ -151,7 +181,12 @@ func (s *Accounts) LogOut(ctx context.Context, p Principal) error {
 	if err := p.May(Oneself); err != nil {
 		return err
 	}
-	return s.cfg.Store.Tx(ctx, func(tx Tx) error { return tx.DeleteSession(p.Session) })
+	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+		if err := tx.DeleteSession(p.Session); err != nil {
+			return err
+		}
+		return s.cfg.note(tx, p, Deed{Action: ActSessionEnd, On: string(p.Session)})
+	})
 }
 
 // LogOutEverywhere ends all sessions of the caller.
@@ -169,7 +204,10 @@ func (s *Accounts) LogOutEverywhere(ctx context.Context, p Principal) error {
 			if err := tx.DeleteSessions(u.ID); err != nil {
 				return err
 			}
-			return tx.UpdateUser(u)
+			if err := tx.UpdateUser(u); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActSessionsEnd, On: string(u.ID)})
 		})
 	})
 }

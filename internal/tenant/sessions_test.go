@@ -103,7 +103,7 @@ func logInWhilePasswordChanges(o *office) {
 	var tokens [4]string
 	testenv.Together(5, func(i int) error {
 		if i == 4 {
-			_, _, err := o.accounts.ChangePassword(t.Context(), p, pass, "a fresh password", home)
+			_, _, err := o.accounts.ChangePassword(t.Context(), p, pass, "a fresh password")
 			return err
 		}
 		tokens[i], _ = o.login("alice", pass)

@@ -30,6 +30,10 @@ type Reader interface {
 	Keys(context.Context, ID, page.Page) ([]Key, error)
 	// Quota returns the limits that the tenant has of its own.
 	Quota(context.Context, ID) (Amounts, error)
+	Grants(context.Context, ID, page.Page) ([]Grant, error)
+	// ActiveGrant returns the grant of the user or the key, or of neither, that opens the tenant
+	// at the time.
+	ActiveGrant(ctx context.Context, of ID, user UserID, key KeyID, now time.Time) (Grant, error)
 	// Held returns what the tenant holds, counted from the rows: what is, may be or is to be
 	// on a host, and as JobsPerHour the jobs of these kinds since the time.
 	Held(ctx context.Context, of ID, kinds []string, since time.Time) (Amounts, error)
@@ -75,11 +79,13 @@ type QuotaRows interface {
 
 // Rows are the rows of this room in a transaction.
 type Rows interface {
+	Trail
 	KeyRows
 	UserRows
 	MemberRows
 	SessionRows
 	TokenRows
+	GrantRows
 	// DeleteOldAccess removes sessions, invitations, resets and attempts that were over before.
 	DeleteOldAccess(before time.Time, limit int) (int, error)
 }
@@ -137,6 +143,15 @@ type SessionRows interface {
 	DeleteSessions(UserID) error
 	// DeleteOldestSessions removes all of the user's but the newest ones.
 	DeleteOldestSessions(who UserID, keep int) error
+}
+
+// GrantRows are the rows of grants in a transaction.
+type GrantRows interface {
+	InsertGrant(Grant) error
+	// Grant returns a grant of the tenant, also one that is over.
+	Grant(ID, GrantID) (Grant, error)
+	// EndGrant ends a grant. One that has ended stays as it is.
+	EndGrant(GrantID, time.Time) error
 }
 
 // TokenRows are the rows of invitations, resets and attempts in a transaction.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -87,7 +88,10 @@ func (s *Tenants) CreateTenant(ctx context.Context, p Principal, name string, id
 			if err := keep(tx, madeTenant{t.ID}); err != nil {
 				return err
 			}
-			return tx.InsertTenant(t)
+			if err := tx.InsertTenant(t); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActTenantCreate, Tenant: t.ID, On: string(t.ID), Detail: "name " + name})
 		}))
 	}, func(made madeTenant) error {
 		t, err = liveTenant(ctx, s.cfg.Store, made.Tenant)
@@ -167,8 +171,12 @@ func (s *Tenants) RenameTenant(ctx context.Context, p Principal, which ID, name 
 			if t, err = tx.Tenant(which); err != nil {
 				return err
 			}
+			was := t.Name
 			t.Name, t.UpdatedAt = name, s.cfg.Now()
-			return tx.UpdateTenant(t)
+			if err := tx.UpdateTenant(t); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActTenantRename, On: string(which), Detail: fmt.Sprintf("name %s, was %s", name, was)})
 		})
 	})
 	return t, explainName(err)

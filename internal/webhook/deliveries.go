@@ -86,6 +86,9 @@ func (s *Hooks) redeliver(ctx context.Context, p tenant.Principal, id DeliveryID
 		if err != nil {
 			return err
 		}
+		if err := s.note(tx, p, tenant.Deed{Action: tenant.ActDeliveryRepeat, On: string(id)}); err != nil {
+			return err
+		}
 		now := s.cfg.Now()
 		if before.State == DeliveryPending {
 			d = before.restarted(now)

@@ -59,6 +59,9 @@ func (s *Hooks) rotateWebhook(ctx context.Context, p tenant.Principal, id ID, ov
 		if secret, err = s.newWebhookSecret(h); err != nil {
 			return err
 		}
+		if err := s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookRotate, On: string(id)}); err != nil {
+			return err
+		}
 		return keep(tx, keptAnswer{Webhook: id, Secret: secret.Reveal()})
 	})
 	return h, secret, err

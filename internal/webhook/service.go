@@ -44,6 +44,11 @@ func NewHooks(cfg HooksConfig) *Hooks {
 	return &Hooks{cfg: cfg, keeper: idempotency.Keeper{Store: cfg.Store, Vault: cfg.Vault, Now: cfg.Now}}
 }
 
+// note writes an entry of the audit log.
+func (s *Hooks) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error {
+	return tenant.Auditor{NewID: s.cfg.NewID, Now: s.cfg.Now}.Note(tx, p, d)
+}
+
 // decide runs a transaction that depends on what a worker may be changing at the same
 // moment. Where the worker was faster, it is run again and sees the change.
 func (s *Hooks) decide(ctx context.Context, do func(Tx) error) error {
@@ -62,11 +67,16 @@ type keptAnswer struct {
 type keep = func(idempotency.Tx, keptAnswer) error
 
 // madeWebhook returns the webhook that a request with the same key made or changed, as it is
-// now, and the secret that its answer showed.
+// now, and the secret that its answer showed. That it is shown again is noted.
 func (s *Hooks) madeWebhook(ctx context.Context, p tenant.Principal, a keptAnswer) (Webhook, secret.Secret, error) {
 	h, err := s.Webhook(ctx, p, a.Webhook)
 	if errors.Is(err, fault.ErrNotFound) {
 		err = fault.Errorf(fault.CodeGone, err, "webhook %s was deleted; the first request with this Idempotency-Key created or changed it", a.Webhook)
+	}
+	if err == nil && a.Secret != "" {
+		err = s.cfg.Store.Tx(ctx, func(tx Tx) error {
+			return s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookSecret, On: string(h.ID), Result: tenant.Replayed})
+		})
 	}
 	return h, secret.New(a.Secret), err
 }
@@ -172,7 +182,10 @@ func (s *Hooks) createWebhook(ctx context.Context, p tenant.Principal, r Request
 		if err := keep(tx, keptAnswer{Webhook: h.ID, Secret: sec.Reveal()}); err != nil {
 			return err
 		}
-		return tx.InsertWebhook(h)
+		if err := tx.InsertWebhook(h); err != nil {
+			return err
+		}
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookCreate, On: string(h.ID)})
 	})
 }
 
@@ -223,9 +236,9 @@ func (s *Hooks) ChangeWebhook(ctx context.Context, p tenant.Principal, id ID, r 
 	if err := s.checkWebhook(ctx, r); err != nil {
 		return Webhook{}, err
 	}
-	return s.updateWebhook(ctx, p, id, func(_ Tx, h *Webhook) error {
+	return s.updateWebhook(ctx, p, id, func(tx Tx, h *Webhook) error {
 		r.apply(h)
-		return nil
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookChange, On: string(id)})
 	})
 }
 
@@ -278,7 +291,10 @@ func (s *Hooks) DeleteWebhook(ctx context.Context, p tenant.Principal, id ID) (W
 		if err := tx.EndDeliveries(id, "the webhook was deleted", s.cfg.Now()); err != nil {
 			return err
 		}
-		return tx.DeleteStanding(string(id))
+		if err := tx.DeleteStanding(string(id)); err != nil {
+			return err
+		}
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookDelete, On: string(id)})
 	})
 	if errors.Is(err, fault.ErrConflict) {
 		return Webhook{}, fault.Errorf(fault.CodeNotFound, err, "there is no webhook %s", id)
@@ -321,6 +337,9 @@ func (s *Hooks) pingWebhook(ctx context.Context, p tenant.Principal, id ID, keep
 			return err
 		}
 		if err := insertDelivery(tx, s.cfg.Queue, s.cfg.Log, d); err != nil {
+			return err
+		}
+		if err := s.note(tx, p, tenant.Deed{Action: tenant.ActWebhookPing, On: string(id)}); err != nil {
 			return err
 		}
 		return wakeReceiver(tx, d)

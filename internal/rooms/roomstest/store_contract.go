@@ -58,6 +58,7 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"due jobs", dueJobs},
 		{"jobs by filter", jobFilters},
 		{"living jobs are counted", liveJobs},
+		{"whose turn it is", jobTurns},
 		{"kept instances", keptInstances},
 
 		{"credentials", credentials},
@@ -93,6 +94,12 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"attempts", attempts},
 		{"attempts of many at once", attemptsRace},
 		{"access that is over", oldAccess},
+
+		{"an entry of the audit log", auditRoundTrip},
+		{"the audit log by filter", auditFilters},
+		{"an entry comes with what it tells of", auditRollback},
+		{"the audit log of many at once", auditRace},
+		{"old entries of the audit log", auditRetention},
 
 		{"instances of a host", instancesOfHost},
 		{"ports of the dead", strandedPorts},

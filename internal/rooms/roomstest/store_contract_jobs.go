@@ -1,6 +1,7 @@
 package roomstest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -277,5 +279,36 @@ func jobsEnded(s shelf) {
 		if err != nil || !slices.Equal(got, want) {
 			s.Errorf("EndedJobs of %v: %v, %v, want %v", asked, got, err, want)
 		}
+	}
+}
+
+func jobTurns(s shelf) {
+	begun := func(j *job.Job) { j.State, j.StartedAt = job.Running, at }
+	first := s.job("a")
+	second := s.job("b", func(j *job.Job) { j.Kind = instance.JobDelete })
+	s.job("c", begun)
+	s.job("d", func(j *job.Job) { j.StartedAt = at }) // its next attempt is to come
+	s.end(s.job("e"), job.Failed)
+	other := s.job("f", func(j *job.Job) { j.Tenant = "other" })
+	got, err := s.store.Turns(s.ctx)
+	s.ok(err, "Turns")
+	slices.SortFunc(got, func(a, b job.Turn) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Kind, b.Kind)) })
+	want := []job.Turn{
+		{Tenant: "other", Kind: instance.JobCreate, Waiting: 1},
+		{Tenant: owner, Kind: instance.JobCreate, Waiting: 1, Running: 1}, {Tenant: owner, Kind: instance.JobDelete, Waiting: 1},
+	}
+	slices.SortFunc(want, func(a, b job.Turn) int { return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Kind, b.Kind)) })
+	s.same(got, want, nil)
+	for _, c := range []struct {
+		of    tenant.ID
+		limit int
+		want  []id.Job
+	}{{owner, 10, []id.Job{first.ID, second.ID}}, {owner, 1, []id.Job{first.ID}}, {"other", 10, []id.Job{other.ID}}, {"käse", 10, nil}} {
+		list, err := s.store.WaitingJobs(s.ctx, c.of, c.limit)
+		var ids []id.Job
+		for _, j := range list {
+			ids = append(ids, j.ID)
+		}
+		s.same(ids, c.want, err)
 	}
 }

@@ -107,7 +107,7 @@ func quotaHeld(s shelf) {
 // processes; the others leave nothing. The limits come while they are at it.
 func quotaRace(s shelf) {
 	const wanted, limit = 40, 7
-	processes := []*tenant.Quotas{rooms.NewQuotas(s.store, clock.System, nil), rooms.NewQuotas(s.store, clock.System, nil)}
+	processes := []*tenant.Quotas{rooms.NewQuotas(s.store, s.newID, clock.System, nil), rooms.NewQuotas(s.store, s.newID, clock.System, nil)}
 	take := func(n int) error {
 		i := s.newInstance(fmt.Sprintf("wanted-%d", n))
 		quotas := processes[n%len(processes)]
