@@ -66,8 +66,11 @@ func (r reader) Entries(ctx context.Context, f audit.Filter, list page.Page) ([]
 	if list.Before != "" {
 		q = q.Where("number < (SELECT number FROM audit WHERE id = ?)", key(list.Before))
 	}
+	if !f.All && key(f.Tenant) == "" { // no tenant's, and the platform's are for All
+		return nil, nil
+	}
 	if !f.All {
-		q = q.Where("tenant_id = ?", key(f.Tenant))
+		q = q.Where("tenant_id = ?", string(f.Tenant))
 	}
 	for column, wanted := range map[string]string{
 		"action": string(f.Action), "user_id": string(f.User), "key_id": string(f.Key), "subject": f.On, "result": string(f.Result),
