@@ -189,7 +189,7 @@ func (c *cli) printVerified(w io.Writer, r audit.Report) error {
 	case r.Entries == 0:
 		p.linef("The audit log is empty.")
 	case err == nil:
-		p.linef("%d entries, %d to %d, are as they were written.", r.Entries, r.First.Number, r.Last.Number)
+		p.linef("All %d entries, numbers %d to %d, are as they were written.", r.Entries, r.First.Number, r.Last.Number)
 		p.linef("Write this down, somewhere else, for the next time: --noted %d:%s", r.Last.Number, r.Last.Hash)
 	}
 	return errors.Join(p.err, err)

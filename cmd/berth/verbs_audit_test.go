@@ -51,7 +51,7 @@ func TestAuditVerify(t *testing.T) {
 	note := fmt.Sprintf("5:%s", newest.Hash)
 	f := auditServer(docs)
 	got := berth(t.Context(), t, f, nil, nil, "audit", "verify", "--noted", note)
-	if got.code != 0 || !strings.Contains(got.out, "5 entries, 1 to 5, are as they were written") || !strings.Contains(got.out, "--noted "+note) {
+	if got.code != 0 || !strings.Contains(got.out, "All 5 entries, numbers 1 to 5, are as they were written") || !strings.Contains(got.out, "--noted "+note) {
 		t.Errorf("%+v", got)
 	}
 	if sent := f.sent(); len(sent) != 1 || !strings.Contains(sent[0], "all=true") {
