@@ -35,7 +35,7 @@ var deeds = map[string]tenant.Action{
 	"POST /api/v1/webhooks": tenant.ActWebhookCreate, "PATCH /api/v1/webhooks/:id": tenant.ActWebhookChange, "DELETE /api/v1/webhooks/:id": tenant.ActWebhookDelete,
 	"POST /api/v1/webhooks/:id/rotate": tenant.ActWebhookRotate, "POST /api/v1/webhooks/:id/ping": tenant.ActWebhookPing,
 	"POST /api/v1/deliveries/:id/redeliver": tenant.ActDeliveryRepeat, "POST /api/v1/webhooks/:id/deliveries/:delivery_id/redeliver": tenant.ActDeliveryRepeat,
-	"POST /api/v1/tenants": tenant.ActTenantCreate, "PATCH /api/v1/tenants/:id": tenant.ActTenantRename, "PUT /api/v1/tenants/:id/quota": tenant.ActQuotaSet,
+	"POST /api/v1/tenants": tenant.ActTenantCreate, "PATCH /api/v1/tenants/:id": tenant.ActTenantRename, "DELETE /api/v1/tenants/:id": tenant.ActTenantDelete, "PUT /api/v1/tenants/:id/quota": tenant.ActQuotaSet,
 	"POST /api/v1/tenants/:id/grants": tenant.ActGrantCreate, "DELETE /api/v1/tenants/:id/grants/:grant": tenant.ActGrantEnd,
 	"POST /api/v1/keys": tenant.ActKeyCreate, "DELETE /api/v1/keys/:id": tenant.ActKeyRevoke,
 	"POST /api/v1/users": tenant.ActUserCreate, "PATCH /api/v1/users/:id": tenant.ActUserChange,
@@ -118,6 +118,9 @@ func (b *bench) actor(route string, e *estate) (header, body string) {
 	switch route {
 	case "POST /api/v1/tenants":
 		return "Bearer " + adminKey, fmt.Sprintf(`{"name":"fresh of %s"}`, e.tenant)
+	case "DELETE /api/v1/tenants/:id":
+		e.tenant = b.tenant("empty")
+		return "Bearer " + adminKey, ""
 	case "PATCH /api/v1/tenants/:id":
 		return "Bearer " + adminKey, fmt.Sprintf(`{"name":"new of %s"}`, e.tenant)
 	case "POST /api/v1/tenants/:id/grants", "PUT /api/v1/tenants/:id/quota", "PATCH /api/v1/users/:id":

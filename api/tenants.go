@@ -25,6 +25,9 @@ func (s *server) tenantRoutes(h huma.API) {
 	huma.Register(h, op("list-tenants", http.MethodGet, "", "List tenants, newest first: an operator's list has all", tenant.Read, 200), s.listTenants)
 	huma.Register(h, op("create-tenant", http.MethodPost, "", "Create a tenant", tenant.Operate, 201, 409, 422, 503), s.createTenant)
 	huma.Register(h, op("get-tenant", http.MethodGet, "/{id}", "Get a tenant", tenant.Read, 200, 404), s.getTenant)
+	remove := op("delete-tenant", http.MethodDelete, "/{id}", "Delete a tenant that has no instances", tenant.Operate, 204, 404, 409)
+	remove.Description = "Its keys, memberships, invitations and grants end with it."
+	huma.Register(h, remove, s.deleteTenant)
 	huma.Register(h, op("change-tenant", http.MethodPatch, "/{id}", "Rename a tenant", tenant.Operate, 200, 404, 422, 503), s.changeTenant)
 }
 
@@ -132,6 +135,13 @@ func (s *server) changeTenant(ctx context.Context, in *struct {
 },
 ) (*body[tenantView], error) {
 	return s.tenantAnswer(s.Tenants.RenameTenant(ctx, principalOf(ctx), in.id(), in.Body.Name))
+}
+
+func (s *server) deleteTenant(ctx context.Context, in *TenantPath) (*struct{}, error) {
+	if err := s.Tenants.DeleteTenant(ctx, principalOf(ctx), in.id()); err != nil {
+		return nil, s.fail(err)
+	}
+	return nil, nil
 }
 
 func (s *server) keyRoutes(h huma.API) {

@@ -314,3 +314,65 @@ func TestRevocationEndsWhatGoesOn(t *testing.T) {
 		t.Errorf("it took %s", took)
 	}
 }
+
+// TestDeleteTenant: a tenant that has instances stays; without, it ends with all that opens it,
+// also against a create that is under way.
+func TestDeleteTenant(t *testing.T) {
+	b := newBench(t)
+	one := b.tenant("one")
+	_, owner := b.key(one, "owner")
+	_, session := b.user(one, "owner")
+	made := b.as(owner, "POST", mysqlPath, `{}`).is(202, "")
+	b.work()
+	path := "/api/v1/tenants/" + one
+	b.as(owner, "DELETE", path, "").is(403, "forbidden")
+	b.call("DELETE", path, "").is(409, "conflict")
+	b.as(owner, "DELETE", mysqlPath+"/"+made.text("instance.id"), "").is(202, "")
+	b.call("DELETE", path, "").is(409, "conflict")
+	b.work()
+	b.call("DELETE", path, "").is(204, "")
+	b.call("DELETE", path, "").is(404, "not_found")
+	b.call("GET", path, "").is(404, "not_found")
+	b.call("POST", "/api/v1/keys", `{"name":"late","role":"owner","tenant_id":"`+one+`"}`).is(404, "not_found")
+	testenv.Eventually(t, "the key opens nothing", 5*time.Second, func(context.Context) error {
+		if got := b.as(owner, "GET", mysqlPath, ""); got.status != 401 {
+			return fmt.Errorf("%d", got.status)
+		}
+		return nil
+	})
+	b.as(session, "GET", mysqlPath, "").is(403, "forbidden")
+	b.call("POST", "/api/v1/tenants", `{"name":"one"}`).is(201, "") // the name is free
+	b.call("DELETE", "/api/v1/tenants/default", "").is(409, "conflict")
+	b.call("DELETE", "/api/v1/tenants/-", "").is(404, "not_found")
+	if log := b.log200("&action=tenant.delete"); len(log) != 1 || log[0]["subject"] != one {
+		t.Errorf("%v", log)
+	}
+}
+
+// TestDeleteTenantMeanwhile: of a deletion and creates at the same time, either the tenant is
+// gone and has nothing, or it is there.
+func TestDeleteTenantMeanwhile(t *testing.T) {
+	b := newBench(t)
+	for round := range 10 {
+		of := b.tenant(fmt.Sprint("round ", round))
+		_, owner := b.key(of, "owner")
+		var status [5]int
+		testenv.Together(len(status), func(n int) error {
+			if n == 0 {
+				status[n] = b.call("DELETE", "/api/v1/tenants/"+of, "").status
+			} else {
+				status[n] = b.as(owner, "POST", mysqlPath, `{}`).status
+			}
+			return nil
+		})
+		made := 0
+		for _, s := range status[1:] {
+			if s == 202 {
+				made++
+			}
+		}
+		if status[0] == 204 && made > 0 || status[0] != 204 && made == 0 {
+			t.Errorf("round %d: %v", round, status)
+		}
+	}
+}

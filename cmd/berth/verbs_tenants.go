@@ -72,7 +72,17 @@ func (c *cli) tenantsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 			return c.showTenant(cmd, "Added", func(cl *client.Client) (client.Tenant, error) { return cl.AddTenant(ctx, rand.Text(), args[0]) })
 		}),
 	}
-	verbs = []*cobra.Command{c.tenantsLsCommand(), add, rename}
+	remove := &cobra.Command{
+		Use: "rm ID", Short: "Delete a tenant that has no instances", Args: cobra.ExactArgs(1),
+		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			cl, err := c.client(cmd)
+			if err != nil {
+				return err
+			}
+			return c.said(cmd, cl.DeleteTenant(ctx, args[0]), map[string]string{"id": args[0]}, "Deleted tenant %s.", clean(args[0]))
+		}),
+	}
+	verbs = []*cobra.Command{c.tenantsLsCommand(), add, rename, remove}
 	group.AddCommand(verbs...)
 	return group, verbs
 }

@@ -89,6 +89,11 @@ func (c *Client) RenameTenant(ctx context.Context, id, name string) (Tenant, err
 	return out, err
 }
 
+// DeleteTenant deletes a tenant that has no instances.
+func (c *Client) DeleteTenant(ctx context.Context, id string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"tenants", id}}, nil)
+}
+
 // Keys gives one page of API keys.
 func (c *Client) Keys(ctx context.Context, limit int, cursor string) (Page[Key], error) {
 	var out Page[Key]

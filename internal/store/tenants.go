@@ -153,3 +153,29 @@ func (t *tx) RevokeKey(owner tenant.ID, id tenant.KeyID, at time.Time) error {
 func (t *tx) UseKey(id tenant.KeyID, at time.Time) error {
 	return t.db.Model(&keyRow{}).Where("id = ? AND used_at < ?", key(id), millis(at)).Update("used_at", millis(at)).Error
 }
+
+// EndAccess implements tenant.KeyRows.
+func (t *tx) EndAccess(of tenant.ID, at time.Time) error {
+	for _, end := range []func(*gorm.DB) *gorm.DB{
+		func(q *gorm.DB) *gorm.DB {
+			return q.Model(&keyRow{}).Where("revoked_at = 0").Update("revoked_at", millis(at))
+		},
+		func(q *gorm.DB) *gorm.DB { return q.Delete(&memberRow{}) },
+		func(q *gorm.DB) *gorm.DB { return q.Where("used_at = 0").Delete(&invitationRow{}) },
+		func(q *gorm.DB) *gorm.DB { return q.Delete(&resetRow{}) },
+		func(q *gorm.DB) *gorm.DB {
+			return q.Model(&grantRow{}).Where("ended_at = 0").Update("ended_at", millis(at))
+		},
+	} {
+		if err := end(t.db.Where("tenant_id = ?", key(of))).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Owns implements tenant.KeyRows.
+func (t *tx) Owns(of tenant.ID) (n int64, err error) {
+	err = t.db.Model(&instanceRow{}).Where("tenant_id = ? AND deleted_at = 0", key(of)).Count(&n).Error
+	return n, err
+}

@@ -177,18 +177,23 @@ func checkName(name string) []fault.FieldError {
 }
 
 func (s *Keys) insertKey(ctx context.Context, k Key, keep func(Tx) error) error {
-	return s.cfg.Store.Tx(ctx, func(tx Tx) error {
-		n, err := tx.LiveKeys(k.Tenant, maxKeys)
-		if err != nil {
-			return err
-		}
-		if n >= maxKeys {
-			return fault.Invalid([]fault.FieldError{{Field: "name", Message: fmt.Sprintf("the limit of %d keys is reached; revoke one", maxKeys)}})
-		}
-		if err := keep(tx); err != nil {
-			return err
-		}
-		return tx.InsertKey(k)
+	return fault.Redecide(func() error {
+		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+			if err := touchTenant(tx, k.Tenant); err != nil { // which nobody deletes meanwhile
+				return err
+			}
+			n, err := tx.LiveKeys(k.Tenant, maxKeys)
+			if err != nil {
+				return err
+			}
+			if n >= maxKeys {
+				return fault.Invalid([]fault.FieldError{{Field: "name", Message: fmt.Sprintf("the limit of %d keys is reached; revoke one", maxKeys)}})
+			}
+			if err := keep(tx); err != nil {
+				return err
+			}
+			return tx.InsertKey(k)
+		})
 	})
 }
 

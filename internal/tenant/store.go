@@ -98,6 +98,10 @@ type KeyRows interface {
 	// UpdateTenant fails with CodeConflict unless the row is as it was read (Rev), and like
 	// InsertTenant.
 	UpdateTenant(Tenant) error
+	// Owns counts the tenant's instances that are not deleted, failed ones as well.
+	Owns(ID) (int64, error)
+	// EndAccess revokes the tenant's keys and ends its memberships, invitations and grants.
+	EndAccess(ID, time.Time) error
 	InsertKey(Key) error
 	// Key returns a key of the tenant, also one that is revoked.
 	Key(ID, KeyID) (Key, error)

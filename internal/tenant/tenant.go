@@ -38,6 +38,5 @@ type Tenant struct {
 	Rev       int64
 }
 
-// Deleted reports whether the tenant was deleted. No use case does so yet; the one that will
-// must revoke the tenant's keys in the same transaction.
+// Deleted reports whether the tenant was deleted.
 func (t Tenant) Deleted() bool { return !t.DeletedAt.IsZero() }

@@ -181,3 +181,58 @@ func (s *Tenants) RenameTenant(ctx context.Context, p Principal, which ID, name 
 	})
 	return t, explainName(err)
 }
+
+// DeleteTenant ends a tenant that holds nothing any more: its keys, memberships, invitations and
+// grants end with it, and its name is free again. Doing so again is CodeNotFound.
+func (s *Tenants) DeleteTenant(ctx context.Context, p Principal, which ID) error {
+	p, err := s.In(ctx, p, which)
+	if err != nil {
+		return err
+	}
+	if err := p.MayAll(Operate); err != nil {
+		return err
+	}
+	if which == Default || which == Nobody {
+		return fault.Errorf(fault.CodeConflict, nil, "tenant %s is there for ever: what was made before there were tenants is its own, and the admin key acts in it", which)
+	}
+	return fault.Redecide(func() error {
+		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
+			t, err := tx.Tenant(which)
+			if errors.Is(err, fault.ErrNotFound) || err == nil && t.Deleted() {
+				return fault.Errorf(fault.CodeNotFound, nil, "there is no tenant %s", which)
+			}
+			if err != nil {
+				return err
+			}
+			if err := s.empty(tx, which); err != nil {
+				return err
+			}
+			now := s.cfg.Now()
+			t.DeletedAt, t.UpdatedAt = now, now
+			if err := tx.UpdateTenant(t); err != nil {
+				return err
+			}
+			if err := tx.EndAccess(which, now); err != nil {
+				return err
+			}
+			return s.cfg.note(tx, p, Deed{Action: ActTenantDelete, On: string(which), Detail: "name " + t.Name})
+		})
+	})
+}
+
+// empty refuses a tenant that holds something. It has the tenant's quota to itself until the
+// transaction ends, and leaves nothing of it: a create that was under way waits for that, and
+// is refused then.
+func (s *Tenants) empty(tx Tx, which ID) error {
+	if _, err := tx.LockQuota(which, true); err != nil {
+		return err
+	}
+	n, err := tx.Owns(which)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fault.Errorf(fault.CodeConflict, nil, "tenant %s still has %s; delete them, and then the tenant", which, Instances.Format(n))
+	}
+	return tx.PutQuota(which, Amounts{Instances: 0})
+}

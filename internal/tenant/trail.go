@@ -33,6 +33,7 @@ const (
 	ActWebhookPing         Action = "webhook.ping"
 	ActDeliveryRepeat      Action = "delivery.repeat"
 	ActTenantCreate        Action = "tenant.create"
+	ActTenantDelete        Action = "tenant.delete"
 	ActTenantRename        Action = "tenant.rename"
 	ActQuotaSet            Action = "quota.set"
 	ActKeyCreate           Action = "key.create"
