@@ -98,6 +98,22 @@ func warmUp(ctx context.Context, db *sql.DB, c *client.Client, jobs int) error {
 // flood asks for so many instances and waits until nothing is left to do.
 func flood(ctx context.Context, db *sql.DB, c *client.Client, jobs int) (time.Duration, error) {
 	begun := time.Now()
+	if err := post(ctx, c, jobs); err != nil {
+		return 0, err
+	}
+	err := until(ctx, time.Hour, 50*time.Millisecond, func() error {
+		left := 0
+		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE live_instance_id > '' LIMIT 1) AS live").Scan(&left)
+		if err == nil && left > 0 {
+			err = errors.New("jobs are left")
+		}
+		return err
+	})
+	return time.Since(begun), err
+}
+
+// post asks for so many instances.
+func post(ctx context.Context, c *client.Client, jobs int) error {
 	var (
 		next atomic.Int64
 		errs = make([]error, posters)
@@ -111,18 +127,7 @@ func flood(ctx context.Context, db *sql.DB, c *client.Client, jobs int) (time.Du
 		})
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		return 0, err
-	}
-	err := until(ctx, time.Hour, 50*time.Millisecond, func() error {
-		left := 0
-		err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE live_instance_id > '' LIMIT 1) AS live").Scan(&left)
-		if err == nil && left > 0 {
-			err = errors.New("jobs are left")
-		}
-		return err
-	})
-	return time.Since(begun), err
+	return errors.Join(errs...)
 }
 
 // checkJobs compares what was accepted with what is there: rows, and things on the hosts.

@@ -52,6 +52,7 @@ func parts() []part {
 		{"pages", "list pages at 1,000 to 1,000,000 rows", measurePages},
 		{"ports", "port allocation, by workers and by how full the range is", measurePorts},
 		{"jobs", "simulated jobs per second, by workers", measureJobs},
+		{"fair", "accepted to first step behind 10,000 jobs of another tenant, simulated", measureFair},
 		{"sweep", "one pass of the reconciler over 10,000 containers", measureSweep},
 		{"idle", "memory, CPU and start of idle processes", measureIdle},
 	}

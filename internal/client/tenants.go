@@ -56,6 +56,7 @@ type Key struct {
 type KeyRequest struct {
 	Name      string            `json:"name"`
 	Role      string            `json:"role"`
+	TenantID  string            `json:"tenant_id,omitempty"` // for operators; empty: the caller's
 	Engines   []string          `json:"engines,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	ExpiresAt time.Time         `json:"expires_at,omitzero"`
