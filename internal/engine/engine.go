@@ -19,7 +19,6 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
-	"github.com/berth-project/berth/internal/tenant"
 )
 
 // Config says where the images come from. A template may hold "{version}"
@@ -162,6 +161,6 @@ func size(n int64) string {
 // warmName is the user, and the database, of a server that was started for nobody.
 const warmName = "berth_warm"
 
-func warm(inst instance.Instance) bool { return inst.Tenant == tenant.Nobody }
+func warm(inst instance.Instance) bool { return inst.Stock() }
 
 func clamp(n, low, high int64) int64 { return max(low, min(n, high)) }

@@ -40,7 +40,7 @@ type Engine interface {
 }
 
 // Adopter is an Engine whose servers can be started for nobody, and be given to a
-// tenant while they run. For an instance of tenant.Nobody NewCredentials gives those of
+// tenant while they run. For an instance in stock NewCredentials gives those of
 // somebody who may do everything, and Workload a server that lets him.
 type Adopter interface {
 	Engine

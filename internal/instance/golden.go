@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/tenant"
 )
 
 const (
@@ -62,7 +61,7 @@ func (w *work) goldenFailed(ctx context.Context, what string, cause error) error
 // tellOfGolden announces it once for all tenants: nobody hears what happens to warm
 // instances.
 func (w *work) tellOfGolden(ctx context.Context, what, why string) error {
-	if w.instance().Tenant == tenant.Nobody || !w.markGoldenTold(what, true) {
+	if w.instance().Stock() || !w.markGoldenTold(what, true) {
 		return nil
 	}
 	message := fmt.Sprintf("the golden data of %s could not be created (%s): this instance and later ones initialise their own data, "+

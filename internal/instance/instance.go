@@ -60,6 +60,11 @@ func (p Parameters) String(name string) string { s, _ := p[name].(string); retur
 // Int gives the value of a parameter as an integer, 0 where it is none.
 func (p Parameters) Int(name string) int64 { n, _ := p[name].(int64); return n }
 
+// Stock reports whether the instance was made for the warm pool and has no tenant yet. This is
+// the one place that knows how its row says so: by the tenant, as the releases do that may
+// still be at work beside this one.
+func (i Instance) Stock() bool { return i.Tenant == tenant.Nobody }
+
 // kept reports whether a failed create is left as it is for inspection. The janitor
 // has it deleted when its time is up.
 func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.IsZero() }

@@ -30,7 +30,7 @@ func (s *Works) Register(r *job.Registry) {
 	job.Register(r, job.Definition[*work]{
 		Kind: JobCreate, Cancelable: true, Find: s.find,
 		Pool: func(j job.Job) bell.Pool {
-			if ofNobody(j) {
+			if ofStock(j) {
 				return bell.PoolUpkeep
 			}
 			return bell.PoolCreates

@@ -9,7 +9,6 @@ import (
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
-	"github.com/berth-project/berth/internal/tenant"
 )
 
 // outcome says how an instance is left by its job.
@@ -46,7 +45,7 @@ func (w *work) End(t job.Tx, j job.Job) (string, error) {
 	}
 	if o.release {
 		rest := w.cfg.Quarantine
-		if inst.Tenant == tenant.Nobody {
+		if inst.Stock() {
 			rest = 0 // nobody was ever told of it
 		}
 		if err := tx.RestPorts(host.UnitID(inst.ID), now.Add(rest)); err != nil {
@@ -65,7 +64,7 @@ func (w *work) outcome(j job.Job) outcome {
 		return w.outcomeOfFailure(j)
 	case j.Kind == JobDelete:
 		return outcome{state: StateDeleted, message: "deleted; container, volume and ports are released", release: true}
-	case j.Kind == JobCreate && w.inst.Tenant == tenant.Nobody:
+	case j.Kind == JobCreate && w.inst.Stock():
 		return outcome{state: StateWarm, message: "warm and ready for adoption"}
 	}
 	message := fmt.Sprintf("usable at %s:%d", w.inst.Status.Address, w.inst.Status.Port)

@@ -8,7 +8,6 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/job"
-	"github.com/berth-project/berth/internal/tenant"
 )
 
 // remove is the one way into a delete: the instance goes to deleting, with a job. The
@@ -39,7 +38,7 @@ func retire(e *job.Engine, tx Tx, warm ID) error {
 	if err != nil {
 		return err
 	}
-	if inst.Tenant != tenant.Nobody || (inst.State != StateWarm && inst.State != StateFailed) {
+	if !inst.Stock() || (inst.State != StateWarm && inst.State != StateFailed) {
 		return fault.ErrConflict
 	}
 	if err := job.Idle(tx, id.Subject(warm)); err != nil {

@@ -105,7 +105,7 @@ func (m *Mender) replace(ctx context.Context, inst Instance, why string) (bool, 
 // makeRoom has a warm instance give way to a create that finds no port, and reports
 // whether one does.
 func (w *work) makeRoom(ctx context.Context) (bool, error) {
-	if w.inst.Tenant == tenant.Nobody {
+	if w.inst.Stock() {
 		return false, nil
 	}
 	warm, err := warmOf(ctx, w.cfg.Store, "", 1)

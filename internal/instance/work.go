@@ -244,8 +244,8 @@ func (s subject) Within(ctx context.Context, limits tenant.Limits, of id.Subject
 // within returns the transaction of a job as one that writes instances, too.
 func within(tx job.Tx) Tx { return tx.(Tx) } //nolint:forcetypeassert // there is one store
 
-// ofNobody reports whether nobody waits for the job.
-func ofNobody(j job.Job) bool { return j.Tenant == tenant.Nobody }
+// ofStock reports whether the job is about an instance in stock, so that nobody waits for it.
+func ofStock(j job.Job) bool { return Instance{Tenant: j.Tenant}.Stock() }
 
 // subjectOf returns the instance as jobs and events name it.
 func subjectOf(inst ID) id.Subject { return id.Subject(inst) }
