@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/sealing"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/store"
 )
@@ -92,12 +92,12 @@ func (n *node) guardDev(ctx context.Context) (store.Schema, error) {
 
 // checkNoKey refuses to make a master key for a database that has one already, unless that is
 // lost for good.
-func (n *node) checkNoKey(samples []instance.SealedSample, missing bool) error {
+func (n *node) checkNoKey(samples []sealing.Value, missing bool) error {
 	problem := "is empty"
 	if missing {
 		problem = "is missing"
 	}
-	all := instance.MissingKeys(nil, samples)
+	all := sealing.MissingKeys(nil, samples)
 	if len(all) == 0 {
 		return refuse("%s %s, but the database has been used with a master key. Restore that file, or set BERTH_MASTER_KEY; nothing was created or changed. "+
 			"If it is lost: nothing in the database needs it, and `openssl rand -base64 32 > %s` creates a new one", n.keySource, problem, n.keySource)
@@ -133,7 +133,7 @@ func (n *node) guardKey(ctx context.Context) error {
 			return err
 		}
 	}
-	var samples []instance.SealedSample
+	var samples []sealing.Value
 	err := n.waitFor(ctx, "the database", func(ctx context.Context) (err error) {
 		samples, err = store.LookAtSealed(ctx, n.cfg.DatabaseURL)
 		return err
@@ -144,8 +144,8 @@ func (n *node) guardKey(ctx context.Context) error {
 	return n.checkKey(samples)
 }
 
-func (n *node) checkKey(samples []instance.SealedSample) error {
-	wanted := n.withoutLost(instance.MissingKeys(n.vault, samples))
+func (n *node) checkKey(samples []sealing.Value) error {
+	wanted := n.withoutLost(sealing.MissingKeys(n.vault, samples))
 	if len(wanted) == 0 {
 		return nil
 	}
@@ -155,12 +155,12 @@ func (n *node) checkKey(samples []instance.SealedSample) error {
 }
 
 // withoutLost leaves out the keys that the operator has given up.
-func (n *node) withoutLost(keys []instance.MissingKey) []instance.MissingKey {
-	return slices.DeleteFunc(keys, func(k instance.MissingKey) bool { return slices.Contains(n.cfg.LostKeys, k.ID) })
+func (n *node) withoutLost(keys []sealing.MissingKey) []sealing.MissingKey {
+	return slices.DeleteFunc(keys, func(k sealing.MissingKey) bool { return slices.Contains(n.cfg.LostKeys, k.ID) })
 }
 
 // describe names the keys, and what each has sealed.
-func describe(keys []instance.MissingKey) string {
+func describe(keys []sealing.MissingKey) string {
 	all := make([]string, len(keys))
 	for i, k := range keys {
 		seals := make([]string, len(k.Seals))
@@ -172,7 +172,7 @@ func describe(keys []instance.MissingKey) string {
 	return strings.Join(all, " and ")
 }
 
-func ifLost(keys []instance.MissingKey) string {
+func ifLost(keys []sealing.MissingKey) string {
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID

@@ -31,5 +31,6 @@ func newRoot() *cobra.Command {
 	}
 	root.AddCommand(serverCommands()...)
 	root.AddCommand(clientCommands()...)
+	addMasterKeyCommands(root)
 	return root
 }

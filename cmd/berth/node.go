@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -36,6 +37,7 @@ import (
 	"github.com/berth-project/berth/internal/queue"
 	"github.com/berth-project/berth/internal/redisserver"
 	"github.com/berth-project/berth/internal/rooms"
+	"github.com/berth-project/berth/internal/sealing"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/simulated"
@@ -54,7 +56,9 @@ type node struct {
 
 	store      *store.Store
 	deployment string
+	fresh      bool // nothing had worked on the database when this process began
 	vault      *secret.Keyring
+	sealing    *sealing.Follower
 	keySource  string // where the master key is, in words
 	adminKey   secret.Secret
 	redis      redis.UniversalClient
@@ -129,9 +133,11 @@ func (n *node) openAll(ctx context.Context) error {
 	if err := n.readMasterKey(); err != nil {
 		return err
 	}
-	if _, err := n.awaitSchema(ctx, "the database and its schema (created by `berth migrate`)", store.Schema.Current); err != nil {
+	schema, err := n.awaitSchema(ctx, "the database and its schema (created by `berth migrate`)", store.Schema.Current)
+	if err != nil {
 		return err
 	}
+	n.fresh = !schema.Used
 	if err := n.guardKey(ctx); err != nil {
 		return err
 	}
@@ -147,8 +153,15 @@ func (n *node) openRest(ctx context.Context) error {
 	if n.deployment, err = n.store.Deployment(ctx, n.newID("dep")); err != nil {
 		return err
 	}
-	if err := n.store.KeepKeyCheck(ctx, n.vault, n.deployment, n.cfg.LostKeys); err != nil {
-		return fmt.Errorf("%s: %w", n.keySource, err)
+	n.sealing = &sealing.Follower{
+		Store: n.store, Keyring: n.vault, Deployment: n.deployment, Owner: n.owner, Fresh: n.fresh, Lost: n.cfg.LostKeys, Now: clock.System, Log: n.log,
+	}
+	n.closers = append(n.closers, func() error {
+		n.sealing.Leave(context.WithoutCancel(ctx))
+		return nil
+	})
+	if err := n.sealing.Start(ctx); err != nil {
+		return n.otherKey(err)
 	}
 	if err := n.openRedis(ctx); err != nil {
 		return err
@@ -391,6 +404,11 @@ func (n *node) work(ctx context.Context) error {
 	})
 }
 
+// duties are the parts that every process has, whatever else it does.
+func (n *node) duties() []func(context.Context) error {
+	return []func(context.Context) error{n.sequence, n.chain, n.followKeys}
+}
+
 // chain puts the entries of the audit log into their chain while it is this process's turn.
 func (n *node) chain(ctx context.Context) error {
 	return worker.Chain(ctx, n.log, audit.NewChainer(rooms.Audit(n.rows), clock.System, n.owner))
@@ -399,4 +417,16 @@ func (n *node) chain(ctx context.Context) error {
 // sequence numbers events while it is this process's turn.
 func (n *node) sequence(ctx context.Context) error {
 	return worker.Sequence(ctx, n.log, n.bell, event.NewSequencer(rooms.Events(n.rows), n.bell, clock.System, n.owner))
+}
+
+// followKeys seals as the deployment does.
+func (n *node) followKeys(ctx context.Context) error {
+	return n.otherKey(n.sealing.Run(ctx))
+}
+
+func (n *node) otherKey(err error) error {
+	if !errors.Is(err, sealing.ErrOtherKey) {
+		return err
+	}
+	return fmt.Errorf("%s has master key %s: %w", n.keySource, strings.Join(n.vault.KeyIDs(), ", "), err)
 }

@@ -65,7 +65,7 @@ func (n *node) endedAsTold(ctx context.Context, mode config.Mode, err error) err
 // runDev makes what is missing, and then runs all parts until one fails or the
 // context ends.
 func runDev(ctx context.Context, n *node) error {
-	return n.serve(ctx, true, n.openDev, n.greet, n.work, n.sequence, n.chain)
+	return n.serve(ctx, true, n.openDev, append(n.duties(), n.greet, n.work)...)
 }
 
 // openDev opens everything, and makes what is missing.
@@ -79,6 +79,7 @@ func (n *node) openDev(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.fresh = !before.Used
 	if err := n.devSecrets(); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func runAPI(ctx context.Context, n *node) error {
 		}
 		return n.openAll(ctx)
 	}
-	return n.serve(ctx, false, open, n.sequence, n.chain)
+	return n.serve(ctx, false, open, n.duties()...)
 }
 
 // serve listens, opens everything behind the listener, and then runs the API and the parts
@@ -187,9 +188,9 @@ func runWorker(ctx context.Context, n *node) error {
 		return err
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.work(groupCtx) })
-	group.Go(func() error { return n.sequence(groupCtx) })
-	group.Go(func() error { return n.chain(groupCtx) })
+	for _, part := range append(n.duties(), n.work) {
+		group.Go(func() error { return part(groupCtx) })
+	}
 	return group.Wait()
 }
 

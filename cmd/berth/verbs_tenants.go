@@ -125,7 +125,7 @@ func (c *cli) tenantsLsCommand() *cobra.Command {
 
 // keysCommands gives `berth keys` and the verbs below it.
 func (c *cli) keysCommands() (group *cobra.Command, verbs []*cobra.Command) {
-	group = &cobra.Command{Use: "keys", Short: "Manage the API keys of a tenant", Args: cobra.NoArgs}
+	group = &cobra.Command{Use: "keys", Short: "Manage the API keys of a tenant, and rotate the master key", Args: cobra.NoArgs}
 	rm := &cobra.Command{
 		Use: "rm ID", Aliases: []string{"revoke"}, Short: "Revoke an API key at once", Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
@@ -145,6 +145,10 @@ func (c *cli) keysCommands() (group *cobra.Command, verbs []*cobra.Command) {
 		}),
 	}
 	verbs = []*cobra.Command{c.keysLsCommand(), c.keysAddCommand(), rm}
+	for _, v := range verbs {
+		v.GroupID = apiKeyGroup.ID
+	}
+	group.AddGroup(apiKeyGroup)
 	group.AddCommand(verbs...)
 	return group, verbs
 }

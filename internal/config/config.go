@@ -58,7 +58,7 @@ type Config struct {
 	// PortQuarantine is how long a freed port rests before somebody else gets it.
 	PortQuarantine time.Duration `env:"PORT_QUARANTINE" envDefault:"2m"`
 	// MasterKey encrypts credentials: base64 of 32 bytes, or the path of a file with
-	// one key a line, the active one first.
+	// one key a line. The first is the one that `berth keys rotate` begins to use.
 	MasterKey string `env:"MASTER_KEY"`
 	// LostKeys are the ids of master keys that are lost for good: Berth starts without
 	// them, and what they have sealed stays closed.
@@ -152,6 +152,7 @@ const (
 	API                 // serves HTTP
 	Worker              // runs jobs
 	Migrate             // brings the schema up to date
+	Keys                // rotates the master key
 )
 
 // Load reads the environment, given as "NAME=value" lines like os.Environ gives.
@@ -161,7 +162,7 @@ func Load(mode Mode, environ []string) (Config, error) {
 	if err != nil {
 		return Config{}, fmt.Errorf("settings: %w", byVariable(err))
 	}
-	if mode == Dev {
+	if mode == Dev || mode == Keys && c.DatabaseURL == "" {
 		c.devDefaults(environ)
 	}
 	if c.DockerHost == "" {

@@ -35,7 +35,8 @@ type openCredentials struct {
 	CallbackSecret string `json:"callback_secret"`
 }
 
-func credentialsContext(id ID) string { return "credentials/" + string(id) }
+// CredentialsPlace binds sealed credentials to their instance.
+func CredentialsPlace(id ID) string { return "credentials/" + string(id) }
 
 // SealCredentials encrypts the credentials for the instance's row.
 func SealCredentials(v secret.Vault, id ID, c Credentials) (secret.Sealed, error) {
@@ -46,12 +47,12 @@ func SealCredentials(v secret.Vault, id ID, c Credentials) (secret.Sealed, error
 	if err != nil {
 		return secret.Sealed{}, err
 	}
-	return v.Seal(plain, credentialsContext(id))
+	return v.Seal(plain, CredentialsPlace(id))
 }
 
 // OpenCredentials decrypts what SealCredentials made.
 func OpenCredentials(v secret.Vault, id ID, s secret.Sealed) (Credentials, error) {
-	plain, err := v.Open(s, credentialsContext(id))
+	plain, err := v.Open(s, CredentialsPlace(id))
 	if err != nil {
 		return Credentials{}, fmt.Errorf("open credentials of %s: %w", id, err)
 	}

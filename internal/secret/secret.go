@@ -34,8 +34,8 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(Redacted), nil }
 // LogValue hides the content from slog.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
-// Sealed is a ciphertext with the id of the key that opens it, so that keys can
-// be rotated row by row.
+// Sealed is a ciphertext with its key id, which says how it is sealed and with which master
+// key, so that keys can be rotated row by row.
 type Sealed struct {
 	KeyID      string
 	Ciphertext []byte

@@ -3,6 +3,7 @@ package secret
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -99,12 +100,21 @@ func TestVaultRotation(t *testing.T) {
 		if string(got) != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("got %q, %v, want %q", got, err, test.want)
 		}
-		if err != nil && (!strings.Contains(err.Error(), test.s.KeyID) || !strings.Contains(err.Error(), "BERTH_MASTER_KEY")) {
+		if err != nil && (!strings.Contains(err.Error(), MasterKeyOf(test.s.KeyID)) || !strings.Contains(err.Error(), "BERTH_MASTER_KEY")) {
 			t.Errorf("it does not say which key is missing, and where it belongs: %v", err)
 		}
 	}
 	if sealedOld.KeyID == sealedNew.KeyID {
 		t.Error("two keys have one id")
+	}
+	if ids := during.KeyIDs(); !slices.Equal(ids, []string{after.First(), before.First()}) {
+		t.Errorf("the keys are %v", ids)
+	}
+	var unknown *UnknownKeyError
+	for _, keyID := range []string{before.First(), Enveloped(before.First()), "", "v2:", "v3:" + after.First()} {
+		if err := after.SealAs(keyID); !errors.As(err, &unknown) || after.Sealing() != Enveloped(after.First()) {
+			t.Errorf("it seals as %q: %v, %s", keyID, err, after.Sealing())
+		}
 	}
 }
 

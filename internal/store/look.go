@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,10 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-
-	"github.com/berth-project/berth/internal/instance"
-	"github.com/berth-project/berth/internal/secret"
 )
 
 // Schema is how far the schema of a database is.
@@ -55,46 +50,6 @@ func LookAtSchema(ctx context.Context, databaseURL string) (Schema, error) {
 	})
 	return s, err
 }
-
-// LookAtSealed reads samples of all that is sealed in the database at a URL, of every key
-// that has sealed any of it, and changes nothing.
-func LookAtSealed(ctx context.Context, databaseURL string) ([]instance.SealedSample, error) {
-	var samples []instance.SealedSample
-	err := look(ctx, databaseURL, func(l *looker) error {
-		for _, column := range sealedColumns {
-			found, err := l.samples(column)
-			if err != nil {
-				return fmt.Errorf("read what is sealed in %s: %w", column.table, err)
-			}
-			samples = append(samples, found...)
-		}
-		check, err := l.keyCheck()
-		samples = append(samples, check...)
-		return err
-	})
-	return samples, err
-}
-
-// sealedColumn is where values of a kind are.
-type sealedColumn struct {
-	kind              instance.SealedKind
-	table             string
-	keyID, ciphertext string
-	tenant, id        string // expressions
-	where             string // empty: every row; a ? in it is the time
-}
-
-var sealedColumns = []sealedColumn{
-	{instance.SealedCredentials, "credentials", "key_id", "ciphertext", "''", "instance_id", ""},
-	{instance.SealedWebhook, "webhooks", "key_id", "ciphertext", "''", "id", ""},
-	{instance.SealedWebhook, "webhooks", "previous_key_id", "previous_ciphertext", "''", "id", "previous_until > ?"},
-	{instance.SealedDelivery, "deliveries", "key_id", "ciphertext", "''", "id", "state IN ('pending', 'exhausted', 'canceled')"},
-	{instance.SealedAnswer, "idempotency", "key_id", "ciphertext", "tenant_id", "idem_key", ""},
-}
-
-// samplesOfEach is how many values of each key are read: one that was damaged says nothing
-// of the key.
-const samplesOfEach = 2
 
 // looker reads a database that may have any schema, or none.
 type looker struct {
@@ -199,68 +154,6 @@ func texts(l *looker, query string, args ...any) ([]string, error) {
 		all = append(all, text)
 	}
 	return all, rows.Err()
-}
-
-func (l *looker) samples(c sealedColumn) ([]instance.SealedSample, error) {
-	if !l.has(c.table) {
-		return nil, nil
-	}
-	where := c.keyID + " <> ''"
-	var args []any
-	if c.where != "" {
-		where += " AND " + c.where
-		for range strings.Count(c.where, "?") {
-			args = append(args, time.Now().UnixMilli())
-		}
-	}
-	keys, err := texts(l, "SELECT DISTINCT "+c.keyID+" FROM "+c.table+" WHERE "+where, args...)
-	if err != nil {
-		return nil, err
-	}
-	var all []instance.SealedSample
-	for _, key := range keys {
-		found, err := l.samplesOf(c, key, where, args)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, found...)
-	}
-	return all, nil
-}
-
-func (l *looker) samplesOf(c sealedColumn, key, where string, args []any) ([]instance.SealedSample, error) {
-	//nolint:gosec // the names are this file's
-	query := fmt.Sprintf("SELECT %s, %s, %s FROM %s WHERE %s = ? AND %s LIMIT %d", c.tenant, c.id, c.ciphertext, c.table, c.keyID, where, samplesOfEach)
-	rows, err := l.db.QueryContext(l.ctx, query, append([]any{key}, args...)...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // Err tells
-	var found []instance.SealedSample
-	for rows.Next() {
-		s := instance.SealedSample{Kind: c.kind, Sealed: secret.Sealed{KeyID: key}}
-		if err := rows.Scan(&s.Tenant, &s.ID, &s.Sealed.Ciphertext); err != nil {
-			return nil, err
-		}
-		found = append(found, s)
-	}
-	return found, rows.Err()
-}
-
-func (l *looker) keyCheck() ([]instance.SealedSample, error) {
-	text, found, err := l.setting(keyCheckSetting)
-	if err != nil || !found {
-		return nil, err
-	}
-	deployment, _, err := l.setting(deploymentSetting)
-	if err != nil {
-		return nil, err
-	}
-	s := instance.SealedSample{Kind: instance.SealedKeyCheck, ID: deployment}
-	if err := json.Unmarshal([]byte(text), &s.Sealed); err != nil {
-		return nil, fmt.Errorf("read the check value of the master key: %w", err)
-	}
-	return []instance.SealedSample{s}, nil
 }
 
 // newestMigration gives the number of the newest migration in this binary.

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/idempotency"
-	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/rooms"
+	"github.com/berth-project/berth/internal/sealing"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -134,7 +134,9 @@ func TestLookAtSealed(t *testing.T) {
 		}
 		deployment, err := s.Deployment(t.Context(), "dep_1")
 		if err == nil {
-			err = s.KeepKeyCheck(t.Context(), vaultOf("check"), deployment, nil)
+			var check secret.Sealed
+			check, err = sealing.SealCheck(vaultOf("check"), deployment)
+			err = errors.Join(err, s.InsertKeyCheck(t.Context(), check))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -145,68 +147,19 @@ func TestLookAtSealed(t *testing.T) {
 		}
 		keys := []string{"answer", "check", "creds", "delivery", "ended", "hook", "other", "previous"}
 		var missing []string
-		for _, k := range instance.MissingKeys(nil, samples) {
+		for _, k := range sealing.MissingKeys(nil, samples) {
 			missing = append(missing, k.ID)
 		}
 		if !slices.Equal(missing, keys) {
 			t.Errorf("without any key %q are missing, want %q", missing, keys)
 		}
 		for _, key := range keys {
-			left := instance.MissingKeys(vaultOf(key), samples)
-			if len(left) != len(keys)-1 || slices.ContainsFunc(left, func(k instance.MissingKey) bool { return k.ID == key }) {
+			left := sealing.MissingKeys(vaultOf(key), samples)
+			if len(left) != len(keys)-1 || slices.ContainsFunc(left, func(k sealing.MissingKey) bool { return k.ID == key }) {
 				t.Errorf("with key %s %v are missing: it opens nothing of its own", key, left)
 			}
 		}
 	})
-}
-
-// TestKeyCheck rotates a key, loses it, and begins with two at once.
-func TestKeyCheck(t *testing.T) {
-	onBoth(t, func(t *testing.T, databaseURL string) {
-		s := openMigrated(t, databaseURL)
-		deployment, err := s.Deployment(t.Context(), "dep_1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		holder := func() string {
-			t.Helper()
-			samples, err := LookAtSealed(t.Context(), databaseURL)
-			if err != nil || len(samples) != 1 || samples[0].Kind != instance.SealedKeyCheck {
-				t.Fatalf("%v, %v", samples, err)
-			}
-			return samples[0].Sealed.KeyID
-		}
-		for range 2 {
-			if err := s.KeepKeyCheck(t.Context(), vaultOf("first"), deployment, nil); err != nil || holder() != "first" {
-				t.Fatalf("the first start: %v, sealed with %s", err, holder())
-			}
-		}
-		if err := s.KeepKeyCheck(t.Context(), vaultOf("wrong"), deployment, nil); !errors.Is(err, ErrOtherKey) || holder() != "first" {
-			t.Errorf("another key: %v, sealed with %s", err, holder())
-		}
-		if err := s.KeepKeyCheck(t.Context(), rotated{"second", "first"}, deployment, nil); err != nil || holder() != "second" {
-			t.Errorf("rotated: %v, sealed with %s", err, holder())
-		}
-		if err := s.KeepKeyCheck(t.Context(), vaultOf("third"), deployment, []string{"second"}); err != nil || holder() != "third" {
-			t.Errorf("lost: %v, sealed with %s", err, holder())
-		}
-	})
-}
-
-// rotated seals with the first of its keys and opens with any.
-type rotated []vaultOf
-
-func (r rotated) Seal(plain []byte, context string) (secret.Sealed, error) {
-	return r[0].Seal(plain, context)
-}
-
-func (r rotated) Open(s secret.Sealed, context string) ([]byte, error) {
-	for _, v := range r {
-		if plain, err := v.Open(s, context); err == nil {
-			return plain, nil
-		}
-	}
-	return nil, errors.New("it does not open")
 }
 
 // TestLookTouchesNothing looks at a file that was closed in order, and at one that is in use.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"time"
@@ -191,13 +192,17 @@ func (t *tx) UpdateDelivery(after, before webhook.Delivery) error {
 	if err != nil {
 		return err
 	}
+	columns := map[string]any{
+		"url": row.URL, "receiver": row.Receiver, "attempts": row.Attempts, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
+		"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "expires_at": row.ExpiresAt, "rev": oneMore,
+		"updated_at": row.UpdatedAt,
+	}
+	if !bytes.Equal(after.Secret.Ciphertext, before.Secret.Ciphertext) { // else it may have been sealed anew meanwhile
+		columns["key_id"], columns["ciphertext"] = row.KeyID, row.Ciphertext
+	}
 	return changed(t.db.Model(&deliveryRow{}).
 		Where("id = ? AND attempt = ? AND generation = ? AND state = ?", row.ID, before.Attempt, before.Generation, string(before.State)).
-		Updates(map[string]any{
-			"url": row.URL, "receiver": row.Receiver, "attempts": row.Attempts, "key_id": row.KeyID, "ciphertext": row.Ciphertext, "state": row.State, "attempt": row.Attempt, "last_status": row.LastStatus,
-			"last_error": row.LastError, "due_at": row.DueAt, "generation": row.Generation, "wake_at": row.WakeAt, "expires_at": row.ExpiresAt, "rev": oneMore,
-			"updated_at": row.UpdatedAt,
-		}), fault.ErrConflict)
+		Updates(columns), fault.ErrConflict)
 }
 
 func (t *tx) PutIdempotent(r idempotency.Record) error {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func TestRollingUpgrade(t *testing.T) {
 			inFlight = append(inFlight, w.create(newAPI, 10)...)
 			w.ends(newAPI, inFlight)
 			w.told(newAPI, append(kept, inFlight...))
+			w.envelopes(newAPI, kept[6:])
 			if claimed := len(newWorker.Logged("job claimed")); claimed == 0 {
 				t.Error("the new worker has done nothing")
 			}
@@ -183,6 +185,28 @@ func (w *world) ends(from api, orders []order) {
 			}
 			return err
 		})
+	}
+}
+
+// envelopes says that no process of the earlier release runs any more, and reads what that
+// has encrypted.
+func (w *world) envelopes(from api, kept []order) {
+	w.Helper()
+	p := testenv.Start(w.T, after, w.settings, "keys", "rotate")
+	p.Finish(time.Minute)
+	if !strings.Contains(p.Log(), "Nothing needs another key") {
+		w.Errorf("the rotation said %q", p.Log())
+	}
+	fresh := w.create(from, 5)
+	w.ends(from, fresh)
+	for _, o := range append(fresh, kept...) {
+		inst, err := from.Instance(w.Context(), o.instance)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if c, err := from.Connection(w.Context(), inst); err != nil || c.Password == "" {
+			w.Errorf("%s: %v", inst.ID, err)
+		}
 	}
 }
 
