@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run test upgrade test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run tools test upgrade test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -26,18 +26,20 @@ setup: ## make sure that a Docker engine and the engine images are there
 	@scripts/docker.sh
 	@scripts/images.sh
 
-test: setup build ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
+tools: # what tests use besides: a C compiler, a browser, Node.js, MariaDB's clients, engines of their own
 	@scripts/cc.sh
 	@scripts/chromium.sh
 	@scripts/node.sh
 	@scripts/mariadb.sh
 	@scripts/engine.sh
+
+test: setup build tools ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser
 	@scripts/test.sh
 
 test-fast: ## what needs no Docker, MySQL, Redis, browser or root, in under two minutes
 	@scripts/test.sh fast
 
-engines: setup build ## what Berth needs of a Docker engine, on this machine's and on newer ones (ENGINES: trixie sid)
+engines: setup build tools ## what Berth needs of a Docker engine, on this machine's and on newer ones (ENGINES: trixie sid)
 	@failed=0; scripts/engine-checks.sh whole || failed=1; \
 	for suite in $(or $(ENGINES),trixie sid); do scripts/second-engine.sh $$suite scripts/engine-checks.sh whole || failed=1; done; exit $$failed
 
