@@ -148,7 +148,7 @@ func (s *server) humaConfig() huma.Config {
 	c.SchemasPath = ""  // the document has them all
 	c.CreateHooks = nil // no $schema field in every answer
 	c.Transformers = []huma.Transformer{s.explain}
-	c.OpenAPIPath = ""  // documentRoutes serves it
+	c.OpenAPIPath = "" // documentRoutes serves it
 	// What `curl -d` says it sends when nobody tells it otherwise.
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat, "application/x-www-form-urlencoded": huma.DefaultJSONFormat}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

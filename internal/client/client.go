@@ -41,7 +41,7 @@ type Config struct {
 	HTTP   *http.Client // default: one that follows no redirects
 	// Roots vouch for a server by TLS, without HTTP; nil: the system's.
 	Roots *x509.CertPool
-	Tries  int          // attempts per call, the first included; default 4
+	Tries int // attempts per call, the first included; default 4
 
 	// Now and Sleep are the clock; tests replace them. Sleep returns the context's
 	// error when that ends first.
