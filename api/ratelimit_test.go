@@ -170,7 +170,7 @@ func TestNoRateLimit(t *testing.T) {
 	made := b.call("POST", redisPath, "").is(202, "")
 	callers.reset(2)
 	server := b.serve()
-	res, cancel := b.open(server+eventsPath+"?after=0")
+	res, cancel := b.open(server + eventsPath + "?after=0")
 	lines := make([]byte, 10)
 	if _, err := res.Body.Read(lines); err != nil {
 		t.Error(err)

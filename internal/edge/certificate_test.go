@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/berth-project/berth/internal/edge"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // serial returns the number of the certificate that a new connection is shown.
@@ -27,14 +28,14 @@ func (s *server) serial() int64 {
 // TestReload: a certificate that replaces another is shown to new connections, while old ones
 // go on, also with the request that they are in.
 func TestReload(t *testing.T) {
-	a := newAuthority(t)
-	a.issue(1)
+	a := testenv.NewAuthority(t)
+	a.Issue(1)
 	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.certFile, a.keyFile, log.logger())
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, cert, a.roots(), edge.Standard)
+	s := serve(t, cert, a.Roots(), edge.Standard)
 	running := make(chan string)
 	go func() { running <- s.get("/held") }()
 	<-s.held
@@ -42,7 +43,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("certificate %d, want 1", got)
 	}
 	cert.Look(t.Context())
-	a.issue(2)
+	a.Issue(2)
 	cert.Look(t.Context())
 	if got := s.serial(); got != 2 {
 		t.Errorf("certificate %d, want 2", got)
@@ -63,17 +64,17 @@ func TestReload(t *testing.T) {
 
 // TestReloadRefusesWhatIsBroken: the old pair stays in use, and one line tells of it.
 func TestReloadRefusesWhatIsBroken(t *testing.T) {
-	a := newAuthority(t)
-	cert1, key1 := a.pair(1)
-	cert2, key2 := a.pair(2)
-	a.put(a.certFile, cert1)
-	a.put(a.keyFile, key1)
+	a := testenv.NewAuthority(t)
+	cert1, key1 := a.Pair(1)
+	cert2, key2 := a.Pair(2)
+	a.Put(a.CertFile, cert1)
+	a.Put(a.KeyFile, key1)
 	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.certFile, a.keyFile, log.logger())
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, cert, a.roots(), edge.Standard)
+	s := serve(t, cert, a.Roots(), edge.Standard)
 	errors, want := 0, int64(1)
 	look := func(what string, logged bool) {
 		t.Helper()
@@ -91,25 +92,25 @@ func TestReloadRefusesWhatIsBroken(t *testing.T) {
 		}
 	}
 	look("nothing has changed", false)
-	a.put(a.keyFile, []byte("no key"))
+	a.Put(a.KeyFile, []byte("no key"))
 	look("no key", true)
-	a.put(a.keyFile, key2)
+	a.Put(a.KeyFile, key2)
 	look("another's key", true)
-	a.put(a.keyFile, key1)
+	a.Put(a.KeyFile, key1)
 	look("as it was", false)
-	if err := os.Remove(a.certFile); err != nil {
+	if err := os.Remove(a.CertFile); err != nil {
 		t.Fatal(err)
 	}
 	look("no file", true)
-	a.put(a.certFile, cert2)
+	a.Put(a.CertFile, cert2)
 	cert.Look(t.Context()) // between the two files
-	a.put(a.keyFile, key2)
+	a.Put(a.KeyFile, key2)
 	want = 2
 	look("a new pair, one file after the other", false)
 	if text := log.String(); strings.Contains(text, "PRIVATE KEY") || !strings.Contains(text, "the TLS certificate was not reloaded") {
 		t.Errorf("%s", text)
 	}
-	for _, files := range [][2]string{{a.certFile + ".missing", a.keyFile}, {a.keyFile, a.certFile}} {
+	for _, files := range [][2]string{{a.CertFile + ".missing", a.KeyFile}, {a.KeyFile, a.CertFile}} {
 		if _, err := edge.LoadCertificate(files[0], files[1], log.logger()); err == nil || !strings.Contains(err.Error(), files[0]) {
 			t.Errorf("%v: %v", files, err)
 		}
@@ -119,14 +120,14 @@ func TestReloadRefusesWhatIsBroken(t *testing.T) {
 // TestTLS: nothing older than 1.2, HTTP/2 for those who know it, and an answer for those who
 // have forgotten to use TLS.
 func TestTLS(t *testing.T) {
-	a := newAuthority(t)
-	a.issue(1)
+	a := testenv.NewAuthority(t)
+	a.Issue(1)
 	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.certFile, a.keyFile, log.logger())
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := serve(t, cert, a.roots(), edge.Standard)
+	s := serve(t, cert, a.Roots(), edge.Standard)
 	for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
 		conn, err := (&tls.Dialer{Config: &tls.Config{RootCAs: s.roots, MinVersion: version, MaxVersion: version}}).DialContext(t.Context(), "tcp", s.address)
 		if err == nil {
@@ -168,17 +169,17 @@ func TestTLS(t *testing.T) {
 
 // TestRun looks at the files by itself, until it is told to end.
 func TestRun(t *testing.T) {
-	a := newAuthority(t)
-	a.issue(1)
+	a := testenv.NewAuthority(t)
+	a.Issue(1)
 	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.certFile, a.keyFile, log.logger())
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { cert.Run(ctx); close(done) }()
-	a.issue(2)
+	a.Issue(2)
 	eventually(t, "the new certificate is in use", func() bool {
 		now, err := cert.Get(nil)
 		return err == nil && now.Leaf.SerialNumber.Int64() == 2

@@ -162,7 +162,9 @@ func TestLargeHeaders(t *testing.T) {
 	s := serve(t, nil, nil, short)
 	for size, want := range map[int]int{4 << 10: 200, 64 << 10: 431} {
 		conn := s.dial()
-		go func() { _, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n", strings.Repeat("a", size)) }()
+		go func() {
+			_, _ = fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-Large: %s\r\n\r\n", strings.Repeat("a", size))
+		}()
 		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
