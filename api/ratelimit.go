@@ -67,7 +67,8 @@ func (s *server) counted(c echo.Context, token string, recognize func() (caller,
 		}
 	}
 	who, err := recognize()
-	switch code := fault.CodeOf(err); {
+	code := fault.CodeOf(err)
+	switch {
 	case err == nil && who.principal.Name != "":
 		if fresh {
 			s.recognized.put(token)
@@ -75,10 +76,10 @@ func (s *server) counted(c echo.Context, token string, recognize func() (caller,
 		return who, s.count(c, s.Limits.Callers, callerPolicy, rateName(who.principal))
 	case code == fault.CodeUnauthorized:
 		s.recognized.forget(token)
-	case code != fault.CodeForbidden && code != fault.CodeNotFound: // it is not the caller's doing
+	case err != nil && code != fault.CodeForbidden && code != fault.CodeNotFound: // it is not the caller's doing
 		return who, err
 	}
-	if err != nil && !fresh {
+	if !fresh {
 		if tooMany := s.countAddress(c); tooMany != nil {
 			return caller{}, tooMany
 		}
