@@ -223,7 +223,7 @@ func TestDocumentationHasEverySetting(t *testing.T) {
 		}
 		delete(rows, name)
 	}
-	for _, name := range []string{"BERTH_URL", "BERTH_API_KEY", "BERTH_TENANT", "BERTH_CONTEXT", "BERTH_CONFIG"} { // of the client verbs
+	for _, name := range []string{"BERTH_URL", "BERTH_API_KEY", "BERTH_TENANT", "BERTH_CONTEXT", "BERTH_CONFIG", "BERTH_CA_FILE"} { // of the client verbs
 		delete(rows, name)
 	}
 	for name := range rows {

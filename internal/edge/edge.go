@@ -5,6 +5,7 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,10 +39,10 @@ type Server struct {
 }
 
 // New makes a server. With a certificate it speaks TLS, 1.2 or newer, and HTTP/2.
-func New(handler http.Handler, limits Limits, cert *Certificate, log *slog.Logger) *Server {
+func New(handler http.Handler, limits Limits, cert *Certificate, logger *slog.Logger) *Server {
 	s := &Server{cert: cert, http: &http.Server{
 		Handler: handler, ReadHeaderTimeout: limits.Header, ReadTimeout: limits.Read, WriteTimeout: limits.Write, IdleTimeout: limits.Idle,
-		MaxHeaderBytes: limits.HeaderBytes, ErrorLog: slog.NewLogLogger(quiet{log.Handler()}, slog.LevelWarn),
+		MaxHeaderBytes: limits.HeaderBytes, ErrorLog: log.New(complaints{logger}, "", 0),
 	}}
 	if cert != nil {
 		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.Get}
@@ -63,27 +64,16 @@ func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ct
 // Close ends everything at once.
 func (s *Server) Close() error { return s.http.Close() }
 
-// quiet is the log of net/http, without what any stranger can have it write.
-type quiet struct{ to slog.Handler }
+// complaints are what net/http has to say, in the log's form.
+type complaints struct{ log *slog.Logger }
 
-// Enabled implements slog.Handler.
-func (q quiet) Enabled(ctx context.Context, level slog.Level) bool { return q.to.Enabled(ctx, level) }
-
-// Handle implements slog.Handler.
-func (q quiet) Handle(ctx context.Context, line slog.Record) error {
-	if strings.HasPrefix(line.Message, "http: TLS handshake error") {
-		if !q.to.Enabled(ctx, slog.LevelDebug) {
-			return nil
-		}
-		line.Level = slog.LevelDebug
+// Write implements io.Writer. Failed handshakes are what any stranger can bring about.
+func (c complaints) Write(text []byte) (int, error) {
+	said := strings.TrimSpace(string(text))
+	if strings.HasPrefix(said, "http: TLS handshake error") {
+		c.log.Debug("a TLS handshake failed", "error", said)
+	} else {
+		c.log.Warn("the HTTP server complains", "error", said)
 	}
-	about := slog.NewRecord(line.Time, line.Level, "the HTTP server complains", line.PC)
-	about.AddAttrs(slog.String("error", line.Message))
-	return q.to.Handle(ctx, about)
+	return len(text), nil
 }
-
-// WithAttrs implements slog.Handler.
-func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.to.WithAttrs(attrs)} }
-
-// WithGroup implements slog.Handler.
-func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.to.WithGroup(name)} }
