@@ -95,7 +95,7 @@ func (l *Limiter) Take(ctx context.Context, caller string) tenant.Allowance {
 		}
 		now = l.Now()
 	}
-	a := tenant.Allowance{Limit: l.PerMinute, Reset: max(0, p.full.Sub(now))}
+	a := tenant.Allowance{Limit: l.PerMinute, Reset: min(max(0, p.full.Sub(now)), period)}
 	if p.left == 0 {
 		a.Wait = max(time.Millisecond, p.closed.Sub(now))
 		return a
@@ -108,7 +108,7 @@ func (l *Limiter) Take(ctx context.Context, caller string) tenant.Allowance {
 // until reports whether the end of something is ahead that lasts no longer than most: further
 // ahead it is when the clock was put back.
 func until(end, now time.Time, most time.Duration) bool {
-	return now.Before(end) && end.Sub(now) <= most
+	return now.Before(end) && end.Sub(now) <= most+time.Second
 }
 
 func (l *Limiter) purseOf(caller string) *purse {
@@ -143,9 +143,11 @@ func (l *Limiter) fill(ctx context.Context, p *purse, caller string, now time.Ti
 	if l.away.Swap(0) != 0 {
 		l.Log.InfoContext(ctx, "requests are counted for rate limits again", "limit", l.Name)
 	}
+	now = l.Now()
 	p.left, p.shared, p.full = max(0, got.Allowed), max(0, got.Remaining), now.Add(max(0, got.ResetAfter))
 	if p.left == 0 {
-		p.closed = now.Add(max(time.Millisecond, got.RetryAfter))
+		// Up to whole milliseconds, which the clock counts: whoever waits until then is not too early.
+		p.closed = now.Add(max(0, got.RetryAfter)).Truncate(time.Millisecond).Add(2 * time.Millisecond)
 	}
 	return true
 }
