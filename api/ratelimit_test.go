@@ -176,6 +176,7 @@ func TestNoRateLimit(t *testing.T) {
 		t.Error(err)
 	}
 	cancel()
+	_ = res.Body.Close()
 	b.call("GET", "/api/v1/jobs/"+made.text("job.id")+"?wait=300ms", "").is(200, "")
 	if got := callers.taken("admin"); got != 2 {
 		t.Errorf("%d requests were counted, want 2", got)

@@ -149,7 +149,8 @@ func TestTLS(t *testing.T) {
 	if res.ProtoMajor != 2 {
 		t.Errorf("%s", res.Proto)
 	}
-	if _, err := http.DefaultClient.Do(req); err == nil {
+	if res, err := http.DefaultClient.Do(req); err == nil {
+		_ = res.Body.Close()
 		t.Error("an unknown authority was believed")
 	}
 	req.URL.Scheme = "http"
