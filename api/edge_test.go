@@ -104,6 +104,26 @@ func TestForwardedProto(t *testing.T) {
 	}
 }
 
+// TestThrottleBehindAProxy: guesses count for the client that a trusted proxy names; a client that
+// names others is slowed down as itself.
+func TestThrottleBehindAProxy(t *testing.T) {
+	b := newBench(t, trusting("10.0.0.0/8"))
+	b.user(b.tenant("one"), "member")
+	guess := func(peer, forwarded string) answer {
+		return b.from(peer, "POST", "/api/v1/sessions", `{"login":"user-1","password":"a wrong password"}`, "X-Forwarded-For", forwarded)
+	}
+	for range 6 {
+		guess("10.0.0.1:1", "203.0.113.1").is(401, "unauthorized")
+	}
+	guess("10.0.0.1:1", "203.0.113.1").is(429, "too_many_requests")
+	guess("10.0.0.2:1", "203.0.113.1").is(429, "too_many_requests") // by another proxy
+	guess("10.0.0.1:1", "203.0.113.2").is(401, "unauthorized")      // another client
+	for i := range 6 {
+		guess("192.0.2.1:1", fmt.Sprintf("203.0.113.%d", 10+i)).is(401, "unauthorized")
+	}
+	guess("192.0.2.1:1", "203.0.113.99").is(429, "too_many_requests")
+}
+
 // TestPageHeaders: no page can be framed, guessed at, or load what is not its own, and what is
 // no page loads nothing.
 func TestPageHeaders(t *testing.T) {

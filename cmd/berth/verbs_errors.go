@@ -156,6 +156,9 @@ func reportProblem(line func(string, ...any), p *client.Problem) {
 	if p.JobID != "" {
 		line("  Job %s is still active. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
 	}
+	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+		line("  The server's log has more of it: request_id %s", clean(p.RequestID))
+	}
 	if p.Status == http.StatusUnauthorized {
 		line("  The API key is read from BERTH_API_KEY, else from the context of `berth login`, else from $BERTH_DATA_DIR/admin.key (default %s/admin.key).", defaultDataDir)
 	}

@@ -56,3 +56,16 @@ func TestServerByTLS(t *testing.T) {
 		t.Errorf("by the context: %+v", r)
 	}
 }
+
+// TestServerFailure: of a failure of the server the verbs say by what its log knows it.
+func TestServerFailure(t *testing.T) {
+	f := newFake()
+	f.routes["GET /engines"] = []string{`500 {"code":"internal","detail":"an internal error occurred","status":500,"request_id":"req_1\u001b"}`}
+	if r := berth(t.Context(), t, f, nil, nil, "engines"); r.code != exitFailed || !strings.Contains(r.errOut, "request_id req_1") || strings.Contains(r.errOut, "\u001b") {
+		t.Errorf("%+v", r)
+	}
+	f.routes["GET /engines"] = []string{`422 {"code":"invalid","detail":"no","status":422,"request_id":"req_1"}`}
+	if r := berth(t.Context(), t, f, nil, nil, "engines"); strings.Contains(r.errOut, "req_1") {
+		t.Errorf("%+v", r)
+	}
+}
