@@ -91,11 +91,11 @@ func bearer(header string) string {
 
 const needKey = "an API key or a session is required: send `Authorization: Bearer KEY`; `berth dev` keeps its key in .berth/admin.key"
 
-// open reports whether a path needs no key: health and documentation, and the
-// queues' pages and the profiles, which browserLogin guards.
+// open reports whether a path needs no key: documentation, and the queues' pages and the
+// profiles, which browserLogin guards.
 func open(path string) bool {
 	switch path {
-	case "/healthz", "/readyz", "/docs", QueuesPath:
+	case "/docs", QueuesPath:
 		return true
 	}
 	return strings.HasPrefix(path, "/docs/") || strings.HasPrefix(path, "/openapi") || strings.HasPrefix(path, QueuesPath+"/") || isProfile(path)
@@ -110,11 +110,19 @@ const tenantHeader = "Berth-Tenant"
 func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		welcome := echo.GetPath(r) == "/" && r.Method == http.MethodGet && wantsPage(r.Header.Values(echo.HeaderAccept))
-		if welcome || open(echo.GetPath(r)) || r.Method == http.MethodOptions {
+		if isHealthCheck(r) {
 			return next(c)
 		}
-		who, err := s.caller(c)
+		welcome := echo.GetPath(r) == "/" && r.Method == http.MethodGet && wantsPage(r.Header.Values(echo.HeaderAccept))
+		if welcome || open(echo.GetPath(r)) || r.Method == http.MethodOptions {
+			if !guarded(echo.GetPath(r)) {
+				if err := s.countAddress(c); err != nil {
+					return s.fail(err)
+				}
+			}
+			return next(c)
+		}
+		who, err := s.counted(c, shown(r), func() (caller, error) { return s.caller(c) })
 		if isUnauthorized(err) {
 			c.Response().Header().Set(echo.HeaderWWWAuthenticate, askForKey)
 		}
@@ -134,7 +142,7 @@ const askForKey = `Bearer realm="berth"`
 // by the cookie of a session.
 func (s *server) caller(c echo.Context) (caller, error) {
 	r := c.Request()
-	nobody := caller{principal: tenant.Principal{Name: "somebody", From: origin(c)}, secure: overTLS(r), foreign: s.origins.own.Check(r) != nil}
+	nobody := caller{principal: tenant.Principal{From: s.origin(c)}, secure: s.proxies.overTLS(r), foreign: s.origins.own.Check(r) != nil}
 	header, about := r.Header.Get(echo.HeaderAuthorization), r.Header.Get(tenantHeader)
 	token, byCookie := bearer(header), header == "" && cookieOf(r) != ""
 	if byCookie {
@@ -221,7 +229,7 @@ func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
 		if !ok {
 			key = bearer(r.Header.Get(echo.HeaderAuthorization))
 		}
-		who, err := s.recognize(r.Context(), key, "")
+		who, err := s.counted(c, key, func() (caller, error) { return s.recognize(r.Context(), key, "") })
 		if err == nil {
 			err = who.principal.May(tenant.Operate)
 		}
@@ -232,8 +240,8 @@ func (s *server) browserLogin(next echo.HandlerFunc) echo.HandlerFunc {
 		case err != nil:
 			return s.fail(err)
 		}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			who.principal.From = origin(c)
+		if isRead := r.Method == http.MethodGet || r.Method == http.MethodHead; !isRead && !isProfile(r.URL.Path) {
+			who.principal.From = s.origin(c)
 			if err := s.Audit.Note(r.Context(), who.principal, tenant.Deed{Action: tenant.ActQueuesChange, Detail: r.Method + " " + withoutKeys(r.URL.Path)}); err != nil {
 				return s.fail(err)
 			}

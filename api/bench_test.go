@@ -313,6 +313,11 @@ func (a answer) wellTyped(what string) {
 	}
 }
 
+// unnamed gives the body without what differs from request to request: its id.
+func (a answer) unnamed() string {
+	return strings.ReplaceAll(a.body, a.header.Get("X-Request-Id"), "REQUEST")
+}
+
 // text gives a string of the answer: "instance.id".
 func (a answer) text(path string) string {
 	var v any = a.json

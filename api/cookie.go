@@ -3,7 +3,6 @@ package api
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -23,12 +22,6 @@ func cookieOf(r *http.Request) string {
 		return ""
 	}
 	return cookie.Value
-}
-
-// overTLS reports whether the browser speaks TLS, with Berth or with a proxy. Who makes the
-// header up spoils only a cookie of their own.
-func overTLS(r *http.Request) bool {
-	return r.TLS != nil || strings.EqualFold(r.Header.Get(echo.HeaderXForwardedProto), "https")
 }
 
 // setCookie returns the header that gives a browser a session, and without a token takes it.

@@ -25,6 +25,9 @@ import (
 const documentDescription = "Data services on request: create an instance, wait for its job to end, connect.\n\n" +
 	"Errors are `application/problem+json` (RFC 9457) with a stable `code`. Responses may gain fields; clients must ignore " +
 	"unknown ones. Every response has an `X-Request-Id`, which the server's log also records.\n\n" +
+	"Requests are limited by the minute, for each key and user, and for each address without one. Responses say in the headers " +
+	"`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) what the limit is and what is left of it; beyond it " +
+	"they are 429 `too_many_requests` with `Retry-After`.\n\n" +
 	"A key belongs to one tenant and has a role; each operation says which roles it takes. A user logs in for a session, which " +
 	"works in one tenant that they are a member of. Operators, and users who are members of several tenants, act in another one " +
 	"with the header `Berth-Tenant: TENANT_ID`."
@@ -66,7 +69,7 @@ var sharedResponses = map[int]struct{ name, description string }{
 	http.StatusUnsupportedMediaType:  {"UnsupportedMediaType", "The body is not JSON, or it is compressed."},
 	http.StatusUnprocessableEntity:   {"Invalid", "A field or parameter is invalid; `errors` lists each. Nothing was changed."},
 	http.StatusUpgradeRequired:       {"UpgradeRequired", "This endpoint needs a WebSocket upgrade."},
-	http.StatusTooManyRequests:       {"TooManyJobs", "Too many unfinished jobs, or too many attempts from one address."},
+	http.StatusTooManyRequests:       {"TooManyJobs", "Too many requests a minute (`RateLimit`), too many unfinished jobs, or too many attempts to log in from one address."},
 	http.StatusInternalServerError:   {"Internal", "An internal error; the server's log has the details."},
 	http.StatusServiceUnavailable:    {"Unavailable", "A required component is down, or there is no capacity."},
 }
@@ -81,6 +84,14 @@ func document(doc *huma.OpenAPI) {
 		"RetryAfter":      {Description: "Seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
 		"WWWAuthenticate": {Description: "How to authenticate.", Schema: &huma.Schema{Type: huma.TypeString}},
 		"Upgrade":         {Description: "The protocol to upgrade to.", Schema: &huma.Schema{Type: huma.TypeString}},
+		"RateLimit": {
+			Description: "What is left of the rate limit: `r` requests now, and all of them again after `t` seconds. Any response may have it.",
+			Schema:      &huma.Schema{Type: huma.TypeString, Examples: []any{`"caller";r=5994;t=1`}},
+		},
+		"RateLimitPolicy": {
+			Description: "The rate limit that the request counts for: `q` requests in `w` seconds, for each key and user (`caller`) or for each address without one (`address`). Any response may have it.",
+			Schema:      &huma.Schema{Type: huma.TypeString, Examples: []any{`"caller";q=6000;w=60`}},
+		},
 	}
 	doc.Components.Responses = map[string]*huma.Response{
 		defaultResponse: {Description: "Any other failure.", Content: content},
@@ -122,8 +133,13 @@ func headersOf(status int) map[string]*huma.Header {
 	switch status {
 	case http.StatusUnauthorized:
 		return ref("WWWAuthenticate", echo.HeaderWWWAuthenticate)
-	case http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusConflict, http.StatusServiceUnavailable:
 		return ref("RetryAfter", "Retry-After")
+	case http.StatusTooManyRequests:
+		all := ref("RetryAfter", "Retry-After")
+		maps.Copy(all, ref("RateLimit", rateLimitHeader))
+		maps.Copy(all, ref("RateLimitPolicy", ratePolicyHeader))
+		return all
 	case http.StatusUpgradeRequired:
 		return ref("Upgrade", "Upgrade")
 	}
@@ -139,7 +155,7 @@ func documentOperation(op *huma.Operation) {
 	if rightOf(op) == tenant.Anybody {
 		op.Security = []map[string][]string{{}, {"api_key": {}}}
 	}
-	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError)
+	failures := append(slices.Clone(op.Errors), http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusInternalServerError)
 	if strings.Contains(op.Path, "{") {
 		failures = append(failures, http.StatusNotFound)
 	}

@@ -32,8 +32,8 @@ func TestOpenAPIOperations(t *testing.T) {
 			t.Errorf("%s: a create takes %v", page, got)
 		}
 		for path, want := range map[string]string{
-			create: "202 400 401 403 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 403 404 409 415 422 500 503 default",
-			"/api/v1/webhooks": "201 400 401 403 408 409 410 413 415 422 500 503 default",
+			create: "202 400 401 403 404 408 409 413 415 422 429 500 503 default", cancel: "202 400 401 403 404 409 415 422 429 500 503 default",
+			"/api/v1/webhooks": "201 400 401 403 408 409 410 413 415 422 429 500 503 default",
 		} {
 			if got := strings.Join(keys("paths", path, "post", "responses"), " "); got != want {
 				t.Errorf("%s: %s answers %s, want %s", page, path, got, want)
@@ -44,6 +44,11 @@ func TestOpenAPIOperations(t *testing.T) {
 				if at("paths", path, "post", "responses", status, "headers", header, "description") == nil {
 					t.Errorf("%s: %s does not describe %s", page, path, header)
 				}
+			}
+		}
+		for _, header := range []string{"RateLimit", "RateLimit-Policy"} {
+			if at("paths", "/api/v1/engines", "get", "responses", "429", "headers", header, "schema", "type") != "string" {
+				t.Errorf("%s: 429 has no %s", page, header)
 			}
 		}
 		for _, status := range []string{"409", "429", "503"} {

@@ -154,7 +154,8 @@ func (d *description) check(op *operation, a answer) error {
 // those of HTTP itself.
 var everywhere = []string{
 	"Content-Type", "Content-Length", "X-Request-Id", "X-Content-Type-Options", "X-Frame-Options",
-	"Referrer-Policy", "Cache-Control",
+	"Referrer-Policy", "Cache-Control", "Content-Security-Policy",
+	"Ratelimit", "Ratelimit-Policy", // which 429 describes
 	"Vary", "Connection", "X-Accel-Buffering",
 }
 

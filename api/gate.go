@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/requestid"
 )
 
 // gateHold is how long a request waits at the gate before it is sent away.
@@ -47,10 +48,16 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		g.handler.ServeHTTP(w, r)
 		return
 	}
+	named(http.HandlerFunc(g.turnAway)).ServeHTTP(w, r)
+}
+
+func (g *Gate) turnAway(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
+	safeHeaders(h)
+	if r.TLS != nil {
+		h.Set(strictTransportHeader, strictTransport)
+	}
 	h.Set("Retry-After", "1")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Connection", "close")
 	if isHealthCheck(r) {
 		status := "starting"
@@ -60,7 +67,9 @@ func (g *Gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answerAtGate(w, "application/json", map[string]string{"status": status})
 		return
 	}
-	answerAtGate(w, problemType, newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "Berth is starting; try again in a moment"))
+	p := newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "Berth is starting; try again in a moment")
+	p.RequestID = requestid.Of(r.Context())
+	answerAtGate(w, problemType, p)
 }
 
 // await reports whether the gate is open, or opens soon enough.

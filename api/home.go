@@ -27,7 +27,7 @@ func (s *server) home() echo.HandlerFunc {
 			return newProblem(http.StatusNotFound, fault.CodeNotFound, "there is no "+r.Method+" /; /docs lists all endpoints")
 		}
 		var text bytes.Buffer
-		err := page.Execute(&text, map[string]any{"Queues": s.Queues != nil, "Version": s.Version, "URL": c.Scheme() + "://" + r.Host})
+		err := page.Execute(&text, map[string]any{"Queues": s.Queues != nil, "Version": s.Version, "URL": s.proxies.scheme(r) + "://" + r.Host})
 		if err != nil {
 			return err
 		}

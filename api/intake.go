@@ -24,8 +24,8 @@ func (s *server) intake(in huma.Context, next func(huma.Context)) {
 	c := humaecho.Unwrap(in)
 	taken := &takenIn{humaContext: in, header: map[string]string{}}
 	if p := taken.check(c.Request(), c.Response()); p != nil {
-		if err := writeProblem(c, p); err != nil {
-			s.Log.Debug("response not written", "error", err)
+		if err := s.writeProblem(c, p); err != nil {
+			s.Log.DebugContext(c.Request().Context(), "response not written", "error", err)
 		}
 		return
 	}

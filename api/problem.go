@@ -4,14 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/labstack/echo/v4"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/requestid"
 )
 
 // statuses is the error table: which status a code of the domain is answered with.
@@ -59,9 +60,12 @@ type problem struct {
 	Errors []problemField `json:"errors,omitempty" doc:"each invalid field"`
 	JobID  string         `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
 	Quota  *problemQuota  `json:"quota,omitempty" doc:"limit that the request would exceed"`
+	// RequestID is set where the problem is written.
+	RequestID string `json:"request_id" doc:"the answer's X-Request-Id, by which the server's log knows the request"`
 
 	retryAfter time.Duration
 	challenge  string // how to be recognized, after a refusal by the operation itself
+	cause      error  // for the log; nil: there is nothing to say
 }
 
 type problemField struct {
@@ -92,17 +96,15 @@ func (p *problem) GetHeaders() http.Header {
 
 const problemType = "application/problem+json"
 
-func seconds(d time.Duration) string {
-	return strconv.Itoa(max(1, int(d.Round(time.Second).Seconds())))
-}
+func seconds(d time.Duration) string { return strconv.Itoa(wholeSeconds(d)) }
 
 func newProblem(status int, code fault.Code, detail string) *problem {
 	return &problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
 }
 
 // problemOf is the one place where an error of the domain becomes an answer. What
-// is not the client's to know goes into the log only.
-func problemOf(err error, log *slog.Logger) *problem {
+// is not the client's to know goes into the log only, when the answer is written.
+func problemOf(err error) *problem {
 	if errors.Is(err, context.Canceled) { // nobody is there to read the answer
 		return newProblem(http.StatusServiceUnavailable, fault.CodeUnavailable, "the client canceled the request")
 	}
@@ -116,13 +118,14 @@ func problemOf(err error, log *slog.Logger) *problem {
 	}
 	status, ok := statuses[known.Code]
 	if !ok {
-		log.Error("request failed", "error", err)
-		return newProblem(http.StatusInternalServerError, fault.CodeInternal, "an internal error occurred; the server's log has the details")
-	}
-	if status == http.StatusServiceUnavailable {
-		log.Warn("request refused", "code", known.Code, "error", err)
+		p := newProblem(http.StatusInternalServerError, fault.CodeInternal, "an internal error occurred; the server's log has the details")
+		p.cause = err
+		return p
 	}
 	p := newProblem(status, known.Code, known.Message)
+	if status == http.StatusServiceUnavailable {
+		p.cause = err
+	}
 	p.JobID, p.retryAfter, p.Quota = string(known.Job), known.RetryAfter, viewProblemQuota(known.Quota)
 	if status == http.StatusServiceUnavailable && p.retryAfter == 0 {
 		p.retryAfter = 2 * time.Second
@@ -133,12 +136,34 @@ func problemOf(err error, log *slog.Logger) *problem {
 	return p
 }
 
+// answerOf returns the problem as the answer to a request, and logs what the client is not told.
+func (s *server) answerOf(ctx context.Context, p *problem) *problem {
+	answer := *p
+	answer.RequestID = requestid.Of(ctx)
+	switch {
+	case p.cause == nil:
+	case p.Status == http.StatusServiceUnavailable:
+		s.Log.WarnContext(ctx, "request refused", "code", p.Code, "error", p.cause)
+	default:
+		s.Log.ErrorContext(ctx, "request failed", "error", p.cause)
+	}
+	return &answer
+}
+
+// explain does so for the problems that huma writes.
+func (s *server) explain(c huma.Context, _ string, body any) (any, error) {
+	if p, ok := body.(*problem); ok {
+		return s.answerOf(c.Context(), p), nil
+	}
+	return body, nil
+}
+
 // writeProblem answers a request that never reached huma.
-func writeProblem(c echo.Context, p *problem) error {
+func (s *server) writeProblem(c echo.Context, p *problem) error {
 	for name, values := range p.GetHeaders() {
 		c.Response().Header()[name] = values
 	}
-	body, err := json.Marshal(p)
+	body, err := json.Marshal(s.answerOf(c.Request().Context(), p))
 	if err != nil {
 		return err
 	}
@@ -146,29 +171,27 @@ func writeProblem(c echo.Context, p *problem) error {
 }
 
 // echoError answers what the router finds wrong: no such path, no such method.
-func echoError(log *slog.Logger) echo.HTTPErrorHandler {
-	return func(err error, c echo.Context) {
-		if c.Response().Committed {
-			return
+func (s *server) echoError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	p := &problem{}
+	var h *echo.HTTPError
+	switch {
+	case errors.As(err, &p):
+	case errors.As(err, &h):
+		code, ok := httpCodes[h.Code]
+		if !ok {
+			code = fault.CodeInternal
 		}
-		p := &problem{}
-		var h *echo.HTTPError
-		switch {
-		case errors.As(err, &p):
-		case errors.As(err, &h):
-			code, ok := httpCodes[h.Code]
-			if !ok {
-				code = fault.CodeInternal
-			}
-			p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists all endpoints")
-			if h.Code != http.StatusNotFound && h.Code != http.StatusMethodNotAllowed {
-				p.Detail = http.StatusText(h.Code)
-			}
-		default:
-			p = problemOf(err, log)
+		p = newProblem(h.Code, code, "there is no "+c.Request().Method+" "+c.Request().URL.Path+"; /docs lists all endpoints")
+		if h.Code != http.StatusNotFound && h.Code != http.StatusMethodNotAllowed {
+			p.Detail = http.StatusText(h.Code)
 		}
-		if err := writeProblem(c, p); err != nil {
-			log.Warn("response not written", "error", err)
-		}
+	default:
+		p = problemOf(err)
+	}
+	if err := s.writeProblem(c, p); err != nil {
+		s.Log.WarnContext(c.Request().Context(), "response not written", "error", err)
 	}
 }

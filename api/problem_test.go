@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"testing"
 
@@ -25,7 +24,7 @@ func TestProblemOf(t *testing.T) {
 		{fault.Errorf(fault.CodeNotFound, nil, "no such job"), http.StatusNotFound, fault.CodeNotFound, false},
 		{errors.New("anything else"), http.StatusInternalServerError, fault.CodeInternal, false},
 	} {
-		p := problemOf(c.err, slog.New(slog.DiscardHandler))
+		p := problemOf(c.err)
 		if p.Status != c.status || p.Code != c.code || p.retryAfter > 0 != c.retry {
 			t.Errorf("%v: %d %s, to be tried again after %s", c.err, p.Status, p.Code, p.retryAfter)
 		}

@@ -16,7 +16,7 @@ func (s *server) queues() echo.HandlerFunc {
 	pages := http.NewCrossOriginProtection().Handler(s.Queues)
 	return func(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
-			"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'")
+			"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		r := c.Request()
 		if r.Method != http.MethodGet || strings.HasPrefix(r.URL.Path, QueuesPath+"/api/") || strings.HasPrefix(r.URL.Path, QueuesPath+"/static/") {
 			pages.ServeHTTP(c.Response(), r)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/berth-project/berth/internal/audit"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/requestid"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -48,6 +50,10 @@ type Config struct {
 	Version     string
 	Gzip        bool
 	CORSOrigins []string
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
+	// believed.
+	TrustedProxies []netip.Prefix
+	Limits         RateLimits
 	// Stopping ends when the server is to stop: long polls are then answered at once,
 	// streams end, /readyz says 503, and every answer asks for its connection to be closed.
 	Stopping context.Context //nolint:containedctx // a signal, not a request's context
@@ -67,20 +73,23 @@ const (
 // server has what the handlers share.
 type server struct {
 	Config
-	document *huma.OpenAPI
-	inFlight sync.Map // Idempotency keys whose first request is still running
-	origins  origins
-	anybody  map[string]bool // operations that need no key, as "POST /path"
+	document   *huma.OpenAPI
+	inFlight   sync.Map // Idempotency keys whose first request is still running
+	origins    origins
+	proxies    *proxies
+	recognized recognized
+	anybody    map[string]bool // operations that need no key, as "POST /path"
 }
 
 // New makes the handler of everything that the API serves.
-func New(cfg Config) http.Handler { return answerHead(decodePath(newServer(cfg).echo())) }
+func New(cfg Config) http.Handler { return named(answerHead(decodePath(newServer(cfg).echo()))) }
 
 func newServer(cfg Config) *server {
 	if cfg.Heartbeat == 0 {
 		cfg.Heartbeat = defaultHeartbeat
 	}
-	return &server{Config: cfg, origins: newOrigins(cfg.CORSOrigins), anybody: map[string]bool{}}
+	cfg.Log = requestid.Logger(cfg.Log)
+	return &server{Config: cfg, origins: newOrigins(cfg.CORSOrigins), proxies: newProxies(cfg.TrustedProxies, cfg.Log), anybody: map[string]bool{}}
 }
 
 var humaOnce sync.Once // huma keeps these settings in package variables
@@ -92,8 +101,9 @@ func (s *server) echo() *echo.Echo {
 	})
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.HTTPErrorHandler = echoError(s.Log)
-	e.Use(middleware.RequestID(), s.logRequests, middleware.Recover(), secureHeaders, allowHead, s.sendAway, plainEncoding)
+	e.HTTPErrorHandler = s.echoError
+	e.IPExtractor = s.proxies.clientAddress
+	e.Use(s.logRequests, middleware.Recover(), s.secureHeaders, allowHead, s.sendAway, plainEncoding)
 	if s.Gzip {
 		e.Use(compress())
 	}
@@ -105,12 +115,12 @@ func (s *server) echo() *echo.Echo {
 				tenantHeader, "Last-Event-ID", "Cache-Control", // what EventSource sends, and those who stand in for it with a key
 			},
 			ExposeHeaders: []string{
-				echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID, echo.HeaderWWWAuthenticate, echo.HeaderAllow, replayedHeader, lastEventHeader,
+				echo.HeaderLocation, echo.HeaderRetryAfter, echo.HeaderXRequestID, echo.HeaderWWWAuthenticate, echo.HeaderAllow, replayedHeader, lastEventHeader, rateLimitHeader, ratePolicyHeader,
 			},
 			MaxAge: 3600,
 		}))
 	}
-	e.Use(s.authenticate, readableQuery)
+	e.Use(s.authenticate, limitBody, readableQuery)
 	e.GET("/healthz", s.health)
 	e.GET("/readyz", s.ready)
 	e.GET("/", s.home())
@@ -140,7 +150,8 @@ func (s *server) humaConfig() huma.Config {
 	c.DocsPath = ""     // ours is served from the binary
 	c.SchemasPath = ""  // the document has them all
 	c.CreateHooks = nil // no $schema field in every answer
-	c.OpenAPIPath = ""  // documentRoutes serves it
+	c.Transformers = []huma.Transformer{s.explain}
+	c.OpenAPIPath = "" // documentRoutes serves it
 	// What `curl -d` says it sends when nobody tells it otherwise.
 	c.Formats = map[string]huma.Format{"application/json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat, "application/x-www-form-urlencoded": huma.DefaultJSONFormat}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -202,18 +213,6 @@ func readableQuery(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// secureHeaders keeps browsers from guessing, framing and remembering.
-func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store") // answers hold passwords
-		return next(c)
-	}
-}
-
 // logRequests logs each request, without what may hold a secret: query, headers,
 // body.
 func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
@@ -228,8 +227,7 @@ func (s *server) logRequests(next echo.HandlerFunc) echo.HandlerFunc {
 			level = slog.LevelInfo
 		}
 		s.Log.Log(c.Request().Context(), level, "request", "method", method, "path", withoutKeys(c.Request().URL.Path),
-			"status", c.Response().Status, "took", time.Since(begun).Round(time.Microsecond).String(),
-			"request_id", c.Response().Header().Get(echo.HeaderXRequestID))
+			"status", c.Response().Status, "took", time.Since(begun).Round(time.Microsecond).String(), "address", c.RealIP())
 		return nil
 	}
 }
@@ -249,7 +247,7 @@ func withoutKeys(path string) string {
 }
 
 // fail turns an error of the domain into huma's.
-func (s *server) fail(err error) error { return problemOf(err, s.Log) }
+func (s *server) fail(err error) error { return problemOf(err) }
 
 // jobPath gives the address of a job.
 func jobPath(id id.Job) string { return fmt.Sprintf("%s/jobs/%s", basePath, id) }

@@ -62,7 +62,7 @@ func (s *server) logIn(ctx context.Context, in *struct{ Body loginBody }) (*sess
 	}
 	session, token, err := s.Accounts.LogIn(ctx, who.principal, tenant.LogInRequest{Login: b.Login, Password: b.Password, Tenant: b.TenantID})
 	if err != nil {
-		p := problemOf(err, s.Log)
+		p := problemOf(err)
 		if p.Status == http.StatusUnauthorized {
 			p.challenge = askForKey
 		}

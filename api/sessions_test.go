@@ -125,9 +125,6 @@ func TestCookie(t *testing.T) {
 	if in.text("token") != "" || strings.Contains(set, "Secure") || strings.Contains(set, "Domain") {
 		t.Errorf("%s %q", in.body, set)
 	}
-	if set := b.browser("", "POST", "/api/v1/sessions", body, "X-Forwarded-Proto", "https").is(201, "").header.Get("Set-Cookie"); !strings.Contains(set, "; Secure") {
-		t.Errorf("%q", set)
-	}
 	planted := in.cookie()
 	again := b.browser(planted, "POST", "/api/v1/sessions", body).is(201, "").cookie()
 	b.secretly(again)
@@ -197,7 +194,7 @@ func TestNobodyLearnsWhoIsThere(t *testing.T) {
 	want := b.login("user-1", "wrong password").is(401, "unauthorized")
 	for login, password := range map[string]string{"nobody": goodPassword, "user-2": goodPassword, "no-password": "", "no way!": goodPassword, "": "", "ünal": "x", "user-1 or 1=1": "x", "user-1": ""} {
 		got := b.login(login, password)
-		if got.status != want.status || got.body != want.body || got.header.Get("WWW-Authenticate") != want.header.Get("WWW-Authenticate") {
+		if got.status != want.status || got.unnamed() != want.unnamed() || got.header.Get("WWW-Authenticate") != want.header.Get("WWW-Authenticate") {
 			t.Errorf("%q: %d %s\nwant %d %s", login, got.status, got.body, want.status, want.body)
 		}
 	}

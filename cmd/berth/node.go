@@ -35,7 +35,9 @@ import (
 	"github.com/berth-project/berth/internal/password"
 	"github.com/berth-project/berth/internal/ports"
 	"github.com/berth-project/berth/internal/queue"
+	"github.com/berth-project/berth/internal/ratelimit"
 	"github.com/berth-project/berth/internal/redisserver"
+	"github.com/berth-project/berth/internal/requestid"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/sealing"
 	"github.com/berth-project/berth/internal/secret"
@@ -92,7 +94,7 @@ func newNode(cfg config.Config, out io.Writer) (*node, error) {
 	_, _ = rand.Read(tail) // never fails: it ends the program first
 	n := &node{cfg: cfg, out: out, owner: fmt.Sprintf("%s:%d:%s", name, os.Getpid(), hex.EncodeToString(tail)), newID: id.NewSource().New}
 	n.contact = job.NewContact(clock.System, cfg.LeaseTTL)
-	n.log = slog.New(handler)
+	n.log = requestid.Logger(slog.New(handler))
 	return n, nil
 }
 
@@ -297,8 +299,19 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 		Audit:    &audit.Log{Store: rooms.Audit(n.rows), Auditor: tenant.Auditor{NewID: n.newID, Now: clock.System}},
 		Callers:  &tenant.Authenticator{Store: tenants.Store, Now: clock.System, Log: n.log, Terms: terms},
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
-		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, Stopping: ctx,
+		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, TrustedProxies: n.cfg.Proxies, Limits: n.rateLimits(), Stopping: ctx,
 	}), nil
+}
+
+// rateLimits makes what counts requests, in all API processes together.
+func (n *node) rateLimits() api.RateLimits {
+	limiter := func(of string, perMinute int) tenant.RateLimiter {
+		if perMinute == 0 {
+			return nil
+		}
+		return ratelimit.New(ratelimit.Config{Redis: n.redis, Name: n.deployment + ":" + of, PerMinute: perMinute, Now: clock.System, Log: n.log})
+	}
+	return api.RateLimits{Callers: limiter("caller", n.cfg.RateLimit), Addresses: limiter("address", n.cfg.AddressRateLimit)}
 }
 
 func (n *node) pingRedis(ctx context.Context) error { return queue.Explain(n.redis.Ping(ctx).Err()) }

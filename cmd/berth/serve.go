@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -121,7 +118,7 @@ const adminKeyFile = "admin.key"
 // greet tells a person at a terminal what to do next.
 func (n *node) greet(context.Context) error {
 	cfg := n.cfg
-	url := "http://" + cfg.HTTPAddr
+	url := n.scheme() + "://" + cfg.HTTPAddr
 	verb := "bin/berth"
 	if url != defaultURL {
 		verb = "BERTH_URL=" + url + " " + verb
@@ -159,13 +156,20 @@ func runAPI(ctx context.Context, n *node) error {
 // serve listens, opens everything behind the listener, and then runs the API and the parts
 // beside it until one fails or the context ends. Nothing is made before the address is ours.
 func (n *node) serve(ctx context.Context, withDocker bool, open func(context.Context) error, beside ...func(context.Context) error) error {
+	cert, err := n.certificate()
+	if err != nil {
+		return err
+	}
 	listener, err := listen(ctx, n.cfg.HTTPAddr)
 	if err != nil {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	gate := api.NewGate(ctx)
-	group.Go(func() error { return n.serveHTTP(ctx, listener, gate) })
+	group.Go(func() error { return n.serveHTTP(ctx, listener, cert, gate) })
+	if cert != nil {
+		group.Go(func() error { cert.Run(ctx); return nil })
+	}
 	group.Go(func() error {
 		if err := open(ctx); err != nil {
 			return err
@@ -226,60 +230,4 @@ func (n *node) migrate(ctx context.Context, before store.Schema) error {
 		return nil
 	}
 	return n.store.PutRelease(ctx, version)
-}
-
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%w; set BERTH_HTTP_ADDR to another address", err)
-	}
-	return l, nil
-}
-
-// The time limits of the HTTP server. Writing may take as long as the longest long
-// poll.
-const (
-	readHeaderTimeout = 10 * time.Second
-	// readTimeout also ends the wait of a long poll: net/http watches the connection
-	// under it while a handler runs.
-	readTimeout  = 75 * time.Second
-	writeTimeout = 90 * time.Second
-	idleTimeout  = 2 * time.Minute
-)
-
-// serveHTTP serves until the context ends, goes on for the drain delay, and then lets
-// requests end within the shutdown timeout.
-func (n *node) serveHTTP(ctx context.Context, listener net.Listener, gate *api.Gate) error {
-	server := &http.Server{
-		Handler: gate, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: 64 << 10,
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(listener) }()
-	n.log.InfoContext(ctx, "listening", "address", listener.Addr().String())
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve HTTP: %w", err)
-	case <-ctx.Done():
-	}
-	drain := n.cfg.DrainDelay
-	if !gate.IsOpen() {
-		drain = 0 // no load balancer has sent anybody yet
-	}
-	select {
-	case err := <-failed:
-		return fmt.Errorf("serve HTTP: %w", err)
-	case <-time.After(drain):
-	}
-	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.ShutdownTimeout)
-	defer cancel()
-	err := server.Shutdown(stopCtx)
-	if errors.Is(err, context.DeadlineExceeded) {
-		err = server.Close()
-	}
-	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, served)
-	}
-	return err
 }

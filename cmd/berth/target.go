@@ -18,6 +18,7 @@ import (
 // the context.
 type target struct {
 	url, key, tenant string
+	caFile           string // of authorities that the server is trusted by; empty: the system's
 	// context is the name of the context that the key is from; empty: it is from elsewhere.
 	context string
 }
@@ -34,9 +35,12 @@ func (c *cli) target(cmd *cobra.Command) (target, error) {
 	if c.context != "" && !known {
 		return target{}, usagef(cmd, "there is no context %q; `berth context ls` lists them, `berth login --context %s` makes it", c.context, c.context)
 	}
-	t := target{url: c.url, key: strings.TrimSpace(c.getenv("BERTH_API_KEY")), tenant: c.tenant}
+	t := target{url: c.url, key: strings.TrimSpace(c.getenv("BERTH_API_KEY")), tenant: c.tenant, caFile: c.caFile}
 	if known && !cmd.Flags().Changed("url") && c.getenv("BERTH_URL") == "" {
 		t.url = kept.URL
+	}
+	if known && sameServer(t.url, kept.URL) {
+		t.caFile = cmp.Or(t.caFile, kept.CAFile)
 	}
 	if t.key != "" {
 		return t, nil
@@ -47,6 +51,24 @@ func (c *cli) target(cmd *cobra.Command) (target, error) {
 	}
 	t.key, err = c.adminKey()
 	return t, err
+}
+
+// loginTarget returns where to log in: where the context says that is logged in to anew, unless
+// a flag or the environment says otherwise.
+func (c *cli) loginTarget(cmd *cobra.Command) target {
+	t := target{url: c.url, caFile: c.caFile}
+	file, err := contexts.Load(contexts.Path(c.getenv))
+	kept, known := file.Contexts[cmp.Or(c.context, file.Current)]
+	if err != nil || !known {
+		return t
+	}
+	if !cmd.Flags().Changed("url") && c.getenv("BERTH_URL") == "" {
+		t.url = kept.URL
+	}
+	if sameServer(t.url, kept.URL) {
+		t.caFile = cmp.Or(t.caFile, kept.CAFile)
+	}
+	return t
 }
 
 func sameServer(a, b string) bool {

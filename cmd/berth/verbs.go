@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/sender"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 // world around them, which tests replace.
 type cli struct {
 	url     string
+	caFile  string
 	tenant  string
 	context string
 	output  string
@@ -69,6 +71,7 @@ func (c *cli) commands() []*cobra.Command {
 			url = defaultURL
 		}
 		cmd.Flags().StringVar(&c.url, "url", url, "URL of the API (BERTH_URL)")
+		cmd.Flags().StringVar(&c.caFile, "ca-file", c.getenv("BERTH_CA_FILE"), "PEM file with authorities to trust the server's certificate by, besides the system's (BERTH_CA_FILE)")
 		cmd.Flags().StringVar(&c.tenant, "tenant", c.getenv("BERTH_TENANT"), "id of the tenant to act in, for operators and for members of several (BERTH_TENANT)")
 		cmd.Flags().StringVar(&c.context, "context", c.getenv("BERTH_CONTEXT"), "context to use instead of the current one (BERTH_CONTEXT)")
 		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
@@ -105,7 +108,14 @@ func (c *cli) client(cmd *cobra.Command) (*client.Client, error) {
 }
 
 func (c *cli) clientOf(cmd *cobra.Command, t target) (*client.Client, error) {
-	cl, err := c.connect(client.Config{URL: t.url, APIKey: t.key, Tenant: t.tenant})
+	cfg := client.Config{URL: t.url, APIKey: t.key, Tenant: t.tenant}
+	if t.caFile != "" {
+		var err error
+		if cfg.Roots, err = sender.Roots(t.caFile); err != nil {
+			return nil, usagef(cmd, "BERTH_CA_FILE: %v", err)
+		}
+	}
+	cl, err := c.connect(cfg)
 	if err != nil {
 		return nil, usagef(cmd, "%v", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -114,6 +115,7 @@ func reportError(w io.Writer, err error) int {
 	var (
 		usage       *usageError
 		unreachable *client.UnreachableError
+		untrusted   *tls.CertificateVerificationError
 		problem     *client.Problem
 		failed      *jobError
 	)
@@ -122,6 +124,10 @@ func reportError(w io.Writer, err error) int {
 		line("berth: %s", usage.message)
 		line("See: %s --help", usage.command)
 		return exitUsage
+	case errors.As(err, &unreachable) && errors.As(err, &untrusted):
+		line("berth: the certificate of %s is not trusted; name a file with the certificate of its authority in BERTH_CA_FILE", unreachable.URL)
+		line("  %v", untrusted.Err)
+		return exitUnreachable
 	case errors.As(err, &unreachable):
 		line("berth: no Berth server responds at %s; start one with `make run` or set BERTH_URL", unreachable.URL)
 		line("  %v", unreachable.Err)
@@ -149,6 +155,9 @@ func reportProblem(line func(string, ...any), p *client.Problem) {
 	}
 	if p.JobID != "" {
 		line("  Job %s is still active. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
+	}
+	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+		line("  The server's log has more of it: request_id %s", clean(p.RequestID))
 	}
 	if p.Status == http.StatusUnauthorized {
 		line("  The API key is read from BERTH_API_KEY, else from the context of `berth login`, else from $BERTH_DATA_DIR/admin.key (default %s/admin.key).", defaultDataDir)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -19,7 +20,7 @@ func (c *cli) loginCommand() *cobra.Command {
 		Use: "login", Short: "Log in, and keep the session as the current context", Args: cobra.NoArgs,
 		Long: "Log in, and keep the session as the current context. The password is asked for at a terminal, and is else the first line of the standard input.",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			t := target{url: c.loginURL(cmd)}
+			t := c.loginTarget(cmd)
 			cl, err := c.clientOf(cmd, t)
 			if err != nil {
 				return err
@@ -35,22 +36,17 @@ func (c *cli) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.keep(cmd, cmp.Or(c.context, user+"@"+hostOf(t.url)), contexts.Context{URL: t.url, Token: s.Token, User: user}, s)
+			kept := contexts.Context{URL: t.url, Token: s.Token, User: user}
+			if t.caFile != "" {
+				if kept.CAFile, err = filepath.Abs(t.caFile); err != nil {
+					return err
+				}
+			}
+			return c.keep(cmd, cmp.Or(c.context, user+"@"+hostOf(t.url)), kept, s)
 		}),
 	}
 	cmd.Flags().StringVar(&user, "user", "", "login name")
 	return cmd
-}
-
-// loginURL returns where to log in: where the context says that is logged in to anew, unless
-// a flag or the environment says otherwise.
-func (c *cli) loginURL(cmd *cobra.Command) string {
-	file, err := contexts.Load(contexts.Path(c.getenv))
-	kept, known := file.Contexts[cmp.Or(c.context, file.Current)]
-	if err == nil && known && !cmd.Flags().Changed("url") && c.getenv("BERTH_URL") == "" {
-		return kept.URL
-	}
-	return c.url
 }
 
 func (c *cli) askUser(cmd *cobra.Command, user string) (string, error) {
@@ -143,7 +139,7 @@ func (c *cli) signUpCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "signup", Short: "Make an account, where the server lets you", Args: cobra.NoArgs,
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			cl, err := c.clientOf(cmd, target{url: c.loginURL(cmd)})
+			cl, err := c.clientOf(cmd, c.loginTarget(cmd))
 			if err != nil {
 				return err
 			}
@@ -214,7 +210,7 @@ func (c *cli) passwordCommand() *cobra.Command {
 }
 
 func (c *cli) useReset(ctx context.Context, cmd *cobra.Command) error {
-	cl, err := c.clientOf(cmd, target{url: c.loginURL(cmd)})
+	cl, err := c.clientOf(cmd, c.loginTarget(cmd))
 	if err != nil {
 		return err
 	}

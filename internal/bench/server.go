@@ -28,8 +28,8 @@ type server struct {
 	address   string
 }
 
-// unbounded lets a measurement have as many jobs as it wants.
-var unbounded = []string{"BERTH_LOG_LEVEL=error", "BERTH_MAX_JOBS=100000000", "BERTH_MAX_JOBS_PER_TENANT=100000000"}
+// unbounded lets a measurement have as many jobs and requests as it wants.
+var unbounded = []string{"BERTH_LOG_LEVEL=error", "BERTH_MAX_JOBS=100000000", "BERTH_MAX_JOBS_PER_TENANT=100000000", "BERTH_RATE_LIMIT=0", "BERTH_RATE_LIMIT_ADDRESS=0"}
 
 func runID() string { return strings.ToLower(rand.Text()[:8]) }
 

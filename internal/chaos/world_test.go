@@ -89,7 +89,7 @@ func newWorld(t *testing.T, sh shape) *world {
 		"BERTH_DATABASE_URL=" + w.openDatabase(), "BERTH_REDIS_URL=" + w.openRedis(), "BERTH_DOCKER_HOST=" + w.docker.url(),
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + w.key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
-		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LEASE_TTL=" + w.lease.String(), "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(), "BERTH_WARM_POOL=" + sh.warm,
+		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LEASE_TTL=" + w.lease.String(), "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(), "BERTH_WARM_POOL=" + sh.warm, "BERTH_RATE_LIMIT=0",
 	}
 	if w.engine != nil {
 		w.settings = append(w.settings, "BERTH_ADVERTISE_HOST="+w.engine.Host, "BERTH_BIND_HOST="+w.engine.Host)

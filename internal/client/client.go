@@ -10,6 +10,8 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -37,7 +39,9 @@ type Config struct {
 	APIKey string       // sent as a bearer token; empty: none is sent
 	Tenant string       // id of the tenant to act in, for operators; empty: the key's
 	HTTP   *http.Client // default: one that follows no redirects
-	Tries  int          // attempts per call, the first included; default 4
+	// Roots vouch for a server by TLS, without HTTP; nil: the system's.
+	Roots *x509.CertPool
+	Tries int // attempts per call, the first included; default 4
 
 	// Now and Sleep are the clock; tests replace them. Sleep returns the context's
 	// error when that ends first.
@@ -67,7 +71,7 @@ func New(cfg Config) (*Client, error) {
 	}
 	c := &Client{base: base, key: cfg.APIKey, tenant: cfg.Tenant, http: cfg.HTTP, tries: cfg.Tries, now: cfg.Now, sleep: cfg.Sleep}
 	if c.http == nil {
-		c.http = &http.Client{CheckRedirect: refuseRedirect}
+		c.http = &http.Client{CheckRedirect: refuseRedirect, Transport: transport(cfg.Roots)}
 	}
 	if c.tries < 1 {
 		c.tries = 4
@@ -79,6 +83,16 @@ func New(cfg Config) (*Client, error) {
 		c.sleep = backoff.Wait
 	}
 	return c, nil
+}
+
+func transport(roots *x509.CertPool) http.RoundTripper {
+	standard, ok := http.DefaultTransport.(*http.Transport)
+	if roots == nil || !ok {
+		return http.DefaultTransport
+	}
+	own := standard.Clone()
+	own.TLSClientConfig = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	return own
 }
 
 // refuseRedirect keeps the API key from wandering to another address.

@@ -30,6 +30,8 @@ type Problem struct {
 	Code   string       `json:"code"` // stable; "" if something else than Berth answered
 	Errors []FieldError `json:"errors"`
 	JobID  string       `json:"job_id"` // the job that is in the way
+	// RequestID is what the server's log knows the request by; empty: an older server's.
+	RequestID string `json:"request_id"`
 
 	// RetryAfter is what the server's header of that name asked for; negative: nothing.
 	RetryAfter time.Duration `json:"-"`

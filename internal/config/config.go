@@ -124,6 +124,16 @@ type Config struct {
 	// ends in any case.
 	SessionIdle   time.Duration `env:"SESSION_IDLE" envDefault:"24h"`
 	SessionMaxAge time.Duration `env:"SESSION_MAX_AGE" envDefault:"720h"`
+	// TLSCert and TLSKey are files in PEM; with them the API is served by TLS. Both or none.
+	TLSCert string `env:"TLS_CERT"`
+	TLSKey  string `env:"TLS_KEY"`
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For and X-Forwarded-Proto are
+	// believed.
+	TrustedProxies []string `env:"TRUSTED_PROXIES" envSeparator:","`
+	// RateLimit is how many requests a minute of one key or user are answered, and
+	// AddressRateLimit how many of one address without a valid key; 0: any number.
+	RateLimit        int `env:"RATE_LIMIT" envDefault:"6000"`
+	AddressRateLimit int `env:"RATE_LIMIT_ADDRESS" envDefault:"600"`
 	// Gzip compresses answers.
 	Gzip bool `env:"HTTP_GZIP"`
 	// CORSOrigins are the origins whose pages may call the API; none: no CORS headers.
@@ -140,6 +150,8 @@ type Config struct {
 	Warm []instance.Warm `env:"-"`
 	// Quota is from DefaultQuota.
 	Quota tenant.Amounts `env:"-"`
+	// Proxies is from TrustedProxies.
+	Proxies []netip.Prefix `env:"-"`
 }
 
 // Mode is what a process is going to be; it decides on defaults and on what must
@@ -243,6 +255,7 @@ func (c *Config) validate(mode Mode) error {
 	check(strings.HasPrefix(c.DockerHost, "simulated://") == (c.SimulatedHosts > 0), "SIMULATED_HOSTS", "must be set together with BERTH_DOCKER_HOST=simulated:///FOLDER; instances on simulated hosts are not real")
 	_, _, err := net.SplitHostPort(c.HTTPAddr)
 	check(err == nil, "HTTP_ADDR", "must be HOST:PORT")
+	c.checkEdge(check)
 	check(!strings.ContainsAny(c.AdvertiseHost, "/ \t"), "ADVERTISE_HOST", "must be a host name or an IP address, without scheme or path")
 	check(c.parsePorts(), "PORT_RANGE", "must be LOW-HIGH, from 1024 to 65535, with LOW not above HIGH")
 	check(c.WorkerConcurrency >= 1 && c.WorkerConcurrency <= 256, "WORKER_CONCURRENCY", "must be from 1 to 256")

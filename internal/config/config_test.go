@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -34,6 +35,7 @@ func TestDevDefaults(t *testing.T) {
 		WarmMaxAge: 6 * time.Hour, EventRetention: 30 * 24 * time.Hour, AuditRetention: 365 * 24 * time.Hour, KeepFailed: time.Hour,
 		MaxJobsPerTenant: job.DefaultMaxPerTenant, MaxJobs: job.DefaultMax,
 		SignUp: "open", SessionIdle: tenant.DefaultSessionIdle, SessionMaxAge: tenant.DefaultSessionMaxAge,
+		RateLimit: 6000, AddressRateLimit: 600,
 	}
 	if c.WorkerConcurrency < 4 {
 		t.Errorf("WorkerConcurrency is %d", c.WorkerConcurrency)
@@ -41,7 +43,7 @@ func TestDevDefaults(t *testing.T) {
 	if len(c.CORSOrigins) != 0 {
 		t.Errorf("CORSOrigins are %q", c.CORSOrigins)
 	}
-	c.CORSOrigins = nil
+	c.CORSOrigins, c.TrustedProxies = nil, nil
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
@@ -77,6 +79,11 @@ func TestSettings(t *testing.T) {
 		{"sign-up is off, in dev", Dev, "BERTH_SIGN_UP=off", func(c Config) bool { return c.SignUp == "off" }},
 		{"sign-up by invitation", API, "BERTH_SIGN_UP=invitation", func(c Config) bool { return c.SignUp == "invitation" }},
 		{"sessions", API, "BERTH_SESSION_IDLE=5m", func(c Config) bool { return c.SessionIdle == 5*time.Minute && c.SessionMaxAge == 720*time.Hour }},
+		{"no proxy is trusted", API, "", func(c Config) bool { return len(c.Proxies) == 0 }},
+		{"proxies", API, "BERTH_TRUSTED_PROXIES=10.1.2.3/8, 192.0.2.7 ,2001:db8::/32,::ffff:198.51.100.1", func(c Config) bool {
+			return fmt.Sprint(c.Proxies) == "[10.0.0.0/8 192.0.2.7/32 2001:db8::/32 198.51.100.1/32]"
+		}},
+		{"no rate limit", API, "BERTH_RATE_LIMIT=0", func(c Config) bool { return c.RateLimit == 0 && c.AddressRateLimit == 600 }},
 		{"gzip", API, "BERTH_HTTP_GZIP=true", func(c Config) bool { return c.Gzip }},
 		{"a value with =", API, "BERTH_ADMIN_KEY=a=b=c0123456789012345", func(c Config) bool { return c.AdminKey == "a=b=c0123456789012345" }},
 		{"concurrency", Worker, "BERTH_WORKER_CONCURRENCY=7", func(c Config) bool { return c.WorkerConcurrency == 7 }},
@@ -143,6 +150,11 @@ func TestBadSettings(t *testing.T) {
 		{API, "BERTH_SESSION_IDLE=1m", "at least 5m"},
 		{API, "BERTH_SESSION_MAX_AGE=1h", "to 8784h"},
 		{API, "BERTH_SESSION_MAX_AGE=9000h", "to 8784h"},
+		{API, "BERTH_TRUSTED_PROXIES=10.0.0.0/8,proxy.example", "proxy.example"},
+		{API, "BERTH_TRUSTED_PROXIES=10.0.0.0/33", "neither an address nor a network"},
+		{API, "BERTH_RATE_LIMIT=-1", "from 0 (no limit)"},
+		{API, "BERTH_RATE_LIMIT=plenty", "number"},
+		{API, "BERTH_RATE_LIMIT_ADDRESS=1000001", "to 1000000"},
 		{API, "BERTH_LOG_FORMAT=xml", "text or json"},
 		{API, "BERTH_LOG_LEVEL=loud", "debug, info, warn or error"},
 	} {
@@ -211,7 +223,7 @@ func TestDocumentationHasEverySetting(t *testing.T) {
 		}
 		delete(rows, name)
 	}
-	for _, name := range []string{"BERTH_URL", "BERTH_API_KEY", "BERTH_TENANT", "BERTH_CONTEXT", "BERTH_CONFIG"} { // of the client verbs
+	for _, name := range []string{"BERTH_URL", "BERTH_API_KEY", "BERTH_TENANT", "BERTH_CONTEXT", "BERTH_CONFIG", "BERTH_CA_FILE"} { // of the client verbs
 		delete(rows, name)
 	}
 	for name := range rows {

@@ -19,6 +19,9 @@ type Context struct {
 	Token  string `json:"token,omitempty"`  // of a session, or an API key
 	Tenant string `json:"tenant,omitempty"` // to act in; empty: the token's
 	User   string `json:"user,omitempty"`   // for people
+	// CAFile is the file with the certificates of authorities that the server is trusted by; empty:
+	// the system's are enough.
+	CAFile string `json:"ca_file,omitempty"`
 }
 
 // File is all contexts, and which one is used.

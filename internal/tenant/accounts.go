@@ -123,7 +123,7 @@ func (s *Accounts) maySignUp(ctx context.Context, p Principal, r UserRequest) er
 	case s.cfg.SignUp == SignUpInvitation && r.Invitation == "":
 		return fault.Errorf(fault.CodeForbidden, nil, "sign-up takes an invitation on this server; ask an owner of the tenant for one")
 	}
-	if err := s.gate.admit(ctx, []attempt{{HashToken("sign up\n" + network(p.From.Address)), ofSignUps}}); err != nil || r.Invitation == "" {
+	if err := s.gate.admit(ctx, []attempt{{HashToken("sign up\n" + Network(p.From.Address)), ofSignUps}}); err != nil || r.Invitation == "" {
 		return err
 	}
 	return s.cfg.Store.Tx(ctx, func(tx Tx) error { // looked at before a password is hashed

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/netip"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
@@ -78,22 +77,9 @@ type attempt struct {
 	throttle
 }
 
-// network returns what an attacker has one of: an address, and of IPv6 a /64.
-func network(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	if a = a.Unmap().WithZone(""); a.Is4() {
-		return a.String()
-	}
-	prefix, _ := a.Prefix(64) // which an address of IPv6 has
-	return prefix.String()
-}
-
 // logIns are what a log-in counts as.
 func logIns(login, address string) []attempt {
-	from := network(address)
+	from := Network(address)
 	return []attempt{{HashToken("log in\n" + login + "\n" + from), ofAccount}, {HashToken("log in\n\n" + from), ofAddress}}
 }
 

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -119,6 +120,9 @@ type Auditor struct {
 	Now   clock.Clock
 }
 
+// somebody is who a caller is that nobody knows.
+const somebody = "somebody"
+
 // The longest texts of an entry, in bytes.
 const (
 	maxActor  = 200
@@ -147,7 +151,7 @@ func (a Auditor) note(to Trail, p Principal, d Deed) error {
 	}
 	return to.InsertEntry(Entry{
 		ID: EntryID(a.NewID(EntryPrefix)), At: a.Now().UTC().Truncate(time.Millisecond), Tenant: d.Tenant,
-		Actor: short(p.Name, maxActor), User: p.User, Key: p.Key, Session: p.Session,
+		Actor: short(cmp.Or(p.Name, somebody), maxActor), User: p.User, Key: p.Key, Session: p.Session,
 		Origin: Origin{short(p.From.Address, maxOrigin), short(p.From.Request, maxOrigin)},
 		Action: d.Action, On: short(d.On, maxOn), Job: d.Job, Result: d.Result, Detail: short(d.Detail, maxDetail),
 	})
