@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -43,8 +44,9 @@ func (b *bench) serveTLS() (address string, client *http.Client) {
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Roots(), MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
 	b.Cleanup(func() {
 		transport.CloseIdleConnections()
-		_ = server.Close()
-		_ = <-done
+		if err := errors.Join(server.Close(), <-done); !errors.Is(err, http.ErrServerClosed) {
+			b.Error(err)
+		}
 	})
 	return listener.Addr().String(), &http.Client{Transport: transport}
 }
