@@ -14,6 +14,8 @@ const (
 	mysqlNoDatabase    = 1049
 	mysqlNoAccess      = 1044
 	mysqlNoTable       = 1142 // the user may not use the table
+	mysqlNoPrivilege   = 1227 // the user lacks a global privilege
+	mysqlNoThread      = 1094 // there is no such session
 )
 
 // mysqlReasons are the faults that users can do something about.

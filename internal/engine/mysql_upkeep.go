@@ -35,31 +35,47 @@ func binaryLogSize(disk int64) int64 {
 	return clamp(binaryLogSpace(disk)/binaryLogFiles/miB*miB, 4*miB, 64*miB)
 }
 
+// transactionShare bounds what one transaction may write: it is in a temporary file first, and
+// then whole in one binary log.
+const transactionShare = 4
+
+// binaryLog is a file of the binary log.
+type binaryLog struct {
+	name string
+	size int64
+}
+
+// binaryLogs gives them, the oldest first.
+func binaryLogs(ctx context.Context, conn *sql.Conn) (files []binaryLog, err error) {
+	rows, err := conn.QueryContext(ctx, "SHOW BINARY LOGS")
+	if err != nil {
+		return nil, fmt.Errorf("list the binary logs: %w", err)
+	}
+	defer rows.Close() //nolint:errcheck // read to its end
+	for rows.Next() {
+		var f binaryLog
+		var encrypted string
+		if err := rows.Scan(&f.name, &f.size, &encrypted); err != nil {
+			return nil, fmt.Errorf("list the binary logs: %w", err)
+		}
+		files = append(files, f)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("list the binary logs: %w", err)
+	}
+	return files, nil
+}
+
 // boundBinaryLogs removes the oldest binary logs that are too much together. MySQL has no
 // bound of its own for that, and nobody replicates from it.
 func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) error {
-	rows, err := conn.QueryContext(ctx, "SHOW BINARY LOGS")
+	files, err := binaryLogs(ctx, conn)
 	if err != nil {
-		return fmt.Errorf("list the binary logs: %w", err)
+		return err
 	}
-	defer rows.Close() //nolint:errcheck // read to its end
-	type file struct {
-		name string
-		size int64
-	}
-	var files []file
 	total := int64(0)
-	for rows.Next() {
-		var f file
-		var encrypted string
-		if err := rows.Scan(&f.name, &f.size, &encrypted); err != nil {
-			return fmt.Errorf("list the binary logs: %w", err)
-		}
-		files = append(files, f)
+	for _, f := range files {
 		total += f.size
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("list the binary logs: %w", err)
 	}
 	first := 0
 	for ; total > most && first < len(files)-1; first++ {

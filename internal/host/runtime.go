@@ -154,8 +154,13 @@ type File struct {
 type Resources struct {
 	CPUMillis   int64 // thousandths of a core
 	MemoryBytes int64
-	DiskBytes   int64 // counted when hosts are filled; enforced where the host can
+	DiskBytes   int64 // counted when hosts are filled; measured, and enforced (see instance.Disk)
 }
+
+// DiskCeiling is what the files of a unit may take on a disk in bytes, whatever happens
+// between two measurements: its limit and a quarter of it. Hosts that can refuse more do,
+// and no single file grows beyond it. 0 is no limit.
+func (r Resources) DiskCeiling() int64 { return r.DiskBytes + r.DiskBytes/4 }
 
 // Golden says how to make golden data: what the first start of every unit of a kind would
 // make alike, at a cost. It holds no secret and nothing of one unit: keys, server ids,
@@ -188,6 +193,7 @@ type Unit struct {
 	Ports      map[string]int // host ports by name
 	Container  bool           // there is more of it than a volume
 	Volume     bool           // its volume exists
+	Bounded    bool           // its host refuses what its volume would hold beyond Resources.DiskCeiling (a list does not know)
 	Created    time.Time      // when the host made it; zero: not known
 }
 

@@ -2,6 +2,7 @@
 # Starts the MySQL server of an instance. Only this volume is writable.
 set -eu
 umask 0077
+trap '' XFSZ # a file that may not grow any more is an error to the statement, not the server's end
 
 home=/var/lib/mysql
 config=$home/conf/my.cnf

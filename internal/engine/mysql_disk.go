@@ -1,0 +1,166 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/instance"
+)
+
+// mysqlWrites are the privileges on the database that a tenant does without while the disk is
+// full. What is left reads, deletes, truncates and drops, and runs triggers and routines.
+const mysqlWrites = "INSERT, UPDATE, CREATE, ALTER, INDEX, CREATE TEMPORARY TABLES"
+
+// Files of the server, in bytes: those of InnoDB with what is free in them, those of other
+// engines, whose sizes are looked up anew, and the log of changes to come, whose files are
+// made as they are needed. Binary logs are counted apart.
+const (
+	mysqlTablespaces = "SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.INNODB_TABLESPACES"
+	mysqlSessionTemp = "SELECT COALESCE(SUM(SIZE), 0) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES"
+	mysqlOtherTables = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES " +
+		"WHERE TABLE_SCHEMA = ? AND TABLE_TYPE = 'BASE TABLE' AND ENGINE <> 'InnoDB'"
+	mysqlFree = "SELECT COALESCE(SUM(FREE_EXTENTS * EXTENT_SIZE), 0) FROM information_schema.FILES WHERE FILE_TYPE = 'TABLESPACE'"
+)
+
+// KeepDisk measures by what the server says of its files, which costs a few milliseconds and
+// no process on the host. Temporary files of statements that run are not in it.
+func (e mysqlEngine) KeepDisk(ctx context.Context, inst instance.Instance, cred instance.Credentials, refuse func(int64) bool) (int64, error) {
+	password, err := berthPassword(inst, cred)
+	if err != nil {
+		return 0, err
+	}
+	db, err := mysqlDatabase(inst, mysqlBerth, password, "")
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close() //nolint:errcheck // its only connection is done
+	conn, err := db.Conn(ctx)
+	if mysqlRefuses(err, mysqlWrongPassword) {
+		return 0, startedEarlier(err)
+	}
+	if err != nil {
+		return 0, notUsable("MySQL", "connecting", err)
+	}
+	defer conn.Close() //nolint:errcheck // its end is db's
+	used, err := mysqlDiskUsed(ctx, conn, inst, cred)
+	if err == nil {
+		err = mysqlRefuseWrites(ctx, conn, cred.Database, refuse(used))
+	}
+	if mysqlRefuses(err, mysqlNoAccess, mysqlNoTable, mysqlNoPrivilege) {
+		return 0, startedEarlier(err)
+	}
+	return used, err
+}
+
+// startedEarlier is for a server whose account of Berth's may not do what this version does.
+func startedEarlier(err error) error {
+	return fault.Errorf(fault.CodeForbidden, err, "the server was started by an earlier version of Berth")
+}
+
+func mysqlDiskUsed(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) (int64, error) {
+	if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0, sql_log_bin = 0"); err != nil {
+		return 0, fmt.Errorf("measure the disk: %w", err)
+	}
+	var files, free int64
+	for _, q := range []struct {
+		statement string
+		about     []any
+		sum       *int64
+	}{
+		{mysqlTablespaces, nil, &files},
+		{mysqlSessionTemp, nil, &files},
+		{mysqlOtherTables, []any{cred.Database}, &files},
+		{"SELECT @@innodb_redo_log_capacity", nil, &files},
+		{mysqlFree, nil, &free},
+	} {
+		var n int64
+		if err := conn.QueryRowContext(ctx, q.statement, q.about...).Scan(&n); err != nil {
+			return 0, fmt.Errorf("measure the disk: %w", err)
+		}
+		*q.sum += n
+	}
+	logs, err := binaryLogs(ctx, conn)
+	for _, log := range logs {
+		files += log.size
+	}
+	return instance.DiskUsed(files, free, inst.Spec.Resources), err
+}
+
+// mysqlRefuseWrites takes the privileges to write from all accounts but Berth's own that have
+// them on the database: the tenant's, and those that routines of theirs run as; or gives them
+// back. Sessions keep what they may do in the database that they are in, so they are ended. A
+// mark in Berth's own table says that they were: it is made last, and taken away last.
+func mysqlRefuseWrites(ctx context.Context, conn *sql.Conn, database string, refuse bool) error {
+	has := map[bool]string{true: "N", false: "Y"}
+	accounts, err := column(ctx, conn, "SELECT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM mysql.db WHERE Db IN (?, ?) AND User <> ? "+
+		"AND Select_priv = 'Y' AND Insert_priv <> ?", grantPattern(database), database, mysqlBerth, has[refuse])
+	if err != nil {
+		return fmt.Errorf("look for accounts that may write: %w", err)
+	}
+	for _, account := range accounts {
+		on := " ON `" + grantPattern(database) + "`.* "
+		statement := "GRANT " + mysqlWrites + on + "TO " + account
+		if refuse {
+			statement = "REVOKE " + mysqlWrites + on + "FROM " + account
+		}
+		if _, err := conn.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("refuse writes (%t): %w", refuse, err)
+		}
+	}
+	var marked bool
+	if err := conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+ownTable+" WHERE id = ?)", fullMark).Scan(&marked); err != nil {
+		return fmt.Errorf("refuse writes (%t): %w", refuse, err)
+	}
+	if marked == refuse && len(accounts) == 0 {
+		return nil
+	}
+	return endSessions(ctx, conn, refuse)
+}
+
+// fullMark is the row of ownTable that is there while writes are refused.
+const fullMark = -1
+
+// endSessions ends those that have logged in before the accounts were changed. When writes are
+// given back, one that is in the middle of something goes on; it may write after it has
+// connected anew, or said USE.
+func endSessions(ctx context.Context, conn *sql.Conn, refuse bool) error {
+	which := "SELECT ID FROM information_schema.PROCESSLIST WHERE USER NOT IN (?, 'event_scheduler', 'system user', 'root')"
+	mark := "REPLACE INTO " + ownTable + " VALUES (?, 'full')"
+	if !refuse {
+		which += " AND COMMAND = 'Sleep' AND ID NOT IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX)"
+		mark = "DELETE FROM " + ownTable + " WHERE id = ?"
+	}
+	ids, err := column(ctx, conn, which, mysqlBerth)
+	if err != nil {
+		return fmt.Errorf("end sessions: %w", err)
+	}
+	for _, id := range ids {
+		if _, err := conn.ExecContext(ctx, "KILL CONNECTION "+id); err != nil && !mysqlRefuses(err, mysqlNoThread) {
+			return fmt.Errorf("end sessions: %w", err)
+		}
+	}
+	if _, err := conn.ExecContext(ctx, mark, fullMark); err != nil {
+		return fmt.Errorf("note that sessions were ended: %w", err)
+	}
+	return nil
+}
+
+// column gives the only column of an answer.
+func column(ctx context.Context, conn *sql.Conn, query string, about ...any) (list []string, err error) {
+	rows, err := conn.QueryContext(ctx, query, about...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close() //nolint:errcheck // read to its end
+	for rows.Next() {
+		var one string
+		if err := rows.Scan(&one); err != nil {
+			return nil, err
+		}
+		list = append(list, strings.TrimSpace(one))
+	}
+	return list, rows.Err()
+}
