@@ -71,7 +71,7 @@ type diskView struct {
 	UsedBytes   int64              `json:"used_bytes" doc:"bytes that count against the limit"`
 	LimitBytes  int64              `json:"limit_bytes" doc:"the plan's disk in bytes"`
 	State       instance.DiskState `json:"state" enum:"ok,warning,critical,full" doc:"warning from 80 % of the limit on, critical from 95 %; while full, writes are refused and reads and deletes go on"`
-	Enforcement instance.DiskBound `json:"enforcement" enum:"measured,driver" doc:"measured: Berth measures and has the server refuse writes; driver: the host's volume driver refuses more than 125 % of the limit, too"`
+	Enforcement instance.DiskBound `json:"enforcement" enum:"measured,driver" doc:"measured: Berth measures and has the server refuse writes; driver: the host's volume driver refuses what goes far beyond the limit, too"`
 }
 
 func viewDisk(i instance.Instance) *diskView {

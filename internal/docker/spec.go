@@ -83,7 +83,7 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 			Memory:     w.Resources.MemoryBytes,
 			MemorySwap: w.Resources.MemoryBytes, // memory and swap together: no swap
 			NanoCPUs:   w.Resources.CPUMillis * 1_000_000,
-			Ulimits:    ulimits(w.Resources.DiskCeiling()),
+			Ulimits:    ulimits(w.FileBytes),
 		},
 		NetworkMode: networkName,
 		Mounts: []mount.Mount{{
@@ -115,14 +115,14 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 const openFiles = 65536
 
 // ulimits bound what no cgroup does. A server leaves no core files, which would hold the
-// tenant's data and fill the disk, and no single file grows beyond the ceiling (0: none).
-func ulimits(ceiling int64) []*container.Ulimit {
+// tenant's data and fill the disk, and no single file grows beyond so many bytes (0: no limit).
+func ulimits(file int64) []*container.Ulimit {
 	limits := []*container.Ulimit{
 		{Name: "core"},
 		{Name: "nofile", Soft: openFiles, Hard: openFiles},
 	}
-	if ceiling > 0 {
-		limits = append(limits, &container.Ulimit{Name: "fsize", Soft: ceiling, Hard: ceiling})
+	if file > 0 {
+		limits = append(limits, &container.Ulimit{Name: "fsize", Soft: file, Hard: file})
 	}
 	return limits
 }

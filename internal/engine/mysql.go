@@ -144,6 +144,7 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
 		{Path: mysqlStart, Mode: 0o440, Content: secret.New(mysqlStartScript)},
 	}
+	w.FileBytes = inst.Spec.Resources.DiskBytes + inst.Spec.Resources.DiskSlack()
 	w.StopGrace = time.Minute
 	return w, nil
 }

@@ -131,7 +131,10 @@ type Workload struct {
 	// UserOwnsData says that DataPath belongs to User in the image, too, as far as is known:
 	// a process of theirs can then put the files in place, which is quicker.
 	UserOwnsData bool
-	StopGrace    time.Duration
+	// FileBytes is what no single file may grow beyond; 0: no limit. The server must be one
+	// that goes on when it cannot write.
+	FileBytes int64
+	StopGrace time.Duration
 	// KeepData says that the unit has data: its volume must be there already.
 	KeepData bool
 }
@@ -157,10 +160,19 @@ type Resources struct {
 	DiskBytes   int64 // counted when hosts are filled; measured, and enforced (see instance.Disk)
 }
 
-// DiskCeiling is what the files of a unit may take on a disk in bytes, whatever happens
-// between two measurements: its limit and a quarter of it. Hosts that can refuse more do,
-// and no single file grows beyond it. 0 is no limit.
-func (r Resources) DiskCeiling() int64 { return r.DiskBytes + r.DiskBytes/4 }
+// DiskSlack is how far the files of a unit may go beyond its disk when there is free space
+// within them: a quarter of it.
+func (r Resources) DiskSlack() int64 { return r.DiskBytes / 4 }
+
+// DiskCeiling is what a host that can refuse more lets a unit's volume hold: twice its disk,
+// for what is written between two measurements, and twice its memory, for files that are
+// written anew from there. One that hits it is in trouble; others on the host are not.
+func (r Resources) DiskCeiling() int64 {
+	if r.DiskBytes <= 0 {
+		return 0
+	}
+	return 2 * (r.DiskBytes + r.MemoryBytes)
+}
 
 // Golden says how to make golden data: what the first start of every unit of a kind would
 // make alike, at a cost. It holds no secret and nothing of one unit: keys, server ids,

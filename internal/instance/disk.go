@@ -81,19 +81,20 @@ type DiskKeeper interface {
 }
 
 // DiskUsed gives what counts against the limit: the bytes of the files, less what is free
-// within them. Space that is free in a file may be of no use to another, so only as much of it
-// counts as free as there is between the limit and the ceiling.
+// within them. Space that is free in a file may be of no use to another, so only so much of it
+// counts as free that the files stay within the limit and its slack.
 func DiskUsed(files, free int64, size host.Resources) int64 {
-	return files - min(max(free, 0), size.DiskCeiling()-size.DiskBytes)
+	return files - min(max(free, 0), size.DiskSlack())
 }
 
 const (
 	// diskEvery is the longest pause between two measurements, diskSoonest the shortest.
 	diskEvery   = time.Minute
 	diskSoonest = 2 * time.Second
-	// diskPace is how fast an instance is expected to grow, in bytes a second, that did not
-	// grow until now.
-	diskPace = 16 << 20
+	// diskPace is how fast an instance is expected to grow that did not grow until now: so many
+	// bytes a second, and at most so much of its limit (1/diskPaceShare).
+	diskPace      = 16 << 20
+	diskPaceShare = 64
 	// diskGrain is the share of the limit by which use must change to be written.
 	diskGrain = 100
 )
@@ -105,7 +106,7 @@ func diskPause(before, now Disk, limit int64, every time.Duration) time.Duration
 	if now.State == DiskFull {
 		return min(afterMiss, every) // it is to go on soon after a delete
 	}
-	pace := float64(diskPace)
+	pace := float64(min(diskPace, max(limit/diskPaceShare, 1)))
 	if before.State != "" {
 		// What did not change much was not written again: it was seen at the last probe.
 		passed := max(min(now.SeenAt.Sub(before.SeenAt), every).Seconds(), 1)

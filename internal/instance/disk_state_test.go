@@ -60,14 +60,14 @@ func TestDiskStateSettles(t *testing.T) {
 	})
 }
 
-// TestDiskUsedBound has no way of writing and deleting take more than the ceiling.
+// TestDiskUsedBound has no way of writing and deleting take more than the limit and its slack.
 func TestDiskUsedBound(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := host.Resources{DiskBytes: rapid.Int64Range(1, 1<<45).Draw(t, "limit")}
 		files := rapid.Int64Range(0, 1<<46).Draw(t, "files")
 		free := rapid.Int64Range(0, files).Draw(t, "free")
 		used := DiskUsed(files, free, size)
-		if files >= size.DiskCeiling() && used < size.DiskBytes {
+		if files >= size.DiskBytes+size.DiskSlack() && used < size.DiskBytes {
 			t.Errorf("files of %d bytes, %d free in them, count %d against %d", files, free, used, size.DiskBytes)
 		}
 		if used > files || used < 0 {

@@ -94,7 +94,7 @@ func TestDiskLimitSurvives(t *testing.T) {
 		}
 
 		// Its container is made anew: what is known of the disk stays.
-		w.runtime.Crash(host.UnitID(inst.ID), 1)
+		w.runtime.Crash(host.UnitID(inst.ID), hosttest.Behavior{ExitCode: 1})
 		w.reconcile(w.reconciler(), 1)
 		if j := w.repaired(inst.ID); j.State != job.Succeeded {
 			t.Fatalf("the repair is %s: %+v", j.State, j.Error)
@@ -116,7 +116,7 @@ func TestDiskIsMeasuredMoreOftenNearTheLimit(t *testing.T) {
 		h := w.health()
 		w.watchFor(time.Minute, h)
 		before := w.instance(inst.ID)
-		if n := w.watchFor(10*time.Minute, h); n > 310 {
+		if n := w.watchFor(10*time.Minute, h); n > 25 {
 			t.Errorf("%d looks in ten minutes at one that holds nothing", n)
 		}
 		if now := w.instance(inst.ID); now.Status.Disk.SeenAt != before.Status.Disk.SeenAt || now.Rev != before.Rev {

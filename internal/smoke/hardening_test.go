@@ -1,0 +1,152 @@
+package smoke
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// inside runs a script in the instance's container, as its own user.
+func inside(t *testing.T, container, script string) string {
+	t.Helper()
+	out, err := runDocker(t.Context(), "exec", container, "/bin/sh", "-c", script)
+	if err != nil {
+		t.Fatalf("%s: %v: %s", script, err, out)
+	}
+	return out
+}
+
+// TestHardening proves from inside an instance of each engine, started and adopted, what it
+// runs under.
+func TestHardening(t *testing.T) {
+	t.Parallel()
+	dev := startDev(t)
+	for _, engine := range []string{"mysql", "redis"} {
+		t.Run(engine, func(t *testing.T) {
+			s := create(t, dev.server, engine, "", nil)
+			s.awaitRunning(t, dev.server)
+			container := containerOf(t, s.ID)
+			checkInspected(t, s, container)
+			checkProcesses(t, container)
+			checkFiles(t, container)
+			checkLimits(t, s, container)
+			checkPids(t, s, container)
+			removeQuietly(t, dev, s)
+		})
+	}
+}
+
+func checkInspected(t *testing.T, s *service, container string) {
+	t.Helper()
+	const shape = "{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} {{.HostConfig.CapAdd}} {{.HostConfig.SecurityOpt}} {{.HostConfig.Privileged}} " +
+		"{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}} {{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}}|{{.HostConfig.Devices}} {{.HostConfig.Binds}}"
+	want := fmt.Sprintf("true [ALL] [] [no-new-privileges] false %d %d %d berth-instances |[] []",
+		s.Resources.Memory, s.Resources.Memory, int64(s.Resources.CPU*1e9))
+	if got := docker(t, "inspect", "--format", shape, container); got != want {
+		t.Errorf("it is  %s\nwant   %s", got, want)
+	}
+}
+
+// checkProcesses looks at each process, the server and its parent too.
+func checkProcesses(t *testing.T, container string) {
+	t.Helper()
+	status := inside(t, container, `for p in /proc/[0-9]*; do
+		while read -r name value rest; do case $name in Uid:|Gid:|Cap*|NoNewPrivs:|Seccomp:) echo "$name $value" ;; esac; done <$p/status
+	done 2>/dev/null | sort | uniq -c`)
+	for _, line := range strings.Split(status, "\n") {
+		f := strings.Fields(line)
+		if len(f) != 3 {
+			t.Fatalf("it says %q", status)
+		}
+		want := map[string]string{"Uid:": "999", "Gid:": "999", "NoNewPrivs:": "1", "Seccomp:": "2"}[f[1]]
+		if strings.HasPrefix(f[1], "Cap") {
+			want = "0000000000000000"
+		}
+		if f[2] != want {
+			t.Errorf("%s processes have %s %s, want %s", f[0], f[1], f[2], want)
+		}
+	}
+	for _, name := range []string{"Uid:", "CapEff:", "CapBnd:", "NoNewPrivs:", "Seccomp:"} {
+		if !strings.Contains(status, name) {
+			t.Errorf("%s is not known: %s", name, status)
+		}
+	}
+}
+
+// checkFiles tries to write wherever a mount or a folder may let it.
+func checkFiles(t *testing.T, container string) {
+	t.Helper()
+	written := inside(t, container, `for d in / /etc /usr/bin /var /root /run /home /opt /srv /mnt /dev /sys /proc/sys $(cut -d' ' -f2 /proc/self/mounts); do
+		[ -d "$d" ] && { : >"$d/berth-was-here"; } 2>/dev/null && rm -f "$d/berth-was-here" && echo "$d"
+		[ ! -f "$d" ] || { : >>"$d"; } 2>/dev/null && [ -f "$d" ] && [ -w "$d" ] && echo "$d"
+	done | sort -u; true`)
+	allowed := map[string]bool{"/data": true, "/var/lib/mysql": true, "/tmp": true, "/dev/shm": true, "/dev/mqueue": true}
+	for _, place := range strings.Fields(written) {
+		if !allowed[place] && !strings.HasPrefix(place, "/proc/") && place != "/dev/null" && place != "/dev/tty" {
+			t.Errorf("it can write to %s", place)
+		}
+	}
+	for what, script := range map[string]string{
+		"mount":                  "mount -t tmpfs none /tmp",
+		"mknod":                  "mknod /tmp/disk b 8 0",
+		"change its limits":      "ulimit -n 1000000",
+		"change the kernel":      "echo 1 >/proc/sys/kernel/panic",
+		"become root":            "su -c true || sudo true",
+		"reach the Docker API":   "[ -e /var/run/docker.sock ] || [ -e /run/docker.sock ]",
+		"make a user namespace":  "unshare --user true",
+		"run what it has stored": "cp /bin/true /dev/shm/x && /dev/shm/x",
+	} {
+		if out, err := runDocker(t.Context(), "exec", container, "/bin/sh", "-c", script); err == nil {
+			t.Errorf("it can %s: %s", what, out)
+		}
+	}
+}
+
+func checkLimits(t *testing.T, s *service, container string) {
+	t.Helper()
+	got, want := inside(t, container, `echo "$(ulimit -c) $(ulimit -n) $(ulimit -f)"`), []string{"0 65536 unlimited"}
+	if s.Engine == "mysql" {
+		blocks := (s.Resources.Disk + s.Resources.Disk/4) / 512
+		want = []string{fmt.Sprintf("0 65536 %d", blocks), fmt.Sprintf("0 65536 %d", blocks/2)} // of 512 or 1024 bytes: shells differ
+	}
+	if !slices.Contains(want, got) {
+		t.Errorf("ulimits of core, nofile and fsize are %s, want %v", got, want)
+	}
+	memory := inside(t, container, "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max")
+	if memory != fmt.Sprint(s.Resources.Memory) {
+		t.Errorf("its memory is %s, want %d", memory, s.Resources.Memory)
+	}
+}
+
+// checkPids has a shell start processes without end. The server goes on.
+func checkPids(t *testing.T, s *service, container string) {
+	t.Helper()
+	limit, err := strconv.Atoi(docker(t, "inspect", "--format", "{{.HostConfig.PidsLimit}}", container))
+	if err != nil || limit <= 0 || limit > 20000 {
+		t.Fatalf("its limit of processes is %d, %v", limit, err)
+	}
+	// A shell ends when it cannot fork; what it has started goes with it.
+	out, _ := runDocker(t.Context(), "exec", container, "/bin/sh", "-c",
+		fmt.Sprintf(`n=0; trap 'kill $(jobs -p) 2>/dev/null; echo "$n started"' EXIT; while [ $n -lt %d ]; do sleep 60 & n=$((n+1)); done`, limit+100))
+	if strings.Contains(out, fmt.Sprint(limit+100, " started")) {
+		t.Errorf("it started %d processes, its limit is %d", limit+100, limit)
+	}
+	docker(t, "exec", container, "/bin/sh", "-c", `for p in /proc/[0-9]*; do read -r name <$p/comm; [ "$name" != sleep ] || kill -9 "${p#/proc/}"; done 2>/dev/null; true`)
+	used(t, s)
+}
+
+// used works with the instance as an application would.
+func used(t *testing.T, s *service) {
+	t.Helper()
+	var err error
+	if s.Engine == "mysql" {
+		err = workMySQL(t.Context(), openMySQL(t, s.conn), "used")
+	} else {
+		err = workRedis(t.Context(), openRedis(t, s.conn), "used")
+	}
+	if err != nil {
+		t.Errorf("%s cannot be used: %v", s.ID, err)
+	}
+}
