@@ -228,4 +228,3 @@ func (errNoNetwork) Error() string   { return "network berth-instances not found
 func (errNoNetwork) NotFound()       {}
 func (errNoContainer) Error() string { return "No such container: x" }
 func (errNoContainer) NotFound()     {}
-

@@ -27,7 +27,12 @@ func TestVolumeIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked []volume.CreateOptions
-			r := fakeEngine(t, func(w http.ResponseWriter, q *http.Request) {
+			r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+				w.Header().Set("Api-Version", "1.41")
+				if q.URL.Path == "/_ping" {
+					return
+				}
+				w.Header().Set("Content-Type", "application/json")
 				var o volume.CreateOptions
 				body, _ := io.ReadAll(q.Body)
 				if err := json.Unmarshal(body, &o); err != nil {
@@ -41,7 +46,7 @@ func TestVolumeIsBounded(t *testing.T) {
 				}
 				w.WriteHeader(http.StatusCreated)
 				_ = json.NewEncoder(w).Encode(volume.Volume{Name: o.Name, Labels: o.Labels, Options: o.DriverOpts})
-			})
+			}), Config{Deployment: "one"})
 			for range 2 {
 				if err := r.CreateVolume(t.Context(), w); err != nil {
 					t.Fatal(err)
