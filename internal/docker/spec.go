@@ -110,17 +110,12 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 	return h
 }
 
-// openFiles is how many files and connections a server may have open: more than the largest
-// instance needs, and the same whatever the engine's own default is.
-const openFiles = 65536
-
 // ulimits bound what no cgroup does. A server leaves no core files, which would hold the
 // tenant's data and fill the disk, and no single file grows beyond so many bytes (0: no limit).
+// They only ever lower what the engine has: one that may not raise its own could not start the
+// container. So open files are bounded by what the container runs.
 func ulimits(file int64) []*container.Ulimit {
-	limits := []*container.Ulimit{
-		{Name: "core"},
-		{Name: "nofile", Soft: openFiles, Hard: openFiles},
-	}
+	limits := []*container.Ulimit{{Name: "core"}}
 	if file > 0 {
 		limits = append(limits, &container.Ulimit{Name: "fsize", Soft: file, Hard: file})
 	}

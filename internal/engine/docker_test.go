@@ -134,7 +134,7 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 		"create", "--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
 		"--volume", volume + ":" + u.work.DataPath, "--memory", fmt.Sprint(r.MemoryBytes), "--memory-swap", fmt.Sprint(r.MemoryBytes),
 		"--cpus", fmt.Sprintf("%.3f", float64(r.CPUMillis)/1000), "--pids-limit", fmt.Sprint(u.work.PidsLimit),
-		"--ulimit", "core=0", "--ulimit", "nofile=65536",
+		"--ulimit", "core=0",
 		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Status.Port, u.work.Ports[0].Container),
 		"--entrypoint", u.work.Command[0],
 	}

@@ -17,7 +17,7 @@ func TestDiskContract(t *testing.T) {
 		write := func(n int64) func(context.Context) error {
 			return func(context.Context) error { return w.runtime.Write(host.UnitID(inst.ID), n) }
 		}
-		instancetest.DiskContract(t, instancetest.DiskSubject{
+		instancetest.DiskContract(w.T, instancetest.DiskSubject{
 			Keeper: w.catalog[0].(instance.DiskKeeper), Instance: inst, Grain: stored / 4,
 			Write: write(stored), Small: write(1), Read: write(0), Delete: write(-stored),
 		})
