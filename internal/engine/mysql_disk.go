@@ -15,9 +15,11 @@ import (
 const mysqlWrites = "INSERT, UPDATE, CREATE, ALTER, INDEX, CREATE TEMPORARY TABLES"
 
 // Files of the server, in bytes: those of InnoDB with what is free in them, those of other
-// engines, whose sizes are looked up anew, and the log of changes to come, whose files are
-// made as they are needed. Binary logs are counted apart.
+// engines, whose sizes are looked up anew, the redo log, whose files have their whole size from
+// the start, and the two of the double write. Binary logs are counted when they are bounded.
 const (
+	mysqlDoubleWrite = 16 * miB
+	mysqlSystemFile  = "SELECT COALESCE(SUM(TOTAL_EXTENTS * EXTENT_SIZE), 0) FROM information_schema.FILES WHERE FILE_NAME = './ibdata1'"
 	mysqlTablespaces = "SELECT COALESCE(SUM(FILE_SIZE), 0) FROM information_schema.INNODB_TABLESPACES"
 	mysqlSessionTemp = "SELECT COALESCE(SUM(SIZE), 0) FROM information_schema.INNODB_SESSION_TEMP_TABLESPACES"
 	mysqlOtherTables = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES " +
@@ -64,13 +66,19 @@ func mysqlDiskUsed(ctx context.Context, conn *sql.Conn, inst instance.Instance, 
 	if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0, sql_log_bin = 0"); err != nil {
 		return 0, fmt.Errorf("measure the disk: %w", err)
 	}
-	var files, free int64
+	files, err := boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes))
+	if err != nil {
+		return 0, err
+	}
+	files += mysqlDoubleWrite
+	var free int64
 	for _, q := range []struct {
 		statement string
 		about     []any
 		sum       *int64
 	}{
 		{mysqlTablespaces, nil, &files},
+		{mysqlSystemFile, nil, &files},
 		{mysqlSessionTemp, nil, &files},
 		{mysqlOtherTables, []any{cred.Database}, &files},
 		{"SELECT @@innodb_redo_log_capacity", nil, &files},
@@ -82,11 +90,7 @@ func mysqlDiskUsed(ctx context.Context, conn *sql.Conn, inst instance.Instance, 
 		}
 		*q.sum += n
 	}
-	logs, err := binaryLogs(ctx, conn)
-	for _, log := range logs {
-		files += log.size
-	}
-	return instance.DiskUsed(files, free, inst.Spec.Resources), err
+	return instance.DiskUsed(files, free, inst.Spec.Resources), nil
 }
 
 // mysqlRefuseWrites takes the privileges to write from all accounts but Berth's own that have

@@ -10,15 +10,11 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 )
 
-// mysqlUpkeep does what MySQL does not do by itself: it bounds the binary logs, gives what
-// was restored the accounts that it runs as, and gives a server that an earlier version has
-// made its time zones. None of it is the tenant's to wait for.
-func mysqlUpkeep(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) error {
-	return errors.Join(
-		boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes)),
-		giveDefiners(ctx, conn, cred.Database),
-		giveTimeZones(ctx, conn),
-	)
+// mysqlUpkeep does what MySQL does not do by itself: it gives what was restored the accounts
+// that it runs as, and a server that an earlier version has made its time zones. None of it is
+// the tenant's to wait for.
+func mysqlUpkeep(ctx context.Context, conn *sql.Conn, cred instance.Credentials) error {
+	return errors.Join(giveDefiners(ctx, conn, cred.Database), giveTimeZones(ctx, conn))
 }
 
 // Bounds of the binary logs: a tenth of the disk together, in files of which some fit.
@@ -66,14 +62,13 @@ func binaryLogs(ctx context.Context, conn *sql.Conn) (files []binaryLog, err err
 	return files, nil
 }
 
-// boundBinaryLogs removes the oldest binary logs that are too much together. MySQL has no
-// bound of its own for that, and nobody replicates from it.
-func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) error {
+// boundBinaryLogs removes the oldest binary logs that are too much together, and gives what
+// the others take. MySQL has no bound of its own for that, and nobody replicates from it.
+func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) (total int64, err error) {
 	files, err := binaryLogs(ctx, conn)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	total := int64(0)
 	for _, f := range files {
 		total += f.size
 	}
@@ -82,12 +77,12 @@ func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) error {
 		total -= files[first].size
 	}
 	if first == 0 {
-		return nil
+		return total, nil
 	}
 	if _, err := conn.ExecContext(ctx, "PURGE BINARY LOGS TO '"+files[first].name+"'"); err != nil {
-		return fmt.Errorf("remove binary logs: %w", err)
+		return 0, fmt.Errorf("remove binary logs: %w", err)
 	}
-	return nil
+	return total, nil
 }
 
 // giveDefiners makes an account that nobody can log in to for each definer in the database
