@@ -13,8 +13,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/instance/instancetest"
+	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/testenv"
 )
 
@@ -192,6 +194,56 @@ func TestMySQLFullOnDocker(t *testing.T) {
 	if err := u.probe(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestDiskOfEarlierServersOnDocker has servers whose account of Berth's has the rights that
+// earlier versions gave it. They are used as before, and not measured.
+func TestDiskOfEarlierServersOnDocker(t *testing.T) {
+	t.Parallel()
+	keep := func(t *testing.T, u *unit) {
+		t.Helper()
+		_, err := u.engine.(instance.DiskKeeper).KeepDisk(t.Context(), u.inst, u.cred, func(int64) bool { return true })
+		if fault.CodeOf(err) != fault.CodeForbidden {
+			t.Errorf("got %v", err)
+		}
+		if _, err := u.engine.(instance.Caretaker).Look(t.Context(), u.inst, u.cred); err != nil {
+			t.Error(err)
+		}
+		if err := u.probe(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		u := deploy(t, "mysql", "9.7", "small", nil)
+		for _, s := range []string{"REVOKE PROCESS ON *.* FROM 'berth.health'@'%'", "REVOKE SELECT ON mysql.db FROM 'berth.health'@'%'"} {
+			if out, err := u.root(s); err != nil {
+				t.Fatal(out)
+			}
+		}
+		keep(t, u)
+	})
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		u := create(t, "redis", "8", "small", nil)
+		own, err := berthPassword(u.inst, u.cred)
+		if err != nil {
+			t.Fatal(err)
+		}
+		users := fmt.Sprintf("user default on sanitize-payload #%s ~* &* +@all %s\nuser berth on #%s ~_berth_probe:* resetchannels -@all +ping +set +get +del\n",
+			redisHash(u.cred.Password), strings.Join(redisRules, " "), redisHash(own))
+		for i, f := range u.work.Files {
+			if strings.HasSuffix(f.Path, "users.acl") {
+				u.work.Files[i].Content = secret.New(users)
+			}
+		}
+		if out, err := tryDocker(archive(t, u.work), "cp", "-", u.container+":"+u.work.DataPath); err != nil {
+			t.Fatalf("docker cp: %v: %s", err, out)
+		}
+		u.start()
+		u.ready()
+		keep(t, u)
+	})
 }
 
 // TestMySQLFileCeilingOnDocker has no file grow beyond the ceiling, whatever happens between
