@@ -196,6 +196,35 @@ func TestMySQLFullOnDocker(t *testing.T) {
 	}
 }
 
+// TestMySQLReclaimOnDocker has a table with more free space than counts as free get smaller
+// while the tenant may not write, so that deleting rows is enough to come out of it.
+func TestMySQLReclaimOnDocker(t *testing.T) {
+	t.Parallel()
+	u := deployOfDisk(t, "mysql", "9.7", 256*miB) // of which a quarter may be free
+	if err := u.fillMySQL(t.Context(), "big", 112); err != nil {
+		t.Fatal(err)
+	}
+	u.keepDisk(true)
+	if err := u.mysqlOnce("DELETE FROM big WHERE id > 4")(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	testenv.Eventually(t, "the table's file is smaller", time.Minute, func(context.Context) error {
+		u.keepDisk(true)
+		out, err := u.exec("stat", "-c", "%s", mysqlHome+"/data/"+u.cred.Database+"/big.ibd")
+		if size, _ := strconv.ParseInt(out, 10, 64); err != nil || size == 0 || size > 16*miB {
+			return fmt.Errorf("it has %s bytes (%w)", out, err)
+		}
+		return nil
+	})
+	if err := u.mysqlOnce("INSERT INTO big (b) VALUES ('x')")(t.Context()); !mysqlRefuses(err, mysqlNoTable) {
+		t.Errorf("the tenant may write: %v", err)
+	}
+	u.keepDisk(false)
+	if got := text(t, u.tenant(), "SELECT COUNT(*) FROM big"); got != "4" {
+		t.Errorf("there are %s rows", got)
+	}
+}
+
 // TestDiskOfEarlierServersOnDocker has servers whose account of Berth's has the rights that
 // earlier versions gave it. They are used as before, and not measured.
 func TestDiskOfEarlierServersOnDocker(t *testing.T) {

@@ -47,9 +47,15 @@ func (e mysqlEngine) KeepDisk(ctx context.Context, inst instance.Instance, cred 
 		return 0, notUsable("MySQL", "connecting", err)
 	}
 	defer conn.Close() //nolint:errcheck // its end is db's
-	used, err := mysqlDiskUsed(ctx, conn, inst, cred)
+	files, free, err := mysqlFiles(ctx, conn, inst, cred)
+	size := inst.Spec.Resources
+	used := instance.DiskUsed(files, free, size)
+	full := err == nil && refuse(used)
 	if err == nil {
-		err = mysqlRefuseWrites(ctx, conn, cred.Database, refuse(used))
+		err = mysqlRefuseWrites(ctx, conn, cred.Database, full)
+	}
+	if err == nil && full && free > size.DiskSlack() {
+		err = mysqlReclaim(ctx, conn, cred.Database, size.DiskSlack())
 	}
 	if mysqlRefuses(err, mysqlNoAccess, mysqlNoTable, mysqlNoPrivilege) {
 		return 0, startedEarlier(err)
@@ -62,16 +68,15 @@ func startedEarlier(err error) error {
 	return fault.Errorf(fault.CodeForbidden, err, "the server was started by an earlier version of Berth")
 }
 
-func mysqlDiskUsed(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) (int64, error) {
+// mysqlFiles gives what the files of the server take, and what is free within those of tables.
+func mysqlFiles(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) (files, free int64, err error) {
 	if _, err := conn.ExecContext(ctx, "SET SESSION information_schema_stats_expiry = 0, sql_log_bin = 0"); err != nil {
-		return 0, fmt.Errorf("measure the disk: %w", err)
+		return 0, 0, fmt.Errorf("measure the disk: %w", err)
 	}
-	files, err := boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes))
-	if err != nil {
-		return 0, err
+	if files, err = boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes)); err != nil {
+		return 0, 0, err
 	}
 	files += mysqlDoubleWrite
-	var free int64
 	for _, q := range []struct {
 		statement string
 		about     []any
@@ -86,11 +91,39 @@ func mysqlDiskUsed(ctx context.Context, conn *sql.Conn, inst instance.Instance, 
 	} {
 		var n int64
 		if err := conn.QueryRowContext(ctx, q.statement, q.about...).Scan(&n); err != nil {
-			return 0, fmt.Errorf("measure the disk: %w", err)
+			return 0, 0, fmt.Errorf("measure the disk: %w", err)
 		}
 		*q.sum += n
 	}
-	return instance.DiskUsed(files, free, inst.Spec.Resources), nil
+	return files, free, nil
+}
+
+// mysqlReclaim gives back what is free in the table that has the most of it, and of which no
+// more is left than may be written anew. The tenant could not: that takes rights which they do
+// without. A statement goes on when its connection ends, and a lock keeps the next look from
+// beginning another one.
+func mysqlReclaim(ctx context.Context, conn *sql.Conn, database string, most int64) error {
+	var locked sql.NullInt64
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK('berth.reclaim', 0)").Scan(&locked); err != nil || locked.Int64 != 1 {
+		return err
+	}
+	tables, err := column(ctx, conn, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = ? AND ENGINE = 'InnoDB' "+
+		"AND DATA_LENGTH + INDEX_LENGTH <= ? AND DATA_FREE > 0 ORDER BY DATA_FREE DESC LIMIT 1", database, most)
+	if err != nil || len(tables) == 0 {
+		return err
+	}
+	if _, err := conn.ExecContext(ctx, "SET SESSION lock_wait_timeout = 2"); err != nil { // else everybody waits behind it
+		return err
+	}
+	quote := strings.NewReplacer("`", "``")
+	_, err = conn.ExecContext(ctx, "ALTER TABLE `"+quote.Replace(database)+"`.`"+quote.Replace(tables[0])+"` FORCE")
+	if ctx.Err() != nil || mysqlRefuses(err, mysqlLockWait) {
+		return nil // it goes on, or is begun again
+	}
+	if err != nil {
+		return fmt.Errorf("reclaim what is free in a table: %w", err)
+	}
+	return nil
 }
 
 // mysqlRefuseWrites takes the privileges to write from all accounts but Berth's own that have
@@ -164,7 +197,7 @@ func column(ctx context.Context, conn *sql.Conn, query string, about ...any) (li
 		if err := rows.Scan(&one); err != nil {
 			return nil, err
 		}
-		list = append(list, strings.TrimSpace(one))
+		list = append(list, one)
 	}
 	return list, rows.Err()
 }
