@@ -209,7 +209,7 @@ func TestMySQLReclaimOnDocker(t *testing.T) {
 		t.Fatal(err)
 	}
 	testenv.Eventually(t, "the table's file is smaller", time.Minute, func(context.Context) error {
-		u.keepDisk(true)
+		u.keepDisk(true) //nolint:contextcheck // it has the test's own
 		out, err := u.exec("stat", "-c", "%s", mysqlHome+"/data/"+u.cred.Database+"/big.ibd")
 		if size, _ := strconv.ParseInt(out, 10, 64); err != nil || size == 0 || size > 16*miB {
 			return fmt.Errorf("it has %s bytes (%w)", out, err)

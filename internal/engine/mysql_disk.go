@@ -139,7 +139,7 @@ func mysqlRefuseWrites(ctx context.Context, conn *sql.Conn, database string, ref
 	}
 	for _, account := range accounts {
 		on := " ON `" + grantPattern(database) + "`.* "
-		statement := "GRANT " + mysqlWrites + on + "TO " + account
+		statement := "GRANT " + mysqlWrites + on + "TO " + account //nolint:gosec // the server has quoted it
 		if refuse {
 			statement = "REVOKE " + mysqlWrites + on + "FROM " + account
 		}

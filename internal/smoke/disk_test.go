@@ -36,7 +36,7 @@ func TestDisk(t *testing.T) {
 			tenant := tenantOf(t, s)
 			testenv.Eventually(t, "writes are refused", 2*time.Minute, func(ctx context.Context) error {
 				if err := tenant.write(ctx); !refusedWrite(err) { // connections are ended before
-					return fmt.Errorf("it answers %v", err)
+					return fmt.Errorf("it answers %w", err)
 				}
 				return nil
 			})
@@ -52,7 +52,7 @@ func TestDisk(t *testing.T) {
 			docker(t, "kill", containerOf(t, s.ID)) // it is started anew, and is full still
 			testenv.Eventually(t, "it refuses writes after a repair", mended, func(ctx context.Context) error {
 				if err := tenant.write(ctx); !refusedWrite(err) {
-					return fmt.Errorf("it answers %v", err)
+					return fmt.Errorf("it answers %w", err)
 				}
 				return nil
 			})
