@@ -59,11 +59,29 @@ type instanceView struct {
 	Labels     map[string]string `json:"labels"`
 	State      instance.State    `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
 	Reason     string            `json:"reason,omitempty" doc:"why the instance is in this state"`
+	Disk       *diskView         `json:"disk,omitempty" doc:"use of the disk as last measured; absent until it was measured"`
 	Endpoint   *endpointView     `json:"endpoint,omitempty" doc:"address and port; absent until the instance is placed on a host"`
 	CreatedAt  stamp             `json:"created_at"`
 	UpdatedAt  stamp             `json:"updated_at"`
 	DeletedAt  stamp             `json:"deleted_at,omitempty"`
 	KeptUntil  stamp             `json:"kept_until,omitempty" doc:"when the container, volume and port of a create that failed with on_failure keep are removed"`
+}
+
+type diskView struct {
+	UsedBytes   int64              `json:"used_bytes" doc:"bytes that count against the limit"`
+	LimitBytes  int64              `json:"limit_bytes" doc:"the plan's disk in bytes"`
+	State       instance.DiskState `json:"state" enum:"ok,warning,critical,full" doc:"warning from 80 % of the limit on, critical from 95 %; while full, writes are refused and reads and deletes go on"`
+	Enforcement instance.DiskBound `json:"enforcement" enum:"measured,driver" doc:"measured: Berth measures and has the server refuse writes; driver: the host's volume driver refuses what goes far beyond the limit, too"`
+}
+
+func viewDisk(i instance.Instance) *diskView {
+	d := i.Status.Disk
+	if d.State == "" || i.State == instance.StateDeleted || i.State == instance.StateFailed {
+		return nil
+	}
+	return &diskView{
+		UsedBytes: d.UsedBytes, LimitBytes: i.Spec.Resources.DiskBytes, State: d.State, Enforcement: cmp.Or(d.Bound, instance.DiskBoundMeasured),
+	}
 }
 
 func viewInstance(i instance.Instance) instanceView {
@@ -74,6 +92,9 @@ func viewInstance(i instance.Instance) instanceView {
 	}
 	if v.Labels == nil {
 		v.Labels = map[string]string{}
+	}
+	if v.Disk = viewDisk(i); v.Reason == "" && v.State == instance.StateRunning && v.Disk != nil && v.Disk.State == instance.DiskFull {
+		v.Reason = instance.ReasonDiskFull
 	}
 	if i.Status.Port != 0 && i.State != instance.StateDeleted && (i.State != instance.StateFailed || !i.KeptUntil.IsZero()) {
 		v.Endpoint = &endpointView{Host: i.Status.Address, Port: i.Status.Port}

@@ -56,6 +56,7 @@ type Instance struct {
 	Labels     map[string]string `json:"labels"`
 	State      string            `json:"state"`
 	Reason     string            `json:"reason,omitempty"` // why it is in that state
+	Disk       *Disk             `json:"disk,omitempty"`   // absent until it was measured
 	Endpoint   *Endpoint         `json:"endpoint,omitempty"`
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
@@ -66,6 +67,14 @@ type Instance struct {
 
 // InstanceRunning is the state of an instance that can be used.
 const InstanceRunning = "running"
+
+// Disk is what an instance uses of its plan's disk, in bytes.
+type Disk struct {
+	UsedBytes   int64  `json:"used_bytes"`
+	LimitBytes  int64  `json:"limit_bytes"`
+	State       string `json:"state"`       // ok, warning, critical, full
+	Enforcement string `json:"enforcement"` // measured, driver
+}
 
 // Endpoint is where an instance listens.
 type Endpoint struct {

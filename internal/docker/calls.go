@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/stdcopy"
 )
@@ -143,6 +144,21 @@ func (e *engine) listVolumes(ctx context.Context, label string) (volumes []*volu
 		return err
 	})
 	return volumes, err
+}
+
+func (e *engine) inspectNetwork(ctx context.Context, name string) (n network.Inspect, err error) {
+	err = e.read(ctx, "inspect network "+name, func(ctx context.Context) (err error) {
+		n, err = e.api.NetworkInspect(ctx, name, network.InspectOptions{})
+		return err
+	})
+	return n, err
+}
+
+func (e *engine) createNetwork(ctx context.Context, name string, options network.CreateOptions) error {
+	return e.change(ctx, "create network "+name, func(ctx context.Context) error {
+		_, err := e.api.NetworkCreate(ctx, name, options)
+		return err
+	})
 }
 
 func (e *engine) createContainer(ctx context.Context, s spec) (id string, err error) {

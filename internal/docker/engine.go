@@ -38,6 +38,10 @@ type engine struct {
 	// is only the parent of the one that was killed.
 	ooms ttl.Map[string, time.Time]
 
+	// networked says that the network of instances was there; unbounded that volumes cannot be
+	// bounded by their driver.
+	networked, unbounded atomic.Bool
+
 	negotiated  atomic.Bool
 	docker      atomic.Bool // it has said that it is no Podman
 	refused     atomic.Pointer[fault.Error]

@@ -44,7 +44,7 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 // volume makes the volume, or only finds it.
 func (r *Runtime) volume(ctx context.Context, w host.Workload) (volume.Volume, error) {
 	if !w.KeepData {
-		v, err := r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+		v, err := r.boundedVolume(ctx, w)
 		if err != nil || !halfMade(v) {
 			return v, err
 		}
@@ -52,7 +52,7 @@ func (r *Runtime) volume(ctx context.Context, w host.Workload) (volume.Volume, e
 		if err := r.engine.removeVolume(ctx, v.Name); err != nil && !errors.Is(err, fault.ErrNotFound) {
 			return v, err
 		}
-		return r.engine.createVolume(ctx, volumeOf(w, r.deployment))
+		return r.boundedVolume(ctx, w)
 	}
 	v, err := r.engine.inspectVolume(ctx, nameOf(w.Unit))
 	if errors.Is(err, fault.ErrNotFound) || (err == nil && r.stands(v.Labels, w.Unit, w.Fence) == fencing.Foreign) {
@@ -114,6 +114,9 @@ func (r *Runtime) createContainer(ctx context.Context, w host.Workload, s spec) 
 	for {
 		adopted, err := r.makeWay(ctx, w, s)
 		if err != nil || adopted {
+			return "", err
+		}
+		if err := r.ensureNetwork(ctx); err != nil {
 			return "", err
 		}
 		id, err := r.engine.createContainer(ctx, s)
@@ -188,13 +191,13 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, e
 // start starts the container with its files in place, or on their way.
 func (r *Runtime) start(ctx context.Context, c container.InspectResponse, w host.Workload) error {
 	if !c.Config.OpenStdin {
-		return r.engine.startContainer(ctx, c.ID)
+		return r.networkGone(r.engine.startContainer(ctx, c.ID))
 	}
 	files, err := inputOf(w)
 	if err != nil {
 		return err
 	}
-	return r.engine.startWith(ctx, c.ID, files)
+	return r.networkGone(r.engine.startWith(ctx, c.ID, files))
 }
 
 // startFailed clears away a container that did not get its ports: its ports cannot

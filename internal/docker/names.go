@@ -26,6 +26,8 @@ const (
 	labelEmpty = "berth.empty"
 	// labelFiller is on a container that files are copied through: the instance's id.
 	labelFiller = "berth.filler"
+	// labelNetwork is on the network of instances, which is every deployment's.
+	labelNetwork = "berth.network"
 	// labelPort and the port's name: "18001:6379", the host's port and the container's.
 	labelPort = "berth.port."
 )

@@ -48,6 +48,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 		return host.Unit{}, err
 	}
 	ports, _ := published(c)
+	ours := err == nil && r.stands(v.Labels, id, fencing.Any) != fencing.Foreign
 	return host.Unit{
 		ID:         id,
 		Tenant:     tenantOf(c.Config.Labels),
@@ -59,7 +60,8 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 		OOMKilled:  r.outOfMemory(ctx, c),
 		Ports:      ports,
 		Container:  true,
-		Volume:     err == nil && r.stands(v.Labels, id, fencing.Any) != fencing.Foreign,
+		Volume:     ours,
+		Bounded:    ours && v.Options[optionSize] != "",
 		Created:    moment(c.Created),
 		Ended:      endOf(c.State),
 	}, nil

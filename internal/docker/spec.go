@@ -28,9 +28,17 @@ type spec struct {
 // digest tells two specs apart.
 func (s spec) digest() string { return s.Config.Labels[labelSpec] }
 
-// volumeOf maps a workload to its volume.
-func volumeOf(w host.Workload, deployment string) volume.CreateOptions {
-	return volume.CreateOptions{Name: nameOf(w.Unit), Driver: "local", Labels: labelsOf(w, deployment)}
+// optionSize has a volume's driver refuse what would make the volume larger. Docker offers it
+// where the disk of its volumes has project quotas.
+const optionSize = "size"
+
+// volumeOf maps a workload to its volume, bounded by its driver or not.
+func volumeOf(w host.Workload, deployment string, bounded bool) volume.CreateOptions {
+	options := volume.CreateOptions{Name: nameOf(w.Unit), Driver: "local", Labels: labelsOf(w, deployment)}
+	if ceiling := w.Resources.DiskCeiling(); bounded && ceiling > 0 {
+		options.DriverOpts = map[string]string{optionSize: strconv.FormatInt(ceiling, 10)}
+	}
+	return options
 }
 
 // specOf maps a workload to its container.
@@ -75,7 +83,9 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 			Memory:     w.Resources.MemoryBytes,
 			MemorySwap: w.Resources.MemoryBytes, // memory and swap together: no swap
 			NanoCPUs:   w.Resources.CPUMillis * 1_000_000,
+			Ulimits:    ulimits(w.FileBytes),
 		},
+		NetworkMode: networkName,
 		Mounts: []mount.Mount{{
 			Type:          mount.TypeVolume,
 			Source:        nameOf(w.Unit),
@@ -98,6 +108,18 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 		h.PidsLimit = &pids
 	}
 	return h
+}
+
+// ulimits bound what no cgroup does. A server leaves no core files, which would hold the
+// tenant's data and fill the disk, and no single file grows beyond so many bytes (0: no limit).
+// They only ever lower what the engine has: one that may not raise its own could not start the
+// container. So open files are bounded by what the container runs.
+func ulimits(file int64) []*container.Ulimit {
+	limits := []*container.Ulimit{{Name: "core"}}
+	if file > 0 {
+		limits = append(limits, &container.Ulimit{Name: "fsize", Soft: file, Hard: file})
+	}
+	return limits
 }
 
 // volumeLabels gives the labels of a volume that Docker makes with the container, because

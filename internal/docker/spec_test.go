@@ -52,7 +52,7 @@ func TestSpecGolden(t *testing.T) {
 			got, err := json.MarshalIndent(struct {
 				Volume    volume.CreateOptions
 				Container spec
-			}{volumeOf(w, "dep-1"), s}, "", "  ")
+			}{volumeOf(w, "dep-1", true), s}, "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -134,8 +134,12 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 		"create", "--init", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", u.work.User,
 		"--volume", volume + ":" + u.work.DataPath, "--memory", fmt.Sprint(r.MemoryBytes), "--memory-swap", fmt.Sprint(r.MemoryBytes),
 		"--cpus", fmt.Sprintf("%.3f", float64(r.CPUMillis)/1000), "--pids-limit", fmt.Sprint(u.work.PidsLimit),
+		"--ulimit", "core=0",
 		"--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Status.Port, u.work.Ports[0].Container),
 		"--entrypoint", u.work.Command[0],
+	}
+	if u.work.FileBytes > 0 {
+		args = append(args, "--ulimit", fmt.Sprint("fsize=", u.work.FileBytes))
 	}
 	for at, bytes := range u.work.Scratch {
 		args = append(args, "--tmpfs", fmt.Sprintf("%s:size=%d,mode=1777", at, bytes))

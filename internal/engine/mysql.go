@@ -144,6 +144,7 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
 		{Path: mysqlStart, Mode: 0o440, Content: secret.New(mysqlStartScript)},
 	}
+	w.FileBytes = inst.Spec.Resources.DiskBytes + inst.Spec.Resources.DiskSlack()
 	w.StopGrace = time.Minute
 	return w, nil
 }
@@ -190,20 +191,24 @@ func (mysqlEngine) Connection(inst instance.Instance, cred instance.Credentials)
 }
 
 func renderMySQLConfig(inst instance.Instance) (string, error) {
-	p, mem := inst.Spec.Parameters, inst.Spec.Resources.MemoryBytes
+	p, mem, disk := inst.Spec.Parameters, inst.Spec.Resources.MemoryBytes, inst.Spec.Resources.DiskBytes
 	return render(mysqlConfig, map[string]any{
 		"Charset": p.String(paramCharset), "Collation": p.String(paramCollation),
 		"BinlogFormat": p.String(paramBinlogFormat), "MaxConnections": p.Int(paramMaxConnections),
 		"LockWaitTimeout": p.Int(paramLockWaitTimeout), "WaitTimeout": p.Int(paramWaitTimeout),
-		"BufferPool": bufferPool(mem),
-		"RedoLog":    clamp(mem/16/miB*miB, 32*miB, giB),
-		"LogBuffer":  clamp(mem/64/miB*miB, 8*miB, 64*miB),
-		"TempTables": clamp(mem/16/miB*miB, 16*miB, giB),
-		"TableCache": clamp(mem/miB, 400, 4000),
-		"BinaryLog":  binaryLogSize(inst.Spec.Resources.DiskBytes),
-		"Packet":     largestPacket(mem),
-		"Big":        mem >= mysqlBig,
-		"Summaries":  mysqlBig <= mem && mem < mysqlVast,
+		"BufferPool":  bufferPool(mem),
+		"RedoLog":     clamp(mem/16/miB*miB, 32*miB, giB),
+		"LogBuffer":   clamp(mem/64/miB*miB, 8*miB, 64*miB),
+		"TempTables":  clamp(mem/16/miB*miB, 16*miB, giB),
+		"TableCache":  clamp(mem/miB, 400, 4000),
+		"BinaryLog":   binaryLogSize(disk),
+		"Transaction": max(disk/transactionShare/miB*miB, 64*miB),
+		"UndoLog":     clamp(disk/20/miB*miB, 16*miB, giB),
+		"TempFile":    clamp(disk/10/miB*miB, 64*miB, 10*giB),
+		"TempMapped":  clamp(disk/20/miB*miB, 16*miB, giB),
+		"Packet":      largestPacket(mem),
+		"Big":         mem >= mysqlBig,
+		"Summaries":   mysqlBig <= mem && mem < mysqlVast,
 	})
 }
 
@@ -250,7 +255,7 @@ func renderMySQLInit(inst instance.Instance, cred instance.Credentials) (string,
 	return render(mysqlInit, map[string]any{
 		"Berth": mysqlBerth, "BerthPassword": own.Reveal(),
 		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
-		"Warm":     warm(inst),
+		"Warm": warm(inst), "Full": inst.Status.Disk.State == instance.DiskFull, "Writes": mysqlWrites,
 		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),
 		"Charset": inst.Spec.Parameters.String(paramCharset), "Collation": inst.Spec.Parameters.String(paramCollation),
 	})

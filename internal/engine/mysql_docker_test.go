@@ -134,6 +134,14 @@ func testMySQLRights(t *testing.T, made maker) {
 		"CREATE USER evil", "GRANT ALL ON shop_a.* TO root@localhost", "ALTER USER root@localhost IDENTIFIED BY 'x'", "DROP DATABASE mysql", "SET GLOBAL max_connections = 1000",
 		"SET PERSIST max_connections = 1000", "SELECT 1 INTO OUTFILE '/tmp/x'", "LOAD DATA LOCAL INFILE '/etc/passwd' INTO TABLE t",
 		"INSTALL COMPONENT 'file://component_validate_password'", "SHUTDOWN", "PURGE BINARY LOGS BEFORE NOW()", "SHOW BINARY LOGS", "RESET BINARY LOGS AND GTIDS",
+		"SELECT * FROM mysql.global_grants", "SELECT * FROM mysql.tables_priv", "SELECT * FROM `berth.health`.probe", "CALL `berth.health`.give_definers('mysql')",
+		"LOAD DATA INFILE '/etc/passwd' INTO TABLE t", "SELECT 1 INTO DUMPFILE '/tmp/x'", "CREATE TABLE x (i INT) DATA DIRECTORY = '/tmp'",
+		"CREATE TABLESPACE x ADD DATAFILE '/tmp/x.ibd'", "INSTALL PLUGIN x SONAME 'x.so'", "CREATE FUNCTION x RETURNS INTEGER SONAME 'x.so'",
+		"CREATE SERVER x FOREIGN DATA WRAPPER mysql OPTIONS (HOST '127.0.0.1')", "CREATE TABLE x (i INT) ENGINE = FEDERATED CONNECTION = 'mysql://127.0.0.1/x/x'",
+		"CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1'", "START REPLICA", "CLONE LOCAL DATA DIRECTORY = '/tmp/x'", "ALTER INSTANCE RELOAD TLS", "RESTART",
+		"SET GLOBAL general_log = ON", "SET GLOBAL local_infile = ON", "SET PERSIST_ONLY max_connections = 9", "SET sql_log_bin = 0", "SET GLOBAL event_scheduler = OFF",
+		"GRANT ALL ON *.* TO CURRENT_USER()", "SET PASSWORD FOR root@localhost = 'x'", "CREATE DEFINER = root@localhost PROCEDURE x() SELECT 1",
+		"CREATE DEFINER = 'berth.health'@'%' PROCEDURE x() SELECT 1", "CREATE ROLE evil", "FLUSH PRIVILEGES", "LOCK INSTANCE FOR BACKUP",
 	} {
 		if _, err := db.ExecContext(t.Context(), s); err == nil {
 			t.Errorf("the tenant may do this: %s", s)

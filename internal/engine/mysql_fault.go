@@ -14,6 +14,9 @@ const (
 	mysqlNoDatabase    = 1049
 	mysqlNoAccess      = 1044
 	mysqlNoTable       = 1142 // the user may not use the table
+	mysqlNoPrivilege   = 1227 // the user lacks a global privilege
+	mysqlLockWait      = 1205 // another transaction holds the lock
+	mysqlNoThread      = 1094 // there is no such session
 )
 
 // mysqlReasons are the faults that users can do something about.
@@ -41,13 +44,13 @@ var mysqlReasons = map[uint16]string{
 	1041: "the server is out of memory; use fewer connections or less memory in each, or take a larger plan",
 	1135: "the server cannot start a thread for a connection; use fewer connections, or take a larger plan",
 
-	1290: "the server runs read-only",
-	1792: "the server runs read-only",
-	1836: "the server runs read-only",
-	3032: "the server is in offline mode",
-	1053: "the server is shutting down",
-	1205: "timed out waiting for a lock that another transaction holds",
-	1317: "the statement was interrupted",
+	1290:          "the server runs read-only",
+	1792:          "the server runs read-only",
+	1836:          "the server runs read-only",
+	3032:          "the server is in offline mode",
+	1053:          "the server is shutting down",
+	mysqlLockWait: "timed out waiting for a lock that another transaction holds",
+	1317:          "the statement was interrupted",
 }
 
 // mysqlReason gives the fault that the server's number says.

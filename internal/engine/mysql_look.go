@@ -33,7 +33,7 @@ func (e mysqlEngine) Look(ctx context.Context, inst instance.Instance, cred inst
 	if err := useOwnTable(ctx, conn); err != nil {
 		return found, err
 	}
-	found.Upkeep = mysqlUpkeep(ctx, conn, inst, cred)
+	found.Upkeep = mysqlUpkeep(ctx, conn, cred)
 	if err := databaseThere(ctx, conn, cred.Database); err != nil {
 		return found, err
 	}

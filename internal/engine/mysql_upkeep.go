@@ -10,15 +10,11 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 )
 
-// mysqlUpkeep does what MySQL does not do by itself: it bounds the binary logs, gives what
-// was restored the accounts that it runs as, and gives a server that an earlier version has
-// made its time zones. None of it is the tenant's to wait for.
-func mysqlUpkeep(ctx context.Context, conn *sql.Conn, inst instance.Instance, cred instance.Credentials) error {
-	return errors.Join(
-		boundBinaryLogs(ctx, conn, binaryLogSpace(inst.Spec.Resources.DiskBytes)),
-		giveDefiners(ctx, conn, cred.Database),
-		giveTimeZones(ctx, conn),
-	)
+// mysqlUpkeep does what MySQL does not do by itself: it gives what was restored the accounts
+// that it runs as, and a server that an earlier version has made its time zones. None of it is
+// the tenant's to wait for.
+func mysqlUpkeep(ctx context.Context, conn *sql.Conn, cred instance.Credentials) error {
+	return errors.Join(giveDefiners(ctx, conn, cred.Database), giveTimeZones(ctx, conn))
 }
 
 // Bounds of the binary logs: a tenth of the disk together, in files of which some fit.
@@ -35,43 +31,58 @@ func binaryLogSize(disk int64) int64 {
 	return clamp(binaryLogSpace(disk)/binaryLogFiles/miB*miB, 4*miB, 64*miB)
 }
 
-// boundBinaryLogs removes the oldest binary logs that are too much together. MySQL has no
-// bound of its own for that, and nobody replicates from it.
-func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) error {
+// transactionShare bounds what one transaction may write: it is in a temporary file first, and
+// then whole in one binary log.
+const transactionShare = 4
+
+// binaryLog is a file of the binary log.
+type binaryLog struct {
+	name string
+	size int64
+}
+
+// binaryLogs gives them, the oldest first.
+func binaryLogs(ctx context.Context, conn *sql.Conn) (files []binaryLog, err error) {
 	rows, err := conn.QueryContext(ctx, "SHOW BINARY LOGS")
 	if err != nil {
-		return fmt.Errorf("list the binary logs: %w", err)
+		return nil, fmt.Errorf("list the binary logs: %w", err)
 	}
 	defer rows.Close() //nolint:errcheck // read to its end
-	type file struct {
-		name string
-		size int64
-	}
-	var files []file
-	total := int64(0)
 	for rows.Next() {
-		var f file
+		var f binaryLog
 		var encrypted string
 		if err := rows.Scan(&f.name, &f.size, &encrypted); err != nil {
-			return fmt.Errorf("list the binary logs: %w", err)
+			return nil, fmt.Errorf("list the binary logs: %w", err)
 		}
 		files = append(files, f)
-		total += f.size
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("list the binary logs: %w", err)
+		return nil, fmt.Errorf("list the binary logs: %w", err)
+	}
+	return files, nil
+}
+
+// boundBinaryLogs removes the oldest binary logs that are too much together, and gives what
+// the others take. MySQL has no bound of its own for that, and nobody replicates from it.
+func boundBinaryLogs(ctx context.Context, conn *sql.Conn, most int64) (total int64, err error) {
+	files, err := binaryLogs(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	for _, f := range files {
+		total += f.size
 	}
 	first := 0
 	for ; total > most && first < len(files)-1; first++ {
 		total -= files[first].size
 	}
 	if first == 0 {
-		return nil
+		return total, nil
 	}
 	if _, err := conn.ExecContext(ctx, "PURGE BINARY LOGS TO '"+files[first].name+"'"); err != nil {
-		return fmt.Errorf("remove binary logs: %w", err)
+		return 0, fmt.Errorf("remove binary logs: %w", err)
 	}
-	return nil
+	return total, nil
 }
 
 // giveDefiners makes an account that nobody can log in to for each definer in the database

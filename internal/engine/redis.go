@@ -144,15 +144,11 @@ func renderRedisUsers(inst instance.Instance, cred instance.Credentials) (string
 	if err := checkPlain("password", cred.Password.Reveal()); err != nil {
 		return "", err
 	}
-	rules := redisRules
-	if warm(inst) {
-		rules = nil
-	}
 	own, err := berthPassword(inst, cred)
 	if err != nil {
 		return "", err
 	}
-	data := map[string]any{"PasswordHash": redisHash(cred.Password), "Rules": rules, "Berth": redisBerth, "BerthHash": "", "ProbeKeys": probeKey + "*"}
+	data := map[string]any{"PasswordHash": redisHash(cred.Password), "Rules": rulesOf(inst, inst.Status.Disk.State == instance.DiskFull), "Berth": redisBerth, "BerthHash": "", "ProbeKeys": probeKey + "*"}
 	if !warm(inst) && !own.Empty() {
 		data["BerthHash"] = redisHash(own)
 	}

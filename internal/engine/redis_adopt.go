@@ -20,12 +20,11 @@ func (redisEngine) Adopt(ctx context.Context, inst instance.Instance, cred insta
 	defer hangUp()
 	p := inst.Spec.Parameters
 	commands := setUsers(users)
-	// start.sh looks for the command in the module's file.
-	known, err := client.Do(ctx, "COMMAND", "INFO", redisListIndexes).Slice()
+	known, err := redisKnows(ctx, client, redisListIndexes)
 	if err != nil {
 		return notUsable("Redis", "adopting the warm server", err)
 	}
-	if len(known) == 1 && known[0] != nil {
+	if known {
 		tenant := len(commands) - 1
 		commands[tenant] = append(commands[tenant], "+"+redisListIndexes)
 	}

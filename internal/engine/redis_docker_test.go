@@ -63,7 +63,7 @@ func testRedis(t *testing.T, version string, made maker) {
 		"MEMORY USAGE x", "MEMORY DOCTOR", "CONFIG RESETSTAT", "ROLE", "COMMAND COUNT", "SCRIPT FLUSH", "FUNCTION LIST", "PUBLISH a b", "TIME")
 	forbids(t, c, "SHUTDOWN NOSAVE", "DEBUG SLEEP 1", "REPLICAOF 127.0.0.1 1", "SLAVEOF 127.0.0.1 1", "MODULE LIST", "MODULE LOAD /x.so",
 		"ACL SETUSER evil on nopass +@all", "ACL LIST", "ACL GETUSER default", "ACL SAVE", "ACL LOAD", "ACL DELUSER default", "CONFIG SET maxmemory 1gb",
-		"CONFIG REWRITE", "SAVE", "BGSAVE", "BGREWRITEAOF", "SYNC", "PSYNC ? -1", "FAILOVER", "CLUSTER RESET", "CLIENT PAUSE 10",
+		"CONFIG REWRITE", "CONFIG SET dir /tmp", "CONFIG SET dbfilename x", "ACL USERS", "ACL DELUSER berth", "DEBUG SEGFAULT", "SLAVEOF NO ONE", "CLUSTER MEET 127.0.0.1 1", "SAVE", "BGSAVE", "BGREWRITEAOF", "SYNC", "PSYNC ? -1", "FAILOVER", "CLUSTER RESET", "CLIENT PAUSE 10",
 		"MIGRATE 127.0.0.1 1 k 0 10", "PFDEBUG TODENSE k", "EVAL return(redis.call('config','set','maxmemory','0')) 0")
 
 	redisHasModules(t, u, c)

@@ -39,6 +39,12 @@ func redisReason(err error) string {
 	return ""
 }
 
+// redisForbids reports whether the user lacks a permission.
+func redisForbids(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "NOPERM")
+}
+
 // redisRefusesLogin reports whether the server does not take the user or the password.
 func redisRefusesLogin(err error) bool {
 	var answer redis.Error

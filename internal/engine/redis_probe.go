@@ -30,10 +30,18 @@ func (redisEngine) Probe(ctx context.Context, inst instance.Instance, cred insta
 	return withRedis(ctx, inst, cred.Username, cred.Password, useKey)
 }
 
-// useKey writes a key of its own, reads it back and deletes it.
-func useKey(ctx context.Context, client *redis.Client) error {
+// ping logs in and gets an answer.
+func ping(ctx context.Context, client *redis.Client) error {
 	if err := client.Ping(ctx).Err(); err != nil {
 		return notUsable("Redis", "logging in", err)
+	}
+	return nil
+}
+
+// useKey writes a key of its own, reads it back and deletes it.
+func useKey(ctx context.Context, client *redis.Client) error {
+	if err := ping(ctx, client); err != nil {
+		return err
 	}
 	key, value := probeKey+rand.Text(), rand.Text()
 	if err := client.Set(ctx, key, value, probeKeyLife).Err(); err != nil {
@@ -63,19 +71,18 @@ func (e redisEngine) Look(ctx context.Context, inst instance.Instance, cred inst
 	if own.Empty() {
 		return instance.Finding{}, e.Probe(ctx, inst, cred)
 	}
-	err = withRedis(ctx, inst, redisBerth, own, useKey)
+	use := useKey
+	if inst.Status.Disk.State == instance.DiskFull {
+		use = ping // what is written would be in the file that is to get smaller
+	}
+	err = withRedis(ctx, inst, redisBerth, own, use)
 	if redisRefusesLogin(err) {
 		return instance.Finding{}, e.Probe(ctx, inst, cred)
 	}
 	if err != nil {
 		return instance.Finding{}, err
 	}
-	err = withRedis(ctx, inst, cred.Username, cred.Password, func(ctx context.Context, client *redis.Client) error {
-		if err := client.Ping(ctx).Err(); err != nil {
-			return notUsable("Redis", "logging in", err)
-		}
-		return nil
-	})
+	err = withRedis(ctx, inst, cred.Username, cred.Password, ping)
 	if redisRefusesLogin(err) {
 		return instance.Finding{Notice: instance.NoticePassword}, nil
 	}

@@ -131,7 +131,10 @@ type Workload struct {
 	// UserOwnsData says that DataPath belongs to User in the image, too, as far as is known:
 	// a process of theirs can then put the files in place, which is quicker.
 	UserOwnsData bool
-	StopGrace    time.Duration
+	// FileBytes is what no single file may grow beyond; 0: no limit. The server must be one
+	// that goes on when it cannot write.
+	FileBytes int64
+	StopGrace time.Duration
 	// KeepData says that the unit has data: its volume must be there already.
 	KeepData bool
 }
@@ -154,7 +157,21 @@ type File struct {
 type Resources struct {
 	CPUMillis   int64 // thousandths of a core
 	MemoryBytes int64
-	DiskBytes   int64 // counted when hosts are filled; enforced where the host can
+	DiskBytes   int64 // counted when hosts are filled; measured, and enforced (see instance.Disk)
+}
+
+// DiskSlack is how far the files of a unit may go beyond its disk when there is free space
+// within them: a quarter of it.
+func (r Resources) DiskSlack() int64 { return r.DiskBytes / 4 }
+
+// DiskCeiling is what a host that can refuse more lets a unit's volume hold: twice its disk,
+// for what is written between two measurements, and twice its memory, for files that are
+// written anew from there. One that hits it is in trouble; others on the host are not.
+func (r Resources) DiskCeiling() int64 {
+	if r.DiskBytes <= 0 {
+		return 0
+	}
+	return 2 * (r.DiskBytes + r.MemoryBytes)
 }
 
 // Golden says how to make golden data: what the first start of every unit of a kind would
@@ -188,6 +205,7 @@ type Unit struct {
 	Ports      map[string]int // host ports by name
 	Container  bool           // there is more of it than a volume
 	Volume     bool           // its volume exists
+	Bounded    bool           // its host refuses what its volume would hold beyond Resources.DiskCeiling (a list does not know)
 	Created    time.Time      // when the host made it; zero: not known
 }
 

@@ -158,8 +158,9 @@ func (h *Health) look(ctx context.Context, watch Watch) {
 
 // sighting is what one probe has seen.
 type sighting struct {
-	miss   error  // why the instance cannot be used; nil: it can
-	notice string // what its tenant should know of it all the same
+	miss   error         // why the instance cannot be used; nil: it can
+	notice string        // what its tenant should know of it all the same
+	disk   time.Duration // until its disk is to be measured again
 }
 
 // probe looks at the instance. The error says that it could not be asked, which tells
@@ -180,15 +181,24 @@ func (h *Health) probe(ctx context.Context, inst Instance) (sighting, error) {
 	// It must have ended before it is claimed again, or what it found would not count.
 	ctx, cancel := context.WithTimeout(ctx, min(probeTimeout, h.Every/2))
 	defer cancel()
+	seen := h.use(ctx, inst, engine, creds)
+	if seen.disk, err = h.keepDisk(ctx, inst, engine, creds); err != nil && seen.miss == nil && ctx.Err() == nil {
+		h.Log.WarnContext(ctx, "the disk of an instance could not be measured; retrying with the next probe", "instance", inst.ID, "error", err)
+	}
+	return seen, nil
+}
+
+// use sees whether the instance can be used.
+func (h *Health) use(ctx context.Context, inst Instance, engine Engine, creds Credentials) sighting {
 	caretaker, ok := engine.(Caretaker)
 	if !ok {
-		return sighting{miss: engine.Probe(ctx, inst, creds)}, nil
+		return sighting{miss: engine.Probe(ctx, inst, creds)}
 	}
 	found, err := caretaker.Look(ctx, inst, creds)
 	if found.Upkeep != nil && ctx.Err() == nil {
 		h.Log.WarnContext(ctx, "maintenance of a server failed; retrying with the next probe", "instance", inst.ID, "error", found.Upkeep)
 	}
-	return sighting{miss: err, notice: found.Notice}, nil
+	return sighting{miss: err, notice: found.Notice}
 }
 
 // causeWithin bounds the question what became of a server.
@@ -226,10 +236,14 @@ var failedInARow = fmt.Sprintf("it failed %d times in a row: ", maxMisses)
 
 // record writes what a probe has seen, if that is anything new.
 func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen sighting) error {
-	if seen.miss == nil && watch.Misses == 0 && inst.State == StateRunning && inst.Reason == seen.notice {
+	now := h.Now()
+	soon := seen.disk < h.Every-h.Every/10 // sooner than the claim has put it off to
+	if soon {
+		watch.ProbeAt = now.Add(seen.disk)
+	}
+	if seen.miss == nil && watch.Misses == 0 && inst.State == StateRunning && inst.Reason == seen.notice && !soon {
 		return nil
 	}
-	now := h.Now()
 	next, said := StateRunning, verdict{kept: seen.notice, message: "it answers again", event: EventRunning}
 	if seen.miss == nil {
 		watch.Misses = 0
@@ -239,7 +253,7 @@ func (h *Health) record(ctx context.Context, inst Instance, watch Watch, seen si
 	} else {
 		watch.Misses++
 		if watch.Misses <= maxMisses {
-			watch.ProbeAt = now.Add(afterMiss)
+			watch.ProbeAt = now.Add(min(afterMiss, seen.disk))
 		}
 		reason := failedInARow + fault.Explain(seen.miss)
 		next, said = StateUnhealthy, verdict{kept: reason, message: reason, event: EventUnhealthy}

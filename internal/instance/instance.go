@@ -45,6 +45,7 @@ type Status struct {
 	Address  string  // what tenants connect to; empty until it is placed
 	Port     int     // 0 until it is reserved
 	DataLost bool    // it failed because its volume was gone; whatever comes back of it is kept
+	Disk     Disk    // what it has on the disk; written by UpdateDisk only
 }
 
 // Parameters are the settings of an engine, by name. Values are string, int64 or

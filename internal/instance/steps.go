@@ -116,7 +116,9 @@ func (w *work) data(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, host.Workload{Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Spec.Engine, Fence: w.Claim().Fence})
+	return w.run.runtime.CreateVolume(ctx, host.Workload{
+		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Spec.Engine, Fence: w.Claim().Fence, Resources: inst.Spec.Resources,
+	})
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.

@@ -66,6 +66,10 @@ type Rows interface {
 	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error
+	// UpdateDisk writes what was measured of an instance that is not deleted, and nothing
+	// else of it. It fails with CodeConflict unless the state of its disk, and when that was
+	// seen, are as they were before.
+	UpdateDisk(id ID, before, next Disk) error
 	Credentials(ID) (secret.Sealed, error)
 	PutCredentials(ID, secret.Sealed) error
 	DeleteCredentials(ID) error

@@ -34,6 +34,8 @@ type thing struct {
 type volume struct {
 	Fence   int64     `json:"fence"`
 	Created time.Time `json:"created"`
+	Used    int64     `json:"used,omitempty"`    // bytes that a test has it hold
+	Refuses bool      `json:"refuses,omitempty"` // its server takes nothing more
 }
 
 type container struct {

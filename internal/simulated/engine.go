@@ -2,6 +2,7 @@ package simulated
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -40,4 +41,27 @@ func (e engine) Probe(ctx context.Context, inst instance.Instance, _ instance.Cr
 		return nil
 	}
 	return fault.Errorf(fault.CodeProbeFailed, err, "the simulated server cannot be used")
+}
+
+var _ instance.DiskKeeper = engine{}
+
+// KeepDisk measures what the host's file says, and notes there whether writes are refused.
+func (e engine) KeepDisk(ctx context.Context, inst instance.Instance, _ instance.Credentials, refuse func(int64) bool) (used int64, err error) {
+	h := &machine{dir: filepath.Dir(e.hosts.file(inst.Status.Address, host.UnitID(inst.ID)))}
+	t, err := h.read(host.UnitID(inst.ID))
+	if err != nil || t == nil || t.Volume == nil {
+		return 0, fault.Errorf(fault.CodeProbeFailed, err, "the simulated server cannot be used")
+	}
+	if refuse(t.Volume.Used) == t.Volume.Refuses {
+		return t.Volume.Used, ctx.Err()
+	}
+	err = h.locked(func() error {
+		t, err := h.read(host.UnitID(inst.ID))
+		if err != nil || t == nil || t.Volume == nil {
+			return err
+		}
+		used, t.Volume.Refuses = t.Volume.Used, refuse(t.Volume.Used)
+		return h.write(t)
+	})
+	return used, err
 }

@@ -66,6 +66,11 @@ type instanceRow struct {
 	DeletedAt   int64
 	KeptUntil   int64
 	DataLost    bool
+	// What follows is written by UpdateDisk only.
+	DiskState string
+	DiskUsed  int64
+	DiskBound string
+	DiskSeen  int64
 }
 
 func (instanceRow) TableName() string { return "instances" }
@@ -260,11 +265,17 @@ func toInstanceRow(i instance.Instance) (instanceRow, error) {
 	return row, nil
 }
 
+func (r instanceRow) disk() instance.Disk {
+	return instance.Disk{
+		State: instance.DiskState(r.DiskState), UsedBytes: r.DiskUsed, Bound: instance.DiskBound(r.DiskBound), SeenAt: moment(r.DiskSeen),
+	}
+}
+
 func (r instanceRow) entity() (instance.Instance, error) {
 	i := instance.Instance{
 		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Spec: instance.Spec{Engine: r.Engine, Version: r.Version, Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes}}, Name: r.Name,
 
-		State: instance.State(r.State), Reason: r.Reason, Status: instance.Status{Host: host.ID(r.HostID), Address: r.Address, Port: r.Port, DataLost: r.DataLost},
+		State: instance.State(r.State), Reason: r.Reason, Status: instance.Status{Host: host.ID(r.HostID), Address: r.Address, Port: r.Port, DataLost: r.DataLost, Disk: r.disk()},
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil),
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {

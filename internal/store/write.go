@@ -80,6 +80,7 @@ func (t *tx) ReplaceInstance(i instance.Instance) error {
 	columns := row.changing()
 	columns["tenant_id"], columns["name"], columns["labels"], columns["created_at"] = row.TenantID, row.Name, row.Labels, row.CreatedAt
 	columns["engine"], columns["version"] = row.Engine, row.Version
+	columns["disk_state"], columns["disk_used"], columns["disk_bound"], columns["disk_seen"] = "", 0, "", 0 // it is another's now
 	if err := t.changeInstance(row, columns); err != nil {
 		return duplicate(err, fault.ErrNameHeld)
 	}
@@ -106,6 +107,15 @@ func (t *tx) UpdateInstance(i instance.Instance) error {
 		return err
 	}
 	return t.changeInstance(row, row.changing())
+}
+
+// UpdateDisk implements instance.Rows. It leaves the revision as it is, so that a measurement
+// is in nobody's way.
+func (t *tx) UpdateDisk(id instance.ID, before, next instance.Disk) error {
+	same := t.db.Model(&instanceRow{}).Where("id = ? AND deleted_at = 0 AND disk_state = ? AND disk_seen = ?", key(id), string(before.State), millis(before.SeenAt))
+	return changed(same.UpdateColumns(map[string]any{
+		"disk_state": string(next.State), "disk_used": next.UsedBytes, "disk_bound": string(next.Bound), "disk_seen": millis(next.SeenAt),
+	}), fault.ErrConflict)
 }
 
 func (t *tx) changeInstance(row instanceRow, columns map[string]any) error {

@@ -2,6 +2,8 @@
 # Starts the MySQL server of an instance. Only this volume is writable.
 set -eu
 umask 0077
+ulimit -n 65536 2>/dev/null || : # or fewer, where the engine allows no more
+trap '' XFSZ # a file that may not grow any more is an error to the statement, not the server's end
 
 home=/var/lib/mysql
 config=$home/conf/my.cnf

@@ -1,6 +1,7 @@
 # The image's own entrypoint, which would load its modules, is not run: it has other ideas of
 # users and files. What it would skip is skipped here, too.
 set -e
+ulimit -n 65536 2>/dev/null || : # or fewer, where the engine allows no more
 [ -d /data/db ] || mkdir /data/db
 set --
 for module in /usr/local/lib/redis/modules/*.so; do

@@ -66,6 +66,8 @@ type volume struct {
 	fence   int64
 	user    string
 	files   map[string]host.File
+	used    int64 // bytes, beside the files
+	refuses bool  // its server takes nothing more
 }
 
 // mark says who made the container; nil: there is none.

@@ -26,6 +26,8 @@ type Engine struct{ Runtime *hosttest.Runtime }
 var (
 	_ instance.Adopter  = Engine{}
 	_ instance.Keymaker = Engine{}
+
+	_ instance.DiskKeeper = Engine{}
 )
 
 // Describe gives what it offers.
@@ -101,6 +103,11 @@ func (e Engine) Probe(_ context.Context, inst instance.Instance, creds instance.
 		return fault.Errorf(fault.CodeProbeFailed, nil, "the password is another one")
 	}
 	return e.Runtime.Probe(host.UnitID(inst.ID))
+}
+
+// KeepDisk asks the Runtime.
+func (e Engine) KeepDisk(_ context.Context, inst instance.Instance, _ instance.Credentials, refuse func(int64) bool) (int64, error) {
+	return e.Runtime.KeepDisk(host.UnitID(inst.ID), refuse)
 }
 
 // Adopt wants the new password to be in its place, and the old one to be known.

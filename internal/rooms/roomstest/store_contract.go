@@ -34,6 +34,7 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 
 		{"an instance comes back as it was", instanceRoundTrip},
 		{"an instance changes by its revision", instanceRevision},
+		{"what was measured of a disk", diskMeasured},
 		{"a name has one living holder", nameUnique},
 		{"a name that many want at once", nameRace},
 		{"pages stand still while the list grows", pagesStable},

@@ -77,6 +77,36 @@ func instanceRevision(s shelf) {
 	}
 }
 
+// diskMeasured has a measurement change nothing else, and nothing else change a measurement.
+func diskMeasured(s shelf) {
+	seen := s.instance("disk")
+	none := instance.Disk{}
+	full := instance.Disk{State: instance.DiskFull, UsedBytes: 1 << 50, Bound: instance.DiskBoundDriver, SeenAt: at}
+	s.commit("UpdateDisk", func(tx rooms.Tx) error { return tx.UpdateDisk(seen.ID, none, full) })
+	want := seen
+	want.Status.Disk = full
+	s.same(s.storedInstance(seen.ID), want, nil)
+	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(seen) }) // as it was read before
+	want.Rev++
+	s.same(s.storedInstance(seen.ID), want, nil)
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateDisk(seen.ID, none, full) }), fault.CodeConflict, "UpdateDisk of an old state")
+
+	errs := testenv.Together(8, func(n int) error {
+		mine := full
+		mine.State, mine.SeenAt = instance.DiskOK, at.Add(time.Duration(n+1)*time.Second)
+		return s.tx(func(tx rooms.Tx) error { return tx.UpdateDisk(seen.ID, full, mine) })
+	})
+	s.oneWinner(errs, fault.CodeConflict)
+	now := s.storedInstance(seen.ID)
+	s.commit("ReplaceInstance", func(tx rooms.Tx) error { return tx.ReplaceInstance(now) }) // it is another's from here on
+	if got := s.storedInstance(seen.ID).Status.Disk; got != none {
+		s.Fatalf("of one that was replaced the disk is %+v", got)
+	}
+	gone := s.moved(s.moved(s.storedInstance(seen.ID), instance.StateDeleting), instance.StateDeleted)
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateDisk(gone.ID, none, full) }), fault.CodeConflict, "UpdateDisk of a deleted one")
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.UpdateDisk("ins_none", none, full) }), fault.CodeConflict, "UpdateDisk of none")
+}
+
 func nameUnique(s shelf) {
 	held := s.instance("name")
 	insert := func(change func(*instance.Instance)) error {

@@ -1,0 +1,39 @@
+package hosttest
+
+import (
+	"errors"
+
+	"github.com/berth-project/berth/internal/host"
+)
+
+// ErrDiskRefused is the answer to Write while writes are refused.
+var ErrDiskRefused = errors.New("writes are refused")
+
+// Write has the unit's server store so many bytes more, or fewer, which is never refused.
+func (r *Runtime) Write(id host.UnitID, bytes int64) error {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	v := r.machine.volumes[id]
+	switch {
+	case v == nil:
+		return errNothingRuns
+	case bytes > 0 && v.refuses:
+		return ErrDiskRefused
+	}
+	v.used += bytes
+	return nil
+}
+
+// KeepDisk gives what the unit's server stores, and has it refuse writes as the function says.
+func (r *Runtime) KeepDisk(id host.UnitID, refuse func(int64) bool) (int64, error) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	v := r.machine.volumes[id]
+	if v == nil {
+		return 0, errNothingRuns
+	}
+	v.refuses = refuse(v.used)
+	return v.used, nil
+}
+
+var errNothingRuns = errors.New("nothing runs")
