@@ -335,7 +335,7 @@ func TestDeleteTenant(t *testing.T) {
 	b.call("GET", path, "").is(404, "not_found")
 	b.call("POST", "/api/v1/keys", `{"name":"late","role":"owner","tenant_id":"`+one+`"}`).is(404, "not_found")
 	testenv.Eventually(t, "the key opens nothing", 5*time.Second, func(context.Context) error {
-		if got := b.as(owner, "GET", mysqlPath, ""); got.status != 401 {
+		if got := b.as(owner, "GET", mysqlPath, ""); got.status != 401 { //nolint:contextcheck // the bench has one
 			return fmt.Errorf("%d", got.status)
 		}
 		return nil
