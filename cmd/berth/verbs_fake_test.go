@@ -23,7 +23,7 @@ var noon = time.Date(2026, 11, 5, 12, 0, 0, 0, time.UTC)
 const (
 	cacheDoc = `{"id":"ins_1","engine":"redis","version":"8","name":"cache","plan":"small",` +
 		`"resources":{"cpu":0.5,"memory":536870912,"disk":10737418240},"parameters":{"maxmemory":67108864},"labels":{"team":"a"},` +
-		`"state":"%s","endpoint":{"host":"127.0.0.1","port":20001},"created_at":"2026-11-05T11:57:00.000Z","updated_at":"2026-11-05T11:57:00.000Z"}`
+		`"state":"%s","disk":{"used_bytes":1073741824,"limit_bytes":10737418240,"state":"ok","enforcement":"measured"},"endpoint":{"host":"127.0.0.1","port":20001},"created_at":"2026-11-05T11:57:00.000Z","updated_at":"2026-11-05T11:57:00.000Z"}`
 	jobDoc = `{"id":"job_1","instance_id":"ins_1","engine":"redis","kind":"instance.create","state":"%s","progress":50,"attempt":0,` +
 		`"steps":[{"name":"image","state":"%s","attempt":1,"started_at":"2026-11-05T11:59:58.000Z","finished_at":"2026-11-05T11:59:59.500Z"},` +
 		`{"name":"ready","state":"%s","attempt":2,"detail":"PING","error":"%s","started_at":"2026-11-05T11:59:59.500Z"}],` +

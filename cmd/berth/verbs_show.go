@@ -43,7 +43,7 @@ func instanceFacts(i client.Instance, now time.Time) []fact {
 		{"Engine", strings.TrimSpace(i.Engine + " " + i.Version)},
 		{"State", i.State}, {"Reason", i.Reason},
 		{"Endpoint", endpointText(i.Endpoint)},
-		{"Plan", i.Plan}, {"Resources", resourcesText(i.Resources)},
+		{"Plan", i.Plan}, {"Resources", resourcesText(i.Resources)}, {"Disk", diskText(i.Disk)},
 		{"Parameters", pairs(i.Parameters)}, {"Labels", pairs(i.Labels)},
 		{"Created", stamp(i.CreatedAt, now)},
 	}
@@ -51,6 +51,14 @@ func instanceFacts(i client.Instance, now time.Time) []fact {
 		facts = append(facts, fact{"Deleted", stamp(*i.DeletedAt, now)})
 	}
 	return facts
+}
+
+// diskText says how much of the disk is used; empty: nobody has measured it yet.
+func diskText(d *client.Disk) string {
+	if d == nil || d.LimitBytes <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s of %s used (%d %%), %s", bytesText(d.UsedBytes), bytesText(d.LimitBytes), 100*d.UsedBytes/d.LimitBytes, d.State)
 }
 
 // configFlags choose one fact, bare, for $(…).

@@ -25,6 +25,7 @@ func TestOutputs(t *testing.T) {
 			"Endpoint:    127.0.0.1:20001\n" +
 			"Plan:        small\n" +
 			"Resources:   0.5 cpu, 512 MiB memory, 10 GiB disk\n" +
+			"Disk:        1.0 GiB of 10 GiB used (10 %), ok\n" +
 			"Parameters:  maxmemory=67108864\n" +
 			"Labels:      team=a\n" +
 			"Created:     2026-11-05T11:57:00Z (3m ago)\n"},
