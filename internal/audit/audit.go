@@ -42,21 +42,12 @@ func Link(e Entry) string {
 	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	// Encoding texts cannot fail.
-	_ = enc.Encode(unicodeOf(
+	_ = enc.Encode([]string{
 		e.Previous, strconv.FormatInt(e.Number, 10), string(e.ID), e.At.UTC().Format(timeForm), string(e.Tenant), e.Actor, string(e.User), string(e.Key),
 		string(e.Session), e.Address, e.Request, string(e.Action), e.On, string(e.Job), string(e.Result), e.Detail,
-	))
+	})
 	sum := sha256.Sum256(text[:len(text)-1]) // without the encoder's line break
 	return hex.EncodeToString(sum[:])
-}
-
-// unicodeOf returns the texts with U+FFFD for each byte that is no UTF-8, as whoever reads them
-// from JSON has them.
-func unicodeOf(texts ...string) []string {
-	for i, text := range texts {
-		texts[i] = string([]rune(text))
-	}
-	return texts
 }
 
 type hashed []byte
