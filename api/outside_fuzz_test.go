@@ -35,6 +35,9 @@ func newOutside(f *testing.F) *outside {
 	if set := o.send("PUT", "/api/v1/tenants/default/quota", []byte(`{"jobs_per_hour":0}`), http.Header{}); set.Code != http.StatusOK {
 		f.Fatalf("%d %s", set.Code, set.Body)
 	}
+	if a := o.send("POST", mysqlPath, []byte(`{"name":"shop"}`), http.Header{}); !strings.Contains(a.Body.String(), "quota_exceeded") {
+		f.Fatalf("%d %s", a.Code, a.Body)
+	}
 	var document struct {
 		Paths map[string]map[string]struct {
 			RequestBody any `json:"requestBody"`
@@ -205,6 +208,23 @@ func FuzzQueries(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, query string) {
 		r := at(o.lists, which)
 		answered(t, o.send(r.method, r.path+"?"+query, nil, http.Header{}), r, query)
+	})
+}
+
+// FuzzSocket opens the feed by WebSocket with whatever there is behind a question mark: it is
+// refused as any request is, or taken, for which a recorder is no connection (501).
+func FuzzSocket(f *testing.F) {
+	o := newOutside(f)
+	for _, query := range []string{"", "after=7", "after=-1", "after=x", "after=1&after=2", "after=99999999999999999999", "type=instance.running,,", "subject=a&instance_id=b", "limit=1", "%ff=%zz", "subject=%00", "type=%ff"} {
+		f.Add(query)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		with := http.Header{
+			"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"MDEyMzQ1Njc4OWFiY2RlZg=="},
+		}
+		if a := o.send("GET", "/api/v1/events/ws?"+query, nil, with); a.Code != http.StatusNotImplemented {
+			answered(t, a, query)
+		}
 	})
 }
 
