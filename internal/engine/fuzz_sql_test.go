@@ -24,10 +24,10 @@ func tokens(sql string) (list []token, open bool) {
 	word := regexp.MustCompile(`^[A-Za-z0-9_$\x80-\xff]+`)
 	for i := 0; i < len(sql); {
 		c := sql[i]
-		switch {
-		case c == ' ':
+		switch c {
+		case ' ':
 			i++
-		case c == '\'' || c == '"' || c == '`':
+		case '\'', '"', '`':
 			var text strings.Builder
 			for i++; ; i++ {
 				switch {
