@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run tools test upgrade test-fast engines smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run tools test upgrade test-fast fuzz engines smoke chaos bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -38,6 +38,9 @@ test: setup build tools ## all tests, with the race detector, against real Docke
 
 test-fast: ## what needs no Docker, MySQL, Redis, browser or root, in under two minutes
 	@scripts/test.sh fast
+
+fuzz: ## feed every decoder of outside bytes made-up input, FUZZ_TIME (30s) each (FUZZ_ONLY: an expression of targets)
+	@FUZZ_TIME=$(or $(FUZZ_TIME),30s) FUZZ_ONLY='$(FUZZ_ONLY)' scripts/fuzz.sh
 
 engines: setup build tools ## what Berth needs of a Docker engine, on this machine's and on newer ones (ENGINES: trixie sid)
 	@failed=0; scripts/engine-checks.sh whole || failed=1; \

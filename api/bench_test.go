@@ -83,18 +83,29 @@ func accountsOf(tenants tenant.Config) tenant.AccountConfig {
 
 func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	t.Helper()
+	behind, handler := newBehind(t, false, change...)
+	b := &bench{T: t, behind: behind, handler: handler}
+	b.setPorts(20000, 20999)
+	t.Cleanup(b.noSecrets)
+	return b
+}
+
+// newBehind makes what a bench is of. Where callbacks may go to private addresses, no name
+// is looked up.
+func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind, http.Handler) {
+	t.Helper()
 	vault, err := secret.NewKeyring(secret.MasterKey())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{T: t, behind: &behind{
+	b := &behind{
 		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
 		log: &logBuffer{}, held: make(chan struct{}, 10),
-	}}
+	}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	newID := id.NewSource().New
 	catalog := instancetest.FakeServers(engine.Catalog(engine.Config{}), b.runtime)
-	sender := sender.New(false, clock.System)
+	sender := sender.New(private, clock.System)
 	t.Cleanup(sender.Close)
 	seenStore := &benchStore{b.store, b}
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
@@ -124,14 +135,13 @@ func newBench(t *testing.T, change ...func(*api.Config)) *bench {
 	for _, c := range change {
 		c(&cfg)
 	}
-	b.handler, b.config = api.New(cfg), cfg
+	handler := api.New(cfg)
+	b.config = cfg
 	b.runner = rooms.NewRunner(rooms.RunnerConfig{
 		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
 		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
 	})
-	b.setPorts(20000, 20999)
-	t.Cleanup(b.noSecrets)
-	return b
+	return b, handler
 }
 
 // process gives the bench of another process of the same API.
@@ -176,7 +186,7 @@ func (b *bench) work() {
 // benchStore is the database as the API sees it: it can be down, or slow.
 type benchStore struct {
 	rooms.Store
-	b *bench
+	b *behind
 }
 
 var errDown = fault.Errorf(fault.CodeUnavailable, errors.New("connection refused"), "the database does not answer; try again in a moment")

@@ -148,7 +148,7 @@ func checkJSON(body []byte) *problem {
 	}
 	d := duplicates{decoder: json.NewDecoder(bytes.NewReader(body))}
 	d.decoder.UseNumber()
-	d.value("")
+	d.value()
 	if len(d.found) > 0 {
 		return refusal(d.found)
 	}
@@ -161,38 +161,46 @@ const maxFound = 20
 // duplicates walks through valid JSON and notes the names that an object has twice.
 type duplicates struct {
 	decoder *json.Decoder
+	path    []string // names and places that lead to where it is; joined for what is found only
 	found   []problemField
 }
 
-func (d *duplicates) value(path string) {
+func (d *duplicates) value() {
 	token, err := d.decoder.Token()
 	if err != nil {
 		return
 	}
 	switch token {
 	case json.Delim('{'):
-		d.object(path)
+		d.object()
 	case json.Delim('['):
 		for i := 0; d.decoder.More(); i++ {
-			d.value(fmt.Sprintf("%s[%d]", path, i))
+			d.below(fmt.Sprintf("[%d]", i))
 		}
 		_, _ = d.decoder.Token() // the bracket
 	}
 }
 
-func (d *duplicates) object(path string) {
+func (d *duplicates) object() {
 	times := map[string]int{}
 	for d.decoder.More() {
 		token, _ := d.decoder.Token()
 		name, _ := token.(string)
 		field := name
-		if path != "" {
-			field = path + "." + name
+		if len(d.path) > 0 {
+			field = "." + name
 		}
 		if times[name]++; times[name] == 2 && len(d.found) < maxFound {
-			d.found = append(d.found, problemField{field, "is there more than once"})
+			d.found = append(d.found, problemField{strings.Join(d.path, "") + field, "is there more than once"})
 		}
-		d.value(field)
+		d.below(field)
 	}
 	_, _ = d.decoder.Token() // the brace
+}
+
+// below walks through the value at the next part of the path.
+func (d *duplicates) below(part string) {
+	d.path = append(d.path, part)
+	d.value()
+	d.path = d.path[:len(d.path)-1]
 }

@@ -113,10 +113,11 @@ func verifierOf(noted []string) (*audit.Verifier, error) {
 	for _, text := range noted {
 		number, hash, _ := strings.Cut(text, ":")
 		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || n < 1 || len(hash) != 64 {
-			return nil, fmt.Errorf("%q is not NUMBER:HASH with a hash of 64 characters", text)
+		hash = strings.ToLower(hash)
+		if err != nil || n < 1 || len(hash) != 64 || strings.Trim(hash, "0123456789abcdef") != "" {
+			return nil, fmt.Errorf("%q is not NUMBER:HASH with a hash of 64 hexadecimal digits", text)
 		}
-		v.Noted[n] = strings.ToLower(hash)
+		v.Noted[n] = hash
 	}
 	return v, nil
 }

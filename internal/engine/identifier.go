@@ -35,11 +35,16 @@ func identifier(name string) string {
 			return '_'
 		}
 	}, name)
-	out = strings.Trim(out, "_")
-	if out == "" || out[0] >= '0' && out[0] <= '9' || reserved(out) {
-		out = "db_" + out
+	out = shortened(strings.TrimLeft(out, "_"))
+	if out == "" || out[0] >= '0' && out[0] <= '9' || reserved(out) { // "mysql" may be what is left of a longer name
+		out = shortened("db_" + out)
 	}
-	return strings.TrimRight(out[:min(len(out), maxIdentifier)], "_")
+	return out
+}
+
+// shortened cuts a name to the length of an identifier. It does not end with _.
+func shortened(name string) string {
+	return strings.TrimRight(name[:min(len(name), maxIdentifier)], "_")
 }
 
 // grantPattern escapes the characters of a database's name that are wildcards in a

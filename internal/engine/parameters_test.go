@@ -151,6 +151,7 @@ func TestIdentifier(t *testing.T) {
 		"performance-schema": "db_performance_schema", "Größe": "gr__e",
 		"abcdefghijklmnopqrstuvwxyz-01234567": "abcdefghijklmnopqrstuvwxyz_01234",
 		"abcdefghijklmnopqrstuvwxyz01234-67":  "abcdefghijklmnopqrstuvwxyz01234",
+		"mysql---------------------------x":   "db_mysql", "root----------------------------x": "db_root",
 	} {
 		if got := identifier(name); got != want || !plain.MatchString(got) || len(got) > maxIdentifier {
 			t.Errorf("identifier(%q) is %q, want %q", name, got, want)

@@ -167,25 +167,19 @@ func integer(in any) (int64, bool) {
 	}
 }
 
+// bytesPattern is an amount of bytes: digits and a unit, and spaces around them.
+var bytesPattern = regexp.MustCompile(`^\s*([0-9]+) *([kKmMgG]?)[bB]?\s*$`)
+
 // ParseBytes reads "67108864", "64mb", "64M" or "1 gb" (powers of 1024, as Redis
 // and MySQL read them).
 func ParseBytes(s string) (int64, bool) {
-	s = strings.ToLower(strings.TrimSpace(s))
-	digits := strings.TrimRight(s, "kmgb ")
-	unit := int64(1)
-	switch strings.TrimSpace(s[len(digits):]) {
-	case "", "b":
-	case "k", "kb":
-		unit = 1 << 10
-	case "m", "mb":
-		unit = 1 << 20
-	case "g", "gb":
-		unit = 1 << 30
-	default:
+	m := bytesPattern.FindStringSubmatch(s)
+	if m == nil {
 		return 0, false
 	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > math.MaxInt64/unit {
+	unit := map[string]int64{"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}[strings.ToLower(m[2])]
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > math.MaxInt64/unit {
 		return 0, false
 	}
 	return n * unit, true

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
 )
 
 // The queues, one for each pool of workers.
@@ -48,9 +49,9 @@ type payload struct {
 }
 
 // Decode reads the id out of a task.
-func Decode(t *asynq.Task) (id string, err error) {
+func Decode(t *asynq.Task) (string, error) {
 	var p payload
-	if err := json.Unmarshal(t.Payload(), &p); err != nil || p.ID == "" {
+	if err := json.Unmarshal(t.Payload(), &p); err != nil || p.ID == "" || !id.WellFormed(p.ID) {
 		return "", fmt.Errorf("task %s has no id: %w", t.Type(), asynq.SkipRetry)
 	}
 	return p.ID, nil

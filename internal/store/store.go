@@ -133,6 +133,18 @@ func openMySQL(databaseURL string) (*Store, error) {
 }
 
 func mysqlConnector(databaseURL string) (sqldriver.Connector, error) {
+	cfg, err := mysqlSettings(databaseURL)
+	if err != nil {
+		return nil, err
+	}
+	connector, err := driver.NewConnector(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("database URL: %w", err)
+	}
+	return connector, nil
+}
+
+func mysqlSettings(databaseURL string) (*driver.Config, error) {
 	u, err := url.Parse(databaseURL)
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
 		return nil, fmt.Errorf("database URL: want mysql://USER:PASSWORD@HOST:PORT/DATABASE")
@@ -152,11 +164,7 @@ func mysqlConnector(databaseURL string) (sqldriver.Connector, error) {
 	// transaction a round trip.
 	cfg.Params = map[string]string{"transaction_isolation": "'READ-COMMITTED'", "wait_timeout": mysqlIdle}
 	cfg.Logger = &driver.NopLogger{}
-	connector, err := driver.NewConnector(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("database URL: %w", err)
-	}
-	return connector, nil
+	return cfg, nil
 }
 
 func gormConfig(prepare bool) *gorm.Config {

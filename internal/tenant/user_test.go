@@ -3,6 +3,7 @@ package tenant
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/berth-project/berth/internal/id"
 )
@@ -59,6 +60,21 @@ func FuzzIsToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		if IsToken(text) && !id.WellFormed(text) {
 			t.Errorf("%q", text)
+		}
+	})
+}
+
+// FuzzShort: whatever is to be kept of a request is kept as text that every database takes.
+func FuzzShort(f *testing.F) {
+	for _, text := range []string{"", "GET /x", strings.Repeat("ä", 60), strings.Repeat("\u20ac", 40), "\xff", strings.Repeat("\xff", 200), "a\x00", "\xf0\x9f"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, most := range []int{maxOn, maxOrigin, maxActor, maxDetail} {
+			got := short(text, most)
+			if len(got) > most || !utf8.ValidString(got) || utf8.ValidString(text) && len(text) <= most && got != text {
+				t.Errorf("%q: %q", text, got)
+			}
 		}
 	})
 }
