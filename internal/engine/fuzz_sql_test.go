@@ -128,7 +128,7 @@ func FuzzMySQLAccounts(f *testing.F) {
 				for placeholder, value := range meant {
 					if text == placeholder {
 						should[i].text = value
-						if should[i].quote == '`' && strings.HasPrefix(line, "GRANT ALL") {
+						if should[i].quote == '`' && (strings.HasPrefix(line, "GRANT ") || strings.HasPrefix(line, "REVOKE ")) {
 							should[i].text = grantPattern(value)
 						}
 					}
