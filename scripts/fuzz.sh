@@ -11,12 +11,15 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/.."
 export CGO_ENABLED=0
 
-# Only packages with a target are built. What they have, go tells.
+# Only packages with a target that is wanted are built. What they have, go tells.
 packages() {
   if [ $# -gt 0 ]; then
     printf '%s\n' "$@"
   else
-    git grep --untracked -l '^func Fuzz' -- '*_test.go' | xargs -n 1 dirname | sort -u | sed 's|^|./|'
+    git grep --untracked '^func Fuzz' -- '*_test.go' | sed 's|^\(.*\)/[^/]*:func \(Fuzz[A-Za-z0-9_]*\).*|./\1 \2|' |
+      while read -r package target; do
+        if [[ $target =~ ${FUZZ_ONLY:-^Fuzz} ]]; then echo "$package"; fi
+      done | sort -u
   fi
 }
 
