@@ -168,6 +168,7 @@ type playroom struct {
 	queue  *belltest.Queue
 	relay  *job.Relay
 	fail   func(step string) error // what a step fails of; nil: of nothing
+	toldMu sync.Mutex
 	told   []event.Announcement
 	runs   atomic.Int32
 }
@@ -180,7 +181,11 @@ func (p *playroom) Tell(tx event.Tx, a event.Announcement) error {
 	if _, err := a.Snapshot(); err != nil {
 		return err
 	}
-	tx.OnCommit(func(context.Context) { p.told = append(p.told, a) })
+	tx.OnCommit(func(context.Context) {
+		p.toldMu.Lock()
+		defer p.toldMu.Unlock()
+		p.told = append(p.told, a)
+	})
 	return nil
 }
 
