@@ -301,12 +301,29 @@ func (u *unit) ready() {
 // answers waits until the server takes the connection's credentials.
 func (u *unit) answers(db *sql.DB) {
 	u.t.Helper()
+	u.awaits(db.PingContext)
+}
+
+// connection takes one of the server's connections, as soon as one is free: it lets go of those
+// that were closed in its own time.
+func (u *unit) connection(db *sql.DB) (c *sql.Conn) {
+	u.t.Helper()
+	u.awaits(func(context.Context) (err error) {
+		c, err = db.Conn(u.t.Context()) // which outlives the question
+		return err
+	})
+	return c
+}
+
+// awaits asks until the answer is good, for a minute.
+func (u *unit) awaits(ask func(context.Context) error) {
+	u.t.Helper()
 	ctx, cancel := context.WithTimeout(u.t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := db.PingContext(ctx)
+		err := ask(ctx)
 		if err == nil {
 			return
 		}

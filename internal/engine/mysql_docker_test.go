@@ -301,10 +301,7 @@ func TestMySQLMediumOnDocker(t *testing.T) {
 		}
 		var conns []*sql.Conn
 		for range u.inst.Spec.Parameters.Int("max_connections") {
-			c, err := db.Conn(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := u.connection(db)
 			conns = append(conns, c)
 			if _, err := c.ExecContext(t.Context(), "SELECT COUNT(*) FROM (SELECT s FROM t ORDER BY RAND() LIMIT 1000) x"); err != nil {
 				t.Fatal(err)

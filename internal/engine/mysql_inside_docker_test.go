@@ -289,11 +289,7 @@ func TestMySQLReasonsOnDocker(t *testing.T) {
 	db := u.tenant()
 	var conns []interface{ Close() error }
 	for range 5 {
-		c, err := db.Conn(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		conns = append(conns, c)
+		conns = append(conns, u.connection(db))
 	}
 	says("all connections are taken", "all connections are taken (max_connections)")
 	for _, c := range conns {
