@@ -309,7 +309,7 @@ func (u *unit) answers(db *sql.DB) {
 func (u *unit) connection(db *sql.DB) (c *sql.Conn) {
 	u.t.Helper()
 	u.awaits(func(context.Context) (err error) {
-		c, err = db.Conn(u.t.Context()) // which outlives the question
+		c, err = db.Conn(u.t.Context()) //nolint:contextcheck // it outlives the question
 		return err
 	})
 	return c
