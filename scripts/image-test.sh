@@ -42,10 +42,8 @@ build() {
 goroot=$(go env GOROOT)
 cache=$(go env GOMODCACHE)/cache/download
 mkdir "$work/context"
-{
-  (cd "$cache" && find . -name '*.mod' -o -name '*.info')
-  go mod download -json | sed -n 's/^\t"Zip": "\(.*\)",\{0,1\}$/\1/p' | sed "s,^$cache/,./,"
-} >"$work/modules"
+go mod download -json | sed -n 's/^\t"Zip": "\(.*\)",\{0,1\}$/\1/p' | sed "s,^$cache/,./," >"$work/modules"
+(cd "$cache" && find . -name '*.mod' -o -name '*.info') >>"$work/modules" # also of those that were not here before
 # What it has compiled already need not be compiled again: each package's entry in its cache, which begins
 # with the package's build id, and what that entry stands for. One that is not found is compiled.
 compiled=$(go env GOCACHE)
