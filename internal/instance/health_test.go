@@ -110,7 +110,7 @@ func TestHealthIsShared(t *testing.T) {
 		for _, m := range at {
 			moments[m]++
 		}
-	for m, n := range moments { // drawn by chance: a few may meet, not most of them
+		for m, n := range moments { // drawn by chance: a few may meet, not most of them
 			if n > 12 {
 				t.Errorf("%d of 20 were probed at once, at %s", n, m)
 			}
