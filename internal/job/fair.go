@@ -122,21 +122,20 @@ func (t *turns) next(ctx context.Context, r *Runner, pool bell.Pool, woken Job, 
 			t.last[turn.Tenant] = last[turn.Tenant]
 		}
 	}
-	waiting, running := map[tenant.ID]*Turn{}, map[tenant.ID]int{}
-	for i := range t.all {
-		turn := &t.all[i]
+	waiting, running := map[tenant.ID]int{}, map[tenant.ID]int{} // places in all, and jobs
+	for i, turn := range t.all {
 		def, err := r.Kinds.find(turn.Kind)
 		if err != nil || def.pool(Job{Kind: turn.Kind, Tenant: turn.Tenant}) != pool {
 			continue
 		}
 		running[turn.Tenant] += turn.Running
 		if turn.Waiting > 0 {
-			waiting[turn.Tenant] = turn
+			waiting[turn.Tenant] = i
 		}
 	}
-	if waits && waiting[woken.Tenant] == nil { // it came after we looked
+	if _, known := waiting[woken.Tenant]; waits && !known { // it came after we looked
+		waiting[woken.Tenant] = len(t.all)
 		t.all = append(t.all, Turn{Tenant: woken.Tenant, Kind: woken.Kind, Waiting: 1})
-		waiting[woken.Tenant] = &t.all[len(t.all)-1]
 	}
 	var best tenant.ID
 	for whose := range waiting {
@@ -144,9 +143,9 @@ func (t *turns) next(ctx context.Context, r *Runner, pool bell.Pool, woken Job, 
 			best = whose
 		}
 	}
-	if turn := waiting[best]; turn != nil {
-		turn.Waiting--
-		turn.Running++
+	if i, some := waiting[best]; some {
+		t.all[i].Waiting--
+		t.all[i].Running++
 		t.count++
 		t.last[best] = t.count
 	}

@@ -1,6 +1,6 @@
 // Package tenant owns who may do what to whose things: tenants, users, their memberships and
-// sessions, API keys, roles, the principals that act for them, and the quotas of what a tenant
-// may have. It must not know what the things are: rooms above ask a Principal whether it may do
+// sessions, API keys, roles, the principals that act for them and the entries of the audit log
+// that tell what they did, and the quotas of what a tenant may have. It must not know what the things are: rooms above ask a Principal whether it may do
 // something, and Quotas whether there is room for what they add.
 package tenant
 
