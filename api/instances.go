@@ -108,7 +108,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	req := instance.CreateRequest{Engine: in.Engine}
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
-		req.Timeout, req.OnFailure = b.Timeout, job.FailurePolicy(b.OnFailure)
+		req.RequireTLS, req.Timeout, req.OnFailure = b.RequireTLS, b.Timeout, job.FailurePolicy(b.OnFailure)
 		req.Resources = b.Resources.request()
 		if b.Name != nil {
 			req.Name, req.HasName = *b.Name, true
@@ -221,6 +221,23 @@ type formsView struct {
 	MariaDB string `json:"mariadb,omitempty" doc:"a URI for clients that go by mariadb://"`
 }
 
+type tlsView struct {
+	CA         string `json:"ca" doc:"certificate, in PEM, of the authority that clients verify the server by"`
+	Port       int    `json:"port"`
+	Required   bool   `json:"required" doc:"whether connections without TLS are refused"`
+	URI        string `json:"uri"`
+	CLI        string `json:"cli" doc:"a command line to paste, in a folder in which ca.pem is the CA"`
+	DSN        string `json:"dsn,omitempty" doc:"a data source name of go-sql-driver/mysql, for a configuration that is registered as berth"`
+	ValidUntil stamp  `json:"valid_until" doc:"end of the server's certificate, which is renewed before"`
+}
+
+func viewTLS(c *instance.TLSConnection) *tlsView {
+	if c == nil {
+		return nil
+	}
+	return &tlsView{CA: c.CA, Port: c.Port, Required: c.Required, URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), DSN: c.DSN.Reveal(), ValidUntil: at(c.Until)}
+}
+
 type configView struct {
 	Engine     string         `json:"engine"`
 	Host       string         `json:"host"`
@@ -231,6 +248,7 @@ type configView struct {
 	URI        string         `json:"uri"`
 	CLI        string         `json:"cli" doc:"a command line to paste"`
 	Forms      formsView      `json:"forms" doc:"the same, ready for programs"`
+	TLS        *tlsView       `json:"tls,omitempty" doc:"how to connect with TLS; absent if the server has no certificate of the deployment's authority"`
 	Parameters map[string]any `json:"parameters" doc:"the settings in force"`
 	File       configFileView `json:"file" doc:"the configuration file that the server runs with"`
 }
@@ -243,6 +261,7 @@ func (s *server) getConfig(ctx context.Context, in *EngineInstancePath) (*body[c
 	return &body[configView]{configView{
 		Engine: inst.Spec.Engine, Host: c.Host, Port: c.Port, Username: c.Username, Password: c.Password.Reveal(), Database: c.Database,
 		URI: c.URI.Reveal(), CLI: c.CLI.Reveal(), Parameters: inst.Spec.Parameters, File: configFileView(c.File),
+		TLS:   viewTLS(c.TLS),
 		Forms: formsView{Env: c.Forms.Env.Reveal(), JDBC: c.Forms.JDBC.Reveal(), DSN: c.Forms.DSN.Reveal(), MariaDB: c.Forms.MariaDB.Reveal()},
 	}}, nil
 }

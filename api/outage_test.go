@@ -51,7 +51,7 @@ func TestQueueDown(t *testing.T) {
 // rest is over.
 func TestPortsExhausted(t *testing.T) {
 	b := newBench(t)
-	b.setPorts(20000, 20001)
+	b.setPorts(20000, 20004) // an odd number: a Redis takes two
 	b.made("redis", "")
 	id, _ := b.made("redis", "")
 	before := b.rows()
@@ -62,7 +62,7 @@ func TestPortsExhausted(t *testing.T) {
 	b.call("DELETE", redisPath+"/"+id, "").is(202, "")
 	b.work()
 	b.call("POST", redisPath, "").is(503, "capacity_exhausted")
-	b.setPorts(20000, 20002)
+	b.setPorts(20000, 20005)
 	b.made("redis", "")
 }
 

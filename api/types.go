@@ -44,8 +44,9 @@ func viewResources(r host.Resources) resourcesView {
 }
 
 type endpointView struct {
-	Host string `json:"host"`
-	Port int    `json:"port"`
+	Host    string `json:"host"`
+	Port    int    `json:"port"`
+	TLSPort int    `json:"tls_port,omitempty" doc:"port for TLS, if it is another one"`
 }
 
 type instanceView struct {
@@ -60,6 +61,7 @@ type instanceView struct {
 	State      instance.State    `json:"state" enum:"pending,provisioning,running,unhealthy,stopped,updating,deleting,deleted,failed"`
 	Reason     string            `json:"reason,omitempty" doc:"why the instance is in this state"`
 	Disk       *diskView         `json:"disk,omitempty" doc:"use of the disk as last measured; absent until it was measured"`
+	RequireTLS bool              `json:"require_tls" doc:"whether the server refuses connections without TLS"`
 	Endpoint   *endpointView     `json:"endpoint,omitempty" doc:"address and port; absent until the instance is placed on a host"`
 	CreatedAt  stamp             `json:"created_at"`
 	UpdatedAt  stamp             `json:"updated_at"`
@@ -87,7 +89,7 @@ func viewDisk(i instance.Instance) *diskView {
 func viewInstance(i instance.Instance) instanceView {
 	v := instanceView{
 		ID: i.ID, Engine: i.Spec.Engine, Version: i.Spec.Version, Name: i.Name, Plan: i.Spec.Plan, Resources: viewResources(i.Spec.Resources),
-		Parameters: i.Spec.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason,
+		Parameters: i.Spec.Parameters, Labels: i.Labels, State: i.State, Reason: i.Reason, RequireTLS: i.Spec.RequireTLS,
 		CreatedAt: at(i.CreatedAt), UpdatedAt: at(i.UpdatedAt), DeletedAt: at(i.DeletedAt), KeptUntil: at(i.KeptUntil),
 	}
 	if v.Labels == nil {
@@ -97,7 +99,7 @@ func viewInstance(i instance.Instance) instanceView {
 		v.Reason = instance.ReasonDiskFull
 	}
 	if i.Status.Port != 0 && i.State != instance.StateDeleted && (i.State != instance.StateFailed || !i.KeptUntil.IsZero()) {
-		v.Endpoint = &endpointView{Host: i.Status.Address, Port: i.Status.Port}
+		v.Endpoint = &endpointView{Host: i.Status.Address, Port: i.Status.Port, TLSPort: i.Status.TLSPort}
 	}
 	return v
 }
@@ -124,7 +126,7 @@ type jobView struct {
 	Subject     id.Subject    `json:"subject" doc:"id of the resource the job works on"`
 	InstanceID  instance.ID   `json:"instance_id" doc:"the subject, if it is an instance"`
 	Engine      string        `json:"engine"`
-	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair"`
+	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew"`
 	State       job.State     `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int           `json:"progress" minimum:"0" maximum:"100"`
 	Attempt     int           `json:"attempt" doc:"number of the attempt, from 1"`
@@ -249,6 +251,7 @@ type createBody struct {
 	Parameters  map[string]any    `json:"parameters,omitempty" doc:"parameters of the engine; GET /api/v1/engines returns their JSON Schema"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty" doc:"URL that receives a signed POST when the job ends"`
+	RequireTLS  bool              `json:"require_tls,omitempty" doc:"the server refuses connections without TLS"`
 	Timeout     string            `json:"timeout,omitempty" doc:"time limit of the job, from 10s to 1h" example:"5m"`
 	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup (default) removes a failed instance; keep leaves it for inspection until kept_until"`
 }

@@ -18,6 +18,7 @@ type Upkeep struct {
 	Watcher    *host.Watcher
 	Health     *instance.Health
 	Pool       *instance.Pool
+	Renewer    *instance.Renewer
 }
 
 // start runs the parts until the context ends.
@@ -30,6 +31,9 @@ func (u Upkeep) start(ctx context.Context, group *errgroup.Group, log *slog.Logg
 	}
 	if u.Pool != nil {
 		group.Go(func() error { return duty.Every("pool", u.Pool.Every(), u.Pool.RunOnce).Run(ctx, log) })
+	}
+	if u.Renewer != nil {
+		group.Go(func() error { return duty.Every("renewal", instance.RenewEvery, u.Renewer.RunOnce).Run(ctx, log) })
 	}
 	if u.Health != nil {
 		group.Go(func() error { return u.Health.Run(ctx) })

@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-project/berth/api"
 	"github.com/berth-project/berth/internal/audit"
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/clock"
@@ -61,7 +62,8 @@ type node struct {
 	fresh      bool // nothing had worked on the database when this process began
 	vault      *secret.Keyring
 	sealing    *sealing.Follower
-	keySource  string // where the master key is, in words
+	authority  *authority.Authority // of instances' certificates
+	keySource  string               // where the master key is, in words
 	adminKey   secret.Secret
 	redis      redis.UniversalClient
 	embedded   *redisserver.Server // nil: the Redis is another process
@@ -164,6 +166,10 @@ func (n *node) openRest(ctx context.Context) error {
 	})
 	if err := n.sealing.Start(ctx); err != nil {
 		return n.otherKey(err)
+	}
+	n.authority, err = authority.Open(ctx, authority.Config{Store: n.store, Vault: n.vault, Deployment: n.deployment, Lost: n.cfg.LostKeys, Now: clock.System})
+	if err != nil {
+		return err
 	}
 	if err := n.openRedis(ctx); err != nil {
 		return err
@@ -270,7 +276,7 @@ func (n *node) engine() *job.Engine {
 // service makes the use cases.
 func (n *node) service(quotas *tenant.Quotas) *instance.Service {
 	return rooms.NewService(rooms.ServiceConfig{
-		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Sender: n.sender,
+		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Authority: n.authority, Secrets: secret.Random{}, Sender: n.sender,
 		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs, Quotas: quotas,
 	})
 }
@@ -398,7 +404,7 @@ func (n *node) work(ctx context.Context) error {
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: rooms.NewRunner(rooms.RunnerConfig{
-			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Authority: n.authority, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),

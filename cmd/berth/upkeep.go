@@ -23,11 +23,12 @@ func (n *node) upkeep() worker.Upkeep {
 		Reconciler: reconciler,
 		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
 		Health: &instance.Health{
-			Store: rooms.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
+			Store: rooms.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Authority: n.authority, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
 		},
+		Renewer: &instance.Renewer{Store: rooms.Instances(n.rows), Jobs: jobs, Now: clock.System, Log: n.log, Owner: n.owner},
 		Pool: &instance.Pool{
-			Store: rooms.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
+			Store: rooms.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Authority: n.authority, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
 	}

@@ -23,6 +23,7 @@ type createFlags struct {
 	memory, disk        string
 	params, labels      []string
 	callbackURL         string
+	requireTLS          bool
 	idempotencyKey      string
 	jobTimeout          time.Duration
 	onFailure           string
@@ -52,6 +53,7 @@ func (c *cli) createCommand() *cobra.Command {
 	flags.StringVar(&f.disk, "disk", "", "disk, overriding the plan's: a `size` such as 10g")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the engine, `name=value`; repeatable")
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, `name=value`; repeatable")
+	flags.BoolVar(&f.requireTLS, "require-tls", false, "have the server refuse connections without TLS")
 	flags.StringVar(&f.callbackURL, "callback-url", "", "`url` that receives a signed POST when the job ends")
 	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "key that makes the command safe to repeat (default: random)")
 	flags.DurationVar(&f.jobTimeout, "job-timeout", 0, "time limit of the job (default: the server's)")
@@ -110,7 +112,7 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 
 // request builds what the flags alone decide.
 func (f createFlags) request(cmd *cobra.Command) (client.CreateRequest, error) {
-	req := client.CreateRequest{Name: f.name, Version: f.version, Plan: f.plan, CallbackURL: f.callbackURL, OnFailure: f.onFailure}
+	req := client.CreateRequest{Name: f.name, Version: f.version, Plan: f.plan, CallbackURL: f.callbackURL, RequireTLS: f.requireTLS, OnFailure: f.onFailure}
 	if cmd.Flag("job-timeout").Changed {
 		req.Timeout = f.jobTimeout.String()
 	}

@@ -29,7 +29,9 @@ const (
 		`{"name":"ready","state":"%s","attempt":2,"detail":"PING","error":"%s","started_at":"2026-11-05T11:59:59.500Z"}],` +
 		`%s"deadline":"2026-11-05T12:10:00.000Z","created_at":"2026-11-05T11:59:58.000Z"}`
 	configDoc = `{"engine":"redis","host":"127.0.0.1","port":20001,"username":"app","password":"pa55&word",` +
-		`"uri":"redis://app:pa55&word@127.0.0.1:20001/0","cli":"redis-cli -p 20001","forms":{"env":"REDIS_HOST=127.0.0.1\nREDIS_PORT=20001\n"},"parameters":{"maxmemory":67108864},` +
+		`"uri":"redis://app:pa55&word@127.0.0.1:20001/0","cli":"redis-cli -p 20001","forms":{"env":"REDIS_HOST=127.0.0.1\nREDIS_PORT=20001\n"},` +
+		`"tls":{"ca":"-----BEGIN CERTIFICATE-----\n","port":20002,"required":false,"uri":"rediss://app:pa55&word@127.0.0.1:20002/0","cli":"redis-cli --tls -p 20002","valid_until":"2027-11-05T00:00:00.000Z"},` +
+		`"parameters":{"maxmemory":67108864},` +
 		`"file":{"name":"redis.conf","content":"maxmemory 67108864\n"}}`
 	enginesDoc = `{"items":[{"name":"redis","title":"Redis","description":"In-memory store",` +
 		`"versions":[{"name":"8","default":true},{"name":"7","default":false}],` +

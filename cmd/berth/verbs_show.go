@@ -62,7 +62,7 @@ func diskText(d *client.Disk) string {
 }
 
 // configFlags choose one fact, bare, for $(…).
-type configFlags struct{ uri, cli, file, env, jdbc, dsn, mariadb bool }
+type configFlags struct{ uri, cli, file, env, jdbc, dsn, mariadb, ca, tls bool }
 
 func (c *cli) configCommand() *cobra.Command {
 	var f configFlags
@@ -71,7 +71,8 @@ func (c *cli) configCommand() *cobra.Command {
 		Short: "Show the connection details of an instance, including the password",
 		Example: `  berth config orders
   eval "$(berth config orders --cli)"
-  DATABASE_URL=$(berth config orders --uri) ./app`,
+  DATABASE_URL=$(berth config orders --uri) ./app
+  berth config orders --ca > ca.pem; eval "$(berth config orders --cli --tls)"`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return c.config(ctx, cmd, args[0], f)
@@ -84,18 +85,23 @@ func (c *cli) configCommand() *cobra.Command {
 	cmd.Flags().BoolVar(&f.jdbc, "jdbc", false, "print only the JDBC URL")
 	cmd.Flags().BoolVar(&f.dsn, "dsn", false, "print only the DSN of go-sql-driver/mysql")
 	cmd.Flags().BoolVar(&f.mariadb, "mariadb", false, "print only the mariadb:// URI")
+	cmd.Flags().BoolVar(&f.ca, "ca", false, "print only the certificate of the authority that clients verify the server by")
+	cmd.Flags().BoolVar(&f.tls, "tls", false, "with --uri, --cli or --dsn: the one that connects with TLS and verifies the server by ca.pem")
 	return cmd
 }
 
 func (c *cli) config(ctx context.Context, cmd *cobra.Command, name string, f configFlags) error {
 	chosen := 0
-	for _, on := range []bool{f.uri, f.cli, f.file, f.env, f.jdbc, f.dsn, f.mariadb, c.json()} {
+	for _, on := range []bool{f.uri, f.cli, f.file, f.env, f.jdbc, f.dsn, f.mariadb, f.ca, c.json()} {
 		if on {
 			chosen++
 		}
 	}
 	if chosen > 1 {
-		return usagef(cmd, "choose one of --uri, --cli, --file, --env, --jdbc, --dsn, --mariadb and -o json")
+		return usagef(cmd, "choose one of --uri, --cli, --file, --env, --jdbc, --dsn, --mariadb, --ca and -o json")
+	}
+	if f.tls && !f.uri && !f.cli && !f.dsn {
+		return usagef(cmd, "--tls goes with --uri, --cli or --dsn")
 	}
 	cl, err := c.client(cmd)
 	if err != nil {
@@ -110,7 +116,18 @@ func (c *cli) config(ctx context.Context, cmd *cobra.Command, name string, f con
 		return err
 	}
 	w := cmd.OutOrStdout()
+	if f.tls || f.ca {
+		if conn.TLS == nil {
+			return fmt.Errorf("instance %s has no certificate that clients could verify: an earlier release created it", name)
+		}
+		if f.tls {
+			conn.URI, conn.CLI, conn.Forms.DSN = conn.TLS.URI, conn.TLS.CLI, conn.TLS.DSN
+		}
+	}
 	switch p := (printer{w: w}); {
+	case f.ca:
+		_, err := io.WriteString(w, conn.TLS.CA)
+		return err
 	case c.json():
 		return printJSON(w, conn)
 	case f.uri:
@@ -145,13 +162,21 @@ func printForm(w io.Writer, flag, engine, form string) error {
 }
 
 func connectionFacts(conn client.Connection) []fact {
-	return []fact{
+	facts := []fact{
 		{"Host", conn.Host}, {"Port", strconv.Itoa(conn.Port)},
 		{"Username", conn.Username}, {"Password", conn.Password}, {"Database", conn.Database},
 		{"URI", conn.URI}, {"CLI", conn.CLI},
 		{"Parameters", pairs(conn.Parameters)},
 		{"File", conn.File.Name},
 	}
+	if conn.TLS == nil {
+		return facts
+	}
+	use := "possible"
+	if conn.TLS.Required {
+		use = "required"
+	}
+	return append(facts, fact{"TLS", fmt.Sprintf("%s, port %d (--ca, --tls)", use, conn.TLS.Port)}, fact{"TLS URI", conn.TLS.URI})
 }
 
 // showEngine shows what one engine offers.

@@ -37,7 +37,12 @@ func TestOutputs(t *testing.T) {
 			"URI:         redis://app:pa55&word@127.0.0.1:20001/0\n" +
 			"CLI:         redis-cli -p 20001\n" +
 			"Parameters:  maxmemory=67108864\n" +
-			"File:        redis.conf\n"},
+			"File:        redis.conf\n" +
+			"TLS:         possible, port 20002 (--ca, --tls)\n" +
+			"TLS URI:     rediss://app:pa55&word@127.0.0.1:20002/0\n"},
+		{"config cache --uri --tls", "rediss://app:pa55&word@127.0.0.1:20002/0\n"},
+		{"config cache --cli --tls", "redis-cli --tls -p 20002\n"},
+		{"config cache --ca", "-----BEGIN CERTIFICATE-----\n"},
 		{"config cache --uri", "redis://app:pa55&word@127.0.0.1:20001/0\n"},
 		{"config cache --cli", "redis-cli -p 20001\n"},
 		{"config cache --file", "maxmemory 67108864\n"},
@@ -189,6 +194,9 @@ func TestFailures(t *testing.T) {
 		{"create redis --timeout=0s", nil, 2, "berth: --timeout"},
 		{"create redis --idempotency-key=ä", nil, 2, "berth: --idempotency-key"},
 		{"config cache --uri --cli", nil, 2, "berth: choose one of"},
+		{"config cache --uri --ca", nil, 2, "berth: choose one of"},
+		{"config cache --tls", nil, 2, "berth: --tls goes with"},
+		{"config cache --env --tls", nil, 2, "berth: --tls goes with"},
 		{"rm", nil, 2, "berth: requires at least 1 arg(s), only received 0\n"},
 	}
 	for _, tt := range tests {

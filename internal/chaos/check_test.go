@@ -145,7 +145,8 @@ func (w *world) lookAtHost(v *verdict, running map[string]int) {
 func (w *world) lookAtRows(ctx context.Context, v *verdict, running map[string]int) {
 	w.Helper()
 	held := map[string]int{}
-	err := w.each(ctx, "SELECT instance_id, port FROM ports WHERE instance_id IS NOT NULL", func(scan func(...any) error) error {
+	// A second port is for TLS, and is checked by itself.
+	err := w.each(ctx, "SELECT instance_id, port FROM ports WHERE instance_id IS NOT NULL AND name NOT LIKE '%-tls'", func(scan func(...any) error) error {
 		var id string
 		var port int
 		if err := scan(&id, &port); err != nil {
@@ -168,8 +169,10 @@ func (w *world) lookAtRows(ctx context.Context, v *verdict, running map[string]i
 		}
 	}
 	for query, what := range map[string]string{
-		"SELECT COUNT(*) FROM jobs WHERE live_instance_id IS NOT NULL":                                                  "jobs that have not ended",
-		"SELECT COUNT(*) FROM credentials WHERE instance_id NOT IN (SELECT id FROM instances WHERE state <> 'deleted')": "credentials of what is deleted",
+		"SELECT COUNT(*) FROM jobs WHERE live_instance_id IS NOT NULL": "jobs that have not ended",
+		"SELECT COUNT(*) FROM ports p LEFT JOIN instances i ON i.id = p.instance_id AND i.tls_port = p.port AND i.state <> 'deleted' WHERE p.name LIKE '%-tls' AND i.id IS NULL":        "ports for TLS of nobody",
+		"SELECT COUNT(*) FROM instances i LEFT JOIN ports p ON i.id = p.instance_id AND i.tls_port = p.port WHERE i.tls_port > 0 AND i.state IN ('running', 'warm') AND p.port IS NULL": "ports for TLS that are not the instance's own",
+		"SELECT COUNT(*) FROM credentials WHERE instance_id NOT IN (SELECT id FROM instances WHERE state <> 'deleted')":                                                                 "credentials of what is deleted",
 	} {
 		var n int
 		if err == nil {

@@ -57,6 +57,7 @@ type Instance struct {
 	State      string            `json:"state"`
 	Reason     string            `json:"reason,omitempty"` // why it is in that state
 	Disk       *Disk             `json:"disk,omitempty"`   // absent until it was measured
+	RequireTLS bool              `json:"require_tls"`      // connections without TLS are refused
 	Endpoint   *Endpoint         `json:"endpoint,omitempty"`
 	CreatedAt  time.Time         `json:"created_at"`
 	UpdatedAt  time.Time         `json:"updated_at"`
@@ -78,8 +79,9 @@ type Disk struct {
 
 // Endpoint is where an instance listens.
 type Endpoint struct {
-	Host string `json:"host"`
-	Port int    `json:"port"`
+	Host    string `json:"host"`
+	Port    int    `json:"port"`
+	TLSPort int    `json:"tls_port,omitempty"` // 0: none of its own
 }
 
 // Connection is what an application needs to use an instance. It holds the password.
@@ -93,7 +95,8 @@ type Connection struct {
 	URI        string         `json:"uri"`
 	CLI        string         `json:"cli"` // a ready-made command line
 	Forms      Forms          `json:"forms"`
-	Parameters map[string]any `json:"parameters"` // in force, the defaults included
+	TLS        *TLS           `json:"tls,omitempty"` // nil: clients could not verify the server
+	Parameters map[string]any `json:"parameters"`    // in force, the defaults included
 	File       ConfigFile     `json:"file"`
 	document
 }
@@ -104,6 +107,17 @@ type Forms struct {
 	JDBC    string `json:"jdbc,omitempty"`
 	DSN     string `json:"dsn,omitempty"` // of go-sql-driver/mysql
 	MariaDB string `json:"mariadb,omitempty"`
+}
+
+// TLS is how to connect so that the server is verified.
+type TLS struct {
+	CA         string    `json:"ca"` // PEM
+	Port       int       `json:"port"`
+	Required   bool      `json:"required"` // connections without TLS are refused
+	URI        string    `json:"uri"`
+	CLI        string    `json:"cli"`           // it reads the CA from the file ca.pem
+	DSN        string    `json:"dsn,omitempty"` // of go-sql-driver/mysql, for a configuration registered as "berth"
+	ValidUntil time.Time `json:"valid_until"`   // end of the certificate; it is renewed before
 }
 
 // ConfigFile is the server's rendered configuration.
@@ -180,8 +194,9 @@ type CreateRequest struct {
 	Parameters  map[string]any    `json:"parameters,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty"`
-	Timeout     string            `json:"timeout,omitempty"`    // of the job, for example "5m"
-	OnFailure   string            `json:"on_failure,omitempty"` // "cleanup" or "keep"
+	RequireTLS  bool              `json:"require_tls,omitempty"` // connections without TLS are refused
+	Timeout     string            `json:"timeout,omitempty"`     // of the job, for example "5m"
+	OnFailure   string            `json:"on_failure,omitempty"`  // "cleanup" or "keep"
 }
 
 // Accepted is the answer to a request that a job will carry out.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // translate turns an error of the Docker SDK into one of the domain. It is the
@@ -28,7 +30,7 @@ func translate(host, doing string, err error) *fault.Error {
 		return fault.Errorf(fault.CodeHostUnavailable, err,
 			"host %s: the Docker engine does not answer (%s); check that it is running and reachable", host, doing)
 	case portRefused(err):
-		return fault.Errorf(fault.CodePortRefused, err, "host %s refused to publish the port", host)
+		return fault.Errorf(fault.CodePortRefused, whichPort(err), "host %s refused to publish the port", host)
 	case cerrdefs.IsNotFound(err):
 		return fault.Errorf(fault.CodeNotFound, err, "host %s: not found (%s)", host, doing)
 	case cerrdefs.IsConflict(err):
@@ -135,4 +137,20 @@ func portRefused(err error) bool {
 		}
 	}
 	return false
+}
+
+// boundAddress is the address that an engine could not listen at, which it names first.
+var boundAddress = regexp.MustCompile(`(?:\d+\.\d+\.\d+\.\d+|\]):(\d{1,5})\b`)
+
+// whichPort adds which port was refused, where the engine says that.
+func whichPort(err error) error {
+	found := boundAddress.FindStringSubmatch(err.Error())
+	if found == nil {
+		return err
+	}
+	port, parsed := strconv.Atoi(found[1])
+	if parsed != nil {
+		return err
+	}
+	return &host.RefusedPort{Port: port, Err: err}
 }

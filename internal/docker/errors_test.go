@@ -109,21 +109,32 @@ func forbidden(t *testing.T, dial error) *client.Client {
 	return api
 }
 
-// The texts are Docker's own: engine 20.10 twice, engine 28, Docker Desktop.
+// The texts are Docker's own: engine 20.10 twice, engine 28, Docker Desktop. The number is the
+// port that is refused.
 func TestPortRefusedTexts(t *testing.T) {
 	const failed = "driver failed programming external connectivity on endpoint berth-x (0a1b): "
-	for text, want := range map[string]bool{
-		failed + "Bind for 127.0.0.1:18001 failed: port is already allocated":                                                   true,
-		failed + "Error starting userland proxy: listen tcp4 127.0.0.1:18001: bind: address already in use":                     true,
-		"failed to set up container networking: " + failed + "failed to bind host port 127.0.0.1:1/tcp: address already in use": true,
-		"Ports are not available: exposing port TCP 127.0.0.1:18001 -> 127.0.0.1:0: listen tcp: bind: in use":                   true,
-		failed + "listen tcp4 10.9.9.9:18001: bind: cannot assign requested address":                                            false,
-		"OCI runtime create failed: exec: \"x\": executable file not found in $PATH":                                            false,
+	for text, want := range map[string]int{
+		failed + "Bind for 127.0.0.1:18001 failed: port is already allocated":                                                                   18001,
+		failed + "Error starting userland proxy: listen tcp4 127.0.0.1:18001: bind: address already in use":                                     18001,
+		failed + "Error starting userland proxy: listen tcp6 [::1]:18001: bind: address already in use":                                         18001,
+		"failed to set up container networking: " + failed + "failed to bind host port 127.0.0.1:1/tcp: address already in use":                 1,
+		"failed to set up container networking: " + failed + "failed to bind host port 127.0.0.1:2:172.17.0.2:6379/tcp: address already in use": 2,
+		"Ports are not available: exposing port TCP 127.0.0.1:18001 -> 127.0.0.1:0: listen tcp: bind: in use":                                   18001,
+		failed + "listen tcp4 10.9.9.9:18001: bind: cannot assign requested address":                                                            0,
+		"OCI runtime create failed: exec: \"x\": executable file not found in $PATH":                                                            0,
 	} {
 		err := translate("local", "start", fmt.Errorf("%w: %s", cerrdefs.ErrInternal, text))
-		if got := err.Code == fault.CodePortRefused; got != want {
+		if got := err.Code == fault.CodePortRefused; got != (want != 0) {
 			t.Errorf("%q: %s", text, err.Code)
 		}
+		var port *host.RefusedPort
+		if want != 0 && (!errors.As(err, &port) || port.Port != want) {
+			t.Errorf("%q: port %+v", text, port)
+		}
+	}
+	var port *host.RefusedPort
+	if err := translate("local", "start", errors.New("port is already allocated")); err.Code != fault.CodePortRefused || errors.As(err, &port) {
+		t.Errorf("a port that is not named: %+v", err)
 	}
 }
 

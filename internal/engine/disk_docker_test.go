@@ -64,7 +64,7 @@ func (u *unit) volumeSize() int64 {
 // mysqlOnce does something as the tenant in a connection of its own.
 func (u *unit) mysqlOnce(statements ...string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		db, err := mysqlDatabase(u.inst, u.cred.Username, u.cred.Password, u.cred.Database)
+		db, err := mysqlDatabase(u.inst, u.cred.Username, u.cred.Password, u.cred.Database, nil)
 		if err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (u *unit) mysqlOnce(statements ...string) func(context.Context) error {
 
 // fillMySQL stores so many MiB in a table.
 func (u *unit) fillMySQL(ctx context.Context, table string, mib int) error {
-	db, err := mysqlDatabase(u.inst, u.cred.Username, u.cred.Password, u.cred.Database)
+	db, err := mysqlDatabase(u.inst, u.cred.Username, u.cred.Password, u.cred.Database, nil)
 	if err != nil {
 		return err
 	}
@@ -303,7 +303,9 @@ func TestRedisDiskOnDocker(t *testing.T) {
 				i.Spec.Parameters[paramMaxMemory] = 192 * miB
 			})
 			do := func(use func(context.Context, *redis.Client) error) func(context.Context) error {
-				return func(ctx context.Context) error { return withRedis(ctx, u.inst, u.cred.Username, u.cred.Password, use) }
+				return func(ctx context.Context) error {
+					return withRedis(ctx, u.inst, account{u.cred.Username, u.cred.Password, nil}, use)
+				}
 			}
 			const keys = 64
 			instancetest.DiskContract(t, instancetest.DiskSubject{

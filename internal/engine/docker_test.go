@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
@@ -111,7 +112,11 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 		image = localImage(t, v.Images)
 	}
 	u.inst.Status.Port = freePort(t)
+	if u.inst.Spec.Ports = e.Ports(inst.Spec.RequireTLS); u.inst.Spec.Ports > 1 {
+		u.inst.Status.TLSPort = freePort(t)
+	}
 	u.cred = e.NewCredentials(u.inst, cryptoGenerator{})
+	u.certify(theCA().Until())
 	var err error
 	if u.work, err = e.Workload(u.inst, u.cred); err != nil {
 		t.Fatal(err)
@@ -141,6 +146,9 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 	if u.work.FileBytes > 0 {
 		args = append(args, "--ulimit", fmt.Sprint("fsize=", u.work.FileBytes))
 	}
+	if len(u.work.Ports) > 1 {
+		args = append(args, "--publish", fmt.Sprintf("127.0.0.1:%d:%d", u.inst.Status.TLSPort, u.work.Ports[1].Container))
+	}
 	for at, bytes := range u.work.Scratch {
 		args = append(args, "--tmpfs", fmt.Sprintf("%s:size=%d,mode=1777", at, bytes))
 	}
@@ -156,6 +164,17 @@ func createFor(t *testing.T, inst instance.Instance, image string) *unit {
 		t.Fatalf("docker cp: %v: %s", err, out)
 	}
 	return u
+}
+
+// certify gives the server an identity.
+func (u *unit) certify(until time.Time) {
+	u.t.Helper()
+	u.inst.Status.CertifiedUntil = until
+	var err error
+	u.cred.Identity, err = theCA().Certify(authority.Subject{Name: string(u.inst.ID), Address: u.inst.Status.Address, Secret: u.cred.AdminPassword, Until: until})
+	if err != nil {
+		u.t.Fatal(err)
+	}
 }
 
 // archive packs the files below DataPath, with the folders they are in and DataPath
@@ -211,6 +230,12 @@ var makers = map[string]maker{"deployed": deploy, "adopted": adopted}
 // adopted starts a server for nobody, and gives it to a tenant.
 func adopted(t *testing.T, name, version, plan string, given map[string]any) *unit {
 	t.Helper()
+	return adoptedFor(t, name, version, plan, given, false)
+}
+
+// adoptedFor may have the tenant require TLS.
+func adoptedFor(t *testing.T, name, version, plan string, given map[string]any, requireTLS bool) *unit {
+	t.Helper()
 	inst := newInstance(t, find(t, name), version, plan, nil)
 	inst.Tenant, inst.Name = tenant.Nobody, "ins-01test"
 	u := createFor(t, inst, "")
@@ -218,11 +243,12 @@ func adopted(t *testing.T, name, version, plan string, given map[string]any) *un
 	u.ready()
 	began := time.Now()
 	warm := u.cred.Password
-	port := u.inst.Status.Port
+	spec, status := u.inst.Spec, u.inst.Status
 	u.inst = newInstance(t, u.engine, version, plan, given)
-	u.inst.Status.Port = port
+	u.inst.Spec.Ports, u.inst.Spec.RequireTLS, u.inst.Status = spec.Ports, requireTLS, status
 	u.cred = u.engine.NewCredentials(u.inst, cryptoGenerator{})
 	u.cred.WarmPassword = warm
+	u.certify(status.CertifiedUntil)
 	var err error
 	if u.work, err = u.engine.Workload(u.inst, u.cred); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
@@ -103,6 +104,10 @@ func TestWorkloadGolden(t *testing.T) {
 		{"mysql-large-latin1.txt", "mysql", "9.7", "large", map[string]any{
 			"charset": "latin1", "binlog_format": "mixed", "max_connections": 50, "innodb_lock_wait_timeout": 5, "wait_timeout": 600,
 		}},
+		{"mysql-tls.txt", "mysql", "9.7", "small", nil},
+		{"mysql-require-tls.txt", "mysql", "9.7", "small", nil},
+		{"redis-tls.txt", "redis", "8", "small", nil},
+		{"redis-require-tls.txt", "redis", "8", "small", nil},
 		{"redis-8-small.txt", "redis", "8", "small", nil},
 		{"redis-7-large.txt", "redis", "7", "large", map[string]any{
 			"maxmemory": "64mb", "maxmemory_policy": "allkeys-lru", "maxclients": 50, "appendfsync": "always",
@@ -112,6 +117,14 @@ func TestWorkloadGolden(t *testing.T) {
 			e := find(t, c.engine)
 			inst := newInstance(t, e, c.version, c.plan, c.given)
 			cred := e.NewCredentials(inst, &fakeGenerator{})
+			if strings.Contains(c.file, "tls") {
+				inst.Spec.RequireTLS = strings.Contains(c.file, "require")
+				if inst.Spec.Ports = e.Ports(inst.Spec.RequireTLS); inst.Spec.Ports > 1 {
+					inst.Status.TLSPort = 20002
+				}
+				inst.Status.CertifiedUntil = inst.CreatedAt.AddDate(1, 0, 0)
+				cred.Identity = authority.Identity{CA: "the authority's certificate\n", Certificate: "its certificate\n", Key: secret.New("its key\n")}
+			}
 			w, err := e.Workload(inst, cred)
 			if err != nil {
 				t.Fatal(err)

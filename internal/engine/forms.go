@@ -20,9 +20,10 @@ func mysqlForms(inst instance.Instance, cred instance.Credentials, uri url.URL) 
 		Scheme: "mysql", Host: hostPort(inst), Path: "/" + cred.Database,
 		RawQuery: "user=" + url.QueryEscape(cred.Username) + "&password=" + url.QueryEscape(password),
 	}
-	dsn := mysql.NewConfig()
-	dsn.User, dsn.Passwd, dsn.Net, dsn.Addr, dsn.DBName, dsn.ParseTime = cred.Username, password, "tcp", hostPort(inst), cred.Database, true
-	_ = dsn.Apply(mysql.Charset("utf8mb4", "")) // which fails on none
+	dsn := mysqlDSN(inst, cred)
+	if inst.Spec.RequireTLS {
+		dsn.TLSConfig = "preferred" // which it would not use by itself
+	}
 	mariadb := uri
 	mariadb.Scheme = "mariadb"
 	return instance.ConnectionForms{
@@ -30,6 +31,14 @@ func mysqlForms(inst instance.Instance, cred instance.Credentials, uri url.URL) 
 			"MYSQL_PASSWORD", password, "MYSQL_DATABASE", cred.Database, "DATABASE_URL", uri.String()),
 		JDBC: secret.New("jdbc:" + jdbc.String()), DSN: secret.New(dsn.FormatDSN()), MariaDB: secret.New(mariadb.String()),
 	}
+}
+
+// mysqlDSN gives the connection as go-sql-driver has it.
+func mysqlDSN(inst instance.Instance, cred instance.Credentials) *mysql.Config {
+	dsn := mysql.NewConfig()
+	dsn.User, dsn.Passwd, dsn.Net, dsn.Addr, dsn.DBName, dsn.ParseTime = cred.Username, cred.Password.Reveal(), "tcp", hostPort(inst), cred.Database, true
+	_ = dsn.Apply(mysql.Charset("utf8mb4", "")) // which fails on none
+	return dsn
 }
 
 // mysqlCLI gives the call of the client. Terminals are UTF-8, whatever the database is and

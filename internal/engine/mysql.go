@@ -94,6 +94,9 @@ func newMySQL(imageTemplate string, noGolden bool) mysqlEngine {
 // Describe gives what MySQL offers.
 func (e mysqlEngine) Describe() instance.EngineInfo { return e.info }
 
+// Ports is one: MySQL speaks with and without TLS on the same.
+func (mysqlEngine) Ports(bool) int { return 1 }
+
 // NewCredentials names the user and the database as was asked for, or after the instance.
 func (mysqlEngine) NewCredentials(inst instance.Instance, gen secret.Generator) instance.Credentials {
 	user, database := identifier(inst.Name), identifier(inst.Name)
@@ -127,7 +130,7 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 	if err != nil {
 		return host.Workload{}, err
 	}
-	certificate, key, err := mysqlTLS(inst, cred)
+	certificate, key, err := mysqlCertificate(inst, cred)
 	if err != nil {
 		return host.Workload{}, err
 	}
@@ -139,12 +142,14 @@ func (e mysqlEngine) Workload(inst instance.Instance, cred instance.Credentials)
 	w.Files = []host.File{
 		{Path: mysqlHome + "/conf/my.cnf", Mode: 0o440, Content: secret.New(config)},
 		{Path: mysqlHome + "/conf/init.sql", Mode: 0o400, Content: secret.New(accounts)},
-		{Path: mysqlHome + "/conf/server-cert.pem", Mode: 0o440, Content: secret.New(certificate)},
-		{Path: mysqlHome + "/conf/server-key.pem", Mode: 0o400, Content: secret.New(key)},
 		{Path: mysqlHome + "/conf/initialize.sh", Mode: 0o440, Content: secret.New(mysqlInitializeScript)},
 		{Path: mysqlStart, Mode: 0o440, Content: secret.New(mysqlStartScript)},
 	}
 	w.FileBytes = inst.Spec.Resources.DiskBytes + inst.Spec.Resources.DiskSlack()
+	w.Files = append(w.Files, certificateFiles(mysqlHome+"/conf", certificate, key)...)
+	if cred.Identity.CA != "" { // without it, the server does not take another certificate while it runs
+		w.Files = append(w.Files, host.File{Path: mysqlHome + "/conf/ca.pem", Mode: 0o440, Content: secret.New(cred.Identity.CA)})
+	}
 	w.StopGrace = time.Minute
 	return w, nil
 }
@@ -185,7 +190,7 @@ func (mysqlEngine) Connection(inst instance.Instance, cred instance.Credentials)
 		Host: inst.Status.Address, Port: inst.Status.Port,
 		Username: cred.Username, Password: cred.Password, Database: cred.Database,
 		URI: secret.New(uri.String()),
-		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri),
+		CLI: mysqlCLI(inst, cred), Forms: mysqlForms(inst, cred, uri), TLS: mysqlTLS(inst, cred, uri),
 		File: instance.ConfigFile{Name: "my.cnf", Content: config},
 	}
 }
@@ -209,6 +214,7 @@ func renderMySQLConfig(inst instance.Instance) (string, error) {
 		"Packet":      largestPacket(mem),
 		"Big":         mem >= mysqlBig,
 		"Summaries":   mysqlBig <= mem && mem < mysqlVast,
+		"Certified":   !inst.Status.CertifiedUntil.IsZero(),
 	})
 }
 
@@ -255,7 +261,7 @@ func renderMySQLInit(inst instance.Instance, cred instance.Credentials) (string,
 	return render(mysqlInit, map[string]any{
 		"Berth": mysqlBerth, "BerthPassword": own.Reveal(),
 		"Username": cred.Username, "Password": cred.Password.Reveal(), "AdminPassword": cred.AdminPassword.Reveal(),
-		"Warm": warm(inst), "Full": inst.Status.Disk.State == instance.DiskFull, "Writes": mysqlWrites,
+		"Warm": warm(inst), "RequireTLS": inst.Spec.RequireTLS, "Full": inst.Status.Disk.State == instance.DiskFull, "Writes": mysqlWrites,
 		"Database": cred.Database, "DatabasePattern": grantPattern(cred.Database),
 		"Charset": inst.Spec.Parameters.String(paramCharset), "Collation": inst.Spec.Parameters.String(paramCollation),
 	})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"strings"
@@ -21,7 +22,7 @@ func (e mysqlEngine) Adopt(ctx context.Context, inst instance.Instance, cred ins
 	if err != nil {
 		return err
 	}
-	db, err := mysqlDatabase(inst, warmName, cred.WarmPassword, "")
+	db, err := mysqlDatabase(inst, warmName, cred.WarmPassword, "", nil) // it has another certificate yet
 	if err != nil {
 		return err
 	}
@@ -74,12 +75,15 @@ func mysqlGlobals(inst instance.Instance) []string {
 	)
 }
 
-// mysqlDatabase gives one connection at a time to the server.
-func mysqlDatabase(inst instance.Instance, user string, password secret.Secret, database string) (*sql.DB, error) {
+// mysqlDatabase gives one connection at a time to the server, with TLS where it has that.
+// It verifies the server where settings for that are given.
+func mysqlDatabase(inst instance.Instance, user string, password secret.Secret, database string, verify *tls.Config) (*sql.DB, error) {
 	cfg := mysql.NewConfig()
 	cfg.Net, cfg.Addr = "tcp", hostPort(inst)
 	cfg.User, cfg.Passwd, cfg.DBName = user, password.Reveal(), database
-	cfg.TLSConfig = "preferred"
+	if cfg.TLS = verify; verify == nil {
+		cfg.TLSConfig = "preferred"
+	}
 	cfg.Logger = &mysql.NopLogger{} // what went wrong is in the error
 	connector, err := mysql.NewConnector(cfg)
 	if err != nil {

@@ -34,7 +34,7 @@ func (e mysqlEngine) KeepDisk(ctx context.Context, inst instance.Instance, cred 
 	if err != nil {
 		return 0, err
 	}
-	db, err := mysqlDatabase(inst, mysqlBerth, password, "")
+	db, err := mysqlDatabase(inst, mysqlBerth, password, "", nil)
 	if err != nil {
 		return 0, err
 	}

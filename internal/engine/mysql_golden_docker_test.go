@@ -88,7 +88,7 @@ func (u *unit) certificate() (sum string) {
 		InsecureSkipVerify: true, //nolint:gosec // it is looked at
 		VerifyConnection: func(s tls.ConnectionState) error {
 			sum = fmt.Sprintf("%x", sha256.Sum256(s.PeerCertificates[0].Raw))
-			return s.PeerCertificates[0].CheckSignatureFrom(s.PeerCertificates[0])
+			return nil
 		},
 	})
 	if err != nil {

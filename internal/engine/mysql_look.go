@@ -17,7 +17,7 @@ func (e mysqlEngine) Look(ctx context.Context, inst instance.Instance, cred inst
 	if err != nil {
 		return found, err
 	}
-	db, err := mysqlDatabase(inst, mysqlBerth, password, "")
+	db, err := mysqlDatabase(inst, mysqlBerth, password, "", nil)
 	if err != nil {
 		return found, err
 	}
@@ -38,6 +38,11 @@ func (e mysqlEngine) Look(ctx context.Context, inst instance.Instance, cred inst
 		return found, err
 	}
 	err = tenantGetsIn(ctx, inst, cred)
+	if misverified(err) && !inst.Spec.RequireTLS {
+		found.Notice = noticeTLS
+		cred.Identity.CA = ""
+		err = tenantGetsIn(ctx, inst, cred)
+	}
 	if mysqlRefuses(err, mysqlWrongPassword) {
 		found.Notice = instance.NoticePassword
 		return found, nil
@@ -98,7 +103,7 @@ func databaseThere(ctx context.Context, conn *sql.Conn, name string) error {
 
 // tenantGetsIn logs in as the tenant does.
 func tenantGetsIn(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
-	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database)
+	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database, verifying(inst, cred))
 	if err != nil {
 		return err
 	}

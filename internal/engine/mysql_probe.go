@@ -20,7 +20,7 @@ const (
 // the same instance wait for each other by a lock that ends with the connection, so
 // that one that died leaves nothing in the way and its table goes with the next.
 func (mysqlEngine) Probe(ctx context.Context, inst instance.Instance, cred instance.Credentials) (err error) {
-	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database)
+	db, err := mysqlDatabase(inst, cred.Username, cred.Password, cred.Database, verifying(inst, cred))
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,9 @@ const (
 	// redisBerth is the user that Berth looks after the server by.
 	redisBerth = "berth"
 	redisPort  = 6379
-	redisHome  = "/data"
+	// redisTLSPort is for connections with TLS, where there are others.
+	redisTLSPort = 6380
+	redisHome    = "/data"
 )
 
 var (
@@ -88,6 +90,14 @@ func newRedis(imageTemplate string) redisEngine {
 // Describe gives what Redis offers.
 func (e redisEngine) Describe() instance.EngineInfo { return e.info }
 
+// Ports is two where there are connections with TLS and without: Redis has a port for each.
+func (redisEngine) Ports(requireTLS bool) int {
+	if requireTLS {
+		return 1
+	}
+	return 2
+}
+
 // NewCredentials makes up the password of the default user, and what Berth's own follows
 // from.
 func (redisEngine) NewCredentials(_ instance.Instance, gen secret.Generator) instance.Credentials {
@@ -101,6 +111,9 @@ func (e redisEngine) Workload(inst instance.Instance, cred instance.Credentials)
 	w, err := workload(e.info, inst)
 	if err != nil {
 		return host.Workload{}, err
+	}
+	if inst.Spec.RequireTLS && cred.Identity.Certificate == "" {
+		return host.Workload{}, errNoCertificate(inst)
 	}
 	config, err := renderRedisConfig(inst)
 	if err != nil {
@@ -118,8 +131,19 @@ func (e redisEngine) Workload(inst instance.Instance, cred instance.Credentials)
 		{Path: redisHome + "/conf/redis.conf", Mode: 0o440, Content: secret.New(config)},
 		{Path: redisHome + "/conf/users.acl", Mode: 0o400, Content: secret.New(users)},
 	}
+	if inst.Status.TLSPort != 0 {
+		w.Ports = append(w.Ports, host.PortBinding{Name: redisName + "-tls", Container: redisTLSPort})
+	}
+	if redisHasTLS(inst) {
+		w.Files = append(w.Files, certificateFiles(redisHome+"/conf", cred.Identity.Certificate, cred.Identity.Key)...)
+	}
 	w.StopGrace = 30 * time.Second
 	return w, nil
+}
+
+// redisHasTLS reports whether the server takes connections with TLS.
+func redisHasTLS(inst instance.Instance) bool {
+	return inst.Spec.RequireTLS || inst.Status.TLSPort != 0 && !inst.Status.CertifiedUntil.IsZero()
 }
 
 // Connection says how to connect.
@@ -128,12 +152,20 @@ func (redisEngine) Connection(inst instance.Instance, cred instance.Credentials)
 		Scheme: "redis", User: url.UserPassword(cred.Username, cred.Password.Reveal()),
 		Host: hostPort(inst), Path: "/0",
 	}
+	secure := redisTLS(inst, cred, uri)
+	cli := secret.New("redis-cli -u " + shellWord(uri.String()))
+	if inst.Spec.RequireTLS {
+		uri.Scheme = "rediss"
+		if cli = secret.New("redis-cli --insecure -u " + shellWord(uri.String())); secure != nil {
+			cli = secure.CLI
+		}
+	}
 	// It was rendered from the same instance before it was started.
 	config, _ := renderRedisConfig(inst)
 	return instance.Connection{
 		Host: inst.Status.Address, Port: inst.Status.Port, Username: cred.Username, Password: cred.Password,
 		URI: secret.New(uri.String()),
-		CLI: secret.New("redis-cli -u " + shellWord(uri.String())), Forms: redisForms(inst, cred, uri),
+		CLI: cli, Forms: redisForms(inst, cred, uri), TLS: secure,
 		File: instance.ConfigFile{Name: "redis.conf", Content: config},
 	}
 }
@@ -162,10 +194,17 @@ func redisHash(password secret.Secret) string {
 }
 
 func renderRedisConfig(inst instance.Instance) (string, error) {
-	p := inst.Spec.Parameters
+	p, port, tlsPort := inst.Spec.Parameters, redisPort, 0
+	switch {
+	case inst.Spec.RequireTLS:
+		port, tlsPort = 0, redisPort
+	case redisHasTLS(inst):
+		tlsPort = redisTLSPort
+	}
 	return render(redisConfig, map[string]any{
 		"MaxMemory": p.Int(paramMaxMemory), "Policy": p.String(paramPolicy),
 		"MaxClients": p.Int(paramMaxClients), "AppendFsync": p.String(paramAppendFsync),
+		"Port": port, "TLSPort": tlsPort, "Folder": redisHome + "/conf",
 	})
 }
 

@@ -13,7 +13,7 @@ func (redisEngine) Adopt(ctx context.Context, inst instance.Instance, cred insta
 	if err != nil {
 		return err
 	}
-	client, hangUp, err := redisClient(ctx, inst, redisUser, cred.WarmPassword)
+	client, hangUp, err := redisClient(ctx, inst, account{redisUser, cred.WarmPassword, nil}) // which a warm server takes
 	if err != nil {
 		return err
 	}
@@ -31,6 +31,9 @@ func (redisEngine) Adopt(ctx context.Context, inst instance.Instance, cred insta
 	pipe := client.TxPipeline()
 	pipe.Do(ctx, "CONFIG", "SET", "maxmemory", p.Int(paramMaxMemory), "maxmemory-policy", p.String(paramPolicy),
 		"maxclients", p.Int(paramMaxClients), "appendfsync", p.String(paramAppendFsync))
+	if redisHasTLS(inst) {
+		pipe.Do(ctx, append([]any{"CONFIG", "SET"}, certificateSettings()...)...)
+	}
 	pipe.Do(ctx, "FLUSHALL", "SYNC")
 	pipe.Do(ctx, "CONFIG", "RESETSTAT")
 	pipe.Do(ctx, "SLOWLOG", "RESET")

@@ -42,7 +42,7 @@ func (redisEngine) KeepDisk(ctx context.Context, inst instance.Instance, cred in
 	if err != nil {
 		return 0, err
 	}
-	err = withRedis(ctx, inst, redisBerth, own, func(ctx context.Context, client *redis.Client) error {
+	err = withRedis(ctx, inst, account{redisBerth, own, plainRedis(inst, cred)}, func(ctx context.Context, client *redis.Client) error {
 		file, err := redisFileOf(ctx, client)
 		if err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,7 +28,10 @@ const probeKeyLife = 30 * time.Second
 // connection. It is made here, because the client would log each refusal, and a
 // server that is starting refuses many.
 func (redisEngine) Probe(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
-	return withRedis(ctx, inst, cred.Username, cred.Password, useKey)
+	if err := withRedis(ctx, inst, account{cred.Username, cred.Password, plainRedis(inst, cred)}, useKey); err != nil {
+		return err
+	}
+	return secureRedis(ctx, inst, cred)
 }
 
 // ping logs in and gets an answer.
@@ -75,29 +79,39 @@ func (e redisEngine) Look(ctx context.Context, inst instance.Instance, cred inst
 	if inst.Status.Disk.State == instance.DiskFull {
 		use = ping // what is written would be in the file that is to get smaller
 	}
-	err = withRedis(ctx, inst, redisBerth, own, use)
+	err = withRedis(ctx, inst, account{redisBerth, own, plainRedis(inst, cred)}, use)
 	if redisRefusesLogin(err) {
 		return instance.Finding{}, e.Probe(ctx, inst, cred)
 	}
 	if err != nil {
 		return instance.Finding{}, err
 	}
-	err = withRedis(ctx, inst, cred.Username, cred.Password, ping)
+	err = withRedis(ctx, inst, account{cred.Username, cred.Password, plainRedis(inst, cred)}, ping)
 	if redisRefusesLogin(err) {
 		return instance.Finding{Notice: instance.NoticePassword}, nil
+	}
+	if err == nil && secureRedis(ctx, inst, cred) != nil && ctx.Err() == nil {
+		return instance.Finding{Notice: noticeTLS}, nil
 	}
 	return instance.Finding{}, err
 }
 
+// account is who connects, and how.
+type account struct {
+	user     string
+	password secret.Secret
+	secure   *tls.Config // nil: without TLS
+}
+
 // withRedis does something in one connection.
-func withRedis(ctx context.Context, inst instance.Instance, user string, password secret.Secret, do func(context.Context, *redis.Client) error) error {
-	client, hangUp, err := redisClient(ctx, inst, user, password)
+func withRedis(ctx context.Context, inst instance.Instance, as account, do func(context.Context, *redis.Client) error) error {
+	client, hangUp, err := redisClient(ctx, inst, as)
 	if err != nil {
 		return err
 	}
 	defer hangUp()
 	err = do(ctx, client)
-	if err != nil && reason(err) == "" {
+	if err != nil && reason(err) == "" && as.secure == nil {
 		if said := redisGreeting(ctx, inst); said != nil {
 			return notUsable("Redis", "connecting", said)
 		}
@@ -133,14 +147,20 @@ func (a redisAnswer) Error() string { return string(a) }
 func (redisAnswer) RedisError() {}
 
 // redisClient gives a client of one connection, and what closes it.
-func redisClient(ctx context.Context, inst instance.Instance, user string, password secret.Secret) (client *redis.Client, hangUp func(), err error) {
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", hostPort(inst))
+func redisClient(ctx context.Context, inst instance.Instance, as account) (client *redis.Client, hangUp func(), err error) {
+	var dialer interface {
+		DialContext(context.Context, string, string) (net.Conn, error)
+	} = &net.Dialer{}
+	if as.secure != nil {
+		dialer = &tls.Dialer{Config: as.secure}
+	}
+	conn, err := dialer.DialContext(ctx, "tcp", hostPort(inst))
 	if err != nil {
 		return nil, nil, notUsable("Redis", "connecting", err)
 	}
 	client = redis.NewClient(&redis.Options{
 		Dialer: once(conn),
-		Addr:   hostPort(inst), Username: user, Password: password.Reveal(),
+		Addr:   hostPort(inst), Username: as.user, Password: as.password.Reveal(),
 		Protocol: 2, PoolSize: 1, MaxRetries: -1, DialerRetries: 1,
 		ContextTimeoutEnabled: true, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

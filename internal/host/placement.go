@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/job"
 )
 
 const (
@@ -40,9 +42,29 @@ type Placement struct {
 	plentyUntil, plentyAsk atomic.Int64
 }
 
-// Choose gives a host that has a port left. It fails with CodeHostUnavailable where there
-// is no host, and with CodePortsExhausted where none has a port.
-func (p *Placement) Choose(ctx context.Context) (Host, error) {
+// TakePorts gives the claim's subject a port for each of the names, in their order: the one
+// that it holds, or else one that it takes.
+func TakePorts(tx Tx, claim job.Claim, h Host, names []string, now time.Time) ([]int, error) {
+	if err := tx.CheckClaim(claim); err != nil {
+		return nil, err
+	}
+	ports := make([]int, len(names))
+	for i, name := range names {
+		port, err := tx.HeldPort(h.ID, UnitID(claim.Subject), name)
+		if errors.Is(err, fault.ErrNotFound) {
+			port, err = tx.TakePort(h, UnitID(claim.Subject), name, now)
+		}
+		if err != nil {
+			return nil, err
+		}
+		ports[i] = port
+	}
+	return ports, nil
+}
+
+// Choose gives a host that has so many ports left. It fails with CodeHostUnavailable where
+// there is no host, and with CodePortsExhausted where none has them.
+func (p *Placement) Choose(ctx context.Context, ports int) (Host, error) {
 	hosts, err := p.spread(ctx, p.Now())
 	if err != nil {
 		return Host{}, err
@@ -51,7 +73,7 @@ func (p *Placement) Choose(ctx context.Context) (Host, error) {
 		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
 	}
 	for _, host := range hosts {
-		left, err := p.Ports.Available(ctx, host)
+		left, err := p.Ports.Available(ctx, host, ports)
 		if err != nil || left {
 			return host, err
 		}
@@ -59,9 +81,9 @@ func (p *Placement) Choose(ctx context.Context) (Host, error) {
 	return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
 }
 
-// Full reports whether no host could take anything now. Before the first worker has
-// registered its host nothing is known, and a job may wait.
-func (p *Placement) Full(ctx context.Context) (bool, error) {
+// Full reports whether no host could take now what needs so many ports. Before the first
+// worker has registered its host nothing is known, and a job may wait.
+func (p *Placement) Full(ctx context.Context, ports int) (bool, error) {
 	now := p.Now()
 	if now.UnixMilli() < p.plentyUntil.Load() {
 		return false, nil
@@ -74,7 +96,7 @@ func (p *Placement) Full(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	for _, host := range hosts[:min(len(hosts), capacitySample)] {
-		left, err := p.Ports.Available(ctx, host)
+		left, err := p.Ports.Available(ctx, host, ports)
 		if err == nil && left {
 			p.notePlenty(ctx, host, now)
 		}

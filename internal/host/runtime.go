@@ -139,6 +139,21 @@ type Workload struct {
 	KeepData bool
 }
 
+// RefusedPort is the cause of CodePortRefused where the host has said which port it was.
+type RefusedPort struct {
+	Port int
+	Err  error // of the host's; nil: none
+}
+
+func (e *RefusedPort) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("port %d is taken", e.Port)
+	}
+	return e.Err.Error()
+}
+
+func (e *RefusedPort) Unwrap() error { return e.Err }
+
 // PortBinding publishes a port of the unit on the host.
 type PortBinding struct {
 	Name      string // "redis"

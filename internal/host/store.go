@@ -22,8 +22,8 @@ type Reader interface {
 	Host(context.Context, ID) (Host, error)
 	// Occupied reports whether something is written that is to be on the host.
 	Occupied(context.Context, ID) (bool, error)
-	// PortLeft reports whether TakePort could succeed.
-	PortLeft(ctx context.Context, host Host, now time.Time) (bool, error)
+	// PortsLeft reports whether TakePort could succeed so many times.
+	PortsLeft(ctx context.Context, host Host, n int, now time.Time) (bool, error)
 	// PortsFree counts the ports that TakePort could give.
 	PortsFree(ctx context.Context, host Host, now time.Time) (int, error)
 	// Stranded gives units that are to have nothing on the host and still hold a port of
@@ -68,13 +68,13 @@ type PortRows interface {
 
 // Ports hands out the ports of hosts.
 type Ports interface {
-	// Allocate gives the claim's subject a port on the host for the named purpose; asked
-	// again it gives the same one. CodePortsExhausted when none is left; CodeFenced
-	// when the claim is no longer good.
-	Allocate(ctx context.Context, claim job.Claim, host Host, name string) (int, error)
+	// Allocate gives the claim's subject a port on the host for each of the named purposes,
+	// in their order, or none at all; asked again it gives the same ones.
+	// CodePortsExhausted when too few are left; CodeFenced when the claim is no longer good.
+	Allocate(ctx context.Context, claim job.Claim, host Host, names ...string) ([]int, error)
 	// Refused takes the port from the claim's subject because the host would not give it,
 	// and keeps it out of use for a while.
 	Refused(ctx context.Context, claim job.Claim, host Host, port int) error
-	// Available reports whether the host has a port left.
-	Available(ctx context.Context, host Host) (bool, error)
+	// Available reports whether the host has so many ports left.
+	Available(ctx context.Context, host Host, n int) (bool, error)
 }

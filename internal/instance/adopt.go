@@ -50,6 +50,9 @@ func (w *work) takeOver(ctx context.Context) error {
 		// what it may still do must not be done to what becomes the tenant's.
 		return fault.Errorf(fault.CodeConflict, nil, "another worker changed it")
 	}
+	if err := w.certify(w.inst.Status.CertifiedUntil); err != nil {
+		return err
+	}
 	load, err := engine.Workload(w.inst, w.run.creds)
 	if err != nil {
 		return err

@@ -27,6 +27,7 @@ type CreateRequest struct {
 	Resources   ResourceRequest
 	Parameters  map[string]any
 	Labels      map[string]string
+	RequireTLS  bool
 	CallbackURL string
 	Timeout     string // of the job, for example "5m"
 	OnFailure   job.FailurePolicy
@@ -122,13 +123,13 @@ type order struct {
 
 // accept takes a warm instance that fits, or makes one anew.
 func (s *Service) accept(ctx context.Context, o order) (Accepted, error) {
-	for _, warm := range s.fitting(ctx, o.inst) {
+	for _, warm := range s.fitting(ctx, o.engine, o.inst) {
 		a, err := s.commitCreate(ctx, o, &warm)
 		if !errors.Is(err, errTaken) {
 			return a, err
 		}
 	}
-	if err := s.checkCapacity(ctx); err != nil {
+	if err := s.checkCapacity(ctx, o.inst.Spec.ports()); err != nil {
 		return Accepted{}, err
 	}
 	return s.commitCreate(ctx, o, nil)
@@ -204,7 +205,8 @@ func (s *Service) insertCreate(ctx context.Context, a Accepted, creds Credential
 func (i Instance) takes() tenant.Amounts {
 	size := i.Spec.Resources
 	return tenant.Amounts{
-		tenant.Instances: 1, tenant.CPU: size.CPUMillis, tenant.Memory: size.MemoryBytes, tenant.Disk: size.DiskBytes, tenant.Ports: 1, tenant.JobsPerHour: 1,
+		tenant.Instances: 1, tenant.CPU: size.CPUMillis, tenant.Memory: size.MemoryBytes, tenant.Disk: size.DiskBytes,
+		tenant.Ports: int64(i.Spec.ports()), tenant.JobsPerHour: 1,
 	}
 }
 
@@ -229,7 +231,7 @@ func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Reco
 func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
-		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.by.Tenant, Spec: Spec{Engine: info.Name}, Name: req.Name,
+		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.by.Tenant, Spec: Spec{Engine: info.Name, Ports: engine.Ports(req.RequireTLS), RequireTLS: req.RequireTLS}, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
 	wrong = append(checkName(req), wrong...)
@@ -252,6 +254,9 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 	if len(problems) == 0 && sizeIsRight {
 		inst.Spec.Parameters = engine.Complete(given, size)
 		wrong = append(wrong, engine.Check(inst.Spec.Parameters, size)...)
+	}
+	if _, certified := engine.(Certified); req.RequireTLS && (!certified || s.cfg.Authority == nil) {
+		wrong = append(wrong, fault.FieldError{Field: "require_tls", Message: info.Name + " does not support it"})
 	}
 	wrong = append(wrong, CheckLabels(req.Labels)...)
 	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/secret"
 )
 
@@ -22,6 +23,10 @@ type Credentials struct {
 	WarmPassword secret.Secret
 	// CallbackSecret signs the callbacks about this instance ("whsec_…").
 	CallbackSecret secret.Secret
+	// Identity is what the server proves its address by. It is never stored: it is made
+	// whenever the server's files are, and clients need its CA only. Empty where the server
+	// has none.
+	Identity authority.Identity
 }
 
 // openCredentials is Credentials with its secrets in the open; it exists between

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
@@ -22,10 +23,14 @@ type Engine interface {
 	// does not fit the charset, more memory than the plan has). Fields are named
 	// "parameters.NAME".
 	Check(Parameters, host.Resources) []fault.FieldError
+	// Ports says how many ports of a host an instance takes, one or two: the second is for
+	// connections with TLS, where these need one.
+	Ports(requireTLS bool) int
 	// NewCredentials makes up the tenant's credentials, and the administrator's.
 	NewCredentials(Instance, secret.Generator) Credentials
 	// Workload says what to run. The same instance and credentials give the same
-	// workload. Ports carry no host port yet.
+	// workload. It has a second port where the instance has one (Status.TLSPort). Ports carry
+	// no host port yet.
 	Workload(Instance, Credentials) (host.Workload, error)
 	// Golden says how to make what the first start of such an instance would make, where
 	// that is worth sharing. A workload starts from it where its image has it, and makes
@@ -49,6 +54,14 @@ type Adopter interface {
 	// credentials. It logs in with WarmPassword, and leaves nobody there who has it. What
 	// it cannot bring about while the server runs is an error.
 	Adopt(context.Context, Instance, Credentials) error
+}
+
+// Certified is an Engine whose servers prove their address by Credentials.Identity.
+type Certified interface {
+	Engine
+	// Recertify has a running server use the certificate that is in its files by now, without
+	// a restart, and proves that new connections get it.
+	Recertify(context.Context, Instance, Credentials) error
 }
 
 // Keymaker is an Engine whose servers make keys of their own at their first start, which
@@ -159,6 +172,18 @@ type Connection struct {
 	CLI      secret.Secret // a command line to paste; holds the password
 	Forms    ConnectionForms
 	File     ConfigFile
+	TLS      *TLSConnection // nil: the server has no certificate that clients could verify
+}
+
+// TLSConnection says how to connect with TLS, so that the client verifies the server.
+type TLSConnection struct {
+	CA       string // PEM
+	Port     int
+	Required bool // connections without TLS are refused
+	URI      secret.Secret
+	CLI      secret.Secret // a command line to paste; it reads the CA from the file ca.pem
+	DSN      secret.Secret // of github.com/go-sql-driver/mysql; empty: the engine has no use for it
+	Until    time.Time     // the end of the certificate; it is renewed before
 }
 
 // ConnectionForms are ways of writing the same connection, ready to be taken by programs.

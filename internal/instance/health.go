@@ -29,6 +29,8 @@ type Health struct {
 	Hosts   host.Reader
 	Vault   secret.Vault
 	Catalog Catalog
+	// Authority is whom servers are verified by; nil: by nobody.
+	Authority Authority
 	// Runtimes says what became of a server that does not answer; nil: nobody is asked.
 	Runtimes host.Runtimes
 	NewID    id.Maker
@@ -178,6 +180,7 @@ func (h *Health) probe(ctx context.Context, inst Instance) (sighting, error) {
 	if err != nil {
 		return sighting{}, err
 	}
+	creds = creds.verifiable(inst, h.Authority)
 	// It must have ended before it is claimed again, or what it found would not count.
 	ctx, cancel := context.WithTimeout(ctx, min(probeTimeout, h.Every/2))
 	defer cancel()

@@ -37,15 +37,23 @@ type Spec struct {
 	Plan       string // "custom" where explicit resources were asked for
 	Resources  host.Resources
 	Parameters Parameters // complete: what was asked for, and the defaults for the rest
+	// Ports is how many ports of its host it takes; 0, of earlier releases, is one. A second
+	// one is for connections with TLS.
+	Ports      int
+	RequireTLS bool // the server refuses connections without TLS
 }
 
 // Status is what is there, as far as jobs and sweeps have seen it.
 type Status struct {
-	Host     host.ID // empty until it is placed
-	Address  string  // what tenants connect to; empty until it is placed
-	Port     int     // 0 until it is reserved
-	DataLost bool    // it failed because its volume was gone; whatever comes back of it is kept
-	Disk     Disk    // what it has on the disk; written by UpdateDisk only
+	Host    host.ID // empty until it is placed
+	Address string  // what tenants connect to; empty until it is placed
+	Port    int     // 0 until it is reserved
+	TLSPort int     // 0 where there is no second one
+	// CertifiedUntil is the end of the certificate that its server proves its address by;
+	// zero: it has none of the deployment's authority.
+	CertifiedUntil time.Time
+	DataLost       bool // it failed because its volume was gone; whatever comes back of it is kept
+	Disk           Disk // what it has on the disk; written by UpdateDisk only
 }
 
 // Parameters are the settings of an engine, by name. Values are string, int64 or
@@ -69,6 +77,14 @@ func (i Instance) Stock() bool { return i.Tenant == tenant.Nobody }
 // kept reports whether a failed create is left as it is for inspection. The janitor
 // has it deleted when its time is up.
 func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.IsZero() }
+
+// ports returns how many ports of its host the instance takes.
+func (s Spec) ports() int { return max(s.Ports, 1) }
+
+// portNames returns what each of them is for. A port is held under its name.
+func (s Spec) portNames() []string {
+	return []string{s.Engine, s.Engine + "-tls"}[:s.ports()]
+}
 
 // shouldRun reports whether a server is to be there, and its data.
 func (i *Instance) shouldRun() bool {

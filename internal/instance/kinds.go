@@ -51,6 +51,10 @@ func (s *Works) Register(r *job.Registry) {
 		Kind: JobRepair, Find: s.find, Pool: upkeep, Plans: [][]job.StepOf[*work]{repairPlan()},
 		Attempts: func(code fault.Code) int { return attempts(code, maxRepairAttempts) },
 	})
+	job.Register(r, job.Definition[*work]{
+		Kind: JobRenew, Find: s.find, Pool: upkeep, Plans: [][]job.StepOf[*work]{renewPlan()},
+		Attempts: func(code fault.Code) int { return attempts(code, maxRenewAttempts) },
+	})
 }
 
 // do makes a method a step's function.

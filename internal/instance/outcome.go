@@ -66,6 +66,8 @@ func (w *work) outcome(j job.Job) outcome {
 		return outcome{state: StateDeleted, message: "deleted; container, volume and ports are released", release: true}
 	case j.Kind == JobCreate && w.inst.Stock():
 		return outcome{state: StateWarm, message: "warm and ready for adoption"}
+	case j.Kind == JobRenew:
+		return w.unchanged("its certificate was renewed; it is good until " + w.inst.Status.CertifiedUntil.Format(time.RFC3339))
 	}
 	message := fmt.Sprintf("usable at %s:%d", w.inst.Status.Address, w.inst.Status.Port)
 	if w.run.notice != "" {
@@ -74,12 +76,20 @@ func (w *work) outcome(j job.Job) outcome {
 	return outcome{state: StateRunning, reason: w.run.notice, message: message}
 }
 
+// unchanged leaves the instance as it is.
+func (w *work) unchanged(message string) outcome {
+	return outcome{state: w.inst.State, reason: w.inst.Reason, message: message}
+}
+
 // outcomeOfFailure is that of a job that gave up. What a delete could not remove keeps its
 // ports: a later delete goes on.
 func (w *work) outcomeOfFailure(j job.Job) outcome {
 	message := j.Error.Message
 	if j.Error.Step != "" {
 		message = j.Error.Step + ": " + message
+	}
+	if j.Kind == JobRenew {
+		return w.unchanged(message)
 	}
 	if j.Kind == JobRepair && j.Error.Code != fault.CodeDataLost {
 		// Its data may be there: it stays as it is, and is repaired again later.
@@ -96,7 +106,7 @@ func (w *work) outcomeOfFailure(j job.Job) outcome {
 // settle writes the instance as its job leaves it.
 func (w *work) settle(tx Tx, inst Instance, o outcome, j job.Job) error {
 	now := j.FinishedAt
-	if inst.State == o.state { // a repair that failed
+	if inst.State == o.state { // a repair that failed, or a renewal
 		inst.Reason, inst.UpdatedAt = o.reason, now
 		return tx.UpdateInstance(inst)
 	}

@@ -21,7 +21,7 @@ const (
 func (w *work) place(ctx context.Context) (host.Host, error) {
 	begun := w.cfg.Now()
 	for ask := begun; ; {
-		h, full := w.placement.Choose(ctx)
+		h, full := w.placement.Choose(ctx, w.inst.Spec.ports())
 		if fault.CodeOf(full) != fault.CodePortsExhausted {
 			return h, full
 		}
@@ -45,8 +45,8 @@ func (w *work) place(ctx context.Context) (host.Host, error) {
 }
 
 // checkCapacity refuses at once what no host could take now.
-func (s *Service) checkCapacity(ctx context.Context) error {
-	full, err := s.placement.Full(ctx)
+func (s *Service) checkCapacity(ctx context.Context, ports int) error {
+	full, err := s.placement.Full(ctx, ports)
 	if err != nil || !full {
 		return err
 	}

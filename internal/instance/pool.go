@@ -40,19 +40,21 @@ type Warm struct {
 // where ports run short, because nobody waits for it. Any number of processes may have
 // one; a duty lets one of them work at a time.
 type Pool struct {
-	Store   Store
-	Hosts   host.Reader
-	Ports   host.Ports
-	Vault   secret.Vault
-	Secrets secret.Generator
-	Catalog Catalog
-	NewID   id.Maker
-	Jobs    *job.Engine
-	Now     clock.Clock
-	Log     *slog.Logger
-	Owner   string
-	Want    []Warm
-	MaxAge  time.Duration // older ones are replaced
+	Store Store
+	Hosts host.Reader
+	Ports host.Ports
+	Vault secret.Vault
+	// Authority certifies servers; nil: they have no certificates.
+	Authority Authority
+	Secrets   secret.Generator
+	Catalog   Catalog
+	NewID     id.Maker
+	Jobs      *job.Engine
+	Now       clock.Clock
+	Log       *slog.Logger
+	Owner     string
+	Want      []Warm
+	MaxAge    time.Duration // older ones are replaced
 }
 
 const (
@@ -181,7 +183,8 @@ func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done i
 		wanted[w.Kind] += w.Count
 	}
 	for kind, s := range have {
-		for _, inst := range p.toRetire(s, wanted[kind], p.images(kind)) {
+		engine, _ := p.Catalog.Find(kind.Engine)
+		for _, inst := range p.toRetire(s, wanted[kind], engine) {
 			if err := p.retire(ctx, inst); err != nil {
 				return done, err
 			}
@@ -209,11 +212,14 @@ func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done i
 
 // toRetire gives what is to go: the oldest that are too many, one that is too old, and
 // what has failed, once that has held the next try back for long enough.
-func (p *Pool) toRetire(s *stock, wanted int, images string) []Instance {
+func (p *Pool) toRetire(s *stock, wanted int, engine Engine) []Instance {
 	now := p.Now()
+	outdated := func(i Instance) bool {
+		return now.Sub(i.CreatedAt) > p.MaxAge || engine == nil || i.Labels[imagesLabel] != imagesOf(engine, i.Spec.Version) || i.older(engine, p.Authority)
+	}
 	out := s.ready[:max(0, min(len(s.ready), len(s.ready)+s.filling-wanted))]
 	if len(out) == 0 && s.filling == 0 {
-		i := slices.IndexFunc(s.ready, func(i Instance) bool { return i.Labels[imagesLabel] != images || now.Sub(i.CreatedAt) > p.MaxAge })
+		i := slices.IndexFunc(s.ready, outdated)
 		if i >= 0 { // one by one, so that some are always there
 			out = s.ready[i : i+1]
 		}
@@ -230,13 +236,9 @@ func (p *Pool) toRetire(s *stock, wanted int, images string) []Instance {
 // imagesLabel is on a warm instance as long as it is nobody's: what it was started from.
 const imagesLabel = "berth/images"
 
-// images tells the images that an instance of the kind is started from now from others.
-func (p *Pool) images(kind Kind) string {
-	engine, err := p.Catalog.Find(kind.Engine)
-	if err != nil {
-		return ""
-	}
-	version, _ := engine.Describe().Version(kind.Version)
+// imagesOf tells the images that an instance of the version is started from now from others.
+func imagesOf(engine Engine, of string) string {
+	version, _ := engine.Describe().Version(of)
 	sum := sha256.Sum256([]byte(strings.Join(version.Images, " ")))
 	return hex.EncodeToString(sum[:8])
 }
@@ -267,8 +269,8 @@ func (p *Pool) fill(ctx context.Context, host host.Host, kind Kind) error {
 	}
 	now := p.Now()
 	inst := Instance{
-		ID: ID(p.NewID(Prefix)), Tenant: tenant.Nobody, Spec: Spec{Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan, Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources)},
-		Labels: map[string]string{imagesLabel: p.images(kind)},
+		ID: ID(p.NewID(Prefix)), Tenant: tenant.Nobody, Spec: Spec{Engine: kind.Engine, Version: kind.Version, Plan: kind.Plan, Resources: plan.Resources, Parameters: engine.Complete(nil, plan.Resources), Ports: engine.Ports(false)},
+		Labels: map[string]string{imagesLabel: imagesOf(engine, kind.Version)},
 		State:  StatePending, Status: Status{Host: host.ID}, CreatedAt: now, UpdatedAt: now,
 	}
 	inst.Name = strings.ToLower(string(inst.ID))

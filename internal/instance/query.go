@@ -104,7 +104,7 @@ func (s *Service) Config(ctx context.Context, p tenant.Principal, engine string,
 	if err != nil {
 		return Instance{}, Connection{}, err
 	}
-	return inst, e.Connection(inst, creds), nil
+	return inst, e.Connection(inst, creds.verifiable(inst, s.cfg.Authority)), nil
 }
 
 // CallbackSecret gives what callbacks about an instance are signed with, for the

@@ -45,12 +45,14 @@ type ServiceConfig struct {
 	Grants  *tenant.Grants
 	Ports   host.Ports
 	Vault   secret.Vault
-	Secrets secret.Generator
-	Sender  webhook.Sender
-	Catalog Catalog
-	NewID   id.Maker
-	Now     clock.Clock
-	Log     *slog.Logger
+	// Authority is whom clients verify servers by; nil: servers have no certificates.
+	Authority Authority
+	Secrets   secret.Generator
+	Sender    webhook.Sender
+	Catalog   Catalog
+	NewID     id.Maker
+	Now       clock.Clock
+	Log       *slog.Logger
 	// CreateDeadline and DeleteDeadline bound the jobs, from accept to end.
 	CreateDeadline time.Duration
 	DeleteDeadline time.Duration

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,11 +34,11 @@ func (w *work) reserve(ctx context.Context) error {
 
 // takePort reserves a port and writes where the instance will be.
 func (w *work) takePort(ctx context.Context) error {
-	port, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Spec.Engine)
+	ports, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Spec.portNames()...)
 	if err != nil {
 		return err
 	}
-	w.Detail(ctx, "reserve", fmt.Sprintf("port %d on %s", port, w.run.host.Name))
+	w.Detail(ctx, "reserve", fmt.Sprintf("port %s on %s", listed(ports), w.run.host.Name))
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
@@ -51,13 +52,38 @@ func (w *work) takePort(ctx context.Context) error {
 				return err
 			}
 		}
-		inst.Status.Host, inst.Status.Address, inst.Status.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, port, now
+		inst.Status.Host, inst.Status.Address, inst.Status.Port, inst.UpdatedAt = w.run.host.ID, w.run.host.Advertise, ports[0], now
+		if len(ports) > 1 {
+			inst.Status.TLSPort = ports[1]
+		}
+		inst.Status.CertifiedUntil = w.certifiedUntil()
 		if err := tx.UpdateInstance(inst); err != nil {
 			return err
 		}
 		w.setInstance(inst)
 		return nil
 	})
+}
+
+// refused returns which of the ports the host has refused: all, where it does not say.
+func refused(err error, ports []int) []int {
+	var one *host.RefusedPort
+	if errors.As(err, &one) && slices.Contains(ports, one.Port) {
+		return []int{one.Port}
+	}
+	return ports
+}
+
+// listed writes ports for people.
+func listed(ports []int) string { return strings.Trim(fmt.Sprint(ports), "[]") }
+
+// hostPorts returns the ports of the host that the instance has, in the order of their names.
+// A worker of an earlier release has reserved one, whatever the instance was accepted with.
+func (i *Instance) hostPorts() []int {
+	if i.Status.TLSPort == 0 {
+		return []int{i.Status.Port}
+	}
+	return []int{i.Status.Port, i.Status.TLSPort}
 }
 
 // image makes the image present on the host.
@@ -87,6 +113,9 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 			return host.Workload{}, err
 		}
 	}
+	if err := w.certify(w.inst.Status.CertifiedUntil); err != nil {
+		return host.Workload{}, err
+	}
 	load, err := w.run.engine.Workload(w.inst, w.run.creds)
 	if err != nil {
 		return host.Workload{}, err
@@ -94,8 +123,8 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
 	load.KeepData = w.Kind() == JobRepair
 	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
-	for i := range load.Ports {
-		load.Ports[i].Host = w.inst.Status.Port
+	for i, port := range w.inst.hostPorts() {
+		load.Ports[i].Host = port
 	}
 	if maker, ok := w.run.engine.(Keymaker); ok && !load.KeepData {
 		keys, err := maker.NewKeys()
@@ -142,14 +171,16 @@ func (w *work) start(ctx context.Context) error {
 			return err
 		}
 		if w.Kind() == JobRepair { // its tenants know it by its port
-			return fault.Errorf(fault.CodePortRefused, err, "host %s cannot give port %d back to the instance, because another program uses it", w.run.host.Name, w.inst.Status.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "host %s cannot give port %s back to the instance, because another program uses it", w.run.host.Name, listed(w.inst.hostPorts()))
 		}
 		if try == maxPortTries {
-			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports in a row, the last one %d; other programs use ports of BERTH_PORT_RANGE", try, w.inst.Status.Port)
+			return fault.Errorf(fault.CodePortRefused, err, "the host refused %d ports in a row, the last one %s; other programs use ports of BERTH_PORT_RANGE", try, listed(w.inst.hostPorts()))
 		}
-		w.Detail(ctx, "start", fmt.Sprintf("port %d is in use on the host; trying another", w.inst.Status.Port))
-		if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, w.inst.Status.Port); err != nil {
-			return err
+		w.Detail(ctx, "start", fmt.Sprintf("port %s is in use on the host; trying another", listed(w.inst.hostPorts())))
+		for _, port := range refused(err, w.inst.hostPorts()) {
+			if err := w.cfg.Ports.Refused(ctx, w.Claim(), w.run.host, port); err != nil {
+				return err
+			}
 		}
 		if err := w.takePort(ctx); err != nil {
 			return err

@@ -38,6 +38,8 @@ type Reader interface {
 	// KeptInstances gives failed instances whose KeptUntil has come.
 	KeptInstances(ctx context.Context, now time.Time, limit int) ([]ID, error)
 	Credentials(context.Context, ID) (secret.Sealed, error)
+	// CertificatesDue gives running instances whose certificates end before, the first first.
+	CertificatesDue(ctx context.Context, before time.Time, limit int) ([]ID, error)
 	// WatchesDue reports whether ClaimWatches would find something.
 	WatchesDue(ctx context.Context, now time.Time) (bool, error)
 }

@@ -39,7 +39,7 @@ func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Insta
 // fitting gives a few warm instances that fit what is asked for. They are drawn, so that
 // many creates at once do not all go for the same one. A failure means none: there is
 // the ordinary way.
-func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
+func (s *Service) fitting(ctx context.Context, engine Engine, want Instance) []Instance {
 	now := s.cfg.Now()
 	if now.UnixMilli() < s.noWarmUntil.Load() {
 		return nil
@@ -52,7 +52,9 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 	if len(found) == 0 {
 		s.noWarmUntil.Store(now.Add(noWarmFor).UnixMilli())
 	}
-	found = slices.DeleteFunc(found, func(i Instance) bool { return kindOf(i) != kindOf(want) || i.Spec.Resources != want.Spec.Resources })
+	found = slices.DeleteFunc(found, func(i Instance) bool {
+		return kindOf(i) != kindOf(want) || i.Spec.Resources != want.Spec.Resources || i.Spec.ports() != want.Spec.ports() || i.older(engine, s.cfg.Authority)
+	})
 	rand.Shuffle(len(found), func(i, j int) { found[i], found[j] = found[j], found[i] }) //nolint:gosec // spread, not a secret
 	return found[:min(len(found), maxClaims)]
 }
@@ -60,7 +62,16 @@ func (s *Service) fitting(ctx context.Context, want Instance) []Instance {
 // claimWarm returns what is asked for in the place of a warm instance.
 func (i Instance) claimWarm(warm Instance) Instance {
 	i.ID, i.Status.Host, i.Status.Address, i.Status.Port, i.Fence, i.Rev = warm.ID, warm.Status.Host, warm.Status.Address, warm.Status.Port, warm.Fence, warm.Rev
+	i.Status.TLSPort, i.Status.CertifiedUntil = warm.Status.TLSPort, warm.Status.CertifiedUntil
 	return i
+}
+
+// older reports whether an earlier release has started the warm instance, without what an
+// instance of the engine has now.
+func (i Instance) older(engine Engine, by Authority) bool {
+	_, certified := engine.(Certified)
+	certified = certified && by != nil
+	return i.Spec.ports() != engine.Ports(false) || certified && i.Status.CertifiedUntil.IsZero()
 }
 
 func (s *Service) warmPassword(ctx context.Context, id ID) (secret.Secret, error) {

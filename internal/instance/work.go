@@ -32,8 +32,10 @@ type WorksConfig struct {
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault
-	Catalog  Catalog
-	Now      clock.Clock
+	// Authority certifies servers; nil: they have no certificates.
+	Authority Authority
+	Catalog   Catalog
+	Now       clock.Clock
 	// Quarantine is how long a freed port rests.
 	Quarantine time.Duration
 	// KeepFailed is how long a failed create is kept where that was asked for.

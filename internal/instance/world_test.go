@@ -45,14 +45,16 @@ type world struct {
 	sender   *sender
 	vault    *secret.Keyring
 	catalog  instance.Catalog
-	newID    id.Maker
-	host     host.Host
-	runner   *job.Runner
-	relay    relays
-	courier  *webhook.Courier
-	log      *slog.Logger
-	logged   *syncBuffer
-	contact  *job.Contact // of the runners; nil: none
+	// authority certifies servers; nil: they have no certificates.
+	authority instance.Authority
+	newID     id.Maker
+	host      host.Host
+	runner    *job.Runner
+	relay     relays
+	courier   *webhook.Courier
+	log       *slog.Logger
+	logged    *syncBuffer
+	contact   *job.Contact // of the runners; nil: none
 }
 
 // inWorld runs the test in a world of its own.
@@ -132,7 +134,7 @@ func (w *world) serviceOn(s rooms.Store) *instance.Service {
 
 func (w *world) serviceConfig(s rooms.Store) rooms.ServiceConfig {
 	return rooms.ServiceConfig{
-		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: clock.System}, Vault: w.vault, Secrets: secret.Random{},
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: clock.System}, Vault: w.vault, Authority: w.authority, Secrets: secret.Random{},
 		Sender: w.sender, Catalog: w.catalog, NewID: w.newID, Log: w.log, DeleteDeadline: time.Hour,
 	}
 }
@@ -150,7 +152,7 @@ func (w *world) ringingRunner(ringer bell.Bell) *job.Runner {
 
 func (w *world) runnerConfig(s rooms.Store, runtimes host.Runtimes, owner string, now clock.Clock) rooms.RunnerConfig {
 	return rooms.RunnerConfig{
-		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Catalog: w.catalog, NewID: w.newID,
+		Store: s, Queue: w.queue, Ports: hosttest.Ports{Store: rooms.Hosts(s), Now: now}, Runtimes: runtimes, Vault: w.vault, Authority: w.authority, Catalog: w.catalog, NewID: w.newID,
 		Now: now, Log: w.log, Owner: owner, Contact: w.contact,
 	}
 }

@@ -52,6 +52,16 @@ func (m *model) choose(now time.Time) []int {
 	return best
 }
 
+// left counts the ports that a holder could get.
+func (m *model) left(now time.Time) (n int) {
+	for port := 20000; port < 20000+modelPorts; port++ {
+		if _, held := m.holder[port]; !held && !m.rests[port].After(now) {
+			n++
+		}
+	}
+	return n
+}
+
 func (m *model) portOf(instance int) (int, bool) {
 	for port, holder := range m.holder {
 		if holder == instance {
@@ -95,7 +105,7 @@ func (r *modelRun) instance(t *rapid.T) int {
 
 func (r *modelRun) allocate(t *rapid.T) {
 	i := r.instance(t)
-	got, err := r.Allocate(r.ctx, r.claims[i], r.host, "redis")
+	got, err := r.one(r.ctx, r.claims[i], r.host, "redis")
 	if port, ok := r.model.portOf(i); ok {
 		if err != nil || got != port {
 			t.Fatalf("asked again it gives %d, %v, not %d", got, err, port)
@@ -154,15 +164,17 @@ func (r *modelRun) timePasses(t *rapid.T) {
 func (r *modelRun) fenced(t *rapid.T) {
 	stale := r.claims[r.instance(t)]
 	stale.Fence--
-	if port, err := r.Allocate(r.ctx, stale, r.host, "redis"); fault.CodeOf(err) != fault.CodeFenced {
+	if port, err := r.one(r.ctx, stale, r.host, "redis"); fault.CodeOf(err) != fault.CodeFenced {
 		t.Fatalf("a lost lease gets %d, %v", port, err)
 	}
 }
 
 // available is asked after every step.
 func (r *modelRun) available(t *rapid.T) {
-	left, err := r.Available(r.ctx, r.host)
-	if want := len(r.model.choose(r.now)) > 0; err != nil || left != want {
-		t.Fatalf("Available: %v, %v, want %v", left, err, want)
+	for n := 1; n <= modelPorts+1; n++ {
+		left, err := r.Available(r.ctx, r.host, n)
+		if want := r.model.left(r.now) >= n; err != nil || left != want {
+			t.Fatalf("%d available: %v, %v, want %v", n, left, err, want)
+		}
 	}
 }

@@ -44,28 +44,24 @@ func New(store host.Store, rdb redis.UniversalClient, now clock.Clock, log *slog
 }
 
 // Allocate implements host.Ports.
-func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, name string) (int, error) {
+func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, names ...string) ([]int, error) {
 	unlock := a.acquire(ctx, h)
 	defer unlock()
 	for try := 1; ; try++ {
-		var port int
-		err := a.store.Tx(ctx, func(tx host.Tx) error {
-			err := tx.CheckClaim(claim)
-			if err != nil {
-				return err
-			}
-			port, err = tx.HeldPort(h.ID, host.UnitID(claim.Subject), name)
-			if errors.Is(err, fault.ErrNotFound) {
-				port, err = tx.TakePort(h, host.UnitID(claim.Subject), name, a.now())
-			}
+		var ports []int
+		err := a.store.Tx(ctx, func(tx host.Tx) (err error) {
+			ports, err = host.TakePorts(tx, claim, h, names, a.now())
 			return err
 		})
-		if !errors.Is(err, fault.ErrConflict) || try == maxTries {
-			return port, err
+		switch {
+		case err == nil:
+			return ports, nil
+		case !errors.Is(err, fault.ErrConflict) || try == maxTries:
+			return nil, err
 		}
 		pause := rand.N(time.Duration(try) * time.Millisecond) //nolint:gosec // jitter, not a secret
 		if err := backoff.Wait(ctx, pause); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
 }
@@ -82,8 +78,8 @@ func (a *Allocator) Refused(ctx context.Context, claim job.Claim, h host.Host, p
 }
 
 // Available implements host.Ports.
-func (a *Allocator) Available(ctx context.Context, host host.Host) (bool, error) {
-	return a.store.PortLeft(ctx, host, a.now())
+func (a *Allocator) Available(ctx context.Context, host host.Host, n int) (bool, error) {
+	return a.store.PortsLeft(ctx, host, n, a.now())
 }
 
 // acquire takes the host's lock, or goes on without it when Redis is slow or away.

@@ -125,30 +125,66 @@ func wantCode(t *testing.T, err error, want fault.Code) {
 	}
 }
 
+// one gives one port.
+func (q *quay) one(ctx context.Context, claim job.Claim, h host.Host, name string) (int, error) {
+	ports, err := q.Allocate(ctx, claim, h, name)
+	if err != nil {
+		return 0, err
+	}
+	return ports[0], nil
+}
+
+// TestAllocateTogether takes all of several ports or none.
+func TestAllocateTogether(t *testing.T) {
+	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 5)
+	a, b, c := q.mustClaim(t, "a"), q.mustClaim(t, "b"), q.mustClaim(t, "c")
+	want := func(claim job.Claim, want ...int) {
+		t.Helper()
+		if ports, err := q.Allocate(t.Context(), claim, h, "redis", "redis-tls"); err != nil || !slices.Equal(ports, want) {
+			t.Errorf("got %v, %v, want %v", ports, err, want)
+		}
+	}
+	for range 2 {
+		want(a, 20000, 20001)
+	}
+	want(b, 20002, 20003)
+	_, err := q.Allocate(t.Context(), c, h, "redis", "redis-tls")
+	wantCode(t, err, fault.CodePortsExhausted)
+	port, err := q.one(t.Context(), c, h, "redis") // the last one was not kept
+	wantPort(t, port, err, 20004)
+	if err := q.Refused(t.Context(), b, h, 20002); err != nil {
+		t.Fatal(err)
+	}
+	_, err = q.Allocate(t.Context(), b, h, "redis", "redis-tls")
+	wantCode(t, err, fault.CodePortsExhausted)
+	q.now = q.now.Add(time.Hour)
+	want(b, 20002, 20003)
+}
+
 func TestAllocate(t *testing.T) {
 	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 3)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
 	for range 2 { // asked again it gives the same one
-		port, err := q.Allocate(t.Context(), a, h, "redis")
+		port, err := q.one(t.Context(), a, h, "redis")
 		wantPort(t, port, err, 20000)
 	}
-	port, err := q.Allocate(t.Context(), a, h, "admin")
+	port, err := q.one(t.Context(), a, h, "admin")
 	wantPort(t, port, err, 20001)
-	port, err = q.Allocate(t.Context(), b, h, "redis")
+	port, err = q.one(t.Context(), b, h, "redis")
 	wantPort(t, port, err, 20002)
-	_, err = q.Allocate(t.Context(), b, h, "admin")
+	_, err = q.one(t.Context(), b, h, "admin")
 	wantCode(t, err, fault.CodePortsExhausted)
-	if left, err := q.Available(t.Context(), h); err != nil || left {
+	if left, err := q.Available(t.Context(), h, 1); err != nil || left {
 		t.Errorf("Available: %v, %v", left, err)
 	}
 	stale := a
 	stale.Fence--
-	_, err = q.Allocate(t.Context(), stale, h, "redis")
+	_, err = q.one(t.Context(), stale, h, "redis")
 	wantCode(t, err, fault.CodeFenced)
 	wantCode(t, q.Refused(t.Context(), stale, h, 20000), fault.CodeFenced)
 	testenv.Eventually(t, "a port is given under the lock", 20*time.Second, func(ctx context.Context) error {
 		before := len(q.log.String())
-		port, err := q.Allocate(ctx, a, h, "redis")
+		port, err := q.one(ctx, a, h, "redis")
 		wantPort(t, port, err, 20000)
 		if said := q.log.String()[before:]; strings.Contains(said, "lock") {
 			return errors.New(said)
@@ -160,17 +196,17 @@ func TestAllocate(t *testing.T) {
 func TestRefused(t *testing.T) {
 	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 2)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
-	port, err := q.Allocate(t.Context(), a, h, "redis")
+	port, err := q.one(t.Context(), a, h, "redis")
 	wantPort(t, port, err, 20000)
 	if err := q.Refused(t.Context(), a, h, 20000); err != nil {
 		t.Fatal(err)
 	}
-	port, err = q.Allocate(t.Context(), a, h, "redis")
+	port, err = q.one(t.Context(), a, h, "redis")
 	wantPort(t, port, err, 20001)
-	_, err = q.Allocate(t.Context(), b, h, "redis")
+	_, err = q.one(t.Context(), b, h, "redis")
 	wantCode(t, err, fault.CodePortsExhausted)
 	q.now = q.now.Add(time.Hour)
-	port, err = q.Allocate(t.Context(), b, h, "redis")
+	port, err = q.one(t.Context(), b, h, "redis")
 	wantPort(t, port, err, 20000)
 	if !strings.Contains(q.log.String(), "refused") {
 		t.Errorf("the log says nothing of it: %s", q.log)
@@ -185,7 +221,7 @@ func (q *quay) allocateAll(t *testing.T, h host.Host, n int) []int {
 	for i := range n {
 		c := q.mustClaim(t, fmt.Sprintf("%s-%d", h.Name, i))
 		all.Go(func() (err error) {
-			got[i], err = q.Allocate(t.Context(), c, h, "redis")
+			got[i], err = q.one(t.Context(), c, h, "redis")
 			return err
 		})
 	}
@@ -209,7 +245,7 @@ func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
 	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 16)
 	wantAll(t, q.allocateAll(t, h, 16), h)
-	_, err := q.Allocate(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
+	_, err := q.one(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
 	wantCode(t, err, fault.CodePortsExhausted)
 }
 
@@ -270,7 +306,7 @@ func TestContextEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	took := testenv.Quickest(func() {
-		if _, err := q.Allocate(ctx, c, h, "redis"); !errors.Is(err, context.Canceled) {
+		if _, err := q.one(ctx, c, h, "redis"); !errors.Is(err, context.Canceled) {
 			t.Errorf("Allocate: %v", err)
 		}
 		if err := q.Refused(ctx, c, h, 20000); !errors.Is(err, context.Canceled) {

@@ -18,16 +18,18 @@ import (
 
 // ServiceConfig is what a Service needs.
 type ServiceConfig struct {
-	Store   Store
-	Queue   bell.Queue
-	Ports   host.Ports
-	Vault   secret.Vault
-	Secrets secret.Generator
-	Sender  webhook.Sender
-	Catalog instance.Catalog
-	NewID   id.Maker
-	Now     clock.Clock
-	Log     *slog.Logger
+	Store Store
+	Queue bell.Queue
+	Ports host.Ports
+	Vault secret.Vault
+	// Authority is whom clients verify servers by; nil: servers have no certificates.
+	Authority instance.Authority
+	Secrets   secret.Generator
+	Sender    webhook.Sender
+	Catalog   instance.Catalog
+	NewID     id.Maker
+	Now       clock.Clock
+	Log       *slog.Logger
 	// Bell wakes those who wait for a job or follow the feed; nil: what other processes
 	// do is found by looking.
 	Bell bell.Bell
@@ -64,7 +66,7 @@ func NewService(cfg ServiceConfig) *instance.Service {
 			Now: cfg.Now, Log: cfg.Log, Signer: engine.Kinds.CallbackSecret,
 		}),
 		Grants: tenant.NewGrants(tenant.Config{Store: Tenants(cfg.Store), Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now}),
-		Quotas: cfg.Quotas, Ports: cfg.Ports, Vault: cfg.Vault, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
+		Quotas: cfg.Quotas, Ports: cfg.Ports, Vault: cfg.Vault, Authority: cfg.Authority, Secrets: cfg.Secrets, Sender: cfg.Sender, Catalog: cfg.Catalog, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log,
 		CreateDeadline: cfg.CreateDeadline, DeleteDeadline: cfg.DeleteDeadline,
 	})
 }

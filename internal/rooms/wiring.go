@@ -55,10 +55,12 @@ type RunnerConfig struct {
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault
-	Catalog  instance.Catalog
-	NewID    id.Maker
-	Now      clock.Clock
-	Log      *slog.Logger
+	// Authority certifies servers; nil: they have no certificates.
+	Authority instance.Authority
+	Catalog   instance.Catalog
+	NewID     id.Maker
+	Now       clock.Clock
+	Log       *slog.Logger
 	// Owner names this worker, for people who look at a job.
 	Owner string
 	// LeaseTTL is how long a worker that vanished keeps its jobs.
@@ -77,7 +79,7 @@ type RunnerConfig struct {
 // NewRunner makes a runner of the jobs of instances.
 func NewRunner(cfg RunnerConfig) *job.Runner {
 	works := instance.NewWorks(instance.WorksConfig{
-		Store: Instances(cfg.Store), Hosts: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Catalog: cfg.Catalog, Now: cfg.Now,
+		Store: Instances(cfg.Store), Hosts: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Authority: cfg.Authority, Catalog: cfg.Catalog, Now: cfg.Now,
 		Quarantine: cfg.Quarantine, KeepFailed: cfg.KeepFailed,
 	})
 	engine := NewEngine(EngineConfig{

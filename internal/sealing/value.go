@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
@@ -21,11 +22,12 @@ const (
 	OldWebhook  Kind = "rotated webhook secrets"
 	Callback    Kind = "callback secrets"
 	Answer      Kind = "stored answers"
+	Authority   Kind = "the key of the certificate authority"
 	Check       Kind = "the check value of the master key"
 )
 
 // Kinds returns the kinds of which there are many values. There is one check value.
-func Kinds() []Kind { return []Kind{Credentials, Webhook, OldWebhook, Callback, Answer} }
+func Kinds() []Kind { return []Kind{Credentials, Webhook, OldWebhook, Callback, Authority, Answer} }
 
 // Value is one sealed value.
 type Value struct {
@@ -44,6 +46,8 @@ func (v Value) place() string {
 		return webhook.Place(webhook.ID(v.ID))
 	case Callback:
 		return webhook.DeliveryPlace(webhook.DeliveryID(v.ID))
+	case Authority:
+		return authority.Place(v.ID)
 	case Answer:
 		return idempotency.Place(v.Tenant, v.ID)
 	default:

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/idempotency"
@@ -88,6 +89,9 @@ func (w *world) begun(keyID string) {
 	check, err := sealing.SealCheck(v, deployment)
 	w.must(err)
 	w.must(w.store.InsertKeyCheck(w.Context(), check))
+	key, err := v.Seal([]byte(authority.Place(deployment)+" 0"), authority.Place(deployment))
+	w.must(err)
+	w.must(w.store.InsertAuthority(w.Context(), authority.Record{Deployment: deployment, Key: key}))
 }
 
 // put writes a value of each kind, as a process with this vault does. A webhook that is there
@@ -136,6 +140,11 @@ func (w *world) opens(v secret.Vault, n int) map[string]bool {
 	record, err := w.store.Idempotent(w.Context(), "a", fmt.Sprint(n))
 	w.must(err)
 	open(idempotency.Place("a", fmt.Sprint(n)), record.Answer)
+	if n == 0 {
+		ca, err := w.store.Authority(w.Context())
+		w.must(err)
+		open(authority.Place(deployment), ca.Key)
+	}
 	return used
 }
 

@@ -27,6 +27,11 @@ func (h *Hosts) Catalog(real instance.Catalog) instance.Catalog {
 	return list
 }
 
+// Recertify has nothing to do: a simulated server has no connections.
+func (e engine) Recertify(ctx context.Context, inst instance.Instance, cred instance.Credentials) error {
+	return e.Probe(ctx, inst, cred)
+}
+
 // Golden gives none: there is no data to make.
 func (engine) Golden(instance.Instance) (host.Golden, bool) { return host.Golden{}, false }
 
@@ -37,6 +42,7 @@ func (e engine) Probe(ctx context.Context, inst instance.Instance, _ instance.Cr
 	}
 	t, err := readFile(e.hosts.file(inst.Status.Address, host.UnitID(inst.ID)))
 	if err == nil && t != nil && t.Container != nil && t.Container.Running && t.Container.has(inst.Status.Port) &&
+		(inst.Status.TLSPort == 0 || t.Container.has(inst.Status.TLSPort)) &&
 		time.Since(t.Container.Started) >= e.hosts.ready {
 		return nil
 	}

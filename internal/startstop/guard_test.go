@@ -132,6 +132,7 @@ func TestDevWithNothingSealed(t *testing.T) {
 	w.mustStart("a fresh folder", "dev")
 	key := w.read("master.key")
 	w.exec("DELETE FROM settings WHERE name = 'key_check'")
+	w.exec("DELETE FROM authorities")
 	_ = os.Remove(filepath.Join(w.folder, "master.key"))
 	w.mustRefuse("used, nothing sealed", "dev", []string{"master.key", "openssl rand -base64 32"})
 	w.write("master.key", key)

@@ -312,7 +312,7 @@ func questions() []question {
 			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
 			return err
 		})},
-		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortLeft(ctx, h, now) })},
+		{name: "ports: whether one is left", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.PortsLeft(ctx, h, 2, now) })},
 		{name: "ports: take, and give back", ask: inTx(func(tx rooms.Tx) error {
 			if _, err := tx.TakePort(h, "ins_0000001", "redis", now); err != nil {
 				return err

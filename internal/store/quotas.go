@@ -76,9 +76,9 @@ func (t *tx) PutQuota(of tenant.ID, limits tenant.Amounts) error {
 // Held implements tenant.Reader. A failed instance may still be on its host as long as it
 // has a port: ports are given back when it is confirmed gone.
 func (r reader) Held(ctx context.Context, of tenant.ID, kinds []string, since time.Time) (tenant.Amounts, error) {
-	var sum struct{ Instances, CPU, Memory, Disk int64 }
+	var sum struct{ Instances, CPU, Memory, Disk, Ports int64 }
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).
-		Select("COUNT(*) AS instances, COALESCE(SUM(cpu_millis), 0) AS cpu, COALESCE(SUM(memory_bytes), 0) AS memory, COALESCE(SUM(disk_bytes), 0) AS disk").
+		Select("COUNT(*) AS instances, COALESCE(SUM(cpu_millis), 0) AS cpu, COALESCE(SUM(memory_bytes), 0) AS memory, COALESCE(SUM(disk_bytes), 0) AS disk, COALESCE(SUM(ports), 0) AS ports").
 		Where("tenant_id = ? AND deleted_at = 0", key(of)).
 		Where("(state <> ? OR EXISTS (SELECT 1 FROM ports WHERE ports.instance_id = instances.id))", string(instance.StateFailed)).
 		Scan(&sum).Error
@@ -92,7 +92,7 @@ func (r reader) Held(ctx context.Context, of tenant.ID, kinds []string, since ti
 	}
 	return tenant.Amounts{
 		tenant.Instances: sum.Instances, tenant.CPU: sum.CPU, tenant.Memory: sum.Memory, tenant.Disk: sum.Disk,
-		tenant.Ports: sum.Instances, tenant.JobsPerHour: jobs,
+		tenant.Ports: sum.Ports, tenant.JobsPerHour: jobs,
 	}, translate(err)
 }
 

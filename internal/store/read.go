@@ -227,13 +227,23 @@ func (r reader) Host(ctx context.Context, id host.ID) (host.Host, error) {
 	return row.entity(), err
 }
 
-// PortLeft implements host.Reader.
-func (r reader) PortLeft(ctx context.Context, host host.Host, now time.Time) (bool, error) {
-	_, _, err := nextPort(r.db.WithContext(ctx), host, now)
-	if errors.Is(err, fault.ErrNotFound) {
-		return false, nil
+// PortsLeft implements host.Reader.
+func (r reader) PortsLeft(ctx context.Context, host host.Host, n int, now time.Time) (bool, error) {
+	db := r.db.WithContext(ctx)
+	fresh, err := freshPort(db, host)
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	missing := n - max(0, host.PortHigh-fresh+1)
+	if missing <= 0 {
+		return true, nil
+	}
+	_, err = restedPort(db.Offset(missing-1), host, now)
+	if !errors.Is(err, fault.ErrNotFound) {
+		return err == nil, err
+	}
+	free, err := r.PortsFree(ctx, host, now) // there may be gaps
+	return free >= n, err
 }
 
 // PortsFree implements host.Reader.

@@ -67,10 +67,14 @@ type instanceRow struct {
 	KeptUntil   int64
 	DataLost    bool
 	// What follows is written by UpdateDisk only.
-	DiskState string
-	DiskUsed  int64
-	DiskBound string
-	DiskSeen  int64
+	DiskState  string
+	DiskUsed   int64
+	DiskBound  string
+	DiskSeen   int64
+	Ports      int
+	RequireTLS bool `gorm:"column:require_tls"`
+	TLSPort    int  `gorm:"column:tls_port"`
+	CertUntil  int64
 }
 
 func (instanceRow) TableName() string { return "instances" }
@@ -258,6 +262,7 @@ func toInstanceRow(i instance.Instance) (instanceRow, error) {
 		Parameters: parameters, Labels: labels, State: string(i.State), Reason: i.Reason, HostID: string(i.Status.Host),
 		Address: i.Status.Address, Port: i.Status.Port, Fence: i.Fence, Rev: i.Rev,
 		CreatedAt: millis(i.CreatedAt), UpdatedAt: millis(i.UpdatedAt), DeletedAt: millis(i.DeletedAt), KeptUntil: millis(i.KeptUntil), DataLost: i.Status.DataLost,
+		Ports: max(i.Spec.Ports, 1), RequireTLS: i.Spec.RequireTLS, TLSPort: i.Status.TLSPort, CertUntil: millis(i.Status.CertifiedUntil),
 	}
 	if i.State != instance.StateDeleted {
 		row.LiveName = &row.Name
@@ -273,9 +278,9 @@ func (r instanceRow) disk() instance.Disk {
 
 func (r instanceRow) entity() (instance.Instance, error) {
 	i := instance.Instance{
-		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Spec: instance.Spec{Engine: r.Engine, Version: r.Version, Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes}}, Name: r.Name,
+		ID: instance.ID(r.ID), Tenant: tenant.ID(r.TenantID), Spec: instance.Spec{Engine: r.Engine, Version: r.Version, Plan: r.Plan, Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes}, Ports: r.Ports, RequireTLS: r.RequireTLS}, Name: r.Name,
 
-		State: instance.State(r.State), Reason: r.Reason, Status: instance.Status{Host: host.ID(r.HostID), Address: r.Address, Port: r.Port, DataLost: r.DataLost, Disk: r.disk()},
+		State: instance.State(r.State), Reason: r.Reason, Status: instance.Status{Host: host.ID(r.HostID), Address: r.Address, Port: r.Port, DataLost: r.DataLost, TLSPort: r.TLSPort, CertifiedUntil: moment(r.CertUntil), Disk: r.disk()},
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt), DeletedAt: moment(r.DeletedAt), KeptUntil: moment(r.KeptUntil),
 	}
 	if err := fromJSON(r.Labels, &i.Labels); err != nil {

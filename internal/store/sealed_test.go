@@ -3,10 +3,12 @@ package store
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
@@ -44,6 +46,12 @@ func someSealed(t *testing.T, s *Store) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for n, key := range []string{"old", "new", "old"} { // there is one of each deployment, and here several
+		err := s.InsertAuthority(t.Context(), authority.Record{Deployment: fmt.Sprint("dep_", n), Certificate: "c", Key: sealed(key, n), CreatedAt: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -201,6 +209,7 @@ func TestCountSealed(t *testing.T) {
 			{Kind: sealing.Webhook, KeyID: "new", Values: 4}, {Kind: sealing.Webhook, KeyID: "old", Values: 2},
 			{Kind: sealing.OldWebhook, KeyID: "new", Values: 1}, {Kind: sealing.OldWebhook, KeyID: "old", Values: 1},
 			{Kind: sealing.Callback, KeyID: "old", Values: 2},
+			{Kind: sealing.Authority, KeyID: "new", Values: 1}, {Kind: sealing.Authority, KeyID: "old", Values: 2},
 			{Kind: sealing.Answer, KeyID: "new", Values: 2}, {Kind: sealing.Answer, KeyID: "old", Values: 4},
 		}
 		if !slices.Equal(counts, want) {
@@ -281,5 +290,42 @@ func TestHolders(t *testing.T) {
 		if got := names(24 * time.Hour); !slices.Equal(got, []string{"wörker:2=v2:one"}) {
 			t.Errorf("%v", got)
 		}
+	})
+}
+
+func TestAuthorityIsInsertedOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, databaseURL string) {
+		s := openMigrated(t, databaseURL)
+		if _, err := s.Authority(t.Context()); !errors.Is(err, fault.ErrNotFound) {
+			t.Errorf("none: %v", err)
+		}
+		want := authority.Record{
+			Deployment: "dep_1", Certificate: "-----BEGIN CERTIFICATE-----\n…\n", Key: secret.Sealed{KeyID: "k", Ciphertext: []byte{0, 0xff}}, CreatedAt: time.UnixMilli(time.Now().UnixMilli()).UTC(),
+		}
+		if err := s.InsertAuthority(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.InsertAuthority(t.Context(), want); !errors.Is(err, fault.ErrConflict) {
+			t.Errorf("a second one: %v", err)
+		}
+		same := func() {
+			t.Helper()
+			if got, err := s.Authority(t.Context()); err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, want)
+			}
+		}
+		same()
+		other := want
+		other.Certificate, other.Key.Ciphertext = "another", []byte("another")
+		if err := s.ReplaceAuthority(t.Context(), other, other); !errors.Is(err, fault.ErrConflict) {
+			t.Errorf("another one is replaced: %v", err)
+		}
+		same()
+		before := want
+		want = other
+		if err := s.ReplaceAuthority(t.Context(), before, want); err != nil {
+			t.Fatal(err)
+		}
+		same()
 	})
 }

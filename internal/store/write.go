@@ -128,6 +128,7 @@ func (r instanceRow) changing() map[string]any {
 		"live_name": r.LiveName, "plan": r.Plan, "cpu_millis": r.CPUMillis, "memory_bytes": r.MemoryBytes, "disk_bytes": r.DiskBytes,
 		"parameters": r.Parameters, "state": r.State, "reason": r.Reason, "host_id": r.HostID, "address": r.Address, "port": r.Port,
 		"fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt, "deleted_at": r.DeletedAt, "kept_until": r.KeptUntil, "data_lost": r.DataLost,
+		"ports": r.Ports, "require_tls": r.RequireTLS, "tls_port": r.TLSPort, "cert_until": r.CertUntil,
 	}
 }
 

@@ -101,7 +101,7 @@ func newWorld(t *testing.T, dialect string) *world {
 	w.settings = []string{
 		"BERTH_DATABASE_URL=" + databaseURL, "BERTH_REDIS_URL=" + testenv.Redis(t), "BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString(key),
 		"BERTH_ADMIN_KEY=" + w.adminKey, "BERTH_DATA_DIR=" + folder, "BERTH_LOG_FORMAT=json", "BERTH_SIMULATED_HOSTS=1",
-		"BERTH_DOCKER_HOST=simulated://" + t.TempDir(), "BERTH_PORT_RANGE=" + testenv.PortRange(t, 200), "BERTH_WORKER_CONCURRENCY=2",
+		"BERTH_DOCKER_HOST=simulated://" + t.TempDir(), "BERTH_PORT_RANGE=" + testenv.PortRange(t, 400), "BERTH_WORKER_CONCURRENCY=2",
 	}
 	return w
 }
@@ -211,26 +211,27 @@ func (w *world) envelopes(from api, kept []order) {
 }
 
 // told checks that the end of each job is in the feed once, and that the feed has no gaps.
+// Events are numbered a moment after their commit.
 func (w *world) told(from api, orders []order) {
 	w.Helper()
-	ends := map[string]int{}
-	next := int64(1)
-	_, err := from.EachEvent(w.Context(), client.EventFilter{}, 0, func(e client.Event) error {
-		if e.Number != next {
-			w.Errorf("event %d follows %d", e.Number, next-1)
+	testenv.Eventually(w, "the feed tells of the end of every job", limit, func(ctx context.Context) error {
+		ends := map[string]int{}
+		next := int64(1)
+		_, err := from.EachEvent(ctx, client.EventFilter{}, 0, func(e client.Event) error {
+			if e.Number != next {
+				w.Errorf("event %d follows %d", e.Number, next-1)
+			}
+			next = e.Number + 1
+			if e.Type == "job.succeeded" {
+				ends[e.JobID]++
+			}
+			return nil
+		})
+		for _, o := range orders {
+			if n := ends[o.job]; err == nil && n != 1 {
+				err = fmt.Errorf("the end of job %s was told %d times", o.job, n)
+			}
 		}
-		next = e.Number + 1
-		if e.Type == "job.succeeded" {
-			ends[e.JobID]++
-		}
-		return nil
+		return err
 	})
-	if err != nil {
-		w.Fatal(err)
-	}
-	for _, o := range orders {
-		if ends[o.job] != 1 {
-			w.Errorf("the end of job %s was told %d times", o.job, ends[o.job])
-		}
-	}
 }

@@ -149,7 +149,7 @@ func (c Claim) Remove(container, volume *Mark, data bool) (Removal, error) {
 // PortRefused is how Start fails where somebody else has the port. The container is removed
 // then: its ports cannot be changed any more.
 func (c Claim) PortRefused(port int) error {
-	return fault.Errorf(fault.CodePortRefused, nil, "the host would not give port %d to instance %s", port, c.Unit)
+	return fault.Errorf(fault.CodePortRefused, &host.RefusedPort{Port: port}, "the host would not give port %d to instance %s", port, c.Unit)
 }
 
 // IgnoreGone makes what is gone already the success of Stop and Remove.

@@ -2,11 +2,9 @@ package hosttest
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/job"
 )
@@ -19,19 +17,13 @@ type Ports struct {
 
 var _ host.Ports = Ports{}
 
-// Allocate gives the claim's subject a port.
-func (p Ports) Allocate(ctx context.Context, claim job.Claim, h host.Host, name string) (port int, err error) {
+// Allocate gives the claim's subject its ports.
+func (p Ports) Allocate(ctx context.Context, claim job.Claim, h host.Host, names ...string) (ports []int, err error) {
 	err = p.Store.Tx(ctx, func(tx host.Tx) error {
-		if err := tx.CheckClaim(claim); err != nil {
-			return err
-		}
-		port, err = tx.HeldPort(h.ID, host.UnitID(claim.Subject), name)
-		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(h, host.UnitID(claim.Subject), name, p.Now())
-		}
+		ports, err = host.TakePorts(tx, claim, h, names, p.Now())
 		return err
 	})
-	return port, err
+	return ports, err
 }
 
 // Refused lets the port rest.
@@ -45,6 +37,6 @@ func (p Ports) Refused(ctx context.Context, claim job.Claim, h host.Host, port i
 }
 
 // Available asks the store.
-func (p Ports) Available(ctx context.Context, host host.Host) (bool, error) {
-	return p.Store.PortLeft(ctx, host, p.Now())
+func (p Ports) Available(ctx context.Context, host host.Host, n int) (bool, error) {
+	return p.Store.PortsLeft(ctx, host, n, p.Now())
 }

@@ -69,6 +69,9 @@ func (Engine) Check(p instance.Parameters, size host.Resources) []fault.FieldErr
 	return nil
 }
 
+// Ports is one.
+func (Engine) Ports(bool) int { return 1 }
+
 // NewCredentials makes up two passwords.
 func (Engine) NewCredentials(_ instance.Instance, g secret.Generator) instance.Credentials {
 	return instance.Credentials{Username: "tenant", Password: g.Password(28), AdminPassword: g.Password(28)}

@@ -61,6 +61,7 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"living jobs are counted", liveJobs},
 		{"whose turn it is", jobTurns},
 		{"kept instances", keptInstances},
+		{"certificates that end", certificatesDue},
 
 		{"credentials", credentials},
 		{"a delivery", deliveries},
@@ -168,7 +169,7 @@ func (s shelf) commit(what string, do func(rooms.Tx) error) {
 // newInstance gives an instance as a create makes it.
 func (s shelf) newInstance(name string) instance.Instance {
 	return instance.Instance{
-		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Spec: instance.Spec{Engine: "redis", Version: "8", Plan: "small", Resources: host.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, Parameters: instance.Parameters{"maxclients": int64(50)}}, Name: name,
+		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Spec: instance.Spec{Engine: "redis", Version: "8", Plan: "small", Resources: host.Resources{CPUMillis: 500, MemoryBytes: 256 << 20, DiskBytes: 1 << 30}, Parameters: instance.Parameters{"maxclients": int64(50)}, Ports: 2}, Name: name,
 
 		State: instance.StatePending, CreatedAt: at, UpdatedAt: at,
 	}

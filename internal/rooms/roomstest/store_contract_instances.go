@@ -20,9 +20,9 @@ func instanceRoundTrip(s shelf) {
 		ID: instance.ID(s.newID(instance.Prefix)), Tenant: owner, Spec: instance.Spec{Engine: "mysql", Version: "9.7", Plan: "custom", Resources: host.Resources{CPUMillis: 1500, MemoryBytes: 8 << 30, DiskBytes: 1 << 40}, Parameters: instance.Parameters{
 			"charset": "latin1", "binlog_format": "ROW", "max_connections": int64(50), "flag": true, "off": false, "empty": "",
 			"big": int64(1<<62 + 1), "negative": int64(-1), "text": "schön ☃ \"quoted\" \\ \n", "digits": "42",
-		}}, Name: "full",
+		}, Ports: 2, RequireTLS: true}, Name: "full",
 
-		Labels: map[string]string{"team": "a", "empty": ""}, State: instance.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Status: instance.Status{Host: "hst_1", Address: "db.example", Port: 65535, DataLost: true},
+		Labels: map[string]string{"team": "a", "empty": ""}, State: instance.StateFailed, Reason: "ready: 🙁 'it' \\failed\x01", Status: instance.Status{Host: "hst_1", Address: "db.example", Port: 65535, TLSPort: 65534, CertifiedUntil: at.AddDate(1, 0, 0), DataLost: true},
 		Fence: 1 << 40, CreatedAt: at, UpdatedAt: at.Add(time.Millisecond), DeletedAt: at.Add(time.Hour), KeptUntil: at.Add(2 * time.Hour), Rev: 7,
 	}
 	bare := s.newInstance("bare")
@@ -43,7 +43,8 @@ func instanceRoundTrip(s shelf) {
 	// The same by an update, down to the zero values.
 	empty := s.storedInstance(full.ID)
 	empty.Reason, empty.Status.Host, empty.Status.Address, empty.Status.Port, empty.Fence, empty.DeletedAt, empty.KeptUntil = "", "", "", 0, 0, time.Time{}, time.Time{}
-	empty.Spec.Parameters = instance.Parameters{"flag": false}
+	empty.Spec.Parameters, empty.Spec.Ports, empty.Spec.RequireTLS = instance.Parameters{"flag": false}, 1, false
+	empty.Status.TLSPort, empty.Status.CertifiedUntil = 0, time.Time{}
 	s.commit("UpdateInstance", func(tx rooms.Tx) error { return tx.UpdateInstance(empty) })
 	empty.Rev++
 	s.same(s.storedInstance(full.ID), empty, nil)

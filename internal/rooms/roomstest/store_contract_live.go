@@ -34,6 +34,22 @@ func liveJobs(s shelf) {
 	}
 }
 
+func certificatesDue(s shelf) {
+	certified := func(name string, state instance.State, until time.Time) instance.ID {
+		return s.instance(name, func(i *instance.Instance) { i.State, i.Status.CertifiedUntil = state, until }).ID
+	}
+	second, first := certified("second", instance.StateUnhealthy, at.Add(-time.Millisecond)), certified("first", instance.StateRunning, at.Add(-time.Hour))
+	certified("later", instance.StateRunning, at)
+	certified("never", instance.StateRunning, time.Time{})
+	certified("deleting", instance.StateDeleting, at.Add(-time.Hour))
+	certified("warm", instance.StateWarm, at.Add(-time.Hour))
+	for limit, want := range map[int][]instance.ID{1: {first}, 10: {first, second}} {
+		if got, err := s.store.CertificatesDue(s.ctx, at, limit); err != nil || !slices.Equal(got, want) {
+			s.Errorf("of %d: got %v, %v, want %v", limit, got, err, want)
+		}
+	}
+}
+
 func keptInstances(s shelf) {
 	kept := func(name string, state instance.State, until time.Time) instance.ID {
 		return s.instance(name, func(i *instance.Instance) { i.State, i.KeptUntil = state, until }).ID

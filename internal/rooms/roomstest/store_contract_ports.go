@@ -47,11 +47,14 @@ func (s shelf) restPort(h host.Host, port int, i instance.ID, until time.Time) {
 
 func (s shelf) portsLeft(h host.Host, now time.Time, want bool) {
 	s.Helper()
-	if left, err := s.store.PortLeft(s.ctx, h, now); err != nil || left != want {
-		s.Fatalf("PortLeft: %v, %v, want %v", left, err, want)
-	}
-	if free, err := s.store.PortsFree(s.ctx, h, now); err != nil || (free > 0) != want {
+	free, err := s.store.PortsFree(s.ctx, h, now)
+	if err != nil || (free > 0) != want {
 		s.Fatalf("PortsFree: %d, %v, want some: %v", free, err, want)
+	}
+	for n := 1; n <= free+2; n++ {
+		if left, err := s.store.PortsLeft(s.ctx, h, n, now); err != nil || left != (n <= free) {
+			s.Fatalf("PortsLeft of %d, where %d are free: %v, %v", n, free, left, err)
+		}
 	}
 	if !want {
 		_, err := s.takePort(h, "one-too-many", now)

@@ -53,7 +53,7 @@ func (s shelf) held(since time.Time, instances, jobs int64) {
 	s.Helper()
 	kinds := []string{string(instance.JobCreate)}
 	want := tenant.Amounts{
-		tenant.Instances: instances, tenant.CPU: 500 * instances, tenant.Memory: instances * 256 << 20, tenant.Disk: instances << 30, tenant.Ports: instances,
+		tenant.Instances: instances, tenant.CPU: 500 * instances, tenant.Memory: instances * 256 << 20, tenant.Disk: instances << 30, tenant.Ports: 2 * instances,
 		tenant.JobsPerHour: jobs,
 	}
 	got, err := s.store.Held(s.ctx, owner, kinds, since)
