@@ -34,6 +34,9 @@ func put[T any](db *gorm.DB, verb string, row T) error {
 	for n, f := range i.fields {
 		values[n], _ = f.ValueOf(db.Statement.Context, of)
 	}
+	if b, ok := db.Statement.ConnPool.(*batch); ok {
+		return b.later(db.Statement.Context, verb+i.sql, values)
+	}
 	return db.Exec(verb+i.sql, values...).Error
 }
 

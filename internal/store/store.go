@@ -157,7 +157,8 @@ func mysqlSettings(databaseURL string) (*driver.Config, error) {
 	cfg.User = u.User.Username()
 	cfg.Passwd, _ = u.User.Password()
 	cfg.Collation = "utf8mb4_0900_bin"
-	cfg.InterpolateParams = true // one round trip a statement
+	cfg.InterpolateParams = true // one round trip a statement,
+	cfg.MultiStatements = true   // or for several (see batch)
 	cfg.ParseTime = true         // goose's table locker reads times; without it, it waits for ever
 	cfg.Timeout, cfg.ReadTimeout, cfg.WriteTimeout = 3*time.Second, 10*time.Second, 10*time.Second
 	// No gap locks, so fewer deadlocks. Said once for each connection, it costs no
@@ -236,7 +237,7 @@ func (s *Store) Tx(ctx context.Context, fn func(rooms.Tx) error) error {
 }
 
 // commit gives what is to follow: nothing where the transaction was rolled back.
-func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) (after []func(context.Context), err error) {
+func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(context.Context), error) {
 	if s.dialect == dialectSQLite {
 		select {
 		case s.writer <- struct{}{}:
@@ -245,16 +246,13 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) (after []fu
 			return nil, ctx.Err()
 		}
 	}
+	together := s.dialect == dialectMySQL
 	for try := 1; ; try++ {
-		after = nil
-		err := s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-			t := &tx{reader: reader{db}, ctx: ctx}
-			err := fn(t)
-			if err == nil {
-				after = t.after
-			}
-			return err
-		})
+		after, err := s.once(ctx, fn, together)
+		if errors.Is(err, errRefused) {
+			together = false // whose fault was it?
+			continue
+		}
 		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
 			return nil, ctx.Err() // the pool has rolled it back a moment before we could commit
 		}
@@ -271,4 +269,24 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) (after []fu
 			return nil, err
 		}
 	}
+}
+
+// once runs a transaction once. Together, new rows are sent as a batch.
+func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, together bool) (after []func(context.Context), err error) {
+	err = s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
+		var rows *batch
+		if together {
+			db, rows = batched(ctx, db)
+		}
+		t := &tx{reader: reader{db}, ctx: ctx}
+		err := fn(t)
+		if rows != nil && (err == nil || rows.refused != nil) {
+			err = rows.flush(ctx)
+		}
+		if err == nil {
+			after = t.after
+		}
+		return err
+	})
+	return after, err
 }
