@@ -11,7 +11,7 @@ ALTER TABLE instances ADD COLUMN ports INTEGER NOT NULL DEFAULT 1; -- how many i
 ALTER TABLE instances ADD COLUMN require_tls INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE instances ADD COLUMN tls_port INTEGER NOT NULL DEFAULT 0; -- 0: it has no second port
 ALTER TABLE instances ADD COLUMN cert_until INTEGER NOT NULL DEFAULT 0; -- 0: it has no certificate
-CREATE INDEX instances_certificates ON instances (cert_until);
+CREATE INDEX instances_certificates ON instances (cert_until) WHERE cert_until > 0;
 
 -- +goose Down
 DROP INDEX instances_certificates;
