@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"testing"
 	"time"
@@ -108,13 +109,16 @@ func (f *fleet) awaitUsable(t *testing.T, services []*service, limit time.Durati
 // checkApart looks whether each has what is its own: a port, a password, one container.
 func (f *fleet) checkApart(t *testing.T, services []*service) {
 	t.Helper()
-	ports, passwords := map[int]bool{}, map[string]bool{}
+	ports, passwords, want := map[int]bool{}, map[string]bool{}, 0
 	for _, s := range services {
-		ports[s.conn.Port], passwords[s.conn.Password] = true, true
+		own := map[int]bool{s.conn.Port: true, s.conn.TLS.Port: true} // a MySQL has one for both
+		want += len(own)
+		maps.Copy(ports, own)
+		passwords[s.conn.Password] = true
 		containerOf(t, s.ID)
 	}
-	if len(ports) != len(services) || len(passwords) != len(services) {
-		t.Errorf("%d instances have %d ports and %d passwords", len(services), len(ports), len(passwords))
+	if len(ports) != want || len(passwords) != len(services) {
+		t.Errorf("%d instances have %d ports, want %d, and %d passwords", len(services), len(ports), want, len(passwords))
 	}
 	if n := len(containersWith(t, f.label)); n != len(services) {
 		t.Errorf("there are %d containers for %d instances", n, len(services))
@@ -122,8 +126,8 @@ func (f *fleet) checkApart(t *testing.T, services []*service) {
 	if n := len(volumesWith(t, f.label)); n != len(services) {
 		t.Errorf("there are %d volumes for %d instances", n, len(services))
 	}
-	if n := one[int](t, f.rows, "SELECT COUNT(*) FROM ports WHERE instance_id IS NOT NULL"); n != len(services) {
-		t.Errorf("%d ports are held for %d instances", n, len(services))
+	if n := one[int](t, f.rows, "SELECT COUNT(*) FROM ports WHERE instance_id IS NOT NULL"); n != want {
+		t.Errorf("%d ports are held, want %d", n, want)
 	}
 }
 
