@@ -3,25 +3,38 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
 )
 
-// batch is the connection of a transaction on MySQL. It keeps new rows back, and sends them
-// in front of the next statement, in one round trip with it: an accept writes five rows, and
-// each would cost as much time on the way as on the server.
+// batch is a transaction on MySQL. It keeps its begin and new rows back, and sends them in
+// front of the next statement, in one round trip with it, and the last ones with the commit:
+// an accept writes six rows, and each would cost as much time on the way as on the server.
 //
 // What the server says of several statements does not say which one it means. So a batch that
 // it refuses is rolled back, and the transaction runs once more with each row sent alone.
 type batch struct {
-	conn    gorm.ConnPool
+	pool    *sql.DB
+	conn    connection
+	alone   bool // rows are sent one by one
+	begun   bool // the server knows of the transaction, or may
 	sql     []string
 	args    []any
-	size    int   // of what is kept back, in bytes
+	rows    int   // of what is kept back
+	size    int   // of it, in bytes
 	refused error // what the server said of a batch
+}
+
+// connection is what a batch needs of a *sql.Conn.
+type connection interface {
+	gorm.ConnPool
+	Raw(func(driverConn any) error) error
+	Close() error
 }
 
 // Bounds of what is kept back: far below what the server takes at once
@@ -34,12 +47,53 @@ const (
 // errRefused marks the error of a batch.
 var errRefused = errors.New("the database refused one of several statements")
 
-// batched gives a view of a transaction whose new rows are kept back.
-func batched(ctx context.Context, db *gorm.DB) (*gorm.DB, *batch) {
-	b := &batch{conn: db.Statement.ConnPool}
-	db = db.Session(&gorm.Session{NewDB: true, Context: ctx})
-	db.Statement.ConnPool = b
-	return db, b
+const (
+	begin    = "START TRANSACTION"
+	commit   = "COMMIT"
+	rollback = "ROLLBACK"
+)
+
+// maxConnections is how many connections are tried that have ended unnoticed, as database/sql
+// does it.
+const maxConnections = 3
+
+// rollbackTimeout is how long the server may take to answer a rollback.
+const rollbackTimeout = 3 * time.Second
+
+func newBatch(ctx context.Context, pool *sql.DB, alone bool) (*batch, error) {
+	conn, err := pool.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{pool: pool, conn: conn, alone: alone, sql: []string{begin}}, nil
+}
+
+// commit sends what is left, and ends the transaction. Without an answer it may have.
+func (b *batch) commit(ctx context.Context) error {
+	if b.refused != nil {
+		return b.refused
+	}
+	if !b.begun && b.rows == 0 { // nothing was asked of the server
+		return nil
+	}
+	_, err := b.ExecContext(ctx, commit)
+	if err == nil {
+		b.begun = false
+	}
+	return err
+}
+
+// end gives the connection back. What was not committed is rolled back; where that does not
+// work either, the connection is ended, and the server does so itself.
+func (b *batch) end(ctx context.Context) {
+	if b.begun {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTimeout)
+		defer cancel()
+		if _, err := b.conn.ExecContext(ctx, rollback); err != nil {
+			_ = b.conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
+	}
+	_ = b.conn.Close()
 }
 
 // later keeps a statement for the next round trip.
@@ -53,12 +107,12 @@ func (b *batch) later(ctx context.Context, query string, args []any) error {
 			size += len(a)
 		}
 	}
-	if len(b.sql) == maxBatch || b.size+size > maxBatchSize {
+	if b.rows == maxBatch || b.size+size > maxBatchSize {
 		if err := b.flush(ctx); err != nil {
 			return err
 		}
 	}
-	b.sql, b.args, b.size = append(b.sql, query), append(b.args, args...), b.size+size
+	b.sql, b.args, b.rows, b.size = append(b.sql, query), append(b.args, args...), b.rows+1, b.size+size
 	return nil
 }
 
@@ -67,30 +121,29 @@ func (b *batch) flush(ctx context.Context) error {
 	if b.refused != nil || len(b.sql) == 0 {
 		return b.refused
 	}
-	all, args := b.take("")
-	_, err := b.conn.ExecContext(ctx, all, args...)
-	return b.judge(err)
+	last, args := b.sql[len(b.sql)-1], b.args
+	b.sql, b.args = b.sql[:len(b.sql)-1], nil
+	_, err := b.ExecContext(ctx, last, args...)
+	return err
 }
 
 // ExecContext implements gorm.ConnPool. The result is that of the statement itself.
-func (b *batch) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	if len(b.sql) == 0 {
-		return b.conn.ExecContext(ctx, query, args...)
-	}
-	all, args := b.take(query, args...)
-	result, err := b.conn.ExecContext(ctx, all, args...)
-	return result, b.judge(err)
+func (b *batch) ExecContext(ctx context.Context, query string, args ...any) (result sql.Result, err error) {
+	err = b.send(ctx, query, args, func(query string, args []any) error {
+		result, err = b.conn.ExecContext(ctx, query, args...)
+		return err
+	})
+	return result, err
 }
 
 // QueryContext implements gorm.ConnPool. The first rows are those of the statement itself,
 // since the ones in front of it give none.
-func (b *batch) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if len(b.sql) == 0 {
-		return b.conn.QueryContext(ctx, query, args...)
-	}
-	all, args := b.take(query, args...)
-	rows, err := b.conn.QueryContext(ctx, all, args...)
-	return rows, b.judge(err) //nolint:sqlclosecheck // the caller's
+func (b *batch) QueryContext(ctx context.Context, query string, args ...any) (rows *sql.Rows, err error) {
+	err = b.send(ctx, query, args, func(query string, args []any) error {
+		rows, err = b.conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck,sqlclosecheck // the caller's
+		return err
+	})
+	return rows, err
 }
 
 // QueryRowContext implements gorm.ConnPool.
@@ -111,21 +164,32 @@ func (b *batch) PrepareContext(ctx context.Context, query string) (*sql.Stmt, er
 	return b.conn.PrepareContext(ctx, query)
 }
 
-// take returns what was kept back, as one, with what follows on it.
-func (b *batch) take(then string, args ...any) (string, []any) {
-	all, before := b.sql, b.args
-	b.sql, b.args, b.size = nil, nil, 0
-	if then != "" {
-		all = append(all, then)
+// send sends a statement behind what was kept back. A connection of the pool may have ended
+// unnoticed, which its first statement shows: then another one is taken.
+func (b *batch) send(ctx context.Context, query string, args []any, do func(query string, args []any) error) error {
+	batched := b.rows > 0
+	query, args = strings.Join(append(b.sql, query), ";"), append(b.args, args...)
+	b.sql, b.args, b.rows, b.size = nil, nil, 0, 0
+	for try := 1; ; try++ {
+		err := do(query, args)
+		if b.begun || !errors.Is(err, driver.ErrBadConn) || try == maxConnections {
+			b.begun = true
+			return b.judge(err, batched)
+		}
+		_ = b.conn.Close()
+		conn, taking := b.pool.Conn(ctx)
+		if taking != nil {
+			return taking
+		}
+		b.conn = conn
 	}
-	return strings.Join(all, ";"), append(before, args...)
 }
 
-// judge notes what the server has refused, other than because of another transaction or of
-// itself.
-func (b *batch) judge(err error) error {
+// judge notes what the server has refused of several statements, other than because of
+// another transaction or of itself.
+func (b *batch) judge(err error, batched bool) error {
 	var m *mysql.MySQLError
-	if errors.As(err, &m) && !away(err) && !full(err) {
+	if batched && errors.As(err, &m) && !away(err) && !full(err) {
 		b.refused = errors.Join(errRefused, err)
 		return b.refused
 	}

@@ -45,6 +45,10 @@ func (c *trips) QueryRowContext(_ context.Context, query string, args ...any) *s
 	return nil
 }
 
+func (c *trips) Raw(func(any) error) error { c.sent = append(c.sent, "ended"); return nil }
+
+func (c *trips) Close() error { return nil }
+
 func (c *trips) PrepareContext(_ context.Context, query string) (*sql.Stmt, error) {
 	return nil, c.note(query, nil)
 }
@@ -66,7 +70,7 @@ func TestBatchTrips(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := &trips{}
-			b := &batch{conn: c}
+			b := &batch{conn: c, begun: true}
 			err := errors.Join(b.later(t.Context(), "I ?", []any{1}), b.later(t.Context(), "I ?", []any{2}), tt.next(b, t.Context()))
 			if err != nil || fmt.Sprint(c.sent) != fmt.Sprint(tt.want) {
 				t.Errorf("%v, sent %q, want %q", err, c.sent, tt.want)
@@ -85,7 +89,7 @@ func TestBatchBounds(t *testing.T) {
 		"huge":  {2, 3 * maxBatchSize, 2},
 	} {
 		c := &trips{}
-		b := &batch{conn: c}
+		b := &batch{conn: c, begun: true}
 		for range tt.n {
 			if err := b.later(t.Context(), "I ?", []any{strings.Repeat("x", tt.size)}); err != nil {
 				t.Fatal(err)
@@ -102,7 +106,7 @@ func TestBatchRefused(t *testing.T) {
 	t.Parallel()
 	refusal := numbered(1062)
 	for _, fail := range []error{refusal, numbered(mysqlDeadlock), numbered(1021), errors.New("no connection")} {
-		b := &batch{conn: &trips{fail: fail}}
+		b := &batch{conn: &trips{fail: fail}, begun: true}
 		_ = b.later(t.Context(), "I ?", []any{1})
 		refused := errors.Is(fail, refusal)
 		for range 2 {

@@ -47,6 +47,9 @@ func TestOnCommitWithoutAnAnswer(t *testing.T) {
 	cut := func(then error) error {
 		return s.Tx(t.Context(), func(tx rooms.Tx) error {
 			tx.OnCommit(func(context.Context) { called++ })
+			if _, err := tx.Instance("ins_none"); fault.CodeOf(err) != fault.CodeNotFound { // the server knows of it
+				t.Errorf("%v", err)
+			}
 			proxy.Cut()
 			return then
 		})

@@ -34,7 +34,7 @@ func put[T any](db *gorm.DB, verb string, row T) error {
 	for n, f := range i.fields {
 		values[n], _ = f.ValueOf(db.Statement.Context, of)
 	}
-	if b, ok := db.Statement.ConnPool.(*batch); ok {
+	if b, ok := db.Statement.ConnPool.(*batch); ok && !b.alone {
 		return b.later(db.Statement.Context, verb+i.sql, values)
 	}
 	return db.Exec(verb+i.sql, values...).Error

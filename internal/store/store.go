@@ -271,22 +271,42 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(con
 	}
 }
 
-// once runs a transaction once. Together, new rows are sent as a batch.
+// once runs a transaction once. On MySQL it is a batch; together, new rows are sent with what
+// follows on them.
 func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, together bool) (after []func(context.Context), err error) {
+	if s.dialect == dialectMySQL {
+		return s.inBatch(ctx, fn, together)
+	}
 	err = s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		var rows *batch
-		if together {
-			db, rows = batched(ctx, db)
-		}
 		t := &tx{reader: reader{db}, ctx: ctx}
 		err := fn(t)
-		if rows != nil && (err == nil || rows.refused != nil) {
-			err = rows.flush(ctx)
-		}
 		if err == nil {
 			after = t.after
 		}
 		return err
 	})
 	return after, err
+}
+
+func (s *Store) inBatch(ctx context.Context, fn func(rooms.Tx) error, together bool) ([]func(context.Context), error) {
+	pool, err := s.db.DB()
+	if err != nil {
+		return nil, err
+	}
+	b, err := newBatch(ctx, pool, !together)
+	if err != nil {
+		return nil, err
+	}
+	defer b.end(ctx)
+	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = b
+	t := &tx{reader: reader{db}, ctx: ctx}
+	err = fn(t)
+	switch {
+	case b.refused != nil: // whatever was made of it
+		return nil, b.refused
+	case err != nil:
+		return nil, err
+	}
+	return t.after, b.commit(ctx)
 }
