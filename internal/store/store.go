@@ -180,6 +180,9 @@ func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if err := fence(db); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxLifetime(5 * time.Minute)
@@ -273,6 +276,7 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(con
 
 // once runs a transaction once. Together, new rows are sent as a batch.
 func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, together bool) (after []func(context.Context), err error) {
+	ctx = remembering(ctx)
 	err = s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
 		var rows *batch
 		if together {
