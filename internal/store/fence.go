@@ -56,6 +56,7 @@ var tables = map[string]place{
 	"authorities":      ofPlatform,
 	"key_holders":      ofPlatform,
 	"goose_db_version": ofPlatform, // how far the schema is
+	"goose_lock":       ofPlatform, // who migrates it; on MySQL
 
 	// People, who may be in several tenants, or in none yet.
 	"users":           ofPlatform,

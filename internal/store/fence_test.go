@@ -36,7 +36,7 @@ func TestEveryTableHasItsPlace(t *testing.T) {
 				}
 			}
 			for table := range tables {
-				if !l.has(table) {
+				if !l.has(table) && (table != "goose_lock" || l.dialect == dialectMySQL) {
 					t.Errorf("there is no table %s", table)
 				}
 			}
