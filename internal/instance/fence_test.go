@@ -30,8 +30,9 @@ func TestWarmWithinTheFence(t *testing.T) {
 			if got := w.instance(a.Instance.ID); got.Tenant != of || (got.ID != warm[0].ID && got.ID != warm[1].ID) {
 				t.Errorf("%s got %+v", of, got)
 			}
-			w.spin(a.Job.ID)
-			w.usable(a.Job.ID)
+			if j := w.spin(a.Job.ID); j.State != job.Succeeded {
+				t.Errorf("the job of %s is %s: %+v", of, j.State, j.Error)
+			}
 			_, _, err = w.service.Config(w.request("ten_c"), tenanttest.Owner("ten_c"), "", a.Instance.ID)
 			if fault.CodeOf(err) != fault.CodeNotFound {
 				t.Errorf("another tenant: %v", err)
