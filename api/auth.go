@@ -129,7 +129,10 @@ func (s *server) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return s.fail(err)
 		}
-		c.SetRequest(r.WithContext(context.WithValue(r.Context(), callerKey{}, who)))
+		// From here on the store gives and takes only what is this tenant's; a caller whom the
+		// operation need not know has none.
+		ctx := tenant.Within(r.Context(), who.principal.Tenant)
+		c.SetRequest(r.WithContext(context.WithValue(ctx, callerKey{}, who)))
 		err = next(c)
 		s.noteRefusal(c, who.principal, err)
 		return err

@@ -66,6 +66,7 @@ type behind struct {
 	host    host.Host
 	events  atomic.Int64 // made up by say
 	log     *logBuffer
+	fences  fences
 
 	mu   sync.Mutex
 	seen []string // every answer's body but those that may hold secrets
@@ -199,6 +200,10 @@ func (s *benchStore) Tx(ctx context.Context, do func(rooms.Tx) error) error {
 		s.b.held <- struct{}{}
 		<-*hold
 	}
+	s.b.fences.note(ctx, "Tx")
+	if of, fenced := tenant.Fence(ctx); fenced && s.b.fences.isBlind() {
+		return s.Store.Tx(ctx, func(tx rooms.Tx) error { return do(blindTx{tx, of}) })
+	}
 	return s.Store.Tx(ctx, do)
 }
 
@@ -206,13 +211,17 @@ func (s *benchStore) Instance(ctx context.Context, id instance.ID) (instance.Ins
 	if s.b.down.Load() {
 		return instance.Instance{}, errDown
 	}
-	return s.Store.Instance(ctx, id)
+	s.b.fences.note(ctx, "Instance")
+	i, err := s.Store.Instance(ctx, id)
+	s.b.fences.owned(ctx, &i.Tenant)
+	return i, err
 }
 
 func (s *benchStore) Instances(ctx context.Context, f instance.Filter, p page.Page) ([]instance.Instance, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
+	s.b.fences.note(ctx, "Instances")
 	return s.Store.Instances(ctx, f, p)
 }
 
@@ -220,13 +229,17 @@ func (s *benchStore) Job(ctx context.Context, id id.Job) (job.Job, error) {
 	if s.b.down.Load() {
 		return job.Job{}, errDown
 	}
-	return s.Store.Job(ctx, id)
+	s.b.fences.note(ctx, "Job")
+	j, err := s.Store.Job(ctx, id)
+	s.b.fences.owned(ctx, &j.Tenant)
+	return j, err
 }
 
 func (s *benchStore) Jobs(ctx context.Context, f job.Filter, p page.Page) ([]job.Job, error) {
 	if s.b.down.Load() {
 		return nil, errDown
 	}
+	s.b.fences.note(ctx, "Jobs")
 	return s.Store.Jobs(ctx, f, p)
 }
 

@@ -170,6 +170,7 @@ const (
 // watch tells those who follow a feed that it has grown. They are handed no events: each
 // reads its own pages, at its own pace, so that a slow one costs nobody anything.
 func (f *Feed) watch(ctx context.Context) {
+	ctx = tenant.Beyond(ctx) // the first to follow began it, and it looks for those of other tenants, too
 	rung, stop := bell.Signals(f.bell, RingNumbered, "")
 	defer stop()
 	timer := time.NewTimer(0) // what was written before we listened is seen at once

@@ -182,7 +182,7 @@ func TestFollow(t *testing.T) {
 		var following sync.WaitGroup
 		follow := func(f *follower, owner tenant.ID, after int64) {
 			following.Go(func() {
-				if err := service.Follow(ctx, tenanttest.Owner(owner), event.Filter{}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
+				if err := service.Follow(tenant.Within(ctx, owner), tenanttest.Owner(owner), event.Filter{}, after, 15*time.Second, f.hand); !errors.Is(err, context.Canceled) {
 					w.Errorf("follow: %v", err)
 				}
 			})
@@ -306,7 +306,7 @@ func TestTooManyJobs(t *testing.T) {
 	inWorld(t, func(w *world) {
 		running := w.created()
 		create := func(s *instance.Service, owner tenant.ID) error {
-			_, err := s.Create(w.ctx, tenanttest.Owner(owner), instance.CreateRequest{Engine: running.Spec.Engine})
+			_, err := s.Create(w.request(owner), tenanttest.Owner(owner), instance.CreateRequest{Engine: running.Spec.Engine})
 			return err
 		}
 		cfg := w.serviceConfig(w.store)

@@ -64,7 +64,8 @@ type Rows interface {
 	// that name.
 	InsertInstance(Instance) error
 	// ReplaceInstance writes all of an instance, its tenant, its name and its labels as
-	// well, and fails like UpdateInstance and like InsertInstance.
+	// well, and fails like UpdateInstance and like InsertInstance. Within the fence of a
+	// tenant it takes over what is tenant.Nobody's, and fails with CodeConflict for what is not.
 	ReplaceInstance(Instance) error
 	// UpdateInstance fails with CodeConflict unless the row is as it was read (Rev).
 	UpdateInstance(Instance) error

@@ -33,6 +33,7 @@ var errTaken = errors.New("the warm instance is taken")
 
 // warmOf gives warm instances of an engine, or of any, the youngest first.
 func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Instance, error) {
+	ctx = tenant.Within(ctx, tenant.Nobody) // they are no tenant's who asks for one
 	return store.Instances(ctx, Filter{Tenant: tenant.Nobody, State: StateWarm, Engine: engine}, page.Page{Limit: limit})
 }
 
@@ -75,7 +76,7 @@ func (i Instance) older(engine Engine, by Authority) bool {
 }
 
 func (s *Service) warmPassword(ctx context.Context, id ID) (secret.Secret, error) {
-	sealed, err := s.cfg.Store.Credentials(ctx, id)
+	sealed, err := s.cfg.Store.Credentials(tenant.Within(ctx, tenant.Nobody), id) // not the tenant's yet
 	if err != nil {
 		return secret.Secret{}, errTaken // and deleted meanwhile
 	}
@@ -84,17 +85,10 @@ func (s *Service) warmPassword(ctx context.Context, id ID) (secret.Secret, error
 }
 
 // putAccepted writes the instance of a create: a new row, or the one of the warm
-// instance that it takes, which has a revision.
+// instance that it takes, which has a revision: whatever becomes of one that is warm raises it.
 func putAccepted(tx Tx, inst Instance) error {
 	if inst.Rev == 0 {
 		return tx.InsertInstance(inst)
-	}
-	warm, err := tx.Instance(inst.ID)
-	if errors.Is(err, fault.ErrNotFound) || (err == nil && (warm.State != StateWarm || warm.Rev != inst.Rev)) {
-		return errTaken
-	}
-	if err != nil {
-		return err
 	}
 	if err := tx.ReplaceInstance(inst); !errors.Is(err, fault.ErrConflict) {
 		return err

@@ -173,14 +173,14 @@ func (w *world) tx(do func(rooms.Tx) error) {
 // delivery behind.
 func (w *world) create() instance.Accepted {
 	w.Helper()
-	a, err := w.service.Create(w.ctx, tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName, CallbackURL: "https://example.com/hook"})
+	a, err := w.service.Create(w.request(tenant.Default), tenanttest.Owner(tenant.Default), instance.CreateRequest{Engine: instancetest.EngineName, CallbackURL: "https://example.com/hook"})
 	w.must(err)
 	return a
 }
 
 func (w *world) delete(id instance.ID) instance.Accepted {
 	w.Helper()
-	a, err := w.service.Delete(w.ctx, tenanttest.Owner(tenant.Default), instancetest.EngineName, id, "")
+	a, err := w.service.Delete(w.request(tenant.Default), tenanttest.Owner(tenant.Default), instancetest.EngineName, id, "")
 	w.must(err)
 	return a
 }

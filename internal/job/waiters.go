@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 // The steps in which a job that somebody waits for is looked at, unless a ring says first
@@ -55,6 +56,7 @@ func (w *waiters) join(ctx context.Context, job id.Job) *bell.Member[id.Job, wai
 
 // look looks at what is due until the context ends.
 func (w *waiters) look(ctx context.Context) {
+	ctx = tenant.Beyond(ctx) // the first to join began it, and it looks for those of other tenants, too
 	defer w.bell.Listen(RingEnded, func(job string) {
 		if job == "" { // rings may have been missed
 			w.WakeAll()

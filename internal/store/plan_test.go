@@ -12,12 +12,14 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/berth-project/berth/internal/event"
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/rooms"
+	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
@@ -70,7 +72,7 @@ func TestPlans(t *testing.T) {
 		}
 		pool.SetMaxOpenConns(1) // its counters are the session's
 		heard := listen(t, s)
-		for _, q := range questions() {
+		for _, q := range withFences(questions()) {
 			*heard = nil
 			before := s.rowsRead(t)
 			if err := q.ask(t.Context(), s); err != nil {
@@ -158,6 +160,27 @@ type question struct {
 	// MySQL may read instead of planReads.
 	allow []string
 	reads int64
+	// workers: it is not asked within a fence, but by workers or before the caller is known. of is whose fence it is asked within;
+	// empty: the default tenant's.
+	workers bool
+	of      tenant.ID
+}
+
+// withFences adds each question as the API asks it, within the fence of a tenant.
+func withFences(all []question) []question {
+	for _, q := range slices.Clone(all) {
+		if q.workers {
+			continue
+		}
+		ask, of := q.ask, tenant.Default
+		if q.of != "" {
+			of = q.of
+		}
+		q.name += ", within the fence"
+		q.ask = func(ctx context.Context, s *Store) error { return ask(tenant.Within(ctx, of), s) }
+		all = append(all, q)
+	}
+	return all
 }
 
 func inTx(do func(rooms.Tx) error) func(context.Context, *Store) error {
@@ -216,7 +239,7 @@ func questions() []question {
 		{name: "instances: by a rare label", ask: listed(instance.Filter{Tenant: "default", Labels: rare}, "")},
 		{name: "instances: by two labels", ask: listed(instance.Filter{Tenant: "default", Labels: map[string]string{"rare": "yes", "team": "a"}}, "")},
 		{name: "instances: by name and label", ask: listed(instance.Filter{Tenant: "default", Name: "name-100", Labels: team}, "")},
-		{name: "instances: that are warm", ask: listed(instance.Filter{Tenant: tenant.Nobody, State: instance.StateWarm}, "")},
+		{name: "instances: that are warm", of: tenant.Nobody, ask: listed(instance.Filter{Tenant: tenant.Nobody, State: instance.StateWarm}, "")},
 		{name: "jobs: first page", ask: jobsListed(job.Filter{Tenant: "default"}, "")},
 		{name: "jobs: deep page", ask: jobsListed(job.Filter{Tenant: "default"}, deepJob)},
 		{name: "jobs: of an instance", ask: jobsListed(job.Filter{Tenant: "default", Subject: "ins_0000100"}, "")},
@@ -225,7 +248,7 @@ func questions() []question {
 		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]id.Job, error) {
 			return s.EndedJobs(ctx, []id.Job{"job_0000001", "job_0000002", "job_0000003"})
 		})},
-		{name: "jobs: that are due", ask: ask(func(ctx context.Context, s *Store) ([]job.Job, error) { return s.DueJobs(ctx, now, planPage) })},
+		{name: "jobs: that are due", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]job.Job, error) { return s.DueJobs(ctx, now, planPage) })},
 		{name: "jobs: the active one", ask: ask(func(ctx context.Context, s *Store) (job.Job, error) {
 			return s.ActiveJob(ctx, id.Subject(fmt.Sprintf("ins_%07d", planRows-1)))
 		})},
@@ -235,17 +258,26 @@ func questions() []question {
 		})},
 		{name: "jobs: count of the living of a tenant", ask: inTx(func(tx rooms.Tx) error { return live(tx, "default") })},
 		{name: "jobs: count of the living", ask: inTx(func(tx rooms.Tx) error { return live(tx, "") }), allow: []string{"COVERING INDEX"}},
+		{name: "webhooks: end one", ask: inTx(func(tx rooms.Tx) error {
+			return errors.Join(tx.EndDeliveries("whk_2", "why", now), fault.IgnoreLostRace(tx.DeleteWebhook("whk_2")))
+		})},
+		{name: "credentials and watch: read, write, end", ask: inTx(func(tx rooms.Tx) error {
+			err := tx.PutCredentials("ins_0000100", secret.Sealed{KeyID: "k", Ciphertext: []byte{1}})
+			_, read := tx.Credentials("ins_0000100")
+			return errors.Join(err, read, tx.DeleteCredentials("ins_0000100"), tx.EndWatch("ins_0000100"))
+		})},
+		{name: "instances: replace one, with its label", ask: replaceWarm},
 		{name: "jobs: claim", ask: inTx(func(tx rooms.Tx) error {
 			return tx.CheckClaim(job.Claim{Job: id.Job(fmt.Sprintf("job_%07d", planRows-1))})
 		})},
-		{name: "deliveries: that are due", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
+		{name: "deliveries: that are due", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
 			due, _, err := s.DueDeliveries(ctx, now, "", planPage)
 			return due, err
 		}), allow: []string{"SCAN step", "TEMP B-TREE FOR ORDER BY"}}, // of the receivers, no more than are asked for
-		{name: "deliveries: that are too old", ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
+		{name: "deliveries: that are too old", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]webhook.Delivery, error) {
 			return s.ExpiredDeliveries(ctx, now.Add(-time.Minute), now, planPage)
 		})},
-		{name: "deliveries: the next of a receiver", ask: ask(func(ctx context.Context, s *Store) (webhook.Delivery, error) {
+		{name: "deliveries: the next of a receiver", workers: true, ask: ask(func(ctx context.Context, s *Store) (webhook.Delivery, error) {
 			return s.NextDelivery(ctx, "whk_1", now)
 		})},
 		{name: "deliveries: first page", ask: deliveriesListed(webhook.DeliveryFilter{Tenant: "default"})},
@@ -256,21 +288,21 @@ func questions() []question {
 		{name: "events: of an instance", ask: ask(func(ctx context.Context, s *Store) ([]event.Event, error) {
 			return s.Events(ctx, event.Filter{Tenant: "default", Subject: "ins_0000100"}, 0, planPage)
 		})},
-		{name: "events: without a number", ask: ask(func(ctx context.Context, s *Store) ([]event.Unnumbered, error) {
+		{name: "events: without a number", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]event.Unnumbered, error) {
 			return s.UnnumberedEvents(ctx, planPage)
 		}), allow: []string{"events_unnumbered"}},
-		{name: "events: give numbers", ask: func(ctx context.Context, s *Store) error {
+		{name: "events: give numbers", workers: true, ask: func(ctx context.Context, s *Store) error {
 			list, err := s.UnnumberedEvents(ctx, planPage)
 			if err != nil {
 				return err
 			}
 			return s.Tx(ctx, func(tx rooms.Tx) error { return tx.NumberEvents(list) })
 		}, allow: []string{"events_unnumbered"}},
-		{name: "events: that are too old", ask: inTx(func(tx rooms.Tx) error {
+		{name: "events: that are too old", workers: true, ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.DeleteEvents(now.Add(-time.Hour), planPage)
 			return err
 		})},
-		{name: "whatever is too old", ask: inTx(func(tx rooms.Tx) error {
+		{name: "whatever is too old", workers: true, ask: inTx(func(tx rooms.Tx) error {
 			_, err := rooms.DeleteOld(tx, now.Add(-time.Hour), planPage)
 			return err
 		})},
@@ -291,24 +323,24 @@ func questions() []question {
 			_, err := tx.OtherOwners("default", "usr_0000100")
 			return err
 		})},
-		{name: "sessions: by hash", ask: ask(func(ctx context.Context, s *Store) (tenant.Login, error) { return s.LoginByHash(ctx, "hash-100") })},
-		{name: "sessions: the oldest, and all, of a user", ask: inTx(func(tx rooms.Tx) error {
+		{name: "sessions: by hash", workers: true, ask: ask(func(ctx context.Context, s *Store) (tenant.Login, error) { return s.LoginByHash(ctx, "hash-100") })},
+		{name: "sessions: the oldest, and all, of a user", workers: true, ask: inTx(func(tx rooms.Tx) error {
 			return errors.Join(tx.DeleteOldestSessions("usr_0000100", 2), tx.DeleteSessions("usr_0000100"), tx.DeleteResets("usr_0000100"))
 		})},
 		{name: "invitations: open ones", ask: ask(func(ctx context.Context, s *Store) ([]tenant.Invitation, error) {
 			return s.Invitations(ctx, "default", now, page.Page{Limit: planPage})
 		})},
-		{name: "instances: kept for inspection", ask: ask(func(ctx context.Context, s *Store) ([]instance.ID, error) {
+		{name: "instances: kept for inspection", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]instance.ID, error) {
 			return s.KeptInstances(ctx, now, planPage)
 		})},
-		{name: "instances: on a host", ask: ask(func(ctx context.Context, s *Store) ([]instance.Instance, error) {
+		{name: "instances: on a host", workers: true, ask: ask(func(ctx context.Context, s *Store) ([]instance.Instance, error) {
 			return s.InstancesOn(ctx, "hst_1", "ins_0000100", planPage)
 		})},
 		{name: "instances: by id", ask: ask(func(ctx context.Context, s *Store) ([]instance.Instance, error) {
 			return s.InstancesByID(ctx, []instance.ID{"ins_0000001", "ins_0000002"})
 		})},
-		{name: "watches: whether any is due", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.WatchesDue(ctx, now) })},
-		{name: "watches: claim", ask: inTx(func(tx rooms.Tx) error {
+		{name: "watches: whether any is due", workers: true, ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.WatchesDue(ctx, now) })},
+		{name: "watches: claim", workers: true, ask: inTx(func(tx rooms.Tx) error {
 			_, err := tx.ClaimWatches("clm_1", now, now.Add(time.Minute), time.Second, planPage)
 			return err
 		})},
@@ -325,10 +357,25 @@ func questions() []question {
 		})},
 		{name: "hosts: whether one is occupied", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.Occupied(ctx, "hst_1") })},
 		// They are as many as the host has ports, once a sweep, whatever else there is.
-		{name: "ports: stranded", reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]host.UnitID, error) {
+		{name: "ports: stranded", workers: true, reads: 8 * planPorts, allow: []string{"TEMP B-TREE FOR DISTINCT"}, ask: ask(func(ctx context.Context, s *Store) ([]host.UnitID, error) {
 			return s.Stranded(ctx, "hst_1", "", planPage)
 		})},
 	}
+}
+
+// replaceWarm has the default tenant take over a warm instance, and takes that back.
+func replaceWarm(ctx context.Context, s *Store) error {
+	warm, err := s.Instances(tenant.Within(ctx, tenant.Nobody), instance.Filter{Tenant: tenant.Nobody, State: instance.StateWarm}, page.Page{Limit: 1})
+	if err != nil || len(warm) == 0 {
+		return fmt.Errorf("%d warm: %w", len(warm), err)
+	}
+	i := warm[0]
+	i.Tenant, i.Name, i.State, i.Labels = tenant.Default, "claimed", instance.StatePending, map[string]string{"team": "a"}
+	err = s.Tx(ctx, func(tx rooms.Tx) error { return errors.Join(tx.ReplaceInstance(i), errBack) })
+	if !errors.Is(err, errBack) || strings.Contains(err.Error(), "\n") {
+		return err
+	}
+	return nil
 }
 
 func live(tx rooms.Tx, tenant tenant.ID) error {

@@ -76,6 +76,9 @@ func (t *tx) PutQuota(of tenant.ID, limits tenant.Amounts) error {
 // Held implements tenant.Reader. A failed instance may still be on its host as long as it
 // has a port: ports are given back when it is confirmed gone.
 func (r reader) Held(ctx context.Context, of tenant.ID, kinds []string, since time.Time) (tenant.Amounts, error) {
+	if err := mayCount(ctx, of); err != nil {
+		return nil, err
+	}
 	var sum struct{ Instances, CPU, Memory, Disk, Ports int64 }
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).
 		Select("COUNT(*) AS instances, COALESCE(SUM(cpu_millis), 0) AS cpu, COALESCE(SUM(memory_bytes), 0) AS memory, COALESCE(SUM(disk_bytes), 0) AS disk, COALESCE(SUM(ports), 0) AS ports").

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 type watchRow struct {
@@ -44,6 +45,7 @@ func (r reader) InstancesOn(ctx context.Context, host host.ID, after instance.ID
 
 // Occupied implements host.Reader.
 func (r reader) Occupied(ctx context.Context, host host.ID) (bool, error) {
+	ctx = tenant.Beyond(ctx) // a host is occupied by whomever, whoever asks
 	var first []string
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).Where("host_id = ? AND deleted_at = 0", key(host)).Limit(1).Pluck("id", &first).Error
 	return len(first) > 0, translate(err)

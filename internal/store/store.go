@@ -180,6 +180,9 @@ func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if err := fence(db); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxLifetime(5 * time.Minute)
@@ -274,6 +277,7 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(con
 // once runs a transaction once. On MySQL it is a batch; together, new rows are sent with what
 // follows on them.
 func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, together bool) (after []func(context.Context), err error) {
+	ctx = remembering(ctx)
 	if s.dialect == dialectMySQL {
 		return s.inBatch(ctx, fn, together)
 	}

@@ -176,6 +176,9 @@ func (t *tx) EndAccess(of tenant.ID, at time.Time) error {
 
 // Owns implements tenant.KeyRows.
 func (t *tx) Owns(of tenant.ID) (n int64, err error) {
+	if err := mayCount(t.ctx, of); err != nil {
+		return 0, err
+	}
 	err = t.db.Model(&instanceRow{}).Where("tenant_id = ? AND deleted_at = 0", key(of)).Count(&n).Error
 	return n, err
 }

@@ -123,6 +123,9 @@ func (t *tx) Webhook(id webhook.ID) (webhook.Webhook, error) {
 
 // Listeners implements event.Sink.
 func (r reader) Listeners(ctx context.Context, tenant tenant.ID) ([]webhook.Webhook, error) {
+	if err := mayCount(ctx, tenant); err != nil { // nobody listens, it would seem
+		return nil, err
+	}
 	return webhooks(r.db.WithContext(ctx).Where("tenant_id = ? AND enabled = ?", string(tenant), true).Order("id"))
 }
 

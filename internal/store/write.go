@@ -17,6 +17,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -68,10 +69,12 @@ func (t *tx) InsertInstance(i instance.Instance) error {
 	if err := insert(t.db, row); err != nil {
 		return duplicate(err, fault.ErrNameHeld)
 	}
+	wrote(t.ctx, row.ID)
 	return t.putLabels(i)
 }
 
-// ReplaceInstance implements instance.Tx.
+// ReplaceInstance implements instance.Tx. Within the fence of a tenant it takes over what is
+// nobody's, and nothing else.
 func (t *tx) ReplaceInstance(i instance.Instance) error {
 	row, err := toInstanceRow(i)
 	if err != nil {
@@ -81,9 +84,17 @@ func (t *tx) ReplaceInstance(i instance.Instance) error {
 	columns["tenant_id"], columns["name"], columns["labels"], columns["created_at"] = row.TenantID, row.Name, row.Labels, row.CreatedAt
 	columns["engine"], columns["version"] = row.Engine, row.Version
 	columns["disk_state"], columns["disk_used"], columns["disk_bound"], columns["disk_seen"] = "", 0, "", 0 // it is another's now
-	if err := t.changeInstance(row, columns); err != nil {
+	rows := t.db
+	if of, fenced := tenant.Fence(t.ctx); fenced {
+		if err := ours(t.db, of, row.TableName(), row.TenantID); err != nil {
+			return err
+		}
+		rows = t.db.WithContext(tenant.Beyond(t.ctx)).Where("tenant_id = ?", string(tenant.Nobody)) // its row becomes the tenant's
+	}
+	if err := changeInstance(rows, row, columns); err != nil {
 		return duplicate(err, fault.ErrNameHeld)
 	}
+	wrote(t.ctx, row.ID)
 	if err := t.db.Where("instance_id = ?", row.ID).Delete(&labelRow{}).Error; err != nil {
 		return err
 	}
@@ -106,7 +117,7 @@ func (t *tx) UpdateInstance(i instance.Instance) error {
 	if err != nil {
 		return err
 	}
-	return t.changeInstance(row, row.changing())
+	return changeInstance(t.db, row, row.changing())
 }
 
 // UpdateDisk implements instance.Rows. It leaves the revision as it is, so that a measurement
@@ -118,8 +129,8 @@ func (t *tx) UpdateDisk(id instance.ID, before, next instance.Disk) error {
 	}), fault.ErrConflict)
 }
 
-func (t *tx) changeInstance(row instanceRow, columns map[string]any) error {
-	return changed(t.db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(columns), fault.ErrConflict)
+func changeInstance(db *gorm.DB, row instanceRow, columns map[string]any) error {
+	return changed(db.Model(&instanceRow{}).Where("id = ? AND rev = ?", row.ID, row.Rev).Updates(columns), fault.ErrConflict)
 }
 
 // changing gives the columns that can change in the life of an instance.

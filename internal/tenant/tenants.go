@@ -195,6 +195,7 @@ func (s *Tenants) DeleteTenant(ctx context.Context, p Principal, which ID) error
 	if which == Default || which == Nobody {
 		return fault.Errorf(fault.CodeConflict, nil, "tenant %s is there for ever: what was made before there were tenants is its own, and the admin key acts in it", which)
 	}
+	ctx = Within(ctx, which) // it is asked by operators, of what that tenant has
 	return fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			t, err := tx.Tenant(which)
