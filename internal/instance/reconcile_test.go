@@ -214,7 +214,7 @@ func TestDeleteWinsOverRepair(t *testing.T) {
 		var d instance.Accepted
 		w.runtime.OnCall(func(_ context.Context, m hosttest.Method, _ host.UnitID) {
 			if m == hosttest.MethodCreate && d.Job.ID == "" {
-				d = w.delete(inst.ID)
+				d = w.delete(inst.ID) //nolint:contextcheck // as a request of its own
 			}
 		})
 		w.must(w.runner.Run(w.ctx, repair.ID))

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
+	"github.com/berth-project/berth/internal/tenant"
 )
 
 func benchBoth(b *testing.B, run func(*testing.B, *Store)) {
@@ -80,7 +81,7 @@ func BenchmarkCreateTx(b *testing.B) {
 				Steps: make([]job.Step, 5), Generation: 1, WakeAt: now, Deadline: now, CreatedAt: now, UpdatedAt: now,
 			}
 			e := event.Event{ID: event.ID(newID("evt")), Tenant: "t", Type: instance.EventPending, Subject: id.Subject(i.ID), Job: j.ID, Message: "accepted", At: now}
-			return s.Tx(b.Context(), func(tx rooms.Tx) error {
+			return s.Tx(tenant.Within(b.Context(), "t"), func(tx rooms.Tx) error {
 				_, err := tx.Listeners("t")
 				answer := idempotency.Record{Tenant: "t", Key: string(j.ID), Fingerprint: "f", Answer: secret.Sealed{KeyID: "k", Ciphertext: make([]byte, 900)}, CreatedAt: now}
 				return errors.Join(err, tx.PutIdempotent(answer), tx.InsertInstance(i), tx.InsertJob(j),
