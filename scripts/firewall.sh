@@ -9,7 +9,7 @@
 # Run it on each host after Docker has started, and after each boot.
 set -eu
 
-bridge=berth0
+bridge=berth+ # its number is 0, or higher where something else has that bridge
 action=${1:-add}
 
 rule() { # TABLES CHAIN

@@ -107,6 +107,9 @@ func (w *world) reacts() {
 	}
 	inst := o.instance
 	w.settle()
+	if seen, err := w.client.Instance(w.Context(), inst.ID); err != nil || seen.State != client.InstanceRunning {
+		w.Fatalf("created with the engine back, %s is %s: %s (%v)", inst.ID, seen.State, seen.Reason, err)
+	}
 	before := w.saidDown(w.Context(), inst)
 	w.dockerCLI("kill", "berth-"+inst.ID)
 	begun := time.Now()

@@ -3,7 +3,9 @@ package docker
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/network"
 
@@ -16,16 +18,24 @@ import (
 // address, so that nobody beyond the host answers. Only what is published is reached.
 const (
 	networkName = "berth-instances"
-	// networkBridge is what the host calls the bridge: for rules of its firewall, and so that
-	// of two who make the network at once one is refused, whatever the engine thinks of names.
-	networkBridge = "berth0"
+	// bridgePrefix begins what the host calls the bridge, for rules of its firewall. It ends
+	// with a number, which is 0 unless that bridge is somebody else's.
+	bridgePrefix = "berth"
+	// bridgeHeld is how long a bridge is somebody else's before the next number is taken. The
+	// somebody is mostly another process that makes the same network at this moment: of two
+	// one is refused for the bridge, whatever the engine thinks of names. But an engine that
+	// was killed while it made the network keeps the bridge for one that it does not have, for
+	// ever.
+	bridgeHeld = 4 * time.Second
 )
+
+const bridgeOption = "com.docker.network.bridge.name"
 
 // networkOptions are those of the bridge driver
 // (https://docs.docker.com/engine/network/drivers/bridge/#options).
-func networkOptions() map[string]string {
+func networkOptions(bridge int) map[string]string {
 	return map[string]string{
-		"com.docker.network.bridge.name":                 networkBridge,
+		bridgeOption:                                     bridgePrefix + strconv.Itoa(bridge),
 		"com.docker.network.bridge.enable_icc":           "false",
 		"com.docker.network.bridge.enable_ip_masquerade": "false",
 	}
@@ -39,6 +49,7 @@ func (r *Runtime) ensureNetwork(ctx context.Context) error {
 	}
 	patience, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
+	bridge, held := 0, time.Time{} // since when that one is
 	for {
 		n, err := r.engine.inspectNetwork(ctx, networkName)
 		if err == nil {
@@ -48,10 +59,16 @@ func (r *Runtime) ensureNetwork(ctx context.Context) error {
 			return err
 		}
 		err = r.engine.createNetwork(ctx, networkName, network.CreateOptions{
-			Driver: "bridge", Options: networkOptions(), Labels: map[string]string{labelNetwork: networkName},
+			Driver: "bridge", Options: networkOptions(bridge), Labels: map[string]string{labelNetwork: networkName},
 		})
 		if err == nil {
 			continue // and see what it has become
+		}
+		switch taken := strings.Contains(cause(err).Error(), "same bridge name"); {
+		case taken && held.IsZero():
+			held = time.Now()
+		case taken && time.Since(held) >= bridgeHeld:
+			bridge, held = bridge+1, time.Time{}
 		}
 		// Somebody else may be making it at this moment.
 		if backoff.Wait(patience, pollEvery) != nil {
@@ -63,7 +80,10 @@ func (r *Runtime) ensureNetwork(ctx context.Context) error {
 
 // acceptNetwork refuses a network under our name that would not keep instances apart.
 func (r *Runtime) acceptNetwork(n network.Inspect) error {
-	for option, want := range networkOptions() {
+	for option, want := range networkOptions(0) {
+		if option == bridgeOption && strings.HasPrefix(n.Options[option], bridgePrefix) {
+			continue
+		}
 		if n.Driver != "bridge" || n.Options[option] != want {
 			return fault.Errorf(fault.CodeHostRefused, nil,
 				"host %s has a network %s that does not keep instances apart (%s is %q, not %q); remove it, and Berth makes it anew",

@@ -3,11 +3,14 @@ package docker
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,3 +231,53 @@ func (errNoNetwork) Error() string   { return "network berth-instances not found
 func (errNoNetwork) NotFound()       {}
 func (errNoContainer) Error() string { return "No such container: x" }
 func (errNoContainer) NotFound()     {}
+
+// TestBridgeTaken has the engine give the bridge of the network to nobody: it was killed while
+// it made the network, or the bridge is somebody else's.
+func TestBridgeTaken(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var there *network.Inspect
+	asked := map[string]int{}
+	r := runtimeOn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		answer, status := any(map[string]string{"message": "network " + networkName + " not found"}), http.StatusNotFound
+		switch _, path, _ := strings.Cut(r.URL.Path, "/networks"); {
+		case strings.HasSuffix(r.URL.Path, "/_ping"):
+			w.Header().Set("Api-Version", "1.41")
+			return
+		case strings.HasSuffix(r.URL.Path, "/version") || strings.HasSuffix(r.URL.Path, "/info"):
+			answer, status = map[string]string{"ID": "e1"}, http.StatusOK
+		case path == "/create":
+			var body network.CreateRequest
+			if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+				t.Error(err)
+			}
+			bridge := body.Options[bridgeOption]
+			asked[bridge]++
+			if bridge == "berth0" {
+				answer, status = map[string]string{"message": "cannot create network a (berth0): conflicts with network b (berth0): networks have same bridge name"}, http.StatusForbidden
+				break
+			}
+			there = &network.Inspect{Name: body.Name, Driver: body.Driver, Options: body.Options}
+			answer, status = map[string]string{"Id": "n1"}, http.StatusCreated
+		case there != nil:
+			answer, status = there, http.StatusOK
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer)
+	}), Config{})
+	if err := r.ensureNetwork(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if there == nil || there.Options[bridgeOption] != "berth1" || asked["berth0"] < 2 || asked["berth1"] != 1 {
+		t.Errorf("asked for %v, there is %+v", asked, there)
+	}
+	for option, want := range networkOptions(1) {
+		if there.Options[option] != want {
+			t.Errorf("%s is %q, want %q", option, there.Options[option], want)
+		}
+	}
+}
