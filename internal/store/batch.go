@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -28,6 +29,7 @@ type batch struct {
 	rows    int   // of what is kept back
 	size    int   // of it, in bytes
 	refused error // what the server said of a batch
+	lost    error // why what was kept back is not there, whatever the caller makes of it
 }
 
 // connection is what a batch needs of a *sql.Conn.
@@ -70,8 +72,8 @@ func newBatch(ctx context.Context, pool *sql.DB, alone bool) (*batch, error) {
 
 // commit sends what is left, and ends the transaction. Without an answer it may have.
 func (b *batch) commit(ctx context.Context) error {
-	if b.refused != nil {
-		return b.refused
+	if err := cmp.Or(b.refused, b.lost); err != nil {
+		return err
 	}
 	if !b.begun && b.rows == 0 { // nothing was asked of the server
 		return nil
@@ -167,18 +169,22 @@ func (b *batch) PrepareContext(ctx context.Context, query string) (*sql.Stmt, er
 // send sends a statement behind what was kept back. A connection of the pool may have ended
 // unnoticed, which its first statement shows: then another one is taken.
 func (b *batch) send(ctx context.Context, query string, args []any, do func(query string, args []any) error) error {
-	batched := b.rows > 0
+	if b.lost != nil {
+		return b.lost
+	}
+	batched, first := b.rows > 0, !b.begun
 	query, args = strings.Join(append(b.sql, query), ";"), append(b.args, args...)
 	b.sql, b.args, b.rows, b.size = nil, nil, 0, 0
 	for try := 1; ; try++ {
 		err := do(query, args)
 		if b.begun || !errors.Is(err, driver.ErrBadConn) || try == maxConnections {
 			b.begun = true
-			return b.judge(err, batched)
+			return b.judge(err, batched, first)
 		}
 		_ = b.conn.Close()
 		conn, taking := b.pool.Conn(ctx)
 		if taking != nil {
+			b.lost = taking
 			return taking
 		}
 		b.conn = conn
@@ -186,12 +192,17 @@ func (b *batch) send(ctx context.Context, query string, args []any, do func(quer
 }
 
 // judge notes what the server has refused of several statements, other than because of
-// another transaction or of itself.
-func (b *batch) judge(err error, batched bool) error {
+// another transaction or of itself, and what else has kept rows or the begin from it.
+func (b *batch) judge(err error, batched, first bool) error {
 	var m *mysql.MySQLError
-	if batched && errors.As(err, &m) && !away(err) && !full(err) {
+	answered := errors.As(err, &m)
+	switch {
+	case err == nil:
+	case batched && answered && !away(err) && !full(err):
 		b.refused = errors.Join(errRefused, err)
 		return b.refused
+	case batched || first && !answered:
+		b.lost = err
 	}
 	return err
 }

@@ -117,6 +117,26 @@ func TestBatchRefused(t *testing.T) {
 	}
 }
 
+// Rows that did not reach the server are not passed over, however the caller goes on.
+func TestBatchLost(t *testing.T) {
+	t.Parallel()
+	for _, rows := range []int{0, 1} {
+		for _, begun := range []bool{false, true} {
+			fail := errors.New("no connection")
+			c := &trips{fail: fail}
+			b := &batch{conn: c, begun: begun}
+			for range rows {
+				_ = b.later(t.Context(), "I ?", []any{1})
+			}
+			_, _ = b.ExecContext(t.Context(), "U ?", 2)
+			c.fail = nil
+			if err := b.commit(t.Context()); errors.Is(err, fail) != (rows > 0 || !begun) {
+				t.Errorf("%d rows, begun %v: the commit says %v, sent %q", rows, begun, err, c.sent)
+			}
+		}
+	}
+}
+
 // Whatever stands around a row that is refused, the error is that of the row alone, nothing
 // of the transaction is there, and an error that was expected can be passed over.
 func TestRefusedAmongOthers(t *testing.T) {
