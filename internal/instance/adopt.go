@@ -50,15 +50,7 @@ func (w *work) takeOver(ctx context.Context) error {
 		// what it may still do must not be done to what becomes the tenant's.
 		return fault.Errorf(fault.CodeConflict, nil, "another worker changed it")
 	}
-	if err := w.certify(w.inst.Status.CertifiedUntil); err != nil {
-		return err
-	}
-	load, err := engine.Workload(w.inst, w.run.creds)
-	if err != nil {
-		return err
-	}
-	load.Fence = w.Claim().Fence
-	if err := w.run.runtime.Adopt(ctx, load); err != nil {
+	if err := w.replaceFiles(ctx, w.inst.Status.CertifiedUntil); err != nil {
 		return err
 	}
 	if err := engine.Adopt(ctx, w.inst, w.run.creds); err != nil {

@@ -79,6 +79,20 @@ func renewPlan() []job.StepOf[*work] {
 	return []job.StepOf[*work]{{Name: "certificate", Timeout: time.Minute, Do: do((*work).renew), Redo: job.RedoAlways}}
 }
 
+// replaceFiles certifies the server until then, and gives its running container the files that
+// follow from that and from the credentials, under the fence of this job.
+func (w *work) replaceFiles(ctx context.Context, until time.Time) error {
+	if err := w.certify(until); err != nil {
+		return err
+	}
+	load, err := w.run.engine.Workload(w.inst, w.run.creds)
+	if err != nil {
+		return err
+	}
+	load.Fence = w.Claim().Fence
+	return w.run.runtime.Adopt(ctx, load)
+}
+
 // renew puts a new certificate into the server's files, and has it used. That it is there is
 // written when it is proven: whoever is killed before begins again.
 func (w *work) renew(ctx context.Context) error {
@@ -87,15 +101,7 @@ func (w *work) renew(ctx context.Context) error {
 		return fault.Errorf(fault.CodeInternal, nil, "engine %s has no certificates", w.inst.Spec.Engine)
 	}
 	until := w.certifiedUntil()
-	if err := w.certify(until); err != nil {
-		return err
-	}
-	load, err := engine.Workload(w.inst, w.run.creds)
-	if err != nil {
-		return err
-	}
-	load.Fence = w.Claim().Fence
-	if err := w.run.runtime.Adopt(ctx, load); err != nil {
+	if err := w.replaceFiles(ctx, until); err != nil {
 		return err
 	}
 	if err := engine.Recertify(ctx, w.inst, w.run.creds); err != nil {
