@@ -11,9 +11,9 @@ import (
 	"slices"
 	"time"
 
-	gosqlite "github.com/glebarez/go-sqlite"
 	"github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
+	"modernc.org/sqlite"
 
 	"github.com/berth-project/berth/internal/fault"
 )
@@ -59,7 +59,7 @@ func lostToAnother(err error) bool {
 }
 
 func sqliteCode(err error) int {
-	var s *gosqlite.Error
+	var s *sqlite.Error
 	if errors.As(err, &s) {
 		return s.Code() & 0xff
 	}

@@ -17,8 +17,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/glebarez/sqlite"
 	driver "github.com/go-sql-driver/mysql"
+	"github.com/libtnb/sqlite"
 	"gorm.io/driver/mysql"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -33,10 +33,9 @@ import (
 type Store struct {
 	reader
 	dialect string
-	// writer lets one transaction of this process write at a time where the database
-	// does so anyway: waiting in line here is fair and quick, SQLite's busy handler
-	// sleeps.
-	writer chan struct{}
+	// writer holds SQLite's while no transaction has it: waiting in line here is fair and
+	// quick, SQLite's busy handler sleeps. Nil on MySQL.
+	writer chan *writer
 	// migrating is the file that an SQLite store's migration locks.
 	migrating string
 	disk      disk
@@ -89,7 +88,14 @@ func openSQLite(path string) (*Store, error) {
 		return nil, fmt.Errorf("create the folder of the database: %w", err)
 	}
 	options := "?_txlock=immediate&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=foreign_keys(ON)"
-	db, err := gorm.Open(sqlite.Open(sqliteFile(path)+options), gormConfig(true))
+	pools := [2]*sql.DB{}
+	for i := range pools {
+		var err error
+		if pools[i], err = sql.Open(sqlite.DriverName, sqliteFile(path)+options); err != nil {
+			return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
+		}
+	}
+	db, err := gorm.Open(sqlite.New(sqlite.Config{Conn: pools[0]}), gormConfig(true))
 	if err != nil {
 		return nil, fmt.Errorf("open SQLite database %s: %w", path, err)
 	}
@@ -102,6 +108,9 @@ func openSQLite(path string) (*Store, error) {
 		return nil, err
 	}
 	s.migrating = sqliteFile(path + "-migrating")
+	pools[1].SetMaxOpenConns(1)
+	s.writer = make(chan *writer, 1)
+	s.writer <- &writer{pool: pools[1]}
 	return s, nil
 }
 
@@ -189,7 +198,7 @@ func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
 	if dialect == dialectMySQL {
 		pool.SetConnMaxIdleTime(idleFor)
 	}
-	return &Store{reader: reader{db}, dialect: dialect, writer: make(chan struct{}, 1)}, nil
+	return &Store{reader: reader{db}, dialect: dialect}, nil
 }
 
 // Close closes every connection.
@@ -198,7 +207,13 @@ func (s *Store) Close() error {
 	if err != nil {
 		return err
 	}
-	return pool.Close()
+	if s.writer == nil {
+		return pool.Close()
+	}
+	w := <-s.writer
+	w.close()
+	s.writer <- w
+	return errors.Join(w.pool.Close(), pool.Close())
 }
 
 // Ping reports whether the database answers, and, once its disk would take nothing, whether
@@ -241,23 +256,21 @@ func (s *Store) Tx(ctx context.Context, fn func(rooms.Tx) error) error {
 
 // commit gives what is to follow: nothing where the transaction was rolled back.
 func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(context.Context), error) {
-	if s.dialect == dialectSQLite {
+	var writer *writer
+	if s.writer != nil {
 		select {
-		case s.writer <- struct{}{}:
-			defer func() { <-s.writer }()
+		case writer = <-s.writer:
+			defer func() { s.writer <- writer }()
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
 	together := s.dialect == dialectMySQL
 	for try := 1; ; try++ {
-		after, err := s.once(ctx, fn, together)
+		after, err := s.once(ctx, fn, writer, together)
 		if errors.Is(err, errRefused) {
 			together = false // whose fault was it?
 			continue
-		}
-		if errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil {
-			return nil, ctx.Err() // the pool has rolled it back a moment before we could commit
 		}
 		if err == nil || !lostToAnother(err) || try == maxTxTries {
 			err = translate(err)
@@ -276,20 +289,27 @@ func (s *Store) commit(ctx context.Context, fn func(rooms.Tx) error) ([]func(con
 
 // once runs a transaction once. On MySQL it is a batch; together, new rows are sent with what
 // follows on them.
-func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, together bool) (after []func(context.Context), err error) {
+func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, w *writer, together bool) ([]func(context.Context), error) {
 	ctx = remembering(ctx)
-	if s.dialect == dialectMySQL {
+	if w == nil {
 		return s.inBatch(ctx, fn, together)
 	}
-	err = s.db.WithContext(ctx).Transaction(func(db *gorm.DB) error {
-		t := &tx{reader: reader{db}, ctx: ctx}
-		err := fn(t)
-		if err == nil {
-			after = t.after
-		}
-		return err
-	})
-	return after, err
+	if err := w.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer w.end(ctx)
+	t := s.txOn(ctx, w)
+	if err := fn(t); err != nil {
+		return nil, err
+	}
+	return t.after, w.commit(ctx)
+}
+
+// txOn returns a transaction whose statements go to what has begun it.
+func (s *Store) txOn(ctx context.Context, begun gorm.ConnPool) *tx {
+	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
+	db.Statement.ConnPool = begun
+	return &tx{reader: reader{db}, ctx: ctx}
 }
 
 func (s *Store) inBatch(ctx context.Context, fn func(rooms.Tx) error, together bool) ([]func(context.Context), error) {
@@ -302,9 +322,7 @@ func (s *Store) inBatch(ctx context.Context, fn func(rooms.Tx) error, together b
 		return nil, err
 	}
 	defer b.end(ctx)
-	db := s.db.Session(&gorm.Session{NewDB: true, Context: ctx})
-	db.Statement.ConnPool = b
-	t := &tx{reader: reader{db}, ctx: ctx}
+	t := s.txOn(ctx, b)
 	err = fn(t)
 	switch {
 	case b.refused != nil: // whatever was made of it

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/glebarez/go-sqlite" // the driver "sqlite"
 	"github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
 // OpenDatabase opens a program's own database beside it, by its URL
