@@ -277,7 +277,7 @@ func (n *node) engine() *job.Engine {
 func (n *node) service(quotas *tenant.Quotas) *instance.Service {
 	return rooms.NewService(rooms.ServiceConfig{
 		Store: n.rows, Queue: n.behind, Ports: n.ports, Vault: n.vault, Authority: n.authority, Secrets: secret.Random{}, Sender: n.sender,
-		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: n.bell, MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs, Quotas: quotas,
+		Catalog: n.catalog, NewID: n.newID, Log: n.log, Bell: bell.Behind(n.bell), MaxJobsPerTenant: n.cfg.MaxJobsPerTenant, MaxJobs: n.cfg.MaxJobs, Quotas: quotas,
 	})
 }
 

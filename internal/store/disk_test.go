@@ -111,19 +111,17 @@ func TestDiskErrors(t *testing.T) {
 // mounted so after an error.
 func TestUnwritableFile(t *testing.T) {
 	s := openMigrated(t, dialects[dialectSQLite](t))
-	pool, err := s.db.DB()
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool.SetMaxOpenConns(1) // which the pragma is said to
 	set := func(value string) {
 		t.Helper()
-		if _, err := pool.ExecContext(t.Context(), "PRAGMA query_only = "+value); err != nil {
-			t.Fatal(err)
-		}
+		withWriter(s, func(w *writer) {
+			if _, err := w.ExecContext(t.Context(), "PRAGMA query_only = "+value); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
+	insertHost(t, s, "before")
 	set("ON")
-	err = s.Tx(t.Context(), func(tx rooms.Tx) error {
+	err := s.Tx(t.Context(), func(tx rooms.Tx) error {
 		_, err := tx.PutHost(host.Host{ID: "hst_1", Name: "x"})
 		return err
 	})

@@ -210,8 +210,8 @@ func fencedReads() []fenced {
 			list, err := r.Webhooks(ctx, mine, firstPage)
 			return found(list, idOfHook, err)
 		}},
-		{method: "Listeners", call: func(ctx context.Context, r reader, _ rooms.Tx) (int, error) {
-			list, err := r.Listeners(ctx, mine)
+		{method: "ListenersAhead", call: func(ctx context.Context, r reader, _ rooms.Tx) (int, error) {
+			list, err := r.listeners(ctx, mine)
 			return found(list, idOfHook, err)
 		}},
 		{method: "Idempotent", call: func(ctx context.Context, r reader, _ rooms.Tx) (int, error) {

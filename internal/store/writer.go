@@ -34,11 +34,14 @@ func (w *writer) begin(ctx context.Context) (err error) {
 		w.kept = map[string]*sql.Stmt{}
 	}
 	start, err := w.statement(ctx, beginImmediate)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = start.ExecContext(ctx)
 	}
-	_, err = start.ExecContext(ctx)
-	w.open = err == nil
+	// Where the context ends at that moment, it may have begun nevertheless.
+	w.open = sqliteCode(err) == 0
+	if err != nil {
+		w.end(ctx)
+	}
 	return err
 }
 
@@ -74,7 +77,7 @@ func (w *writer) close() {
 	w.conn, w.kept = nil, nil
 }
 
-// statement compiles a statement, once for all transactions; nil where too many are kept.
+// statement compiles a statement, once for all transactions.
 func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s, ok := w.kept[query]; ok {
 		return s, nil

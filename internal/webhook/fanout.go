@@ -31,17 +31,10 @@ type Fanout struct {
 
 var _ event.Sink = (*Fanout)(nil)
 
-// Listeners implements event.Sink. It reads while other things are done: those that were
-// there when the request came. Nobody should wait for them within a transaction, which has
-// a connection already; who does not find them in time reads them there.
+// Listeners implements event.Sink. They are read while other things are done: those that
+// were there when the request came. Who does not find them in time reads them.
 func (f *Fanout) Listeners(ctx context.Context, owner tenant.ID) any {
-	read := make(chan []Webhook, 1)
-	go func() {
-		if hooks, err := f.Store.Listeners(ctx, owner); err == nil {
-			read <- hooks
-		}
-	}()
-	return (<-chan []Webhook)(read)
+	return f.Store.ListenersAhead(ctx, owner)
 }
 
 // listeners returns what was read ahead, or reads it now.

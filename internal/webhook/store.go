@@ -25,8 +25,9 @@ type Reader interface {
 	Delivery(context.Context, DeliveryID) (Delivery, error)
 	Webhook(context.Context, ID) (Webhook, error)
 	Webhooks(context.Context, tenant.ID, page.Page) ([]Webhook, error)
-	// Listeners gives the tenant's webhooks that are enabled, the oldest first.
-	Listeners(context.Context, tenant.ID) ([]Webhook, error)
+	// ListenersAhead reads what Rows.Listeners gives ahead of a transaction, and sends it
+	// unless it fails. Nil: the transaction reads it as quickly.
+	ListenersAhead(context.Context, tenant.ID) <-chan []Webhook
 	Deliveries(context.Context, DeliveryFilter, page.Page) ([]Delivery, error)
 	// DueDeliveries gives one delivery for each receiver that does not rest, in the
 	// order of the receivers' names: the one that has been due for the longest time, if
