@@ -13,12 +13,14 @@ import (
 )
 
 // bare makes the server that Berth would make, by bare calls and without Berth's queue,
-// journal and fences: the same image, limits, files and proof.
+// journal and fences: the same image, limits, files, ports and proof, in a network of the
+// same kind.
 type bare struct {
 	*bench
-	engine instance.Engine
-	image  string
-	id     string // of its names
+	engine  instance.Engine
+	image   string
+	id      string // of its names
+	network string
 
 	mu sync.Mutex
 	// initialised are the volumes with data, and who may use it.
@@ -28,7 +30,12 @@ type bare struct {
 func (b *bench) newBare(ctx context.Context, e instance.Engine) (*bare, error) {
 	version, _ := e.Describe().Version("")
 	image, err := b.docker.present(ctx, version.Images)
-	return &bare{bench: b, engine: e, image: image, id: runID(), initialised: map[int]instance.Credentials{}}, err
+	if err != nil {
+		return nil, err
+	}
+	r := &bare{bench: b, engine: e, image: image, id: runID(), initialised: map[int]instance.Credentials{}}
+	r.network = fmt.Sprintf("berth-bench-%s-%s", b.id, r.id)
+	return r, b.createNetwork(ctx, r.network)
 }
 
 // instance gives what is to be made, at a port that is free now.
@@ -37,9 +44,13 @@ func (r *bare) instance(ctx context.Context) (instance.Instance, error) {
 	plan, _ := info.Plan("")
 	version, _ := info.Version("")
 	port, err := freePort(ctx)
+	tlsPort := 0
+	if r.engine.Ports(false) > 1 && err == nil {
+		tlsPort, err = freePort(ctx)
+	}
 	return instance.Instance{
 		ID: "ins_BENCH", Tenant: tenant.Default, Spec: instance.Spec{Engine: info.Name, Version: version.Name, Plan: plan.Name, Resources: plan.Resources, Parameters: r.engine.Complete(nil, plan.Resources)}, Name: "bench",
-		Status: instance.Status{Address: "127.0.0.1", Port: port},
+		Status: instance.Status{Address: "127.0.0.1", Port: port, TLSPort: tlsPort},
 	}, err
 }
 
@@ -68,7 +79,7 @@ func (r *bare) start(ctx context.Context, name string, creds instance.Credential
 	if !fresh {
 		load.Files = nil // they are in the volume
 	}
-	if err := r.startWorkload(ctx, name, inst.Status.Port, load); err != nil {
+	if err := r.startWorkload(ctx, name, r.network, []int{inst.Status.Port, inst.Status.TLSPort}, load); err != nil {
 		return 0, err
 	}
 	return r.proven(ctx, inst, creds, begun)

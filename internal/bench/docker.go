@@ -106,6 +106,11 @@ func (d *bareDocker) removeAll(ctx context.Context, label string) error {
 	for _, v := range volumes.Volumes {
 		err = errors.Join(err, d.delete(ctx, "/volumes/"+v.Name+"?force=true"))
 	}
+	var networks []struct{ ID string }
+	err = errors.Join(err, d.get(ctx, "/networks?filters="+filtered(label), &networks))
+	for _, n := range networks {
+		err = errors.Join(err, d.delete(ctx, "/networks/"+n.ID))
+	}
 	return err
 }
 
@@ -116,22 +121,36 @@ func (b *bench) createVolume(ctx context.Context, name string) error {
 	return b.docker.post(ctx, "/volumes/create", object{"Name": name, "Labels": b.labels()})
 }
 
+// createNetwork makes a network of this run's that passes nothing from one container to
+// another, as that of instances.
+func (b *bench) createNetwork(ctx context.Context, name string) error {
+	return b.docker.post(ctx, "/networks/create", object{
+		"Name": name, "Driver": "bridge", "Labels": b.labels(),
+		"Options": object{"com.docker.network.bridge.enable_icc": "false", "com.docker.network.bridge.enable_ip_masquerade": "false"},
+	})
+}
+
 // startWorkload makes the fewest calls that start a server: container, files if there are
 // any, start.
-func (b *bench) startWorkload(ctx context.Context, name string, port int, w host.Workload) error {
-	inside := strconv.Itoa(w.Ports[0].Container) + "/tcp"
+func (b *bench) startWorkload(ctx context.Context, name, network string, ports []int, w host.Workload) error {
+	exposed, bindings := object{}, object{}
+	for i, p := range w.Ports {
+		inside := strconv.Itoa(p.Container) + "/tcp"
+		exposed[inside], bindings[inside] = object{}, published(ports[i])
+	}
 	scratch := object{}
 	for folder, size := range w.Scratch {
 		scratch[folder] = fmt.Sprintf("size=%d,mode=1777", size)
 	}
 	err := b.docker.post(ctx, "/containers/create?name="+name, object{
 		"Image": w.Image, "User": w.User, "Entrypoint": w.Command[:1], "Cmd": w.Command[1:], "Labels": b.labels(),
-		"ExposedPorts": object{inside: object{}},
+		"ExposedPorts": exposed,
 		"HostConfig": object{
-			"Memory": w.Resources.MemoryBytes, "NanoCpus": w.Resources.CPUMillis * 1e6, "ReadonlyRootfs": true, "CapDrop": []string{"ALL"},
+			"NetworkMode": network,
+			"Memory":      w.Resources.MemoryBytes, "NanoCpus": w.Resources.CPUMillis * 1e6, "ReadonlyRootfs": true, "CapDrop": []string{"ALL"},
 			"Tmpfs":        scratch,
 			"Mounts":       []object{{"Type": "volume", "Source": name, "Target": w.DataPath}},
-			"PortBindings": published(inside, port),
+			"PortBindings": bindings,
 		},
 	})
 	if err != nil {
@@ -149,15 +168,15 @@ func (b *bench) startWorkload(ctx context.Context, name string, port int, w host
 	return b.docker.post(ctx, "/containers/"+name+"/start", nil)
 }
 
-func published(inside string, port int) object {
-	return object{inside: []object{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(port)}}}
+func published(port int) []object {
+	return []object{{"HostIp": "127.0.0.1", "HostPort": strconv.Itoa(port)}}
 }
 
 // startImage starts an image as its makers mean it to be started.
 func (b *bench) startImage(ctx context.Context, name, image, inside string, port int, environment []string, command ...string) error {
 	config := object{
 		"Image": image, "Env": environment, "Labels": b.labels(), "ExposedPorts": object{inside: object{}},
-		"HostConfig": object{"PortBindings": published(inside, port)},
+		"HostConfig": object{"PortBindings": object{inside: published(port)}},
 	}
 	if len(command) > 0 {
 		config["Cmd"] = command
