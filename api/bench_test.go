@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -38,6 +37,7 @@ import (
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 const adminKey = "berth_the-admin-key-of-the-tests"
@@ -65,7 +65,7 @@ type behind struct {
 	vault   *secret.Keyring
 	host    host.Host
 	events  atomic.Int64 // made up by say
-	log     *logBuffer
+	log     *testenv.Log
 	fences  fences
 
 	mu   sync.Mutex
@@ -101,7 +101,7 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	}
 	b := &behind{
 		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
-		log: &logBuffer{}, held: make(chan struct{}, 10),
+		log: &testenv.Log{}, held: make(chan struct{}, 10),
 	}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	newID := id.NewSource().New
@@ -446,24 +446,6 @@ func (b *bench) noSecrets() {
 			b.Errorf("a secret was shown: …%s…", text[max(0, i-200):i])
 		}
 	}
-}
-
-// logBuffer is a log that several goroutines may write to.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // soon is a generous bound on what should take no time.

@@ -30,8 +30,8 @@ func (s *server) serial() int64 {
 func TestReload(t *testing.T) {
 	a := testenv.NewAuthority(t)
 	a.Issue(1)
-	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
+	log := &testenv.Log{}
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,8 +69,8 @@ func TestReloadRefusesWhatIsBroken(t *testing.T) {
 	cert2, key2 := a.Pair(2)
 	a.Put(a.CertFile, cert1)
 	a.Put(a.KeyFile, key1)
-	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
+	log := &testenv.Log{}
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestReloadRefusesWhatIsBroken(t *testing.T) {
 		t.Errorf("%s", text)
 	}
 	for _, files := range [][2]string{{a.CertFile + ".missing", a.KeyFile}, {a.KeyFile, a.CertFile}} {
-		if _, err := edge.LoadCertificate(files[0], files[1], log.logger()); err == nil || !strings.Contains(err.Error(), files[0]) {
+		if _, err := edge.LoadCertificate(files[0], files[1], log.Logger()); err == nil || !strings.Contains(err.Error(), files[0]) {
 			t.Errorf("%v: %v", files, err)
 		}
 	}
@@ -122,8 +122,8 @@ func TestReloadRefusesWhatIsBroken(t *testing.T) {
 func TestTLS(t *testing.T) {
 	a := testenv.NewAuthority(t)
 	a.Issue(1)
-	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
+	log := &testenv.Log{}
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,8 +172,8 @@ func TestTLS(t *testing.T) {
 func TestRun(t *testing.T) {
 	a := testenv.NewAuthority(t)
 	a.Issue(1)
-	log := &logBuffer{}
-	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.logger())
+	log := &testenv.Log{}
+	cert, err := edge.LoadCertificate(a.CertFile, a.KeyFile, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,11 @@ package edge_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -17,6 +15,7 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/edge"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // server is one that runs.
@@ -25,7 +24,7 @@ type server struct {
 	address string
 	roots   *x509.CertPool // nil: it does not speak TLS
 	client  *http.Client
-	log     *logBuffer
+	log     *testenv.Log
 	held    chan struct{} // a request of /held is there
 	release chan struct{}
 }
@@ -33,7 +32,7 @@ type server struct {
 // serve runs a server that answers "served", and holds requests of /held until they are released.
 func serve(t *testing.T, cert *edge.Certificate, roots *x509.CertPool, limits edge.Limits) *server {
 	t.Helper()
-	s := &server{T: t, roots: roots, log: &logBuffer{}, held: make(chan struct{}, 1), release: make(chan struct{})}
+	s := &server{T: t, roots: roots, log: &testenv.Log{}, held: make(chan struct{}, 1), release: make(chan struct{})}
 	var lc net.ListenConfig
 	listener, err := lc.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -45,7 +44,7 @@ func serve(t *testing.T, cert *edge.Certificate, roots *x509.CertPool, limits ed
 		transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	}
 	s.client = &http.Client{Transport: transport}
-	running := edge.New(http.HandlerFunc(s.answer), limits, cert, s.log.logger())
+	running := edge.New(http.HandlerFunc(s.answer), limits, cert, s.log.Logger())
 	served := make(chan error, 1)
 	go func() { served <- running.Serve(listener) }()
 	t.Cleanup(func() {
@@ -206,26 +205,4 @@ func eventually(t *testing.T, what string, ask func() bool) {
 		case <-tick.C:
 		}
 	}
-}
-
-// logBuffer is a log that several goroutines may write to.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

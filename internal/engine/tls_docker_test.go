@@ -16,6 +16,7 @@ import (
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/tenant"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // secured makes servers in each way that speak TLS, and may require it.
@@ -59,33 +60,10 @@ func client(t *testing.T, c instance.Connection, serverName string) *tls.Config 
 // connects says how a client of each engine does with a connection by TLS.
 var connects = map[string]func(ctx context.Context, c instance.Connection, cfg *tls.Config) error{
 	"mysql": func(ctx context.Context, c instance.Connection, cfg *tls.Config) error {
-		if err := mysql.RegisterTLSConfig("berth", cfg); err != nil {
-			return err
-		}
-		parsed, err := mysql.ParseDSN(c.TLS.DSN.Reveal())
-		if err != nil {
-			return err
-		}
-		parsed.Logger = &mysql.NopLogger{}
-		connector, err := mysql.NewConnector(parsed)
-		if err != nil {
-			return err
-		}
-		conn, err := connector.Connect(ctx)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
+		return testenv.ConnectMySQL(ctx, c.TLS.DSN.Reveal(), cfg)
 	},
 	"redis": func(ctx context.Context, c instance.Connection, cfg *tls.Config) error {
-		options, err := redis.ParseURL(c.TLS.URI.Reveal())
-		if err != nil {
-			return err
-		}
-		options.TLSConfig, options.MaxRetries, options.DialerRetries = cfg, -1, 1
-		r := redis.NewClient(options)
-		err = r.Ping(ctx).Err()
-		return errors.Join(err, r.Close())
+		return testenv.ConnectRedis(ctx, c.TLS.URI.Reveal(), cfg)
 	},
 }
 

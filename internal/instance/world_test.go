@@ -3,7 +3,6 @@ package instance_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"sync"
@@ -28,6 +27,7 @@ import (
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/tenant/tenanttest"
+	"github.com/berth-project/berth/internal/testenv"
 	"github.com/berth-project/berth/internal/webhook"
 )
 
@@ -53,7 +53,7 @@ type world struct {
 	relay     relays
 	courier   *webhook.Courier
 	log       *slog.Logger
-	logged    *syncBuffer
+	logged    *testenv.Log
 	contact   *job.Contact // of the runners; nil: none
 }
 
@@ -80,7 +80,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	}
 	w := &world{
 		T: t, ctx: t.Context(), store: s, vault: vault, queue: belltest.NewQueue(), sender: &sender{},
-		runtime: hosttest.NewRuntime("dep"), newID: id.NewSource().New, logged: &syncBuffer{},
+		runtime: hosttest.NewRuntime("dep"), newID: id.NewSource().New, logged: &testenv.Log{},
 	}
 	w.log = slog.New(slog.NewTextHandler(w.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	w.runtimes = hosttest.NewRuntimes(w.runtime)
@@ -419,24 +419,4 @@ func (s *sender) all() []sentCallback {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]sentCallback(nil), s.sent...)
-}
-
-// syncBuffer is a buffer that several goroutines may write to.
-type syncBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-var _ io.Writer = (*syncBuffer)(nil)
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

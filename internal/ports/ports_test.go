@@ -1,7 +1,6 @@
 package ports_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -46,7 +44,7 @@ type quay struct {
 	*ports.Allocator
 	store rooms.Store
 	now   time.Time
-	log   *lockedBuffer
+	log   *testenv.Log
 }
 
 func newQuay(t *testing.T, redisURL string) *quay {
@@ -58,27 +56,9 @@ func newQuay(t *testing.T, redisURL string) *quay {
 	options.DialTimeout, options.DialerRetries, options.ContextTimeoutEnabled = time.Second, 1, true
 	rdb := redis.NewClient(options)
 	t.Cleanup(func() { _ = rdb.Close() })
-	q := &quay{store: storetest.SQLite(t), now: epoch, log: &lockedBuffer{}}
+	q := &quay{store: storetest.SQLite(t), now: epoch, log: &testenv.Log{}}
 	q.Allocator = ports.New(rooms.Hosts(q.store), rdb, func() time.Time { return q.now }, slog.New(slog.NewTextHandler(q.log, nil)))
 	return q
-}
-
-// lockedBuffer is a log that many write to.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func quayside(id string, count int) host.Host {

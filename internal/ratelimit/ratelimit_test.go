@@ -1,7 +1,6 @@
 package ratelimit_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"log/slog"
@@ -165,7 +164,7 @@ func TestRefill(t *testing.T) {
 // again.
 func TestRedisAway(t *testing.T) {
 	url, proxy := testenv.NewProxy(t, embedded(t))
-	log := &logBuffer{}
+	log := &testenv.Log{}
 	var now atomic.Int64
 	now.Store(time.Now().UnixMilli())
 	l := limiter(t, url, 1, func(c *ratelimit.Config) {
@@ -235,7 +234,7 @@ func TestSilentRedis(t *testing.T) {
 // TestClientGone: a request whose client went away neither counts as an outage nor holds up
 // those behind it.
 func TestClientGone(t *testing.T) {
-	log := &logBuffer{}
+	log := &testenv.Log{}
 	l := limiter(t, embedded(t), 10, func(c *ratelimit.Config) { c.Log = slog.New(slog.NewTextHandler(log, nil)) })
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -283,22 +282,4 @@ func BenchmarkTake(b *testing.B) {
 	for b.Loop() {
 		l.Take(b.Context(), "key_1")
 	}
-}
-
-// logBuffer is a log that several goroutines may write to.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -9,10 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-	"github.com/redis/go-redis/v9"
-
 	"github.com/berth-project/berth/internal/client"
+	"github.com/berth-project/berth/internal/testenv"
 )
 
 // TestTLS connects to instances by the CA that their configuration shows, and to some that
@@ -60,53 +58,18 @@ func TestTLS(t *testing.T) {
 
 var bySecure = map[string]func(context.Context, client.Connection, *tls.Config) error{
 	"mysql": func(ctx context.Context, conn client.Connection, cfg *tls.Config) error {
-		if err := mysql.RegisterTLSConfig("berth", cfg); err != nil {
-			return err
-		}
-		return mysqlBy(ctx, conn.TLS.DSN)
+		return testenv.ConnectMySQL(ctx, conn.TLS.DSN, cfg)
 	},
 	"redis": func(ctx context.Context, conn client.Connection, cfg *tls.Config) error {
-		options, err := redis.ParseURL(conn.TLS.URI)
-		if err != nil {
-			return err
-		}
-		options.TLSConfig = cfg
-		return redisBy(ctx, options)
+		return testenv.ConnectRedis(ctx, conn.TLS.URI, cfg)
 	},
 }
 
 var byPlain = map[string]func(context.Context, client.Connection) error{
 	"mysql": func(ctx context.Context, conn client.Connection) error {
-		return mysqlBy(ctx, strings.Replace(conn.Forms.DSN, "tls=preferred", "tls=false", 1))
+		return testenv.ConnectMySQL(ctx, strings.Replace(conn.Forms.DSN, "tls=preferred", "tls=false", 1), nil)
 	},
 	"redis": func(ctx context.Context, conn client.Connection) error {
-		options, err := redis.ParseURL(strings.Replace(conn.URI, "rediss://", "redis://", 1))
-		if err != nil {
-			return err
-		}
-		return redisBy(ctx, options)
+		return testenv.ConnectRedis(ctx, strings.Replace(conn.URI, "rediss://", "redis://", 1), nil)
 	},
-}
-
-func mysqlBy(ctx context.Context, dsn string) error {
-	cfg, err := mysql.ParseDSN(dsn)
-	if err != nil {
-		return err
-	}
-	cfg.Logger = &mysql.NopLogger{}
-	connector, err := mysql.NewConnector(cfg)
-	if err != nil {
-		return err
-	}
-	conn, err := connector.Connect(ctx)
-	if err == nil {
-		err = conn.Close()
-	}
-	return err
-}
-
-func redisBy(ctx context.Context, options *redis.Options) error {
-	options.MaxRetries, options.DialerRetries = -1, 1
-	r := redis.NewClient(options)
-	return errors.Join(r.Ping(ctx).Err(), r.Close())
 }
