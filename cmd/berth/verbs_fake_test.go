@@ -65,6 +65,7 @@ type fakeBerth struct {
 	onJob    func()              // called when a job is looked at
 	key      string              // that it takes; empty: brth_key
 	tenants  []string            // the header Berth-Tenant of each request
+	keys     []string            // its Idempotency-Key
 }
 
 func (f *fakeBerth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -72,6 +73,7 @@ func (f *fakeBerth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	route := r.Method + " " + strings.TrimPrefix(r.URL.Path, "/api/v1")
 	f.mu.Lock()
 	f.tenants = append(f.tenants, r.Header.Get("Berth-Tenant"))
+	f.keys = append(f.keys, r.Header.Get("Idempotency-Key"))
 	f.requests = append(f.requests, strings.TrimSpace(r.Method+" "+strings.TrimPrefix(r.URL.RequestURI(), "/api/v1")+" "+string(body)))
 	answer := `404 {"code":"not_found","detail":"no such thing"}`
 	if left := f.routes[route]; len(left) > 0 {

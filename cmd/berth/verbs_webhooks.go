@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"strconv"
 	"strings"
 
@@ -54,7 +55,7 @@ func (c *cli) webhooksAddCommand() *cobra.Command {
 				return err
 			}
 			in.URL = args[0]
-			h, err := cl.AddWebhook(ctx, in)
+			h, err := cl.AddWebhook(ctx, rand.Text(), in)
 			if err != nil {
 				return err
 			}
@@ -103,7 +104,7 @@ func (c *cli) webhooksPingCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := cl.PingWebhook(ctx, args[0])
+			d, err := cl.PingWebhook(ctx, rand.Text(), args[0])
 			if err != nil {
 				return err
 			}

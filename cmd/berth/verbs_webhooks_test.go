@@ -44,14 +44,20 @@ func TestWebhookVerbs(t *testing.T) {
 	}
 }
 
-// An add whose answer was lost is not sent again: it may have made a webhook.
-func TestWebhookAddIsSentOnce(t *testing.T) {
-	f := fakeWithWebhooks()
-	f.routes["POST /webhooks"] = []string{`503 {"code":"unavailable","detail":"away"}`}
-	got := berth(t.Context(), t, f, nil, nil, "webhooks", "add", "https://a.example/")
-	if sent := f.sent(); got.code == 0 || len(sent) != 1 {
-		t.Errorf("exit %d, sent %q", got.code, sent)
+// What may have been made although the answer says nothing of it is asked for again under the
+// same key, and each command has another one.
+func TestWebhooksAreMadeOnce(t *testing.T) {
+	keys := map[string]bool{}
+	for line, route := range map[string]string{"add https://a.example/": "POST /webhooks", "ping whk_1": "POST /webhooks/whk_1/ping"} {
+		f := fakeWithWebhooks()
+		f.routes[route] = append([]string{`503 {"code":"unavailable","detail":"away"}`}, f.routes[route]...)
+		got := berth(t.Context(), t, f, nil, nil, append([]string{"webhooks"}, strings.Fields(line)...)...)
+		if got.code != 0 || len(f.keys) != 2 || f.keys[0] == "" || f.keys[0] != f.keys[1] || keys[f.keys[0]] {
+			t.Errorf("%s: exit %d, sent %q with the keys %q", line, got.code, f.sent(), f.keys)
+		}
+		keys[f.keys[0]] = true
 	}
+	f := fakeWithWebhooks()
 	for _, line := range []string{"webhooks add", "webhooks ls --limit 0", "webhooks rm"} {
 		if got := berth(t.Context(), t, f, nil, nil, strings.Fields(line)...); got.code != exitUsage {
 			t.Errorf("%s: exit %d", line, got.code)

@@ -248,9 +248,9 @@ func upset(w *world, m mood) {
 }
 
 // leave has a webhook that says that it is gone: it must be disabled.
-func leave(w *world, _ *rand.Rand) {
+func leave(w *world, r *rand.Rand) {
 	w.Helper()
-	hook, err := w.client.AddWebhook(w.Context(), client.WebhookRequest{URL: w.receiver.url + pathGone})
+	hook, err := w.client.AddWebhook(w.Context(), fmt.Sprint("gone-", r.Uint64()), client.WebhookRequest{URL: w.receiver.url + pathGone})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func newWorld(t *testing.T, sh shape) *world {
 	for range sh.workers {
 		w.startWorker()
 	}
-	if _, err := w.client.AddWebhook(t.Context(), client.WebhookRequest{URL: w.receiver.url + pathAll}); err != nil {
+	if _, err := w.client.AddWebhook(t.Context(), rand.Text(), client.WebhookRequest{URL: w.receiver.url + pathAll}); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.rows.QueryRowContext(t.Context(), "SELECT value FROM settings WHERE name = 'deployment'").Scan(&w.deployment); err != nil {

@@ -145,6 +145,43 @@ func TestCreateRepeatsWithTheSameKey(t *testing.T) {
 	}
 }
 
+// Whatever makes something is repeated under one key, so that it is made once.
+func TestMakersRepeatWithTheSameKey(t *testing.T) {
+	for path, call := range map[string]func(context.Context, *client.Client) error{
+		"/api/v1/webhooks": func(ctx context.Context, c *client.Client) error {
+			_, err := c.AddWebhook(ctx, "key-1", client.WebhookRequest{URL: "https://example.com"})
+			return err
+		},
+		"/api/v1/webhooks/whk_1/ping": func(ctx context.Context, c *client.Client) error {
+			_, err := c.PingWebhook(ctx, "key-1", "whk_1")
+			return err
+		},
+		"/api/v1/tenants": func(ctx context.Context, c *client.Client) error {
+			_, err := c.AddTenant(ctx, "key-1", "team")
+			return err
+		},
+		"/api/v1/keys": func(ctx context.Context, c *client.Client) error {
+			_, err := c.AddKey(ctx, "key-1", client.KeyRequest{Name: "ci"})
+			return err
+		},
+	} {
+		t.Run(path, func(t *testing.T) {
+			c, s, _ := serve(t, answer{hangUp: true}, answer{status: 503}, answer{status: 200, body: `{}`})
+			if err := call(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.requests()) != 3 {
+				t.Fatalf("%d requests, want 3", len(s.requests()))
+			}
+			for _, r := range s.requests() {
+				if r != s.requests()[0] || r.key != "key-1" || r.uri != path {
+					t.Errorf("sent %+v", r)
+				}
+			}
+		})
+	}
+}
+
 func TestGivesUp(t *testing.T) {
 	tests := map[string]struct {
 		answer   answer

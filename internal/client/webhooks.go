@@ -43,11 +43,10 @@ type WebhookRequest struct {
 	Description string   `json:"description,omitempty"`
 }
 
-// AddWebhook registers a webhook. It is sent once only: a repeated request would
-// make a second one.
-func (c *Client) AddWebhook(ctx context.Context, in WebhookRequest) (Webhook, error) {
+// AddWebhook registers a webhook.
+func (c *Client) AddWebhook(ctx context.Context, idempotencyKey string, in WebhookRequest) (Webhook, error) {
 	var out Webhook
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"webhooks"}, body: in, once: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"webhooks"}, body: in, idempotencyKey: idempotencyKey}, &out)
 	return out, err
 }
 
@@ -66,9 +65,9 @@ func (c *Client) RemoveWebhook(ctx context.Context, id string) (Webhook, error) 
 }
 
 // PingWebhook sends a webhook a test.
-func (c *Client) PingWebhook(ctx context.Context, id string) (Delivery, error) {
+func (c *Client) PingWebhook(ctx context.Context, idempotencyKey, id string) (Delivery, error) {
 	var out Delivery
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"webhooks", id, "ping"}, once: true}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"webhooks", id, "ping"}, idempotencyKey: idempotencyKey}, &out)
 	return out, err
 }
 
