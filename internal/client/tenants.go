@@ -139,7 +139,7 @@ func (c *Client) AddGrant(ctx context.Context, tenant, reason, lasts string) (Gr
 		body["lasts"] = lasts
 	}
 	var out Grant
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"tenants", tenant, "grants"}, body: body}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"tenants", tenant, "grants"}, body: body, once: true}, &out)
 	return out, err
 }
 
