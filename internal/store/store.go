@@ -177,9 +177,12 @@ func mysqlSettings(databaseURL string) (*driver.Config, error) {
 	return cfg, nil
 }
 
+// maxPrepared bounds the statements that stay compiled on each connection for reading.
+const maxPrepared = 128
+
 func gormConfig(prepare bool) *gorm.Config {
 	return &gorm.Config{
-		Logger: logger.Discard, TranslateError: true, SkipDefaultTransaction: true, PrepareStmt: prepare,
+		Logger: logger.Discard, TranslateError: true, SkipDefaultTransaction: true, PrepareStmt: prepare, PrepareStmtMaxSize: maxPrepared,
 		DisableAutomaticPing: true, NowFunc: clock.System,
 	}
 }
@@ -201,7 +204,7 @@ func newStore(db *gorm.DB, dialect string, connections int) (*Store, error) {
 	return &Store{reader: reader{db}, dialect: dialect}, nil
 }
 
-// Close closes every connection.
+// Close closes every connection. It waits for the transactions that are under way on SQLite.
 func (s *Store) Close() error {
 	pool, err := s.db.DB()
 	if err != nil {
@@ -212,8 +215,9 @@ func (s *Store) Close() error {
 	}
 	w := <-s.writer
 	w.close()
+	err = w.pool.Close()
 	s.writer <- w
-	return errors.Join(w.pool.Close(), pool.Close())
+	return errors.Join(err, pool.Close())
 }
 
 // Ping reports whether the database answers, and, once its disk would take nothing, whether
@@ -300,6 +304,9 @@ func (s *Store) once(ctx context.Context, fn func(rooms.Tx) error, w *writer, to
 	defer w.end(ctx)
 	t := s.txOn(ctx, w)
 	if err := fn(t); err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil { // it is rolled back for certain
 		return nil, err
 	}
 	return t.after, w.commit(ctx)

@@ -12,8 +12,24 @@ import (
 type writer struct {
 	pool *sql.DB
 	conn *sql.Conn // nil: the next transaction opens it
-	kept map[string]*sql.Stmt
-	open bool // a transaction is under way
+	kept map[string]*compiled
+	open bool        // a transaction is under way
+	read []*sql.Rows // of the transaction
+}
+
+// compiled is a statement that stays compiled. It has one place in what it reads: while rows
+// of it are open, it cannot be run again, or be closed.
+type compiled struct {
+	*sql.Stmt
+	rows *sql.Rows // the last ones; nil: there were none
+}
+
+func (c *compiled) reading() bool {
+	if c.rows == nil {
+		return false
+	}
+	_, closed := c.rows.Columns()
+	return closed == nil
 }
 
 // beginImmediate has the transaction wait for the lock of the file before it reads: one that
@@ -26,12 +42,15 @@ const maxKept = 256
 
 // begin starts a transaction, and waits for those of other processes.
 func (w *writer) begin(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	if w.conn == nil {
 		if w.conn, err = w.pool.Conn(ctx); err != nil {
 			w.conn = nil
 			return err
 		}
-		w.kept = map[string]*sql.Stmt{}
+		w.kept = map[string]*compiled{}
 	}
 	start, err := w.statement(ctx, beginImmediate)
 	if err == nil {
@@ -56,6 +75,10 @@ func (w *writer) commit(ctx context.Context) error {
 // and the transaction with it. SQLite itself has taken it back after some errors, of the disk
 // for one, and says then that there is none.
 func (w *writer) end(ctx context.Context) {
+	for _, rows := range w.read {
+		_ = rows.Close() // whoever panicked has left them open
+	}
+	w.read = nil
 	if !w.open {
 		return
 	}
@@ -78,52 +101,68 @@ func (w *writer) close() {
 }
 
 // statement compiles a statement, once for all transactions.
-func (w *writer) statement(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := w.kept[query]; ok {
-		return s, nil
+func (w *writer) statement(ctx context.Context, query string) (*compiled, error) {
+	if c, ok := w.kept[query]; ok {
+		return c, nil
 	}
 	s, err := w.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	if len(w.kept) >= maxKept {
-		for old, s := range w.kept { // any: they come back if they are needed
-			_ = s.Close()
-			delete(w.kept, old)
-			break
+		for old, c := range w.kept { // any: they come back if they are needed
+			if !c.reading() {
+				_ = c.Close()
+				delete(w.kept, old)
+				break
+			}
 		}
 	}
-	w.kept[query] = s
-	return s, nil
+	w.kept[query] = &compiled{Stmt: s}
+	return w.kept[query], nil
 }
 
 // unwatched returns the statement, and the context that it runs under. It takes microseconds,
 // so that the caller's is asked before it only: to watch it would take a goroutine for each.
-func (w *writer) unwatched(ctx context.Context, query string) (*sql.Stmt, context.Context, error) {
+func (w *writer) unwatched(ctx context.Context, query string) (*compiled, context.Context, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, nil, err
 	}
 	ctx = context.WithoutCancel(ctx)
-	s, err := w.statement(ctx, query)
-	return s, ctx, err
+	c, err := w.statement(ctx, query)
+	return c, ctx, err
 }
 
 // ExecContext implements gorm.ConnPool.
 func (w *writer) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	s, ctx, err := w.unwatched(ctx, query)
-	if err != nil {
+	c, ctx, err := w.unwatched(ctx, query)
+	switch {
+	case err != nil:
 		return nil, err
+	case c.reading():
+		return w.conn.ExecContext(ctx, query, args...)
+	default:
+		return c.ExecContext(ctx, args...)
 	}
-	return s.ExecContext(ctx, args...)
 }
 
 // QueryContext implements gorm.ConnPool.
 func (w *writer) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	s, ctx, err := w.unwatched(ctx, query)
+	c, ctx, err := w.unwatched(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return s.QueryContext(ctx, args...)
+	var rows *sql.Rows
+	if c.reading() {
+		rows, err = w.conn.QueryContext(ctx, query, args...) //nolint:rowserrcheck,sqlclosecheck // the caller's
+	} else {
+		rows, err = c.QueryContext(ctx, args...) //nolint:rowserrcheck,sqlclosecheck // the caller's
+		c.rows = rows
+	}
+	if err == nil {
+		w.read = append(w.read, rows)
+	}
+	return rows, err
 }
 
 // QueryRowContext implements gorm.ConnPool.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -149,5 +150,116 @@ func TestWriterWaits(t *testing.T) {
 	}
 	if err := <-done; err != nil || !hostThere(t, s, "patient") {
 		t.Errorf("who waited: %v", err)
+	}
+}
+
+// rawly runs a function on what the statements of a transaction go to.
+func rawly(t *testing.T, s *Store, do func(*writer) error) error {
+	t.Helper()
+	return s.Tx(t.Context(), func(r rooms.Tx) error {
+		w, ok := r.(*tx).db.Statement.ConnPool.(*writer)
+		if !ok {
+			t.Fatal("it is not SQLite")
+		}
+		return do(w)
+	})
+}
+
+// A statement that is run again while its rows are read gives all of them to both.
+func TestWriterReadsTwice(t *testing.T) {
+	const all = "SELECT id FROM hosts WHERE id <> ? ORDER BY id"
+	s := openMigrated(t, dialects[dialectSQLite](t))
+	for n := range 6 {
+		if err := s.Tx(t.Context(), putHost(fmt.Sprint(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(w *writer, each func() error) (n int, err error) {
+		rows, err := w.QueryContext(t.Context(), all, "")
+		if err != nil {
+			return 0, err
+		}
+		defer rows.Close() //nolint:errcheck // Err tells
+		for rows.Next() {
+			n++
+			if err := each(); err != nil {
+				return n, err
+			}
+		}
+		return n, rows.Err()
+	}
+	err := rawly(t, s, func(w *writer) error {
+		outer, err := count(w, func() error {
+			inner, err := count(w, func() error { return nil })
+			if inner != 6 {
+				t.Errorf("the inner one has read %d rows", inner)
+			}
+			return err
+		})
+		if outer != 6 {
+			t.Errorf("the outer one has read %d rows", outer)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Rows that a panic has left open hold up neither the next transaction nor the end, and are
+// not taken away while they are read.
+func TestWriterOutlivesOpenRows(t *testing.T) {
+	const all = "SELECT id FROM hosts WHERE id <> ?"
+	s := openMigrated(t, dialects[dialectSQLite](t))
+	if err := errors.Join(s.Tx(t.Context(), putHost("a")), s.Tx(t.Context(), putHost("b"))); err != nil {
+		t.Fatal(err)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		_ = rawly(t, s, func(w *writer) error {
+			rows, err := w.QueryContext(t.Context(), all, "") //nolint:rowserrcheck,sqlclosecheck // that is the point
+			if err == nil && rows.Next() {
+				panic("broken")
+			}
+			return err
+		})
+	}()
+	err := rawly(t, s, func(w *writer) error {
+		rows, err := w.QueryContext(t.Context(), all, "")
+		if err != nil {
+			return err
+		}
+		defer rows.Close() //nolint:errcheck // Err tells
+		for n := 0; rows.Next(); n++ {
+			for other := range maxKept {
+				if _, err := w.ExecContext(t.Context(), fmt.Sprintf("DELETE FROM hosts WHERE id = 'none-%d-%d'", n, other)); err != nil {
+					return err
+				}
+			}
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A request that has ended before its turn costs nobody the connection.
+func TestWriterOfEndedRequests(t *testing.T) {
+	s := openMigrated(t, dialects[dialectSQLite](t))
+	if err := s.Tx(t.Context(), putHost("a")); err != nil {
+		t.Fatal(err)
+	}
+	var before, after *sql.Conn
+	withWriter(s, func(w *writer) { before = w.conn })
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		if err := s.Tx(over, putHost("b")); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if withWriter(s, func(w *writer) { after = w.conn }); before != after || before == nil {
+		t.Error("the connection was given up")
 	}
 }
