@@ -196,6 +196,80 @@ func TestMySQLFullOnDocker(t *testing.T) {
 	}
 }
 
+// TestMySQLSessionsComeBackOnDocker has a client that is in the middle of something when writes
+// are given back, and keeps its connections: it may write soon after, too, and later sessions
+// are left alone.
+func TestMySQLSessionsComeBackOnDocker(t *testing.T) {
+	t.Parallel()
+	u := deployOfDisk(t, "mysql", "9.7", giB)
+	db := u.tenant()
+	must(t, db, "CREATE TABLE t (n INT)")
+	u.keepDisk(true)
+	busy, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close() //nolint:errcheck // it was ended
+	number := "0"
+	if err := busy.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&number); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := busy.ExecContext(t.Context(), "DO SLEEP(4)")
+		done <- err
+	}()
+	testenv.Eventually(t, "it is in the middle", 10*time.Second, func(context.Context) error {
+		doing, err := u.root("SELECT COMMAND FROM information_schema.PROCESSLIST WHERE ID = " + number)
+		if err == nil && !strings.Contains(doing, "Query") {
+			err = errors.New(doing)
+		}
+		return err
+	})
+	u.keepDisk(false)
+	if err := <-done; err != nil {
+		t.Errorf("what was under way was ended: %v", err)
+	}
+	if _, err := busy.ExecContext(t.Context(), "INSERT INTO t VALUES (1)"); !mysqlRefuses(err, mysqlNoTable) {
+		t.Errorf("on the old connection: %v", err)
+	}
+	later, err := u.tenant().Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer later.Close() //nolint:errcheck // the test is over
+	if _, err := later.ExecContext(t.Context(), "INSERT INTO t VALUES (2)"); err != nil {
+		t.Errorf("on a new connection: %v", err)
+	}
+	testenv.Eventually(t, "the mark is gone", 10*time.Second, func(context.Context) error {
+		u.keepDisk(false)
+		marks, err := u.root(fmt.Sprintf("SELECT word FROM %s WHERE id = %d", ownTable, fullMark))
+		if err == nil && marks != "" {
+			err = errors.New(marks)
+		}
+		return err
+	})
+	if _, err := busy.ExecContext(t.Context(), "INSERT INTO t VALUES (3)"); err == nil || mysqlRefuses(err, mysqlNoTable) {
+		t.Errorf("the old connection goes on: %v", err)
+	}
+	if _, err := later.ExecContext(t.Context(), "INSERT INTO t VALUES (4)"); err != nil {
+		t.Errorf("the new connection was ended, too: %v", err)
+	}
+	must(t, db, "INSERT INTO t VALUES (5)")
+}
+
+// While Redis reads its file it says that there is none, which does not make the disk empty.
+func TestRedisDiskWhileLoading(t *testing.T) {
+	t.Parallel()
+	const info = "# Persistence\r\nloading:%d\r\naof_rewrite_in_progress:0\r\naof_current_size:%d\r\naof_base_size:88\r\nused_memory_dataset:9\r\n"
+	if f, err := readRedisFile(fmt.Sprintf(info, 0, 1000)); err != nil || f != (redisFile{size: 1000, base: 88, data: 9}) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if _, err := readRedisFile(fmt.Sprintf(info, 1, 0)); fault.CodeOf(err) != fault.CodeProbeFailed {
+		t.Errorf("while it loads: %v", err)
+	}
+}
+
 // TestMySQLReclaimOnDocker has a table with more free space than counts as free get smaller
 // while the tenant may not write, so that deleting rows is enough to come out of it.
 func TestMySQLReclaimOnDocker(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -129,7 +130,7 @@ func mysqlReclaim(ctx context.Context, conn *sql.Conn, database string, most int
 // mysqlRefuseWrites takes the privileges to write from all accounts but Berth's own that have
 // them on the database: the tenant's, and those that routines of theirs run as; or gives them
 // back. Sessions keep what they may do in the database that they are in, so they are ended. A
-// mark in Berth's own table says that they were: it is made last, and taken away last.
+// mark in Berth's own table says that they were, or are to be: it is taken away last.
 func mysqlRefuseWrites(ctx context.Context, conn *sql.Conn, database string, refuse bool) error {
 	has := map[bool]string{true: "N", false: "Y"}
 	accounts, err := column(ctx, conn, "SELECT CONCAT(QUOTE(User), '@', QUOTE(Host)) FROM mysql.db WHERE Db IN (?, ?) AND User <> ? "+
@@ -147,40 +148,81 @@ func mysqlRefuseWrites(ctx context.Context, conn *sql.Conn, database string, ref
 			return fmt.Errorf("refuse writes (%t): %w", refuse, err)
 		}
 	}
-	var marked bool
-	if err := conn.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM "+ownTable+" WHERE id = ?)", fullMark).Scan(&marked); err != nil {
+	marks, err := column(ctx, conn, "SELECT word FROM "+ownTable+" WHERE id = ?", fullMark)
+	if err != nil {
 		return fmt.Errorf("refuse writes (%t): %w", refuse, err)
 	}
-	if marked == refuse && len(accounts) == 0 {
+	switch {
+	case len(marks) > 0 == refuse && len(accounts) == 0:
 		return nil
+	case refuse:
+		err = endSessions(ctx, conn)
+	default:
+		err = renewSessions(ctx, conn, strings.Join(marks, ""))
 	}
-	return endSessions(ctx, conn, refuse)
-}
-
-// fullMark is the row of ownTable that is there while writes are refused.
-const fullMark = -1
-
-// endSessions ends those that have logged in before the accounts were changed. When writes are
-// given back, one that is in the middle of something goes on; it may write after it has
-// connected anew, or said USE.
-func endSessions(ctx context.Context, conn *sql.Conn, refuse bool) error {
-	which := "SELECT ID FROM information_schema.PROCESSLIST WHERE USER NOT IN (?, 'event_scheduler', 'system user', 'root')"
-	mark := "REPLACE INTO " + ownTable + " VALUES (?, 'full')"
-	if !refuse {
-		which += " AND COMMAND = 'Sleep' AND ID NOT IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX)"
-		mark = "DELETE FROM " + ownTable + " WHERE id = ?"
-	}
-	ids, err := column(ctx, conn, which, mysqlBerth)
 	if err != nil {
 		return fmt.Errorf("end sessions: %w", err)
 	}
-	for _, id := range ids {
-		if _, err := conn.ExecContext(ctx, "KILL CONNECTION "+id); err != nil && !mysqlRefuses(err, mysqlNoThread) {
-			return fmt.Errorf("end sessions: %w", err)
+	return nil
+}
+
+const (
+	// fullMark is the row of ownTable that is there while writes are refused, and until no
+	// session is left that was begun meanwhile.
+	fullMark = -1
+	// fullWord is its word while they are refused. Then it is the number of the last session
+	// that was there when they were given back.
+	fullWord = "full"
+
+	setMark       = "REPLACE INTO " + ownTable + " VALUES (?, ?)"
+	tenantSession = " FROM information_schema.PROCESSLIST WHERE USER NOT IN (?, 'event_scheduler', 'system user', 'root')"
+)
+
+// endSessions ends those that have logged in before writes were refused.
+func endSessions(ctx context.Context, conn *sql.Conn) error {
+	ids, err := column(ctx, conn, "SELECT ID"+tenantSession, mysqlBerth)
+	if err == nil {
+		err = kill(ctx, conn, ids)
+	}
+	if err == nil {
+		_, err = conn.ExecContext(ctx, setMark, fullMark, fullWord)
+	}
+	return err
+}
+
+// renewSessions ends those that have logged in before writes were given back. One that is in
+// the middle of something goes on, and is ended when a later look finds it at rest: a client
+// that keeps its connections could not write for as long as it does.
+func renewSessions(ctx context.Context, conn *sql.Conn, mark string) error {
+	last, err := strconv.ParseInt(mark, 10, 64)
+	if err != nil { // they were given back just now
+		if err := conn.QueryRowContext(ctx, "SELECT COALESCE(MAX(ID), 0)"+tenantSession, mysqlBerth).Scan(&last); err != nil {
+			return err
+		}
+		if _, err := conn.ExecContext(ctx, setMark, fullMark, strconv.FormatInt(last, 10)); err != nil {
+			return err
 		}
 	}
-	if _, err := conn.ExecContext(ctx, mark, fullMark); err != nil {
-		return fmt.Errorf("note that sessions were ended: %w", err)
+	const earlier = tenantSession + " AND ID <= ?"
+	ids, err := column(ctx, conn, "SELECT ID"+earlier+" AND COMMAND = 'Sleep' AND ID NOT IN (SELECT trx_mysql_thread_id FROM information_schema.INNODB_TRX)", mysqlBerth, last)
+	if err == nil {
+		err = kill(ctx, conn, ids)
+	}
+	if err != nil {
+		return err
+	}
+	left, err := column(ctx, conn, "SELECT ID"+earlier+" LIMIT 1", mysqlBerth, last)
+	if err == nil && len(left) == 0 {
+		_, err = conn.ExecContext(ctx, "DELETE FROM "+ownTable+" WHERE id = ?", fullMark)
+	}
+	return err
+}
+
+func kill(ctx context.Context, conn *sql.Conn, ids []string) error {
+	for _, id := range ids {
+		if _, err := conn.ExecContext(ctx, "KILL CONNECTION "+id); err != nil && !mysqlRefuses(err, mysqlNoThread) {
+			return err
+		}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -76,10 +77,19 @@ func redisFileOf(ctx context.Context, client *redis.Client) (f redisFile, err er
 	if err != nil {
 		return f, fmt.Errorf("measure the disk: %w", err)
 	}
+	return readRedisFile(said)
+}
+
+// readRedisFile reads what INFO says (https://redis.io/docs/latest/commands/info/).
+func readRedisFile(said string) (f redisFile, err error) {
 	for line := range strings.Lines(said) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		n, _ := strconv.ParseInt(value, 10, 64) // others are texts
 		switch name {
+		case "loading":
+			if n == 1 { // it says that its file is empty
+				return f, notUsable("Redis", "measuring the disk", errors.New("it is reading its data"))
+			}
 		case "aof_current_size":
 			f.size = n
 		case "aof_base_size":
