@@ -242,7 +242,7 @@ func TestMySQLSessionsComeBackOnDocker(t *testing.T) {
 		t.Errorf("on a new connection: %v", err)
 	}
 	testenv.Eventually(t, "the mark is gone", 10*time.Second, func(context.Context) error {
-		u.keepDisk(false)
+		u.keepDisk(false) //nolint:contextcheck // it has the test's
 		marks, err := u.root(fmt.Sprintf("SELECT word FROM %s WHERE id = %d", ownTable, fullMark))
 		if err == nil && marks != "" {
 			err = errors.New(marks)
