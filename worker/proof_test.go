@@ -1,12 +1,10 @@
 package worker_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,24 +26,6 @@ func (q *questions) EvalSha(ctx context.Context, sha string, keys []string, args
 	return q.UniversalClient.EvalSha(ctx, sha, keys, args...)
 }
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
 // A worker proves that it can hold Asynq's questions back, and where it cannot it polls, as
 // seldom as anybody would, and does its jobs all the same.
 func TestHoldingIsProven(t *testing.T) {
@@ -56,7 +36,7 @@ func TestHoldingIsProven(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				b, log := newBench(t, server(t)), &lines{}
+				b, log := newBench(t, server(t)), &testenv.Log{}
 				client := &questions{UniversalClient: b.cfg.Redis}
 				b.cfg.Redis, b.cfg.Log = client, slog.New(slog.NewTextHandler(log, nil))
 				if unlike {
@@ -93,7 +73,7 @@ func TestHoldingWithoutRedis(t *testing.T) {
 	for name, address := range map[string]string{"it is away": "127.0.0.1:1", "it hangs": hung.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, log := newBench(t, embedded(t)), &lines{}
+			b, log := newBench(t, embedded(t)), &testenv.Log{}
 			b.cfg.Redis, b.cfg.Log = dial(t, "redis://"+address+"/0?read_timeout=500ms&max_retries=-1"), slog.New(slog.NewTextHandler(log, nil))
 			stop := b.start()
 			<-time.After(2 * worker.ProofTime)
