@@ -371,7 +371,7 @@ func (n *node) registerHosts(ctx context.Context) error {
 	return n.store.Tx(ctx, func(tx rooms.Tx) error {
 		for _, h := range hosts {
 			h.ID = host.ID(n.newID(host.Prefix))
-			if _, err := tx.PutHost(h); err != nil {
+			if _, err := host.Put(tx, h); err != nil {
 				return fmt.Errorf("register host %s: %w", h.Name, err)
 			}
 		}

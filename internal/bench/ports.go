@@ -134,11 +134,11 @@ func allocate(ctx context.Context, s *store.Store, allocator *ports.Allocator, h
 		all.Go(func() {
 			for range max(1, count/workers) {
 				begun := time.Now()
-				ports, err := allocator.Allocate(ctx, claim, h, "redis")
+				held, err := allocator.Allocate(ctx, claim, h, host.Ask{Ports: []string{"redis"}})
 				length := time.Since(begun)
 				if err == nil {
 					err = s.Tx(ctx, func(tx rooms.Tx) error {
-						return tx.RestPort(h.ID, ports[0], host.UnitID(instance.ID(claim.Subject)), begun)
+						return tx.RestPort(h.ID, held.Ports[0], host.UnitID(instance.ID(claim.Subject)), begun)
 					})
 				}
 				if errs[i] = err; err != nil {

@@ -48,7 +48,7 @@ func TestDevDefaults(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", c, want)
 	}
 	host := host.Host{Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "127.0.0.1", Bind: "127.0.0.1", PortLow: 20000, PortHigh: 29999}
-	if got := c.Host(); got != host {
+	if got := c.Host(); !reflect.DeepEqual(got, host) {
 		t.Errorf("the host is %+v, want %+v", got, host)
 	}
 }

@@ -2,6 +2,7 @@ package docker
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/pkg/stdcopy"
+
+	"github.com/berth-project/berth/internal/host"
 )
 
 // One method per API call. Containers that are changed are named by their own id,
@@ -33,6 +36,27 @@ func (e *engine) identity(ctx context.Context) (id string, err error) {
 		return e.isDocker(ctx)
 	})
 	return id, err
+}
+
+// archs are the names of architectures as images have them, by what kernels call them.
+var archs = map[string]string{"x86_64": "amd64", "aarch64": "arm64"}
+
+// facts gives what the engine says of itself and of its machine.
+func (e *engine) facts(ctx context.Context) (f host.EngineFacts, err error) {
+	err = e.within(ctx, min(pingLimit, e.limit), "read what it is", func(ctx context.Context) error {
+		info, err := e.api.Info(ctx)
+		if err != nil {
+			return err
+		}
+		f = host.EngineFacts{
+			ID: info.ID, Version: info.ServerVersion, StorageDriver: info.Driver, CgroupVersion: info.CgroupVersion, RootDir: info.DockerRootDir,
+			OS: info.OperatingSystem, Kernel: info.KernelVersion, Arch: cmp.Or(archs[info.Architecture], info.Architecture), CPUs: info.NCPU,
+			MemoryBytes: info.MemTotal, MemoryLimit: info.MemoryLimit,
+		}
+		f.Clock, _ = time.Parse(time.RFC3339Nano, info.SystemTime) // zero where it cannot be read
+		return e.isDocker(ctx)
+	})
+	return f, err
 }
 
 // clock gives the engine's own time, as events are asked for by.

@@ -37,6 +37,9 @@ func (r *Runtime) Ping(ctx context.Context) error { return r.engine.ping(ctx) }
 // Identity gives the engine's own id.
 func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engine.identity(ctx) }
 
+// Facts gives what the engine says of itself.
+func (r *Runtime) Facts(ctx context.Context) (host.EngineFacts, error) { return r.engine.facts(ctx) }
+
 // Inspect says what is there of the instance.
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error) {
 	c, err := r.own(ctx, id, fencing.Any)

@@ -35,6 +35,16 @@ const (
 	CodeTooManyRequests     Code = "too_many_requests"     // too many of a kind from one caller or address
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
+	// Refusals of what is asked of hosts.
+	CodeNoCapacity   Code = "no_capacity"   // no host fits what was asked for; Error.Reasons counts why
+	CodeHostExists   Code = "host_exists"   // another host has the name or the address
+	CodeEngineKnown  Code = "engine_known"  // the engine is another host's already
+	CodeHostInUse    Code = "host_in_use"   // something is still on the host
+	CodeHostState    Code = "host_state"    // the host's state does not allow it
+	CodeHostCordoned Code = "host_cordoned" // nothing is placed on the host
+	CodeDiskInUse    Code = "disk_in_use"   // something is still on the disk
+	CodeChecksFailed Code = "checks_failed" // the machine is not fit to be a host
+
 	// Failures of a job.
 	CodeHostUnavailable  Code = "host_unavailable"  // the host's engine does not answer
 	CodeHostRefused      Code = "host_refused"      // the host's engine will not do what it is asked to
@@ -60,7 +70,7 @@ const (
 func (c Code) Retryable() bool {
 	switch c {
 	case CodeHostUnavailable, CodeImageUnavailable, CodePortRefused, CodePortsExhausted, CodeStartFailed,
-		CodeProbeFailed, CodeTimeout, CodeUnavailable, CodeCapacity, CodeConflict, CodeInternal:
+		CodeProbeFailed, CodeTimeout, CodeUnavailable, CodeCapacity, CodeNoCapacity, CodeConflict, CodeInternal:
 		return true
 	default:
 		return false
@@ -75,6 +85,7 @@ type Error struct {
 	Fields     []FieldError  // with CodeInvalid: what is wrong with each field
 	Job        id.Job        // with CodeBusy: the job that is in the way
 	Quota      *Quota        // with CodeQuota: what would be exceeded
+	Reasons    []Reason      // with CodeNoCapacity: what ruled out how many hosts
 	RetryAfter time.Duration // when trying again makes sense; zero: not known
 	Err        error         // the cause, for the log
 }
@@ -89,6 +100,12 @@ type FieldError struct {
 type Quota struct {
 	Name               string // for example "instances"
 	Limit, Used, Asked int64
+}
+
+// Reason is why some hosts could not be taken.
+type Reason struct {
+	Rule  string // for example "memory"
+	Hosts int
 }
 
 // Error gives the message, and behind it the cause.

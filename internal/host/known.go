@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
@@ -70,9 +71,28 @@ func (k *Known) Register(ctx context.Context, host Host) error {
 		}
 	}
 	return k.Store.Tx(ctx, func(tx Tx) error {
-		_, err := tx.PutHost(host)
+		_, err := Put(tx, host)
 		return err
 	})
+}
+
+// Put writes a host that is registered by a worker's settings. A new one has one disk.
+func Put(tx Tx, h Host) (Host, error) {
+	h, err := tx.PutHost(h)
+	if err != nil {
+		return Host{}, err
+	}
+	disks, err := tx.HostDisks(h.ID)
+	if err != nil || len(disks) > 0 {
+		return h, err
+	}
+	return h, tx.InsertDisk(engineDisk(h))
+}
+
+// engineDisk returns the disk of a host of which nobody has named one. Whoever makes it, its id
+// is the same.
+func engineDisk(h Host) Disk {
+	return Disk{ID: DiskID(DiskPrefix + strings.TrimPrefix(string(h.ID), Prefix)), Host: h.ID, State: DiskAvailable, Enforcement: EnforcedByNone}
 }
 
 // another fails where an engine answers that may not be the host's.

@@ -46,6 +46,14 @@ func (r knownRuntime) Ping(ctx context.Context) error { return r.next.Ping(ctx) 
 
 func (r knownRuntime) Identity(ctx context.Context) (string, error) { return r.next.Identity(ctx) }
 
+func (r knownRuntime) Facts(ctx context.Context) (facts EngineFacts, err error) {
+	err = r.call(ctx, !absence, func() error {
+		facts, err = r.next.Facts(ctx)
+		return err
+	})
+	return facts, err
+}
+
 func (r knownRuntime) EnsureImage(ctx context.Context, references []string, progress func(string)) (ref string, err error) {
 	err = r.call(ctx, !absence, func() error {
 		ref, err = r.next.EnsureImage(ctx, references, progress)

@@ -28,6 +28,8 @@ func (r leasedRuntime) Ping(ctx context.Context) error { return r.next.Ping(ctx)
 
 func (r leasedRuntime) Identity(ctx context.Context) (string, error) { return r.next.Identity(ctx) }
 
+func (r leasedRuntime) Facts(ctx context.Context) (EngineFacts, error) { return r.next.Facts(ctx) }
+
 func (r leasedRuntime) Inspect(ctx context.Context, id UnitID) (Unit, error) {
 	return r.next.Inspect(ctx, id)
 }

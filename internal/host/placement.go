@@ -1,17 +1,18 @@
 package host
 
 import (
+	"cmp"
 	"context"
-	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/job"
 )
 
 const (
@@ -19,13 +20,15 @@ const (
 	// read each time.
 	manyHosts = 16
 	hostsFor  = time.Second
-	// capacitySample is how many hosts an accept asks for a port that is left. Where there
-	// are more, the job asks them all.
-	capacitySample = 8
+	// portsSample is how many hosts that fit otherwise are asked for ports that are left. Where
+	// there are more, others may have some.
+	portsSample = 8
 	// plentyOfPorts is how many must be left, of one host, for accepts not to ask for as
 	// long as plentyFor: more than any process accepts in that time.
 	plentyOfPorts = 5000
 	plentyFor     = time.Second
+	// fullRetry is when asking again makes sense where nothing was free.
+	fullRetry = 30 * time.Second
 )
 
 // Placement chooses hosts.
@@ -35,110 +38,227 @@ type Placement struct {
 	Now   clock.Clock
 
 	mu    sync.Mutex
-	hosts []Host    // as they were read last
-	until time.Time // when they are to be read again
-	// plentyUntil is until when nobody need ask whether a port is left, and plentyAsk when
-	// to look again whether there are plenty; in milliseconds since 1970.
+	pool  pool      // as it was read last
+	until time.Time // when it is to be read again
+	// plentyUntil is until when nobody need ask whether what asks for no place in particular
+	// could be placed, and plentyAsk when to look again whether there is plenty; in milliseconds
+	// since 1970.
 	plentyUntil, plentyAsk atomic.Int64
 }
 
-// TakePorts gives the claim's subject a port for each of the names, in their order: the one
-// that it holds, or else one that it takes.
-func TakePorts(tx Tx, claim job.Claim, h Host, names []string, now time.Time) ([]int, error) {
-	if err := tx.CheckClaim(claim); err != nil {
-		return nil, err
-	}
-	ports := make([]int, len(names))
-	for i, name := range names {
-		port, err := tx.HeldPort(h.ID, UnitID(claim.Subject), name)
-		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(h, UnitID(claim.Subject), name, now)
-		}
-		if err != nil {
-			return nil, err
-		}
-		ports[i] = port
-	}
-	return ports, nil
+// pool is all hosts with their disks.
+type pool struct {
+	hosts []Host
+	disks map[ID][]Disk
 }
 
-// Choose gives a host that has so many ports left. It fails with CodeHostUnavailable where
-// there is no host, and with CodePortsExhausted where none has them.
-func (p *Placement) Choose(ctx context.Context, ports int) (Host, error) {
-	hosts, err := p.spread(ctx, p.Now())
+// Choose gives the host that a unit is to be on: of two drawn from those that fit, the one that
+// stays emptier. So workers who place at the same time do not all take the same one. It fails
+// with CodeHostUnavailable where there is no host, with CodePortsExhausted where only ports are
+// lacking, and else with CodeNoCapacity.
+func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
+	all, err := p.read(ctx, p.Now())
 	if err != nil {
 		return Host{}, err
 	}
-	if len(hosts) == 0 {
+	if len(all.hosts) == 0 {
 		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
 	}
-	for _, host := range hosts {
-		left, err := p.Ports.Available(ctx, host, ports)
-		if err != nil || left {
-			return host, err
-		}
+	fit, ruled, err := p.filter(ctx, all, n)
+	if err != nil {
+		return Host{}, err
 	}
-	return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", hosts[0].PortLow, hosts[0].PortHigh)
+	for len(fit) > 0 {
+		var h *Host
+		h, fit = draw(fit, n)
+		left, err := p.Ports.Available(ctx, *h, n.Ports)
+		if err != nil || left {
+			return *h, err
+		}
+		ruled[rulePorts]++
+	}
+	if ruled[rulePorts] > 0 && n.Where.Empty() {
+		h := all.hosts[0]
+		return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", h.PortLow, h.PortHigh)
+	}
+	return Host{}, noCapacity(ruled, len(all.hosts))
 }
 
-// Full reports whether no host could take now what needs so many ports. Before the first
-// worker has registered its host nothing is known, and a job may wait.
-func (p *Placement) Full(ctx context.Context, ports int) (bool, error) {
-	now := p.Now()
-	if now.UnixMilli() < p.plentyUntil.Load() {
-		return false, nil
+// filter gives the hosts that fit, but for their ports, and counts what ruled out the others.
+func (p *Placement) filter(ctx context.Context, all pool, n Need) (fit []*Host, ruled map[string]int, err error) {
+	ruled = map[string]int{}
+	for i := range all.hosts {
+		h := &all.hosts[i]
+		if rule := n.ruledOut(h, all.disks[h.ID]); rule != "" {
+			ruled[rule]++
+			continue
+		}
+		fit = append(fit, h)
 	}
-	hosts, err := p.spread(ctx, now)
-	if err == nil && len(hosts) == 0 {
+	if n.Where.Spread == "" || n.Where.Group == "" || len(fit) == 0 {
+		return fit, ruled, nil
+	}
+	there, err := p.Store.Spread(ctx, n.Tenant, n.Where.Group)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept := apart(fit, all.hosts, there, n.Where)
+	ruled[ruleSpread] += len(fit) - len(kept)
+	return kept, ruled, nil
+}
+
+// apart gives those of the hosts that are in the domains with the fewest of the group; where
+// that is strict, in those with none.
+func apart(fit []*Host, all []Host, there map[ID]int, w Where) []*Host {
+	in := map[string]int{}
+	for i := range all {
+		in[all[i].Domain(w.Spread)] += there[all[i].ID]
+	}
+	fewest := in[fit[0].Domain(w.Spread)]
+	for _, h := range fit {
+		fewest = min(fewest, in[h.Domain(w.Spread)])
+	}
+	if w.Strict && fewest > 0 {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(fit), func(h *Host) bool { return in[h.Domain(w.Spread)] > fewest })
+}
+
+// draw takes from the list the emptier one of two that are drawn.
+func draw(from []*Host, n Need) (*Host, []*Host) {
+	i := rand.IntN(len(from))                                                   //nolint:gosec // spread, not a secret
+	if j := rand.IntN(len(from)); fullness(from[j], n) < fullness(from[i], n) { //nolint:gosec // as above
+		i = j
+	}
+	h := from[i]
+	from[i] = from[len(from)-1]
+	return h, from[:len(from)-1]
+}
+
+// fullness says how full a host would be with the unit: the largest share of what it has. A host
+// that is not limited is as full as it has memory.
+func fullness(h *Host, n Need) float64 {
+	share := func(used, asked, limit int64) float64 {
+		if limit <= 0 {
+			return 0
+		}
+		return float64(used+asked) / float64(limit)
+	}
+	memory := cmp.Or(h.Capacity.MemoryBytes, h.Found.MemoryBytes)
+	if memory == 0 {
+		return float64(h.Used.Units) / 1000
+	}
+	return max(share(h.Used.MemoryBytes, n.Resources.MemoryBytes, memory), share(h.Used.CPUMillis, n.Resources.CPUMillis, h.Capacity.CPUMillis))
+}
+
+// Check fails where no host could take now what is needed, with CodeNoCapacity, or with
+// CodeCapacity where only ports are lacking. Before the first worker has registered its host
+// nothing is known, and a job may wait.
+func (p *Placement) Check(ctx context.Context, n Need) error {
+	now, anywhere := p.Now(), n.Where.Empty()
+	if anywhere && now.UnixMilli() < p.plentyUntil.Load() {
+		return nil
+	}
+	all, err := p.read(ctx, now)
+	if err == nil && len(all.hosts) == 0 && anywhere {
 		p.plentyUntil.Store(now.Add(plentyFor).UnixMilli())
 	}
-	if err != nil || len(hosts) == 0 {
-		return false, err
+	if err != nil || len(all.hosts) == 0 {
+		return err
 	}
-	for _, host := range hosts[:min(len(hosts), capacitySample)] {
-		left, err := p.Ports.Available(ctx, host, ports)
+	fit, ruled, err := p.filter(ctx, all, n)
+	if err != nil {
+		return err
+	}
+	if len(fit) == 0 {
+		return noCapacity(ruled, len(all.hosts))
+	}
+	for asked := 0; len(fit) > 0 && asked < portsSample; asked++ {
+		var h *Host
+		h, fit = draw(fit, n)
+		left, err := p.Ports.Available(ctx, *h, n.Ports)
 		if err == nil && left {
-			p.notePlenty(ctx, host, now)
+			p.notePlenty(ctx, h, now)
 		}
 		if err != nil || left {
-			return false, err
+			return err
 		}
+		ruled[rulePorts]++
 	}
-	return len(hosts) <= capacitySample, nil
+	switch {
+	case len(fit) > 0:
+		return nil // the job asks them all
+	case !anywhere:
+		return noCapacity(ruled, len(all.hosts))
+	}
+	return &fault.Error{
+		Code: fault.CodeCapacity, RetryAfter: fullRetry,
+		Message: "every port is in use; delete an instance, or widen BERTH_PORT_RANGE, and try again",
+	}
 }
 
-// notePlenty looks, once in a while, whether the host has so many ports left that nobody
-// need ask for the next.
-func (p *Placement) notePlenty(ctx context.Context, host Host, now time.Time) {
-	if host.PortHigh-host.PortLow < plentyOfPorts || now.UnixMilli() < p.plentyAsk.Load() {
+// notePlenty looks, once in a while, whether the host has so much left that nobody need ask for
+// the next.
+func (p *Placement) notePlenty(ctx context.Context, h *Host, now time.Time) {
+	limited := h.Capacity.CPUMillis > 0 || h.Capacity.MemoryBytes > 0 || slices.ContainsFunc(p.disksOf(h.ID), func(d Disk) bool { return d.CapacityBytes > 0 })
+	if limited || h.PortHigh-h.PortLow < plentyOfPorts || now.UnixMilli() < p.plentyAsk.Load() {
 		return
 	}
 	p.plentyAsk.Store(now.Add(plentyFor).UnixMilli())
-	if free, err := p.Store.PortsFree(ctx, host, now); err == nil && free >= plentyOfPorts {
+	if free, err := p.Store.PortsFree(ctx, *h, now); err == nil && free >= plentyOfPorts {
 		p.plentyUntil.Store(now.Add(plentyFor).UnixMilli())
 	}
 }
 
-// spread gives the hosts from a drawn one on, so that workers who place at the same time
-// do not all wait for the ports of the same host.
-func (p *Placement) spread(ctx context.Context, now time.Time) ([]Host, error) {
-	hosts, err := p.read(ctx, now)
-	if err != nil || len(hosts) < 2 {
-		return hosts, err
-	}
-	first := rand.IntN(len(hosts)) //nolint:gosec // spread, not a secret
-	return slices.Concat(hosts[first:], hosts[:first]), nil
+func (p *Placement) disksOf(h ID) []Disk {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.pool.disks[h]
 }
 
-func (p *Placement) read(ctx context.Context, now time.Time) ([]Host, error) {
+// Forget has the hosts read anew: what is remembered of them was not so any more.
+func (p *Placement) Forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until = time.Time{}
+}
+
+// read gives the hosts with their disks, which nobody changes.
+func (p *Placement) read(ctx context.Context, now time.Time) (pool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Before(p.until) {
-		return p.hosts, nil
+		return p.pool, nil
 	}
 	hosts, err := p.Store.Hosts(ctx)
-	if err == nil && len(hosts) >= manyHosts {
-		p.hosts, p.until = hosts, now.Add(hostsFor)
+	if err != nil {
+		return pool{}, err
 	}
-	return hosts, err
+	disks, err := p.Store.Disks(ctx, "")
+	if err != nil {
+		return pool{}, err
+	}
+	p.pool = pool{hosts: hosts, disks: map[ID][]Disk{}}
+	for _, d := range disks {
+		p.pool.disks[d.Host] = append(p.pool.disks[d.Host], d)
+	}
+	if len(hosts) >= manyHosts {
+		p.until = now.Add(hostsFor)
+	}
+	return p.pool, nil
+}
+
+func count(n int) string { return strconv.Itoa(n) }
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+// gibibytes writes a size for people.
+func gibibytes(bytes int64) string {
+	const gib = 1 << 30
+	return fmt.Sprintf("%.4g GiB", float64(bytes)/gib)
 }

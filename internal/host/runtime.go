@@ -9,27 +9,6 @@ import (
 	"github.com/berth-project/berth/internal/tenant"
 )
 
-// ID names a host ("hst_…").
-type ID string
-
-// Prefix is the prefix of the ids.
-const Prefix = "hst"
-
-// Host is a place that units run on.
-type Host struct {
-	ID        ID
-	Name      string // unique
-	Endpoint  string // of its engine: "unix:///var/run/docker.sock", "tcp://10.0.0.7:2376"
-	Advertise string // the address that tenants connect to
-	Bind      string // the address that ports are published on
-	PortLow   int    // the first port that instances may get
-	PortHigh  int    // the last one
-	// Engine is what its engine calls itself; empty before the first contact.
-	Engine string
-	// MissingSince is since when much of what should be there is not; zero: it is.
-	MissingSince time.Time
-}
-
 // Runtimes gives the Runtime of a host. It fails with CodeHostUnavailable.
 type Runtimes interface {
 	Runtime(Host) (Runtime, error)
@@ -54,6 +33,8 @@ type Platform interface {
 	Ping(context.Context) error
 	// Identity gives what the engine calls itself: the same for ever, and no other engine's.
 	Identity(context.Context) (string, error)
+	// Facts gives what the engine says of itself and of its machine.
+	Facts(context.Context) (EngineFacts, error)
 	// EnsureImage makes one of the references present and says which: the first one
 	// that is there already, else the first one, pulled. However many ask at once, it
 	// is pulled once; each is told of the progress. CodeImageUnavailable when it

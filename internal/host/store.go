@@ -18,6 +18,9 @@ type Store interface {
 
 // Reader reads hosts.
 type Reader interface {
+	DiskReader
+	AllocationReader
+	// Hosts gives all hosts, also those that nothing is placed on.
 	Hosts(context.Context) ([]Host, error)
 	Host(context.Context, ID) (Host, error)
 	// Occupied reports whether something is written that is to be on the host.
@@ -49,13 +52,28 @@ type Rows interface {
 	TakePort(host Host, holder UnitID, name string, now time.Time) (int, error)
 	// RestPort takes one port from the unit and keeps it out of use until then.
 	RestPort(host ID, port int, holder UnitID, until time.Time) error
-	PortRows
-	// PutHost inserts the host, or changes the one of the same name, and gives it with
-	// its id.
+	HolderRows
+	DiskRows
+	AllocationRows
+	// PutHost inserts the host, or changes where the one of the same name is reached, and gives
+	// it with its id.
 	PutHost(Host) (Host, error)
 	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
 	// CodeConflict unless the row has those of the host before. PutHost leaves them.
 	MarkHost(after, before Host) error
+	// HostRow gives the host as the transaction sees it, and AllHosts all of them.
+	HostRow(ID) (Host, error)
+	AllHosts() ([]Host, error)
+	// InsertHost fails with CodeHostExists where another host of the pool has the name or the
+	// address, with CodeEngineKnown where one has the engine.
+	InsertHost(Host) error
+	// UpdateHost writes all of a host but its id, MissingSince and what is used. CodeConflict
+	// unless the row has the revision, or where more is used than its capacity would be;
+	// CodeHostExists and CodeEngineKnown as InsertHost.
+	UpdateHost(Host) error
+	// DeleteHost removes the host's row with its disks. CodeConflict unless the row has the
+	// revision, and while it has allocations.
+	DeleteHost(Host) error
 }
 
 // PortRows are the ports of one unit, in a transaction.
@@ -66,12 +84,11 @@ type PortRows interface {
 	RestPortsElsewhere(holder UnitID, host ID, until time.Time) error
 }
 
-// Ports hands out the ports of hosts.
+// Ports hands out the ports of hosts, and shares of hosts with them.
 type Ports interface {
-	// Allocate gives the claim's subject a port on the host for each of the named purposes,
-	// in their order, or none at all; asked again it gives the same ones.
-	// CodePortsExhausted when too few are left; CodeFenced when the claim is no longer good.
-	Allocate(ctx context.Context, claim job.Claim, host Host, names ...string) ([]int, error)
+	// Allocate gives the claim's subject what it asks for on the host, or nothing of it, as Take
+	// does.
+	Allocate(ctx context.Context, claim job.Claim, host Host, ask Ask) (Held, error)
 	// Refused takes the port from the claim's subject because the host would not give it,
 	// and keeps it out of use for a while.
 	Refused(ctx context.Context, claim job.Claim, host Host, port int) error

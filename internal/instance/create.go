@@ -28,6 +28,7 @@ type CreateRequest struct {
 	Parameters  map[string]any
 	Labels      map[string]string
 	RequireTLS  bool
+	Placement   host.Where
 	CallbackURL string
 	Timeout     string // of the job, for example "5m"
 	OnFailure   job.FailurePolicy
@@ -129,7 +130,7 @@ func (s *Service) accept(ctx context.Context, o order) (Accepted, error) {
 			return a, err
 		}
 	}
-	if err := s.checkCapacity(ctx, o.inst.Spec.ports()); err != nil {
+	if err := s.checkCapacity(ctx, o.inst.need()); err != nil {
 		return Accepted{}, err
 	}
 	return s.commitCreate(ctx, o, nil)
@@ -231,7 +232,7 @@ func (s *Service) keptAccepted(a Accepted, req CreateRequest) (*idempotency.Reco
 func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequest, now time.Time, wrong []fault.FieldError) (Instance, error) {
 	info := engine.Describe()
 	inst := Instance{
-		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.by.Tenant, Spec: Spec{Engine: info.Name, Ports: engine.Ports(req.RequireTLS), RequireTLS: req.RequireTLS}, Name: req.Name,
+		ID: ID(s.cfg.NewID(Prefix)), Tenant: req.by.Tenant, Spec: Spec{Engine: info.Name, Ports: engine.Ports(req.RequireTLS), RequireTLS: req.RequireTLS, Placement: req.Placement}, Name: req.Name,
 		Labels: req.Labels, State: StatePending, CreatedAt: now, UpdatedAt: now,
 	}
 	wrong = append(checkName(req), wrong...)
@@ -258,6 +259,10 @@ func (s *Service) newInstance(ctx context.Context, engine Engine, req CreateRequ
 	if _, certified := engine.(Certified); req.RequireTLS && (!certified || s.cfg.Authority == nil) {
 		wrong = append(wrong, fault.FieldError{Field: "require_tls", Message: info.Name + " does not support it"})
 	}
+	if inst.Spec.Placement.Host != "" {
+		inst.Spec.Placement.Reserved = req.by.Operator
+	}
+	wrong = append(wrong, req.Placement.Check()...)
 	wrong = append(wrong, CheckLabels(req.Labels)...)
 	wrong = append(wrong, s.checkCallback(ctx, req.CallbackURL)...)
 	if len(wrong) > 0 {

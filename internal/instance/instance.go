@@ -41,6 +41,7 @@ type Spec struct {
 	// one is for connections with TLS.
 	Ports      int
 	RequireTLS bool // the server refuses connections without TLS
+	Placement  host.Where
 }
 
 // Status is what is there, as far as jobs and sweeps have seen it.
@@ -80,6 +81,16 @@ func (i *Instance) kept() bool { return i.State == StateFailed && !i.KeptUntil.I
 
 // ports returns how many ports of its host the instance takes.
 func (s Spec) ports() int { return max(s.Ports, 1) }
+
+// need returns what the instance needs of a host.
+func (i *Instance) need() host.Need {
+	return host.Need{Tenant: i.Tenant, Resources: i.Spec.Resources, Ports: i.Spec.ports(), Where: i.Spec.Placement}
+}
+
+// ask returns what the instance is to hold on its host.
+func (i *Instance) ask() host.Ask {
+	return host.Ask{Tenant: i.Tenant, Resources: i.Spec.Resources, Ports: i.Spec.portNames(), Where: i.Spec.Placement}
+}
 
 // portNames returns what each of them is for. A port is held under its name.
 func (s Spec) portNames() []string {

@@ -120,7 +120,7 @@ func (m *Mender) Release(ctx context.Context, unit host.UnitID, r *host.Resident
 		if err := job.Idle(tx, id.Subject(unit)); err != nil {
 			return err
 		}
-		if err := tx.RestPorts(unit, now.Add(m.Quarantine)); err != nil || r == nil {
+		if err := host.GiveBack(tx, host.AllocationFilter{Unit: unit}, now.Add(m.Quarantine)); err != nil || r == nil {
 			return err
 		}
 		inst, err := tx.Instance(ID(unit))

@@ -48,7 +48,7 @@ func (w *work) End(t job.Tx, j job.Job) (string, error) {
 		if inst.Stock() {
 			rest = 0 // nobody was ever told of it
 		}
-		if err := tx.RestPorts(host.UnitID(inst.ID), now.Add(rest)); err != nil {
+		if err := host.GiveBack(tx, host.AllocationFilter{Unit: host.UnitID(inst.ID)}, now.Add(rest)); err != nil {
 			return "", err
 		}
 	}

@@ -16,13 +16,13 @@ const (
 	givesWayAgain  = time.Second
 )
 
-// place chooses the host: one that has a port left, if need be after a warm instance has
+// place chooses the host: one that has enough left, if need be after a warm instance has
 // given way.
 func (w *work) place(ctx context.Context) (host.Host, error) {
 	begun := w.cfg.Now()
 	for ask := begun; ; {
-		h, full := w.placement.Choose(ctx, w.inst.Spec.ports())
-		if fault.CodeOf(full) != fault.CodePortsExhausted {
+		h, full := w.placement.Choose(ctx, w.inst.need())
+		if code := fault.CodeOf(full); code != fault.CodePortsExhausted && code != fault.CodeNoCapacity {
 			return h, full
 		}
 		now, coming := w.cfg.Now(), true
@@ -45,16 +45,13 @@ func (w *work) place(ctx context.Context) (host.Host, error) {
 }
 
 // checkCapacity refuses at once what no host could take now.
-func (s *Service) checkCapacity(ctx context.Context, ports int) error {
-	full, err := s.placement.Full(ctx, ports)
-	if err != nil || !full {
-		return err
+func (s *Service) checkCapacity(ctx context.Context, n host.Need) error {
+	full := s.placement.Check(ctx, n)
+	if code := fault.CodeOf(full); full == nil || code != fault.CodeCapacity && code != fault.CodeNoCapacity {
+		return full
 	}
 	if warm, err := warmOf(ctx, s.cfg.Store, "", 1); err != nil || len(warm) > 0 {
 		return err // it gives way
 	}
-	return &fault.Error{
-		Code: fault.CodeCapacity, RetryAfter: 30 * time.Second,
-		Message: "every port is in use; delete an instance, or widen BERTH_PORT_RANGE, and try again",
-	}
+	return full
 }

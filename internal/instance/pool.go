@@ -157,8 +157,11 @@ type stock struct {
 
 func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done int, err error) {
 	have := map[Kind]*stock{}
+	wanted := map[Kind]int{}
 	for _, w := range p.Want {
-		have[w.Kind] = &stock{}
+		if host.Open() { // else what is there goes
+			have[w.Kind], wanted[w.Kind] = &stock{}, wanted[w.Kind]+w.Count
+		}
 	}
 	filling := 0
 	slices.Reverse(all) // a list gives the youngest first
@@ -178,10 +181,6 @@ func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done i
 			filling++
 		}
 	}
-	wanted := map[Kind]int{}
-	for _, w := range p.Want {
-		wanted[w.Kind] += w.Count
-	}
 	for kind, s := range have {
 		engine, _ := p.Catalog.Find(kind.Engine)
 		for _, inst := range p.toRetire(s, wanted[kind], engine) {
@@ -192,6 +191,9 @@ func (p *Pool) keep(ctx context.Context, host host.Host, all []Instance) (done i
 		}
 	}
 	for _, w := range p.Want {
+		if !host.Takes() {
+			break
+		}
 		s := have[w.Kind]
 		missing := wanted[w.Kind] - len(s.ready) - s.filling
 		for ; missing > 0 && len(s.failed) == 0 && filling < fillsAtOnce; missing-- {

@@ -17,27 +17,39 @@ func (w *work) reserve(ctx context.Context) error {
 	if w.run.runtime != nil {
 		return w.takePort(ctx)
 	}
-	host, err := w.place(ctx)
-	if err != nil {
-		return err
-	}
-	if err := w.useHost(ctx, host.ID); err != nil {
-		return err
+	for try := 1; ; try++ {
+		h, err := w.place(ctx)
+		if err != nil {
+			return err
+		}
+		if err := w.useHost(ctx, h.ID); err != nil {
+			return err
+		}
+		err = w.takePort(ctx)
+		if err == nil {
+			break
+		}
+		// Others may have taken what was left of it since the hosts were read.
+		if code := fault.CodeOf(err); code != fault.CodeNoCapacity && code != fault.CodePortsExhausted || try == maxPlaceTries {
+			return err
+		}
+		w.placement.Forget()
 	}
 	close(w.run.placed)
-	if err := w.takePort(ctx); err != nil {
-		return err
-	}
 	close(w.run.noted)
 	return nil
 }
 
+// maxPlaceTries limits how many hosts one attempt goes through that had too little left after all.
+const maxPlaceTries = 10
+
 // takePort reserves a port and writes where the instance will be.
 func (w *work) takePort(ctx context.Context) error {
-	ports, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.Spec.portNames()...)
+	held, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.ask())
 	if err != nil {
 		return err
 	}
+	ports := held.Ports
 	w.Detail(ctx, "reserve", fmt.Sprintf("port %s on %s", listed(ports), w.run.host.Name))
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)

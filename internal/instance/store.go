@@ -51,7 +51,7 @@ type Reader interface {
 type Tx interface {
 	job.Tx
 	idempotency.Tx
-	host.PortRows
+	host.HolderRows
 	tenant.QuotaRows
 	Rows
 	Watches

@@ -42,7 +42,7 @@ func warmOf(ctx context.Context, store Store, engine string, limit int) ([]Insta
 // the ordinary way.
 func (s *Service) fitting(ctx context.Context, engine Engine, want Instance) []Instance {
 	now := s.cfg.Now()
-	if now.UnixMilli() < s.noWarmUntil.Load() {
+	if now.UnixMilli() < s.noWarmUntil.Load() || !want.Spec.Placement.Empty() {
 		return nil
 	}
 	found, err := warmOf(ctx, s.cfg.Store, want.Spec.Engine, warmBatch)

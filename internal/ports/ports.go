@@ -44,24 +44,23 @@ func New(store host.Store, rdb redis.UniversalClient, now clock.Clock, log *slog
 }
 
 // Allocate implements host.Ports.
-func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, names ...string) ([]int, error) {
+func (a *Allocator) Allocate(ctx context.Context, claim job.Claim, h host.Host, ask host.Ask) (held host.Held, err error) {
 	unlock := a.acquire(ctx, h)
 	defer unlock()
 	for try := 1; ; try++ {
-		var ports []int
-		err := a.store.Tx(ctx, func(tx host.Tx) (err error) {
-			ports, err = host.TakePorts(tx, claim, h, names, a.now())
+		err = a.store.Tx(ctx, func(tx host.Tx) error {
+			held, err = host.Take(tx, claim, h, ask, a.now())
 			return err
 		})
 		switch {
 		case err == nil:
-			return ports, nil
+			return held, nil
 		case !errors.Is(err, fault.ErrConflict) || try == maxTries:
-			return nil, err
+			return host.Held{}, err
 		}
 		pause := rand.N(time.Duration(try) * time.Millisecond) //nolint:gosec // jitter, not a secret
 		if err := backoff.Wait(ctx, pause); err != nil {
-			return nil, err
+			return host.Held{}, err
 		}
 	}
 }

@@ -107,35 +107,36 @@ func wantCode(t *testing.T, err error, want fault.Code) {
 
 // one gives one port.
 func (q *quay) one(ctx context.Context, claim job.Claim, h host.Host, name string) (int, error) {
-	ports, err := q.Allocate(ctx, claim, h, name)
+	held, err := q.Allocate(ctx, claim, h, host.Ask{Ports: []string{name}})
 	if err != nil {
 		return 0, err
 	}
-	return ports[0], nil
+	return held.Ports[0], nil
 }
 
 // TestAllocateTogether takes all of several ports or none.
 func TestAllocateTogether(t *testing.T) {
 	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 5)
+	both := host.Ask{Ports: []string{"redis", "redis-tls"}}
 	a, b, c := q.mustClaim(t, "a"), q.mustClaim(t, "b"), q.mustClaim(t, "c")
 	want := func(claim job.Claim, want ...int) {
 		t.Helper()
-		if ports, err := q.Allocate(t.Context(), claim, h, "redis", "redis-tls"); err != nil || !slices.Equal(ports, want) {
-			t.Errorf("got %v, %v, want %v", ports, err, want)
+		if held, err := q.Allocate(t.Context(), claim, h, both); err != nil || !slices.Equal(held.Ports, want) {
+			t.Errorf("got %v, %v, want %v", held.Ports, err, want)
 		}
 	}
 	for range 2 {
 		want(a, 20000, 20001)
 	}
 	want(b, 20002, 20003)
-	_, err := q.Allocate(t.Context(), c, h, "redis", "redis-tls")
+	_, err := q.Allocate(t.Context(), c, h, both)
 	wantCode(t, err, fault.CodePortsExhausted)
 	port, err := q.one(t.Context(), c, h, "redis") // the last one was not kept
 	wantPort(t, port, err, 20004)
 	if err := q.Refused(t.Context(), b, h, 20002); err != nil {
 		t.Fatal(err)
 	}
-	_, err = q.Allocate(t.Context(), b, h, "redis", "redis-tls")
+	_, err = q.Allocate(t.Context(), b, h, both)
 	wantCode(t, err, fault.CodePortsExhausted)
 	q.now = q.now.Add(time.Hour)
 	want(b, 20002, 20003)

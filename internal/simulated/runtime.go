@@ -90,6 +90,14 @@ func (r *Runtime) Identity(ctx context.Context) (string, error) {
 	return r.host.dir, r.Ping(ctx)
 }
 
+// Facts implements host.Runtime: every host is as large as a usual one.
+func (r *Runtime) Facts(ctx context.Context) (host.EngineFacts, error) {
+	return host.EngineFacts{
+		ID: r.host.dir, Version: "28.5.2", StorageDriver: "simulated", CgroupVersion: "2", OS: "simulated", Kernel: "6.1.0", Arch: "amd64",
+		CPUs: 64, MemoryBytes: 256 << 30, MemoryLimit: true,
+	}, r.Ping(ctx)
+}
+
 // EnsureImage implements host.Runtime: every image is there.
 func (r *Runtime) EnsureImage(ctx context.Context, references []string, _ func(string)) (string, error) {
 	return references[0], r.Ping(ctx)

@@ -50,6 +50,8 @@ var tables = map[string]place{
 	// The platform's: no tenant is told of a row of these.
 	"hosts":            ofPlatform,
 	"ports":            ofPlatform, // of a host, taken by whoever is placed there
+	"disks":            ofPlatform,
+	"allocations":      ofPlatform, // a host's books; by whose, is for placement alone
 	"duties":           ofPlatform,
 	"settings":         ofPlatform,
 	"receivers":        ofPlatform, // by address, which tenants may share

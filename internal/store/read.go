@@ -212,21 +212,6 @@ func (r reader) DueJobs(ctx context.Context, now time.Time, limit int) ([]job.Jo
 	return entities(rows, jobRow.entity)
 }
 
-// Hosts implements host.Reader.
-func (r reader) Hosts(ctx context.Context) ([]host.Host, error) {
-	var rows []hostRow
-	if err := r.db.WithContext(ctx).Order("id").Find(&rows).Error; err != nil {
-		return nil, translate(err)
-	}
-	return entities(rows, func(row hostRow) (host.Host, error) { return row.entity(), nil })
-}
-
-// Host implements host.Reader.
-func (r reader) Host(ctx context.Context, id host.ID) (host.Host, error) {
-	row, err := one[hostRow](r.db.WithContext(ctx).Where("id = ?", key(id)))
-	return row.entity(), err
-}
-
 // PortsLeft implements host.Reader.
 func (r reader) PortsLeft(ctx context.Context, host host.Host, n int, now time.Time) (bool, error) {
 	db := r.db.WithContext(ctx)

@@ -26,21 +26,6 @@ type settingRow struct {
 
 func (settingRow) TableName() string { return "settings" }
 
-type hostRow struct {
-	ID        string `gorm:"primaryKey"`
-	Name      string
-	Endpoint  string
-	Advertise string
-	Bind      string
-	PortLow   int
-	PortHigh  int
-	EngineID  string
-	// MissingSince is written by MarkHost only.
-	MissingSince int64
-}
-
-func (hostRow) TableName() string { return "hosts" }
-
 type instanceRow struct {
 	ID          string `gorm:"primaryKey"`
 	TenantID    string
@@ -75,6 +60,7 @@ type instanceRow struct {
 	RequireTLS bool `gorm:"column:require_tls"`
 	TLSPort    int  `gorm:"column:tls_port"`
 	CertUntil  int64
+	Placement  string
 }
 
 func (instanceRow) TableName() string { return "instances" }
@@ -267,7 +253,10 @@ func toInstanceRow(i instance.Instance) (instanceRow, error) {
 	if i.State != instance.StateDeleted {
 		row.LiveName = &row.Name
 	}
-	return row, nil
+	if !i.Spec.Placement.Empty() {
+		row.Placement, err = toJSON(i.Spec.Placement)
+	}
+	return row, err
 }
 
 func (r instanceRow) disk() instance.Disk {
@@ -288,6 +277,11 @@ func (r instanceRow) entity() (instance.Instance, error) {
 	}
 	if err := fromJSON(r.Parameters, &i.Spec.Parameters); err != nil {
 		return i, err
+	}
+	if r.Placement != "" {
+		if err := fromJSON(r.Placement, &i.Spec.Placement); err != nil {
+			return i, err
+		}
 	}
 	for name, v := range i.Spec.Parameters { // the domain promises int64, JSON knows only numbers
 		if n, ok := v.(json.Number); ok {
@@ -380,11 +374,4 @@ func (r deliveryRow) entity() (webhook.Delivery, error) {
 		return d, nil
 	}
 	return d, fromJSON(*r.Attempts, &d.Attempts)
-}
-
-func (r hostRow) entity() host.Host {
-	return host.Host{
-		ID: host.ID(r.ID), Name: r.Name, Endpoint: r.Endpoint, Advertise: r.Advertise, Bind: r.Bind, PortLow: r.PortLow, PortHigh: r.PortHigh,
-		Engine: r.EngineID, MissingSince: moment(r.MissingSince),
-	}
 }

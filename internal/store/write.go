@@ -11,7 +11,6 @@ import (
 
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
-	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
@@ -139,7 +138,7 @@ func (r instanceRow) changing() map[string]any {
 		"live_name": r.LiveName, "plan": r.Plan, "cpu_millis": r.CPUMillis, "memory_bytes": r.MemoryBytes, "disk_bytes": r.DiskBytes,
 		"parameters": r.Parameters, "state": r.State, "reason": r.Reason, "host_id": r.HostID, "address": r.Address, "port": r.Port,
 		"fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt, "deleted_at": r.DeletedAt, "kept_until": r.KeptUntil, "data_lost": r.DataLost,
-		"ports": r.Ports, "require_tls": r.RequireTLS, "tls_port": r.TLSPort, "cert_until": r.CertUntil,
+		"ports": r.Ports, "require_tls": r.RequireTLS, "tls_port": r.TLSPort, "cert_until": r.CertUntil, "placement": r.Placement,
 	}
 }
 
@@ -231,27 +230,6 @@ func (t *tx) PutIdempotent(r idempotency.Record) error {
 	return duplicate(insert(t.db, idempotencyRow{
 		TenantID: string(r.Tenant), IdemKey: r.Key, Fingerprint: r.Fingerprint, KeyID: r.Answer.KeyID, Ciphertext: r.Answer.Ciphertext, CreatedAt: millis(r.CreatedAt),
 	}), fault.ErrConflict)
-}
-
-func (t *tx) PutHost(h host.Host) (host.Host, error) {
-	row := hostRow{
-		ID: string(h.ID), Name: h.Name, Endpoint: h.Endpoint, Advertise: h.Advertise, Bind: h.Bind, PortLow: h.PortLow, PortHigh: h.PortHigh,
-	}
-	err := t.db.Clauses(clause.OnConflict{
-		Columns:   []clause.Column{{Name: "name"}},
-		DoUpdates: clause.AssignmentColumns([]string{"endpoint", "advertise", "bind", "port_low", "port_high"}),
-	}).Create(&row).Error
-	if err != nil {
-		return host.Host{}, err
-	}
-	stored, err := one[hostRow](t.db.Where("name = ?", h.Name))
-	return stored.entity(), err
-}
-
-func (t *tx) MarkHost(after, before host.Host) error {
-	return changed(t.db.Model(&hostRow{}).
-		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
-		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince)}), fault.ErrConflict)
 }
 
 func (t *tx) TakeDuty(name, owner string, now, until time.Time) (bool, error) {

@@ -86,6 +86,13 @@ func (r *Runtime) Stick(stuck func(host.UnitID) bool) {
 	r.stuck = stuck
 }
 
+// SetFacts makes the engine say something else of itself; its name stays.
+func (r *Runtime) SetFacts(f host.EngineFacts) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.facts = f
+}
+
 // SetIdentity makes another engine answer.
 func (r *Runtime) SetIdentity(id string) {
 	r.machine.mu.Lock()

@@ -247,6 +247,7 @@ func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workloa
 		MethodRemove:       r.Remove(ctx, id, fence, true),
 	}
 	_, answers[MethodIdentity] = r.Identity(ctx)
+	_, answers[MethodFacts] = r.Facts(ctx)
 	_, answers[MethodEnsureImage] = r.EnsureImage(ctx, []string{"example.invalid/none:1"}, nil)
 	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, host.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
 	_, answers[MethodStart] = r.Start(ctx, w)

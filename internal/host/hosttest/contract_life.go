@@ -18,6 +18,9 @@ func wholeLife(t *testing.T, s Subject) {
 	if again, err := s.Other.Identity(b.ctx); err != nil || first == "" || again != first {
 		t.Fatalf("one engine calls itself %q and %q, %v", first, again, err)
 	}
+	if f, err := s.Runtime.Facts(b.ctx); err != nil || f.ID != first || f.CPUs < 1 || f.MemoryBytes < 1 || f.Version == "" || f.Arch == "" {
+		t.Fatalf("the engine says %+v of itself, %v", f, err)
+	}
 	w := b.workload()
 	id := w.Unit
 

@@ -15,6 +15,7 @@ type Method string
 const (
 	MethodPing         Method = "Ping"
 	MethodIdentity     Method = "Identity"
+	MethodFacts        Method = "Facts"
 	MethodEnsureImage  Method = "EnsureImage"
 	MethodEnsureGolden Method = "EnsureGolden"
 	MethodCreateVolume Method = "CreateVolume"
@@ -33,7 +34,7 @@ const (
 // Methods lists them, in the order of a life.
 func Methods() []Method {
 	return []Method{
-		MethodPing, MethodIdentity, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
+		MethodPing, MethodIdentity, MethodFacts, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
 		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
 	}
 }

@@ -16,6 +16,7 @@ import (
 type machine struct {
 	mu         sync.Mutex
 	identity   string
+	facts      host.EngineFacts
 	containers map[host.UnitID]*container
 	volumes    map[host.UnitID]*volume
 	images     map[string]bool
@@ -88,7 +89,11 @@ func (v *volume) mark() *fencing.Mark {
 
 func newMachine() *machine {
 	return &machine{
-		identity:   rand.Text(),
+		identity: rand.Text(),
+		facts: host.EngineFacts{
+			Version: "28.5.2", StorageDriver: "overlay2", CgroupVersion: "2", OS: "a test", Kernel: "6.1.0", Arch: "amd64", CPUs: 8,
+			MemoryBytes: 32 << 30, MemoryLimit: true,
+		},
 		containers: map[host.UnitID]*container{},
 		volumes:    map[host.UnitID]*volume{},
 		images:     map[string]bool{},

@@ -17,13 +17,13 @@ type Ports struct {
 
 var _ host.Ports = Ports{}
 
-// Allocate gives the claim's subject its ports.
-func (p Ports) Allocate(ctx context.Context, claim job.Claim, h host.Host, names ...string) (ports []int, err error) {
+// Allocate gives the claim's subject what it asks for.
+func (p Ports) Allocate(ctx context.Context, claim job.Claim, h host.Host, ask host.Ask) (held host.Held, err error) {
 	err = p.Store.Tx(ctx, func(tx host.Tx) error {
-		ports, err = host.TakePorts(tx, claim, h, names, p.Now())
+		held, err = host.Take(tx, claim, h, ask, p.Now())
 		return err
 	})
-	return ports, err
+	return held, err
 }
 
 // Refused lets the port rest.

@@ -57,6 +57,16 @@ func (r *Runtime) Identity(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
+// Facts gives what SetFacts has set, under the name of the machine.
+func (r *Runtime) Facts(ctx context.Context) (facts host.EngineFacts, err error) {
+	err = r.call(ctx, MethodFacts, "", func() error {
+		facts = r.machine.facts
+		facts.ID = r.machine.identity
+		return nil
+	})
+	return facts, err
+}
+
 // CreateVolume makes the volume.
 func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodCreateVolume, w.Unit, func() error { return r.createVolume(w) })

@@ -116,6 +116,12 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"freed ports rest", portsRest},
 		{"ports are freed by their holder", portsHolder},
 		{"another range", portsRange},
+		{"a host of the pool", poolHosts},
+		{"disks of hosts", hostDisks},
+		{"an allocation", allocations},
+		{"no more is allocated than there is", allocationGuard},
+		{"allocations of many at once", allocationRace},
+		{"who holds what", allocationFilters},
 		{"a port has one holder", portsRace},
 	} {
 		t.Run(test.name, func(t *testing.T) {

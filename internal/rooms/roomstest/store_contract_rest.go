@@ -115,6 +115,7 @@ func idempotencyKeys(s shelf) {
 func hosts(s shelf) {
 	h1 := host.Host{
 		ID: host.ID(s.newID(host.Prefix)), Name: "local", Endpoint: "unix:///var/run/docker.sock", Advertise: "db.example", Bind: "0.0.0.0", PortLow: 20000, PortHigh: 29999,
+		Source: host.FromEnvironment, State: host.StateOnline, Health: host.Healthy, Rev: 1,
 	}
 	put := func(h host.Host) (stored host.Host, err error) {
 		err = s.tx(func(tx rooms.Tx) error {
@@ -141,6 +142,7 @@ func hosts(s shelf) {
 		return s.tx(func(tx rooms.Tx) error { return tx.MarkHost(after, before) })
 	}
 	s.ok(mark(changed, before), "MarkHost")
+	changed.Rev++
 	if err := mark(before, before); !errors.Is(err, fault.ErrConflict) {
 		s.Fatalf("MarkHost of one that has changed: %v", err)
 	}

@@ -1,0 +1,160 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+type allocationRow struct {
+	InstanceID  string `gorm:"primaryKey"`
+	TenantID    string
+	HostID      string
+	DiskID      string
+	CPUMillis   int64 `gorm:"column:cpu_millis"`
+	MemoryBytes int64
+	DiskBytes   int64
+	Ports       int
+	Holder      string
+	JobID       string
+	CreatedAt   int64 `gorm:"autoCreateTime:false"`
+}
+
+func (allocationRow) TableName() string { return "allocations" }
+
+func (r allocationRow) entity() (host.Allocation, error) {
+	return host.Allocation{
+		Unit: host.UnitID(r.InstanceID), Tenant: tenant.ID(r.TenantID), Host: host.ID(r.HostID), Disk: host.DiskID(r.DiskID),
+		Resources: host.Resources{CPUMillis: r.CPUMillis, MemoryBytes: r.MemoryBytes, DiskBytes: r.DiskBytes},
+		Ports:     r.Ports, Holder: r.Holder, Job: id.Job(r.JobID), CreatedAt: moment(r.CreatedAt),
+	}, nil
+}
+
+// Allocation implements host.AllocationRows.
+func (t *tx) Allocation(unit host.UnitID) (host.Allocation, error) {
+	row, err := one[allocationRow](t.db.Where("instance_id = ?", key(unit)))
+	if err != nil {
+		return host.Allocation{}, err
+	}
+	return row.entity()
+}
+
+// Allocate implements host.AllocationRows.
+func (t *tx) Allocate(a host.Allocation) error {
+	r := allocationRow{
+		InstanceID: string(a.Unit), TenantID: string(a.Tenant), HostID: string(a.Host), DiskID: string(a.Disk), CPUMillis: a.Resources.CPUMillis,
+		MemoryBytes: a.Resources.MemoryBytes, DiskBytes: a.Resources.DiskBytes, Ports: a.Ports, Holder: a.Holder, JobID: string(a.Job),
+		CreatedAt: millis(a.CreatedAt),
+	}
+	if err := duplicate(insert(t.db, r), fault.ErrConflict); err != nil {
+		return err
+	}
+	return t.use(r)
+}
+
+// use adds the allocation to what is used of its host and disk, as long as that is no more than
+// there is.
+func (t *tx) use(r allocationRow) error {
+	err := changed(t.db.Model(&hostRow{}).
+		Where("id = ? AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
+		UpdateColumns(map[string]any{
+			"cpu_used": gorm.Expr("cpu_used + ?", r.CPUMillis), "memory_used": gorm.Expr("memory_used + ?", r.MemoryBytes), "units": gorm.Expr("units + 1"),
+		}), host.ErrNoShare)
+	if err != nil || r.DiskID == "" {
+		return err
+	}
+	return changed(t.db.Model(&diskRow{}).
+		Where("id = ? AND (capacity = 0 OR used + ? <= capacity)", r.DiskID, r.DiskBytes).
+		UpdateColumns(map[string]any{"used": gorm.Expr("used + ?", r.DiskBytes), "units": gorm.Expr("units + 1")}), host.ErrNoShare)
+}
+
+// Release implements host.AllocationRows. Who deletes the row takes it off, so that it is done
+// once.
+func (t *tx) Release(unit host.UnitID) error {
+	r, err := one[allocationRow](t.db.Where("instance_id = ?", key(unit)))
+	if errors.Is(err, fault.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	gone := changed(t.db.Where("instance_id = ? AND host_id = ?", r.InstanceID, r.HostID).Delete(&allocationRow{}), fault.ErrConflict)
+	if errors.Is(gone, fault.ErrConflict) {
+		return nil
+	}
+	if gone != nil {
+		return gone
+	}
+	err = t.db.Model(&hostRow{}).Where("id = ?", r.HostID).UpdateColumns(map[string]any{
+		"cpu_used": gorm.Expr("cpu_used - ?", r.CPUMillis), "memory_used": gorm.Expr("memory_used - ?", r.MemoryBytes), "units": gorm.Expr("units - 1"),
+	}).Error
+	if err != nil || r.DiskID == "" {
+		return err
+	}
+	return t.db.Model(&diskRow{}).Where("id = ?", r.DiskID).
+		UpdateColumns(map[string]any{"used": gorm.Expr("used - ?", r.DiskBytes), "units": gorm.Expr("units - 1")}).Error
+}
+
+// groupsDuty and the tenant name the row that LockGroups takes.
+const groupsDuty = "groups/"
+
+// LockGroups implements host.AllocationRows.
+func (t *tx) LockGroups(of tenant.ID) error {
+	_, err := t.TakeDuty(groupsDuty+string(of), "placement", time.UnixMilli(0), time.UnixMilli(0))
+	return err
+}
+
+func allocations(q *gorm.DB, f host.AllocationFilter) *gorm.DB {
+	q = q.Model(&allocationRow{})
+	if f.Unit != "" {
+		q = q.Where("instance_id = ?", key(f.Unit))
+	}
+	if f.Host != "" {
+		q = q.Where("host_id = ?", key(f.Host))
+	}
+	if f.Holder != "" {
+		q = q.Where("tenant_id = ? AND holder = ?", key(f.Tenant), f.Holder)
+	}
+	if f.Job != "" {
+		q = q.Where("job_id = ?", key(f.Job))
+	}
+	return q
+}
+
+// Holding implements host.HolderRows.
+func (t *tx) Holding(f host.AllocationFilter) (units []host.UnitID, err error) {
+	err = allocations(t.db, f).Order("instance_id").Pluck("instance_id", &units).Error
+	return units, err
+}
+
+// Allocations implements host.AllocationReader.
+func (r reader) Allocations(ctx context.Context, f host.AllocationFilter, after host.UnitID, limit int) ([]host.Allocation, error) {
+	var rows []allocationRow
+	err := allocations(r.db.WithContext(ctx), f).Where("instance_id > ?", key(after)).Order("instance_id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, allocationRow.entity)
+}
+
+// Spread implements host.AllocationReader.
+func (r reader) Spread(ctx context.Context, of tenant.ID, holder string) (map[host.ID]int, error) {
+	var counts []struct {
+		HostID string
+		Units  int
+	}
+	err := allocations(r.db.WithContext(ctx), host.AllocationFilter{Tenant: of, Holder: holder}).
+		Select("host_id, COUNT(*) AS units").Group("host_id").Scan(&counts).Error
+	all := make(map[host.ID]int, len(counts))
+	for _, c := range counts {
+		all[host.ID(c.HostID)] = c.Units
+	}
+	return all, translate(err)
+}
