@@ -44,6 +44,16 @@ type Host struct {
 	Capacity           Capacity
 	Used               Used
 
+	// HostKey is the public key that its machine must show, as a line of known_hosts has it.
+	HostKey string
+	// BeforeState is the state that it goes back to where the job that is at it fails.
+	BeforeState State
+	// TakenOver says that it was there before this pool was: what it has that nobody knows of
+	// is left alone.
+	TakenOver bool
+	// Checks are what the last look at it has found.
+	Checks []Check
+
 	Fence     int64 // the highest fencing token of its jobs
 	Rev       int64 // grows with every write of those who manage it; a write names the one it saw
 	CreatedAt time.Time

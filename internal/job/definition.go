@@ -171,15 +171,25 @@ func (r *Registry) CallbackSecret(tx Tx, s id.Subject) (secret.Secret, error) {
 	return known.CallbackSecret(tx, s)
 }
 
-// plan returns the steps that the journal is of. The journal may be shorter: a step may
-// find that no more is needed.
+// plan returns the steps that the journal is of. The journal may be without some: whoever made
+// the job may have left them out, and a step may find that no more is needed.
 func (d *definition) plan(journal []Step) []step {
-	for _, plan := range d.plans[1:] {
-		if len(journal) > 0 && plan[0].name == journal[0].Name {
-			return plan[:min(len(plan), len(journal))]
+	all := d.plans[0]
+	for _, other := range d.plans[1:] {
+		if len(journal) > 0 && other[0].name == journal[0].Name {
+			all = other
+			break
 		}
 	}
-	return d.plans[0][:min(len(d.plans[0]), len(journal))]
+	steps := make([]step, 0, len(journal))
+	for _, j := range journal {
+		next := slices.IndexFunc(all, func(s step) bool { return s.name == j.Name })
+		if next < 0 {
+			break // a newer release's
+		}
+		steps, all = append(steps, all[next]), all[next+1:]
+	}
+	return steps
 }
 
 // waiting returns the journal of a plan that has not begun.

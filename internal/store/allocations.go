@@ -63,7 +63,7 @@ func (t *tx) Allocate(a host.Allocation) error {
 // there is.
 func (t *tx) use(r allocationRow) error {
 	err := changed(t.db.Model(&hostRow{}).
-		Where("id = ? AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
+		Where("id = ? AND state = 'online' AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
 		UpdateColumns(map[string]any{
 			"cpu_used": gorm.Expr("cpu_used + ?", r.CPUMillis), "memory_used": gorm.Expr("memory_used + ?", r.MemoryBytes), "units": gorm.Expr("units + 1"),
 		}), host.ErrNoShare)

@@ -51,6 +51,8 @@ var tables = map[string]place{
 	"hosts":            ofPlatform,
 	"ports":            ofPlatform, // of a host, taken by whoever is placed there
 	"disks":            ofPlatform,
+	"host_secrets":     ofPlatform,
+	"places":           ofPlatform,
 	"allocations":      ofPlatform, // a host's books; by whose, is for placement alone
 	"duties":           ofPlatform,
 	"settings":         ofPlatform,

@@ -61,6 +61,11 @@ type hostRow struct {
 	LiveAddress *string
 	LiveEngine  *string
 
+	HostKey     string
+	BeforeState string
+	TakenOver   bool
+	Checks      *string
+
 	Fence     int64
 	Rev       int64
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
@@ -86,6 +91,12 @@ func (r hostRow) entity() (host.Host, error) {
 		Used:  host.Used{CPUMillis: r.CPUUsed, MemoryBytes: r.MemoryUsed, Units: r.Units},
 		Fence: r.Fence, Rev: r.Rev, CreatedAt: moment(r.CreatedAt), UpdatedAt: moment(r.UpdatedAt),
 	}
+	h.HostKey, h.BeforeState, h.TakenOver = r.HostKey, host.State(r.BeforeState), r.TakenOver
+	if r.Checks != nil {
+		if err := fromJSON(*r.Checks, &h.Checks); err != nil {
+			return h, err
+		}
+	}
 	if r.Labels == "" {
 		return h, nil
 	}
@@ -107,6 +118,14 @@ func toHostRow(h host.Host) (hostRow, error) {
 	}
 	if h.Source == host.FromPool {
 		r.LiveAddress, r.LiveEngine = nullable(h.Advertise), nullable(h.Engine)
+	}
+	r.HostKey, r.BeforeState, r.TakenOver = h.HostKey, string(h.BeforeState), h.TakenOver
+	if len(h.Checks) > 0 {
+		checks, err := toJSON(h.Checks)
+		if err != nil {
+			return r, err
+		}
+		r.Checks = &checks
 	}
 	if len(h.Labels) == 0 {
 		return r, nil
@@ -191,7 +210,8 @@ func (t *tx) UpdateHost(h host.Host) error {
 		"cpu_found": r.CPUFound, "memory_found": r.MemoryFound, "os": r.OS, "kernel": r.Kernel, "engine_version": r.EngineVersion,
 		"storage_driver": r.StorageDriver, "found_at": r.FoundAt, "cpu_percent": r.CPUPercent, "cpu_kept": r.CPUKept,
 		"memory_percent": r.MemoryPercent, "memory_kept": r.MemoryKept, "cpu_cap": r.CPUCap, "memory_cap": r.MemoryCap,
-		"live_address": r.LiveAddress, "live_engine": r.LiveEngine, "fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt,
+		"live_address": r.LiveAddress, "live_engine": r.LiveEngine, "host_key": r.HostKey, "before_state": r.BeforeState,
+		"taken_over": r.TakenOver, "checks": r.Checks, "fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt,
 	}
 	err = changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND rev = ? AND (? = 0 OR cpu_used <= ?) AND (? = 0 OR memory_used <= ?)", r.ID, r.Rev, r.CPUCap, r.CPUCap, r.MemoryCap, r.MemoryCap).

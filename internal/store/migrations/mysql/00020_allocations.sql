@@ -35,6 +35,22 @@ CREATE TABLE IF NOT EXISTS allocations (
     KEY allocations_job (job_id)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
 
+-- What hosts are reached with; the id is the host's, or "pool" for what is for all, and a name.
+CREATE TABLE IF NOT EXISTS host_secrets (
+    id VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin NOT NULL PRIMARY KEY,
+    key_id VARCHAR(40) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    ciphertext MEDIUMBLOB NOT NULL
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+
+-- Regions, and zones of regions; a region is the row without a zone.
+CREATE TABLE IF NOT EXISTS places (
+    region VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    zone VARCHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    name VARCHAR(255) NOT NULL,
+    created_at BIGINT NOT NULL,
+    PRIMARY KEY (region, zone)
+) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4;
+
 -- What there is already: each host has one disk, and each unit that holds a port has its share.
 INSERT IGNORE INTO disks (id, host_id, path, type, capacity, state, enforcement, total, free, seen_at, used, units, rev)
 SELECT CONCAT('dsk_', SUBSTR(id, 5)), id, '', '', 0, 'available', 'none', 0, 0, 0, 0, 0, 1 FROM hosts;
@@ -51,5 +67,7 @@ UPDATE disks SET
     units = (SELECT COUNT(*) FROM allocations AS a WHERE a.disk_id = disks.id);
 
 -- +goose Down
+DROP TABLE places;
+DROP TABLE host_secrets;
 DROP TABLE allocations;
 DROP TABLE disks;

@@ -31,6 +31,10 @@ ALTER TABLE hosts ADD COLUMN memory_used INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE hosts ADD COLUMN units INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE hosts ADD COLUMN live_address TEXT; -- of a host of the pool; no other of them has it
 ALTER TABLE hosts ADD COLUMN live_engine TEXT; -- the same
+ALTER TABLE hosts ADD COLUMN host_key TEXT NOT NULL DEFAULT ''; -- the public key that its machine must show
+ALTER TABLE hosts ADD COLUMN before_state TEXT NOT NULL DEFAULT ''; -- what it goes back to where a job on it fails
+ALTER TABLE hosts ADD COLUMN taken_over INTEGER NOT NULL DEFAULT 0; -- what is there that nobody knows of is left alone
+ALTER TABLE hosts ADD COLUMN checks TEXT; -- JSON: what the last look at it found
 ALTER TABLE hosts ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE hosts ADD COLUMN rev INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE hosts ADD COLUMN created_at INTEGER NOT NULL DEFAULT 0;
@@ -45,6 +49,10 @@ ALTER TABLE hosts DROP COLUMN updated_at;
 ALTER TABLE hosts DROP COLUMN created_at;
 ALTER TABLE hosts DROP COLUMN rev;
 ALTER TABLE hosts DROP COLUMN fence;
+ALTER TABLE hosts DROP COLUMN checks;
+ALTER TABLE hosts DROP COLUMN taken_over;
+ALTER TABLE hosts DROP COLUMN before_state;
+ALTER TABLE hosts DROP COLUMN host_key;
 ALTER TABLE hosts DROP COLUMN live_engine;
 ALTER TABLE hosts DROP COLUMN live_address;
 ALTER TABLE hosts DROP COLUMN units;

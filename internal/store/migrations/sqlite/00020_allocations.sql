@@ -35,6 +35,22 @@ CREATE INDEX allocations_disk ON allocations (disk_id);
 CREATE INDEX allocations_holder ON allocations (tenant_id, holder);
 CREATE INDEX allocations_job ON allocations (job_id);
 
+-- What hosts are reached with; the id is the host's, or "pool" for what is for all, and a name.
+CREATE TABLE host_secrets (
+    id TEXT NOT NULL PRIMARY KEY,
+    key_id TEXT NOT NULL,
+    ciphertext BLOB NOT NULL
+);
+
+-- Regions, and zones of regions; a region is the row without a zone.
+CREATE TABLE places (
+    region TEXT NOT NULL,
+    zone TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (region, zone)
+);
+
 -- What there is already: each host has one disk, and each unit that holds a port has its share.
 INSERT INTO disks (id, host_id, path, type, capacity, state, enforcement, total, free, seen_at, used, units, rev)
 SELECT 'dsk_' || SUBSTR(id, 5), id, '', '', 0, 'available', 'none', 0, 0, 0, 0, 0, 1 FROM hosts;
@@ -51,5 +67,7 @@ UPDATE disks SET
     units = (SELECT COUNT(*) FROM allocations AS a WHERE a.disk_id = disks.id);
 
 -- +goose Down
+DROP TABLE places;
+DROP TABLE host_secrets;
 DROP TABLE allocations;
 DROP TABLE disks;
