@@ -40,7 +40,8 @@ type Shell interface {
 	//
 	// A *ScriptError says how the script ended, if not with 0, or that it wrote more than
 	// MaxOutput; what it wrote until then is given, too. CodeHostUnavailable when the machine
-	// went away, or the context ended: nobody knows then how far the script got.
+	// went away, or the context ended: nobody knows then how far the script got. It is not
+	// killed, but has no standard output any more; run it again by another Shell.
 	Run(ctx context.Context, script string, args ...string) (string, error)
 	// Close logs out.
 	Close() error

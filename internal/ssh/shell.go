@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	xssh "golang.org/x/crypto/ssh"
 
@@ -41,7 +42,7 @@ func (s *shell) Run(ctx context.Context, script string, args ...string) (string,
 	case <-ctx.Done():
 		return "", s.gone(ctx.Err())
 	}
-	session, err := await(ctx, s.connection.NewSession, func(session *xssh.Session) { _ = session.Close() })
+	session, err := s.open(ctx)
 	var refused *xssh.OpenChannelError
 	if errors.As(err, &refused) {
 		return "", fault.Errorf(fault.CodeHostUnavailable, err, "%s gives Berth no session to run a script in: %s; check MaxSessions of its SSH server",
@@ -50,8 +51,32 @@ func (s *shell) Run(ctx context.Context, script string, args ...string) (string,
 	if err != nil {
 		return "", s.gone(err)
 	}
-	defer session.Close() //nolint:errcheck // it has ended, or is to be given up
+	defer abandon(session)
 	return s.run(ctx, session, input)
+}
+
+// sessionLimit is how long a server may refuse a session because the last one has not quite ended.
+const sessionLimit = 3 * time.Second
+
+// open opens a session. A server that has room for few counts the one before until it is rid of
+// its process, which is a moment later than its end is known here.
+func (s *shell) open(ctx context.Context) (*xssh.Session, error) {
+	limit := time.NewTimer(sessionLimit)
+	defer limit.Stop()
+	for pause := 10 * time.Millisecond; ; pause *= 2 {
+		session, err := await(ctx, s.connection.NewSession, func(session *xssh.Session) { _ = session.Close() })
+		var refused *xssh.OpenChannelError
+		if !errors.As(err, &refused) {
+			return session, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-limit.C:
+			return nil, err
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // run runs what `sh` reads in the session.
@@ -71,21 +96,17 @@ func (s *shell) run(ctx context.Context, session *xssh.Session, input string) (s
 	case err := <-ended:
 		return out.text(), s.outcome(err, out, said)
 	case <-full:
-		s.abandon(session)
 		return out.text(), &host.ScriptError{Status: -1, Said: said.text(), TooLarge: true}
 	case <-ctx.Done():
-		s.abandon(session)
 		return out.text(), s.gone(ctx.Err())
 	}
 }
 
-// abandon has the machine end a script that nobody waits for any more. It waits for nothing
-// itself: the machine may have gone.
-func (s *shell) abandon(session *xssh.Session) {
-	go func() {
-		_ = session.Signal(xssh.SIGTERM) // to the script's process group, where the server can
-		_ = session.Close()
-	}()
+// abandon lets go of a script that nobody waits for any more, without waiting: the machine may
+// have gone. It is not killed, since a package that is installed by half is worse than one too
+// many; OpenSSH would do so for some users and not for root. One that goes on writing ends by that.
+func abandon(session *xssh.Session) {
+	go func() { _ = session.Close() }()
 }
 
 // outcome gives how a script ended.
@@ -101,13 +122,8 @@ func (s *shell) outcome(err error, out *bounded, said *lastLine) error {
 		return &host.ScriptError{Status: -1, Signal: readable(exit.Signal()), Said: said.text()}
 	case errors.As(err, &exit):
 		return &host.ScriptError{Status: exit.ExitStatus(), Said: said.text()}
-	case errors.As(err, &missing):
-		select {
-		case <-s.connection.ended:
-			return s.gone(err)
-		default:
-			return &host.ScriptError{Status: -1, Said: said.text()}
-		}
+	case errors.As(err, &missing) && s.connection.alive():
+		return &host.ScriptError{Status: -1, Said: said.text()}
 	default:
 		return s.gone(err)
 	}
