@@ -26,11 +26,12 @@ setup: ## make sure that a Docker engine and the engine images are there
 	@scripts/docker.sh
 	@scripts/images.sh
 
-tools: # what tests use besides: a C compiler, a browser, Node.js, MariaDB's clients, engines of their own
+tools: # what tests use besides: a C compiler, a browser, Node.js, MariaDB's clients, OpenSSH's server, engines of their own
 	@scripts/cc.sh
 	@scripts/chromium.sh
 	@scripts/node.sh
 	@scripts/mariadb.sh
+	@scripts/sshd.sh
 	@scripts/engine.sh
 
 test: setup build tools ## all tests, with the race detector, against real Docker, MySQL, Redis and a browser

@@ -48,6 +48,8 @@ const (
 	// Failures of a job.
 	CodeHostUnavailable  Code = "host_unavailable"  // the host's engine does not answer
 	CodeHostRefused      Code = "host_refused"      // the host's engine will not do what it is asked to
+	CodeLoginRefused     Code = "login_refused"     // the machine does not let Berth log in
+	CodeHostKeyChanged   Code = "host_key_changed"  // the machine shows another key than the one that is pinned
 	CodeImageUnavailable Code = "image_unavailable" // the image is neither there nor to be had
 	CodePortRefused      Code = "port_refused"      // the host would not give the port
 	CodePortsExhausted   Code = "ports_exhausted"   // every port of the host is taken or resting

@@ -12,6 +12,7 @@ const (
 	Databases Part = "a MySQL or a Redis, which need a Docker engine"
 	OwnEngine Part = "a Docker engine of the test's own, which needs root"
 	Root      Part = "root"
+	OpenSSH   Part = "an OpenSSH server"
 )
 
 // Needs leaves a test out of a short run (`go test -short`, `make test-fast`), because it
