@@ -22,6 +22,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeForbidden:           http.StatusForbidden,
 	fault.CodeQuota:               http.StatusForbidden,
 	fault.CodeInvalid:             http.StatusUnprocessableEntity,
+	fault.CodeInvalidTemplate:     http.StatusUnprocessableEntity,
 	fault.CodeNotFound:            http.StatusNotFound,
 	fault.CodeGone:                http.StatusGone,
 	fault.CodeBusy:                http.StatusConflict,
