@@ -132,11 +132,11 @@ func canonicalAddress(address string) string {
 // by, and by SSH its address with the port. Empty: it says nothing that can be compared.
 func (c Candidate) place() (endpoint, address string) {
 	written := c.Endpoint
-	if written == "" {
+	if written == "" && c.Address != "" {
 		written = c.defaultEndpoint()
 	}
 	u, err := url.Parse(written)
-	if err != nil {
+	if err != nil || (u.Host == "" && u.Scheme != "unix") {
 		return "", ""
 	}
 	switch u.Scheme {

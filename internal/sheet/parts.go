@@ -94,16 +94,17 @@ type relationships struct {
 	} `xml:"Relationship"`
 }
 
-// related gives the parts that a part is related to. Their targets are absolute, or relative
+// related gives the parts that a part is related to; "" is the workbook as a whole. Their targets are absolute, or relative
 // to its folder.
 func (p parts) related(part string) (relationships, error) {
 	var found relationships
-	err := p.decode(path.Join(path.Dir(part), "_rels", path.Base(part)+".rels"), &found)
+	folder, name := path.Split(part)
+	err := p.decode(folder+"_rels/"+name+".rels", &found)
 	for i, r := range found.All {
 		if target := strings.ReplaceAll(r.Target, `\`, "/"); path.IsAbs(target) {
 			found.All[i].Target = strings.TrimPrefix(path.Clean(target), "/")
 		} else {
-			found.All[i].Target = path.Join(path.Dir(part), target)
+			found.All[i].Target = path.Join(folder, target)
 		}
 	}
 	return found, err

@@ -18,6 +18,8 @@ const (
 	maxStrings  = 250_000 // in the table of strings
 	maxRuns     = 1_000_000
 	maxText     = 16 << 20 // bytes of all cells
+	maxMarks    = 200_000
+	maxRowTags  = 100_000 // also of empty rows
 	lastRow     = 1 << 20
 	lastColumn  = 1 << 14
 )
@@ -72,9 +74,18 @@ func walk(data []byte, each visit) error {
 // checkXML checks a part that is decoded as a whole.
 func checkXML(data []byte) error { return walk(data, func(xml.Token, int, int64) error { return nil }) }
 
-// scanStrings gives how many bytes each string of the table has.
-func scanStrings(data []byte) (sizes []int, err error) {
-	elements, within, runs := 0, 0, 0
+// A length is how much a text is to decode. Marks are its underscores: two enclose an escape
+// ("_x000D_"), which Excelize takes long to decode.
+type length struct{ size, marks int }
+
+func (l *length) add(text []byte) {
+	l.size += len(text)
+	l.marks += bytes.Count(text, []byte("_"))
+}
+
+// scanStrings gives the length of each string of the table.
+func scanStrings(data []byte) (sizes []length, err error) {
+	within, runs := 0, 0
 	err = walk(data, func(token xml.Token, depth int, _ int64) error {
 		switch token := token.(type) {
 		case xml.StartElement:
@@ -82,12 +93,12 @@ func scanStrings(data []byte) (sizes []int, err error) {
 				if depth != 2 {
 					return errDamaged
 				}
-				sizes, within = append(sizes, 0), 0
+				sizes, within = append(sizes, length{}), 0
 			}
-			elements, within, runs = elements+1, within+1, runs+1
+			within, runs = within+1, runs+1
 		case xml.CharData:
 			if len(sizes) > 0 {
-				sizes[len(sizes)-1] += len(token)
+				sizes[len(sizes)-1].add(token)
 			}
 		}
 		if within > maxElements || len(sizes) > maxStrings || runs > maxRuns {
@@ -101,22 +112,24 @@ func scanStrings(data []byte) (sizes []int, err error) {
 // A scan checks a sheet before Excelize reads it, which passes over what it cannot read:
 // rows must be in order, cells in theirs, and no file may end in the middle.
 type scan struct {
-	strings []int // sizes
+	strings []length
 
 	inData, ended   bool // within the rows, behind them
 	inCell, inValue bool
 	row, column     int // of the last cell
-	text            int // bytes of all cells
+	rows            int
+	text            length // of all cells
 	cell            struct {
-		kind, value    string
-		formula        bool
-		size, elements int
+		length
+		kind, value string
+		formula     bool
+		elements    int
 	}
 }
 
 // scanSheet gives where the rows end. What follows is left out: Excelize would take a row for
 // one of the table that is part of something else there.
-func scanSheet(data []byte, strings []int) (end int64, err error) {
+func scanSheet(data []byte, strings []length) (end int64, err error) {
 	s := scan{strings: strings}
 	err = walk(data, func(token xml.Token, depth int, at int64) error {
 		switch token := token.(type) {
@@ -176,6 +189,9 @@ func (s *scan) startRow(e xml.StartElement) error {
 	if err != nil || ambiguous(e) || number <= s.row || number > lastRow {
 		return errDamaged
 	}
+	if s.rows++; s.rows > maxRowTags {
+		return refuse("has more than %d rows, also empty ones; delete those behind the last host", maxRowTags)
+	}
 	s.row, s.column = number, 0
 	return nil
 }
@@ -195,7 +211,7 @@ func (s *scan) startCell(e xml.StartElement) error {
 		return errDamaged
 	}
 	s.column, s.inCell, s.inValue = column, true, false
-	s.cell.kind, s.cell.value, s.cell.formula, s.cell.size, s.cell.elements = attribute(e, "t", "n"), "", false, 0, 0
+	s.cell.kind, s.cell.value, s.cell.formula, s.cell.length, s.cell.elements = attribute(e, "t", "n"), "", false, length{}, 0
 	return nil
 }
 
@@ -204,7 +220,7 @@ func (s *scan) chars(text []byte) {
 	if !s.inCell {
 		return
 	}
-	s.cell.size += len(text)
+	s.cell.add(text)
 	if s.inValue && len(s.cell.value) < 64 {
 		s.cell.value += string(text[:min(len(text), 64)])
 	}
@@ -223,7 +239,7 @@ func (s *scan) finish(e xml.EndElement) error {
 }
 
 func (s *scan) endCell() error {
-	c, size := &s.cell, s.cell.size
+	c, text := &s.cell, s.cell.length
 	if c.formula && strings.TrimSpace(c.value) == "" && c.kind != "str" {
 		return refuse("has a formula without a result in %s; open the file in a spreadsheet program and save it", s.at())
 	}
@@ -232,15 +248,16 @@ func (s *scan) endCell() error {
 		if err != nil || i < 0 || i >= len(s.strings) {
 			return errDamaged
 		}
-		size = s.strings[i]
+		text = s.strings[i]
 	}
-	if size > maxCell {
+	if text.size > maxCell {
 		return s.tooLarge()
 	}
-	if s.text += size; s.text > maxText {
-		return refuse("has more than %d MiB of text", maxText>>20)
+	s.text.size, s.text.marks = s.text.size+text.size, s.text.marks+text.marks
+	if s.text.size > maxText || s.text.marks > maxMarks {
+		return refuse("has more than %d MiB of text, or %d underscores; import it in parts", maxText>>20, maxMarks)
 	}
-	if size > 0 && s.column > maxColumns {
+	if text.size > 0 && s.column > maxColumns {
 		return refuse("has more than %d columns", maxColumns)
 	}
 	return nil
