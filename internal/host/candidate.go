@@ -168,7 +168,8 @@ func (c Candidate) Check() []fault.FieldError {
 		"must be 1 to %d characters of a-z, 0-9, - and ., with a letter or a digit at both ends", maxName)
 	f.require(validAddress(c.Address), "address", "must be an IP address or a host name")
 	c.checkEndpoint(&f)
-	f.require(c.User == "" || userPattern.MatchString(c.User), "user", "must be 1 to 32 characters of A-Z, a-z, 0-9, _, . and -, and begin with a letter or _")
+	f.require(c.User == "" || userPattern.MatchString(c.User), "user",
+		"must be 1 to 32 characters of A-Z, a-z, 0-9, _, . and -, and begin with a letter or _")
 	f.require(validPassword(c.Password), "password", "must be one line of at most %d bytes", maxSSHPassword)
 	for _, place := range []struct {
 		field, value string
@@ -179,9 +180,13 @@ func (c Candidate) Check() []fault.FieldError {
 	}
 	arch := NormalArch(c.Arch)
 	f.require(arch == "" || arch == "amd64" || arch == "arm64", "arch", "must be amd64 (x86_64) or arm64 (aarch64)")
-	f.require(c.CPUMillis >= 0 && c.CPUMillis <= maxCPUMillis, "cpu", "must be more than 0 and at most %d cores", maxCPUMillis/1000)
-	f.require(c.MemoryBytes >= 0 && c.MemoryBytes <= maxHostMemory, "memory", "must be more than 0 and at most %d GiB", maxHostMemory>>30)
-	for _, note := range [][2]string{{"os", c.OS}, {"kernel", c.Kernel}, {"nic", c.NIC}, {"purpose", c.Purpose}, {"component", c.Component}} {
+	f.require(c.CPUMillis >= 0 && c.CPUMillis <= maxCPUMillis, "cpu",
+		"must be more than 0 and at most %d cores", maxCPUMillis/1000)
+	f.require(c.MemoryBytes >= 0 && c.MemoryBytes <= maxHostMemory, "memory",
+		"must be more than 0 and at most %d GiB", maxHostMemory>>30)
+	for _, note := range [][2]string{
+		{"os", c.OS}, {"kernel", c.Kernel}, {"nic", c.NIC}, {"purpose", c.Purpose}, {"component", c.Component},
+	} {
 		f.require(validNote(note[1]), note[0], "must be one line of at most %d characters", maxNote)
 	}
 	c.checkLabels(&f)
@@ -196,8 +201,10 @@ func (c Candidate) checkLabels(f *findings) {
 		keys = keys && len(key) <= maxHostLabel && labelKeyPattern.MatchString(key)
 		values = values && len(value) <= maxHostLabel && validNote(value)
 	}
-	f.require(keys, "labels", "a label's name must be 1 to %d characters of A-Z, a-z, 0-9, ., _, / and -, with a letter or a digit at both ends", maxHostLabel)
-	f.require(values, "labels", "a label's value must be one line of at most %d bytes", maxHostLabel)
+	f.require(keys, "labels",
+		"a name must be 1 to %d characters of A-Z, a-z, 0-9, ., _, / and -, with a letter or a digit at both ends",
+		maxHostLabel)
+	f.require(values, "labels", "a value must be one line of at most %d bytes", maxHostLabel)
 }
 
 func (c Candidate) checkDisks(f *findings) {
@@ -224,11 +231,13 @@ func (c Candidate) checkDisks(f *findings) {
 
 // check adds what is wrong in the disk by itself.
 func (d DiskSpec) check(f *findings, field string) {
-	f.require(len(d.Name) <= maxName && validNote(d.Name), field+"name", "must be one line of at most %d bytes", maxName)
+	f.require(len(d.Name) <= maxName && validNote(d.Name), field+"name",
+		"must be one line of at most %d bytes", maxName)
 	f.require(validDiskPath(d.Path), field+"path",
 		`must be an absolute path of at most %d bytes without "//", "/./", "/../" and a slash at its end`, maxDiskPath)
 	f.require(d.Type == DiskNVMe || d.Type == DiskSSD || d.Type == DiskHDD, field+"type", "must be nvme, ssd or hdd")
-	f.require(d.CapacityBytes > 0 && d.CapacityBytes <= maxDiskCapacity, field+"capacity", "must be more than 0 and at most %d GiB", maxDiskCapacity>>30)
+	f.require(d.CapacityBytes > 0 && d.CapacityBytes <= maxDiskCapacity, field+"capacity",
+		"must be more than 0 and at most %d GiB", maxDiskCapacity>>30)
 	known := d.State == ""
 	for _, state := range DiskStates {
 		known = known || d.State == state

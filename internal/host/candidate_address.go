@@ -13,13 +13,15 @@ import (
 // sshPort is where SSH listens when nothing else is said.
 const sshPort = "22"
 
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 var domainLabel = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?$`)
 
 // validAddress reports whether an address is an IP address that one machine can have, or a
 // host name.
 func validAddress(address string) bool {
 	if ip, err := netip.ParseAddr(address); err == nil {
-		return ip.Zone() == "" && !ip.IsUnspecified() && !ip.IsMulticast() && ip != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+		return ip.Zone() == "" && !ip.IsUnspecified() && !ip.IsMulticast() && ip != broadcast
 	}
 	return validHostName(address)
 }
@@ -35,7 +37,7 @@ func validHostName(name string) bool {
 		}
 	}
 	last := strings.ToLower(labels[len(labels)-1])
-	if _, err := strconv.ParseUint(strings.TrimPrefix(last, "0x"), 16, 64); err == nil && strings.HasPrefix(last, "0x") {
+	if digits, hex := strings.CutPrefix(last, "0x"); hex && strings.Trim(digits, "0123456789abcdef") == "" {
 		return false
 	}
 	return len(name) <= 253 && strings.Trim(last, "0123456789") != ""
@@ -96,9 +98,11 @@ func (c Candidate) checkEndpoint(f *findings) {
 	case "ssh":
 		c.checkSSH(f, u)
 	case "tcp", "swarm":
-		f.require(u.User == nil && u.Path == "" && validAddress(u.Hostname()) && validPort(u.Port()), "endpoint", "must be %s://HOST:PORT", u.Scheme)
+		f.require(u.User == nil && u.Path == "" && validAddress(u.Hostname()) && validPort(u.Port()), "endpoint",
+			"must be %s://HOST:PORT", u.Scheme)
 	case "unix":
-		f.require(u.User == nil && u.Host == "" && path.IsAbs(u.Path) && path.Clean(u.Path) == u.Path && u.Path != "/" && validLine(u.Path),
+		f.require(u.User == nil && u.Host == "" && path.IsAbs(u.Path) && path.Clean(u.Path) == u.Path &&
+			u.Path != "/" && validLine(u.Path),
 			"endpoint", "must be unix:///PATH with a clean path")
 	default:
 		f.add("endpoint", "must begin with ssh://, tcp://, unix:// or swarm://")
@@ -107,7 +111,8 @@ func (c Candidate) checkEndpoint(f *findings) {
 
 func (c Candidate) checkSSH(f *findings, u *url.URL) {
 	noPort := u.Port() == "" && !strings.HasSuffix(u.Host, ":")
-	f.require(u.Path == "" && validAddress(u.Hostname()) && (noPort || validPort(u.Port())), "endpoint", "must be ssh://USER@HOST:PORT")
+	f.require(u.Path == "" && validAddress(u.Hostname()) && (noPort || validPort(u.Port())), "endpoint",
+		"must be ssh://USER@HOST:PORT")
 	named := u.User.Username()
 	switch {
 	case named == "" && c.User == "":
@@ -116,7 +121,8 @@ func (c Candidate) checkSSH(f *findings, u *url.URL) {
 	case c.User != "":
 		f.add("endpoint", "names another user than user does")
 	default:
-		f.require(userPattern.MatchString(named), "endpoint", "must name a user of 1 to 32 characters of A-Z, a-z, 0-9, _, . and -")
+		f.require(userPattern.MatchString(named), "endpoint",
+			"must name a user of 1 to 32 characters of A-Z, a-z, 0-9, _, . and -")
 	}
 }
 

@@ -73,7 +73,7 @@ func TestCandidateCheck(t *testing.T) {
 		{func(c *Candidate) { c.Arch = "riscv64" }, "arch"},
 		{func(c *Candidate) { c.CPUMillis, c.MemoryBytes = 0, 0 }, ""},
 		{func(c *Candidate) { c.CPUMillis, c.MemoryBytes = -1, -1 }, "cpu memory"},
-		{func(c *Candidate) { c.CPUMillis, c.MemoryBytes = 4096001, 64<<40 + 1 }, "cpu memory"},
+		{func(c *Candidate) { c.CPUMillis, c.MemoryBytes = 4096001, 64<<40+1 }, "cpu memory"},
 		{func(c *Candidate) { c.OS, c.NIC = "a\nb", "\u202eevil" }, "os nic"},
 		{func(c *Candidate) { c.Kernel = strings.Repeat("ä", 129) }, "kernel"},
 		{func(c *Candidate) { c.Labels = map[string]string{"a b": "x"} }, "labels"},

@@ -45,7 +45,8 @@ func without(found, known []fault.FieldError) []fault.FieldError {
 	for _, e := range found {
 		said := false
 		for _, k := range known {
-			said = said || e.Field == k.Field || strings.HasPrefix(e.Field, k.Field+"[") || strings.HasPrefix(k.Field, e.Field+"[")
+			said = said || e.Field == k.Field || strings.HasPrefix(e.Field, k.Field+"[") ||
+				strings.HasPrefix(k.Field, e.Field+"[")
 		}
 		if !said {
 			left = append(left, e)
@@ -95,6 +96,6 @@ func bounded(wrong []fault.FieldError) []fault.FieldError {
 	if len(wrong) <= MaxFindings {
 		return wrong
 	}
-	left := fault.FieldError{Field: "more", Message: fmt.Sprintf("%d more fields are wrong; mend these first", len(wrong)-MaxFindings)}
-	return append(wrong[:MaxFindings:MaxFindings], left)
+	left := fmt.Sprintf("%d more fields are wrong; mend these first", len(wrong)-MaxFindings)
+	return append(wrong[:MaxFindings:MaxFindings], fault.FieldError{Field: "more", Message: left})
 }

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 )
 
@@ -48,26 +47,85 @@ const (
 )
 
 var columns = []column{
-	colName:      {"Host Name", "name", true, "a-z, 0-9, - and ., up to 63 characters; unique", "db-host-1", []string{"name"}},
-	colAddress:   {"IP", "address", true, "IP address or host name that tenants reach; an SSH port may follow: 10.0.0.7:2222", "10.0.0.7", []string{"address", "ipaddress"}},
-	colUser:      {"Login UserName", "user", false, "logs in by SSH", "root", []string{"user", "username", "loginuser"}},
-	colPassword:  {"Login Password", "password", false, "of that user; empty: log in by key. Format the column as text", "example-password", []string{"password"}},
-	colRegion:    {"RegionID", "region", true, "A-Z, a-z, 0-9, ., _ and -", "region-1", []string{"region"}},
-	colZone:      {"ZoneID", "zone", true, "the part of the region that fails as one", "zone-1", []string{"zone"}},
-	colRack:      {"RackID", "rack", false, "the part of the zone that fails as one", "rack-1", []string{"rack"}},
-	colArch:      {"Arch", "arch", false, "amd64 (x86_64) or arm64 (aarch64); empty: what is found", "x86_64", []string{"architecture"}},
-	colOS:        {"OS Version", "os", false, "for people", "Debian 13", []string{"os"}},
-	colKernel:    {"Kernel", "kernel", false, "for people", "6.12", []string{"kernelversion"}},
-	colCPU:       {"CpuCores", "cpu", false, "number of cores; empty: what is found", "16", []string{"cpu", "cores"}},
-	colMemory:    {"Memory", "memory", false, "GiB; empty: what is found", "64", []string{"memorygib"}},
-	colNIC:       {"Nic", "nic", false, "for people", "10GE", nil},
-	colPurpose:   {"Cluster Purpose", "purpose", false, "for people", "Database", []string{"purpose"}},
-	colComponent: {"Component Purpose", "component", false, "for people", "Compute,Storage", []string{"component"}},
-	colDiskType:  {"Disk Type", "disk_type", false, "nvme, ssd or hdd; of all disks of the host", "nvme", nil},
-	colDisks: {"Disks", "disks", false, `a JSON list; capacity in GiB; status Available, Reserved, InUsed, Exhaust or Error`,
-		`[{"name":"nvme1n1","capacity":512,"status":"Available","path":"/data1"}]`, nil},
-	colEndpoint: {"Endpoint", "endpoint", false, "ssh://, tcp://, unix:// or swarm://; empty: by SSH", "", nil},
-	colLabels:   {"Labels", "labels", false, "name=value;name2=value2", "team=data;cost=7", nil},
+	colName: {
+		name: "Host Name", field: "name", required: true, aliases: []string{"name"},
+		note: "a-z, 0-9, - and ., up to 63 characters; unique", example: "db-host-1",
+	},
+	colAddress: {
+		name: "IP", field: "address", required: true, aliases: []string{"address", "ipaddress"},
+		note:    "IP address or host name that tenants reach; an SSH port may follow: 10.0.0.7:2222",
+		example: "10.0.0.7",
+	},
+	colUser: {
+		name: "Login UserName", field: "user", aliases: []string{"user", "username", "loginuser"},
+		note: "logs in by SSH", example: "root",
+	},
+	colPassword: {
+		name: "Login Password", field: "password", aliases: []string{"password"},
+		note:    "of that user; empty: log in by key. Format the column as text",
+		example: "example-password",
+	},
+	colRegion: {
+		name: "RegionID", field: "region", required: true, aliases: []string{"region"},
+		note: "A-Z, a-z, 0-9, ., _ and -", example: "region-1",
+	},
+	colZone: {
+		name: "ZoneID", field: "zone", required: true, aliases: []string{"zone"},
+		note: "the part of the region that fails as one", example: "zone-1",
+	},
+	colRack: {
+		name: "RackID", field: "rack", aliases: []string{"rack"},
+		note: "the part of the zone that fails as one", example: "rack-1",
+	},
+	colArch: {
+		name: "Arch", field: "arch", aliases: []string{"architecture"},
+		note: "amd64 (x86_64) or arm64 (aarch64); empty: what is found", example: "x86_64",
+	},
+	colOS: {
+		name: "OS Version", field: "os", aliases: []string{"os"},
+		note: "for people", example: "Debian 13",
+	},
+	colKernel: {
+		name: "Kernel", field: "kernel", aliases: []string{"kernelversion"},
+		note: "for people", example: "6.12",
+	},
+	colCPU: {
+		name: "CpuCores", field: "cpu", aliases: []string{"cpu", "cores"},
+		note: "number of cores; empty: what is found", example: "16",
+	},
+	colMemory: {
+		name: "Memory", field: "memory", aliases: []string{"memorygib"},
+		note: "GiB; empty: what is found", example: "64",
+	},
+	colNIC: {
+		name: "Nic", field: "nic",
+		note: "for people", example: "10GE",
+	},
+	colPurpose: {
+		name: "Cluster Purpose", field: "purpose", aliases: []string{"purpose"},
+		note: "for people", example: "Database",
+	},
+	colComponent: {
+		name: "Component Purpose", field: "component", aliases: []string{"component"},
+		note: "for people", example: "Compute,Storage",
+	},
+	colDiskType: {
+		name: "Disk Type", field: "disk_type",
+		note: "nvme, ssd or hdd; of all disks of the host", example: "nvme",
+	},
+	colDisks: {
+		name: "Disks", field: "disks",
+		note:    "a JSON list; capacity in GiB; status Available, Reserved, InUsed, Exhaust or Error",
+		example: `[{"name":"nvme1n1","capacity":512,"status":"Available","path":"/data1"}]`,
+	},
+	colEndpoint: {
+		name: "Endpoint", field: "endpoint",
+		note: "ssh://, tcp://, unix:// or swarm://; empty: by SSH",
+	},
+	colLabels: {
+		name: "Labels", field: "labels",
+		note: "name=value;name2=value2", example: "team=data;cost=7",
+	},
 }
 
 // fold gives what is compared of a column's name: its letters and digits, in lower case.
@@ -145,7 +203,7 @@ func looksLikeData(header []string) bool {
 
 // layoutByName names all columns that it does not know, that stand twice, or that are missing.
 func layoutByName(header []string) (layout, error) {
-	var wrong []fault.FieldError
+	var wrong unread
 	found, at := make(layout, len(header)), map[int]string{}
 	for i, cell := range header {
 		found[i] = noColumn
@@ -156,16 +214,16 @@ func layoutByName(header []string) (layout, error) {
 		first, twice := at[which]
 		switch {
 		case !ok:
-			wrong = append(wrong, fault.FieldError{Field: shown(trim(cell)), Message: "is not a column of the template: column " + letters(i)})
+			wrong.say(shown(trim(cell)), "is not a column of the template: column %s", letters(i))
 		case twice:
-			wrong = append(wrong, fault.FieldError{Field: columns[which].name, Message: "stands twice: columns " + first + " and " + letters(i)})
+			wrong.say(columns[which].name, "stands twice: columns %s and %s", first, letters(i))
 		default:
 			found[i], at[which] = which, letters(i)
 		}
 	}
 	for i, c := range columns {
 		if _, ok := at[i]; !ok && c.required {
-			wrong = append(wrong, fault.FieldError{Field: c.name, Message: "is required, and there is no such column"})
+			wrong.say(c.name, "is required, and there is no such column")
 		}
 	}
 	return found, wrongColumns(wrong)
@@ -175,20 +233,21 @@ func layoutByName(header []string) (layout, error) {
 // stand where the template has it.
 func layoutByPosition(header []string, filled int) (layout, error) {
 	if len(header) != positional || filled != positional {
-		return nil, refuse("must have the names of the template's columns in its first row, or 17 columns in its order; it has %d", filled)
+		return nil, refuse("must have the names of the template's columns in its first row, "+
+			"or 17 columns in its order; it has %d", filled)
 	}
-	var wrong []fault.FieldError
+	var wrong unread
 	found := make(layout, positional)
 	for i, cell := range header {
 		found[i] = i
 		if which, ok := byFolded[fold(cell)]; ok && which != i {
-			wrong = append(wrong, fault.FieldError{Field: columns[which].name, Message: "is at the place of " + columns[i].name + ": column " + letters(i)})
+			wrong.say(columns[which].name, "is at the place of %s: column %s", columns[i].name, letters(i))
 		}
 	}
 	return found, wrongColumns(wrong)
 }
 
-func wrongColumns(wrong []fault.FieldError) error {
+func wrongColumns(wrong unread) error {
 	if len(wrong) == 0 {
 		return nil
 	}

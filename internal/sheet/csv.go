@@ -134,7 +134,8 @@ func emptyLines(data []byte) (n int) {
 func csvError(err error, number int) error {
 	switch {
 	case errors.Is(err, csv.ErrBareQuote):
-		return refuse(`has a quote within a cell without quotes in row %d; put the cell in quotes, and double those that are in it`, number)
+		return refuse("has a quote within a cell without quotes in row %d; put the cell in quotes, and double those in it",
+			number)
 	case errors.Is(err, csv.ErrQuote):
 		return refuse("has a cell in row %d whose quotes do not end where the cell does", number)
 	default:

@@ -35,7 +35,9 @@ type elementError struct {
 
 func (e *elementError) Error() string { return e.message }
 
-var errDisks = errors.New(`must be a JSON list such as [{"name":"nvme1n1","capacity":512,"status":"Available","path":"/data1"}]`)
+var errDisks = errors.New(
+	`must be a JSON list such as [{"name":"nvme1n1","capacity":512,"status":"Available","path":"/data1"}]`,
+)
 
 // maxDisks bounds what is kept of a cell; host.Candidate.Check allows fewer.
 const maxDisks = 256
@@ -89,7 +91,8 @@ func parseDisk(d *json.Decoder, i int) (disk host.DiskSpec, err error) {
 		at := fmt.Sprintf("[%d].%s", i, key)
 		set, known := diskFields[key]
 		if !known {
-			return disk, &elementError{fmt.Sprintf("[%d]", i), "has a key that is not one of name, capacity, status, path and type"}
+			return disk, &elementError{fmt.Sprintf("[%d]", i),
+				"has a key that is not one of name, capacity, status, path and type"}
 		}
 		if seen[key] {
 			return disk, &elementError{at, "stands twice"}

@@ -94,8 +94,8 @@ type relationships struct {
 	} `xml:"Relationship"`
 }
 
-// related gives the parts that a part is related to; "" is the workbook as a whole. Their targets are absolute, or relative
-// to its folder.
+// related gives the parts that a part is related to; "" is the workbook as a whole. Their
+// targets are absolute, or relative to its folder.
 func (p parts) related(part string) (relationships, error) {
 	var found relationships
 	folder, name := path.Split(part)

@@ -119,12 +119,15 @@ type scan struct {
 	row, column     int // of the last cell
 	rows            int
 	text            length // of all cells
-	cell            struct {
-		length
-		kind, value string
-		formula     bool
-		elements    int
-	}
+	cell            cell
+}
+
+// A cell is what is known of the cell that is read.
+type cell struct {
+	length
+	kind, value string // the value is cut off
+	formula     bool
+	elements    int
 }
 
 // scanSheet gives where the rows end. What follows is left out: Excelize would take a row for
@@ -211,7 +214,7 @@ func (s *scan) startCell(e xml.StartElement) error {
 		return errDamaged
 	}
 	s.column, s.inCell, s.inValue = column, true, false
-	s.cell.kind, s.cell.value, s.cell.formula, s.cell.length, s.cell.elements = attribute(e, "t", "n"), "", false, length{}, 0
+	s.cell = cell{kind: attribute(e, "t", "n")}
 	return nil
 }
 
@@ -241,7 +244,8 @@ func (s *scan) finish(e xml.EndElement) error {
 func (s *scan) endCell() error {
 	c, text := &s.cell, s.cell.length
 	if c.formula && strings.TrimSpace(c.value) == "" && c.kind != "str" {
-		return refuse("has a formula without a result in %s; open the file in a spreadsheet program and save it", s.at())
+		return refuse("has a formula without a result in %s; open the file in a spreadsheet program and save it",
+			s.at())
 	}
 	if c.kind == "s" && c.value != "" {
 		i, err := strconv.Atoi(strings.TrimSpace(c.value))

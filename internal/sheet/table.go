@@ -43,7 +43,7 @@ func (t *table) hosts() ([]host.Candidate, [][]fault.FieldError, error) {
 	return t.all, t.unread, nil
 }
 
-// unread collects the cells of a row that cannot be read.
+// unread collects the cells of a row, or the columns of a header, that cannot be read.
 type unread []fault.FieldError
 
 func (u *unread) add(field string, err error) {
@@ -56,6 +56,9 @@ func (u *unread) add(field string, err error) {
 	}
 }
 
+// say does so in words.
+func (u *unread) say(field, format string, args ...any) { u.add(field, fmt.Errorf(format, args...)) }
+
 // candidate reads a row. Cells that it does not have are empty.
 func (t *table) candidate(r row) (host.Candidate, []fault.FieldError) {
 	var wrong unread
@@ -63,13 +66,13 @@ func (t *table) candidate(r row) (host.Candidate, []fault.FieldError) {
 	for i, cell := range r.cells {
 		if i >= len(t.layout) || t.layout[i] == noColumn {
 			if trim(cell) != "" {
-				wrong.add("columns."+letters(i), errors.New("has a cell, but the column has no name"))
+				wrong.say("columns."+letters(i), "has a cell, but the column has no name")
 			}
 			continue
 		}
 		which := t.layout[i]
 		if isError(cell) {
-			wrong.add(columns[which].field, errors.New("is the error of a formula"))
+			wrong.say(columns[which].field, "is the error of a formula")
 			continue
 		}
 		if which != colPassword {

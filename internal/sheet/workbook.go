@@ -69,11 +69,13 @@ const (
 var fixedParts = [][2]string{
 	{"[Content_Types].xml", `<Types xmlns="` + xmlTypes + `"/>`},
 	{"_rels/.rels", `<Relationships xmlns="` + xmlRelations + `">` +
-		`<Relationship Id="rId1" Type="` + xmlRelation + `/officeDocument" Target="xl/workbook.xml"/></Relationships>`},
+		`<Relationship Id="rId1" Type="` + xmlRelation +
+		`/officeDocument" Target="xl/workbook.xml"/></Relationships>`},
 	{"xl/workbook.xml", `<workbook xmlns="` + xmlBook + `" xmlns:r="` + xmlRelation + `">` +
 		`<sheets><sheet name="` + sheetName + `" sheetId="1" r:id="rId1"/></sheets></workbook>`},
 	{"xl/_rels/workbook.xml.rels", `<Relationships xmlns="` + xmlRelations + `">` +
-		`<Relationship Id="rId1" Type="` + xmlRelation + `/worksheet" Target="worksheets/sheet1.xml"/></Relationships>`},
+		`<Relationship Id="rId1" Type="` + xmlRelation +
+		`/worksheet" Target="worksheets/sheet1.xml"/></Relationships>`},
 }
 
 // repack makes a workbook of the sheet and the table of strings alone, so that nothing that
