@@ -23,6 +23,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeQuota:               http.StatusForbidden,
 	fault.CodeInvalid:             http.StatusUnprocessableEntity,
 	fault.CodeLoginRefused:        http.StatusUnprocessableEntity,
+	fault.CodeInvalidTemplate:     http.StatusUnprocessableEntity,
 	fault.CodeNotFound:            http.StatusNotFound,
 	fault.CodeGone:                http.StatusGone,
 	fault.CodeBusy:                http.StatusConflict,

@@ -126,3 +126,31 @@ func (r *Runtime) removeLeftMakings(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Forget removes all golden images that no container uses. A deployment beside this one that
+// wants one makes it again.
+func (r *Runtime) Forget(ctx context.Context) error {
+	units, err := r.List(ctx)
+	if err != nil {
+		return err
+	}
+	if len(units) > 0 {
+		return fault.Errorf(fault.CodeHostInUse, nil, "host %s still has %d instances", r.engine.name, len(units))
+	}
+	images, err := r.engine.listImages(ctx, labelGolden)
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
+		name, foreign := ourName(i.RepoTags)
+		if foreign {
+			continue
+		}
+		for _, reference := range append(without(i.RepoTags, name), cmp.Or(name, i.ID)) {
+			if err := r.engine.removeImage(ctx, reference); forgive(forgive(err, fault.ErrConflict), fault.ErrNotFound) != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

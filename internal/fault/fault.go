@@ -22,6 +22,7 @@ const (
 	CodeUnauthorized        Code = "unauthorized"          // the caller was not recognized
 	CodeForbidden           Code = "forbidden"             // the caller's role does not allow it
 	CodeInvalid             Code = "invalid"               // a field is wrong; Error.Fields names it
+	CodeInvalidTemplate     Code = "invalid_template"      // a file of hosts cannot be read as one; Error.Fields names columns
 	CodeNotFound            Code = "not_found"             // no such thing, or not this tenant's
 	CodeGone                Code = "gone"                  // it was deleted
 	CodeBusy                Code = "busy"                  // another job runs on the instance; Error.Job names it
@@ -84,7 +85,7 @@ func (c Code) Retryable() bool {
 type Error struct {
 	Code       Code
 	Message    string
-	Fields     []FieldError  // with CodeInvalid: what is wrong with each field
+	Fields     []FieldError  // with CodeInvalid and CodeInvalidTemplate: what is wrong with each field
 	Job        id.Job        // with CodeBusy: the job that is in the way
 	Quota      *Quota        // with CodeQuota: what would be exceeded
 	Reasons    []Reason      // with CodeNoCapacity: what ruled out how many hosts

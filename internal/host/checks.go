@@ -25,17 +25,6 @@ type Check struct {
 	Advice        string // what to do; empty with Pass
 }
 
-// EngineFacts is what the engine of a machine says of itself, over its API. The zero value
-// means that there is none, or that it does not answer.
-type EngineFacts struct {
-	ID, Version, StorageDriver, CgroupVersion string
-	RootDir, OS, Kernel, Arch                 string
-	CPUs                                      int
-	MemoryBytes                               int64
-	MemoryLimit                               bool // it can limit the memory of containers
-	Swarm                                     Swarm
-}
-
 // Swarm is the part that an engine has in a swarm; zero: none.
 type Swarm struct {
 	NodeID  string

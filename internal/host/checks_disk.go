@@ -8,7 +8,7 @@ import (
 // disk checks one data disk: that it is there, by itself, writable, mounted as it should be,
 // and has room.
 func (i Inventory) disk(path string) []Check {
-	at := slices.IndexFunc(i.Disks, func(d Disk) bool { return d.Path == path })
+	at := slices.IndexFunc(i.Disks, func(d Folder) bool { return d.Path == path })
 	there := Check{Name: "disk:" + path, Wanted: "a data disk mounted at " + path}
 	switch {
 	case at < 0:
@@ -20,7 +20,7 @@ func (i Inventory) disk(path string) []Check {
 	return []Check{d.mounted(there), d.options(), free("disk_free:"+path, d.Space)}
 }
 
-func (d Disk) mounted(c Check) Check {
+func (d Folder) mounted(c Check) Check {
 	found := orUnknown(d.Device) + " (" + orUnknown(d.FSType) + ") at " + orUnknown(d.Mount)
 	switch {
 	case slices.Contains(d.Options, "ro"):
@@ -37,7 +37,7 @@ func (d Disk) mounted(c Check) Check {
 }
 
 // options checks how it is mounted. The system's own disk is left alone.
-func (d Disk) options() Check {
+func (d Folder) options() Check {
 	wanted := []string{"noatime"}
 	if d.FSType == "ext4" {
 		wanted = append(wanted, "nodelalloc")

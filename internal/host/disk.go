@@ -29,18 +29,8 @@ type Disk struct {
 	Rev                   int64
 }
 
-// DiskType is how fast a disk is.
-type DiskType string
-
-// The types of disks. A disk of which nobody has said one has none.
-const (
-	NVMe DiskType = "nvme"
-	SSD  DiskType = "ssd"
-	HDD  DiskType = "hdd"
-)
-
 // DiskTypes lists the types, the fastest first.
-func DiskTypes() []DiskType { return []DiskType{NVMe, SSD, HDD} }
+func DiskTypes() []DiskType { return []DiskType{DiskNVMe, DiskSSD, DiskHDD} }
 
 // DiskState says whether a disk takes units.
 type DiskState string

@@ -2,7 +2,8 @@ package host
 
 import "time"
 
-// EngineFacts is what an engine says of itself and of the machine that it runs on.
+// EngineFacts is what an engine says of itself and of the machine that it runs on. The zero value
+// means that there is none, or that it does not answer.
 type EngineFacts struct {
 	ID            string // as Identity gives it
 	Version       string // "28.5.2"
@@ -16,6 +17,7 @@ type EngineFacts struct {
 	MemoryBytes   int64
 	MemoryLimit   bool      // it can limit the memory of a container
 	Clock         time.Time // of the machine; zero: not known
+	Swarm         Swarm
 }
 
 // found returns what is written of a host.

@@ -51,6 +51,8 @@ type Host struct {
 	// TakenOver says that it was there before this pool was: what it has that nobody knows of
 	// is left alone.
 	TakenOver bool
+	// Import says how it became a host.
+	Import ImportOptions
 	// Checks are what the last look at it has found.
 	Checks []Check
 

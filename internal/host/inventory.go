@@ -37,10 +37,10 @@ type Inventory struct {
 	Governors    []string
 	NoFile       NoFile
 	Sysctls      map[string]int64
-	HugePages    string // transparent ones: "always", "madvise" or "never"
-	Numactl      string // "yes", "no"
-	Docker       Space  // where Docker's data is, or will be
-	Disks        []Disk // in the order in which they were asked for
+	HugePages    string   // transparent ones: "always", "madvise" or "never"
+	Numactl      string   // "yes", "no"
+	Docker       Space    // where Docker's data is, or will be
+	Disks        []Folder // in the order in which they were asked for
 }
 
 // NoFile is how many files may be open; math.MaxInt64: any number, 0: not known.
@@ -55,8 +55,8 @@ type Space struct {
 	SizeBytes, FreeBytes int64
 }
 
-// Disk is the folder of a data disk.
-type Disk struct {
+// Folder is the folder of a data disk.
+type Folder struct {
 	Space
 	Exists     bool
 	Mount      string // the mount point that the folder is in
@@ -173,8 +173,8 @@ func (f fields) inventory() Inventory {
 // maxClock is the year 9999, in milliseconds.
 const maxClock = 253_402_300_800_000
 
-func (f fields) disk() Disk {
-	d := Disk{
+func (f fields) disk() Folder {
+	d := Folder{
 		Space:  Space{Path: f["path"], SizeBytes: f.number("size"), FreeBytes: f.number("free")},
 		Exists: f["exists"] == "yes", Mount: f["mount"], Device: f["device"], FSType: f["fstype"],
 		Rotational: f.oneOf("rotational", "yes", "no"),

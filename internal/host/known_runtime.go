@@ -110,6 +110,10 @@ func (r knownRuntime) Remove(ctx context.Context, id UnitID, fence int64, data b
 	return r.call(ctx, absence, func() error { return r.next.Remove(ctx, id, fence, data) })
 }
 
+func (r knownRuntime) Forget(ctx context.Context) error {
+	return r.call(ctx, absence, func() error { return r.next.Forget(ctx) })
+}
+
 func (r knownRuntime) List(ctx context.Context) (units []Unit, err error) {
 	err = r.call(ctx, absence, func() error {
 		units, err = r.next.List(ctx)

@@ -57,6 +57,13 @@ func (r leasedRuntime) EnsureGolden(ctx context.Context, g Golden, progress func
 
 // Changes need the lease.
 
+func (r leasedRuntime) Forget(ctx context.Context) error {
+	if err := r.held(); err != nil {
+		return err
+	}
+	return r.next.Forget(ctx)
+}
+
 func (r leasedRuntime) CreateVolume(ctx context.Context, w Workload) error {
 	if err := r.held(); err != nil {
 		return err

@@ -33,7 +33,7 @@ const (
 
 // Placement chooses hosts.
 type Placement struct {
-	Store Reader
+	Store PlacementStore
 	Ports Ports
 	Now   clock.Clock
 
@@ -44,6 +44,13 @@ type Placement struct {
 	// could be placed, and plentyAsk when to look again whether there is plenty; in milliseconds
 	// since 1970.
 	plentyUntil, plentyAsk atomic.Int64
+}
+
+// PlacementStore is what is read of hosts to choose among them.
+type PlacementStore interface {
+	Reader
+	// PortsTaken gives the ports that are held or rest on one of the hosts, in their order.
+	PortsTaken(ctx context.Context, hosts []ID, now time.Time) ([]int, error)
 }
 
 // pool is all hosts with their disks.
@@ -64,10 +71,11 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 	if len(all.hosts) == 0 {
 		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
 	}
-	fit, ruled, err := p.filter(ctx, all, n)
+	there, err := p.group(ctx, n)
 	if err != nil {
 		return Host{}, err
 	}
+	fit, ruled := all.filter(n, there)
 	for len(fit) > 0 {
 		var h *Host
 		h, fit = draw(fit, n)
@@ -84,8 +92,17 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 	return Host{}, noCapacity(ruled, len(all.hosts))
 }
 
+// group counts the units on each host that the unit is to be apart from.
+func (p *Placement) group(ctx context.Context, n Need) (map[ID]int, error) {
+	if n.Where.Spread == "" || n.Where.Group == "" {
+		return nil, nil
+	}
+	return p.Store.Spread(ctx, n.Tenant, n.Where.Group)
+}
+
 // filter gives the hosts that fit, but for their ports, and counts what ruled out the others.
-func (p *Placement) filter(ctx context.Context, all pool, n Need) (fit []*Host, ruled map[string]int, err error) {
+// there counts the units of the group on each host.
+func (all *pool) filter(n Need, there map[ID]int) (fit []*Host, ruled map[string]int) {
 	ruled = map[string]int{}
 	for i := range all.hosts {
 		h := &all.hosts[i]
@@ -95,16 +112,12 @@ func (p *Placement) filter(ctx context.Context, all pool, n Need) (fit []*Host, 
 		}
 		fit = append(fit, h)
 	}
-	if n.Where.Spread == "" || n.Where.Group == "" || len(fit) == 0 {
-		return fit, ruled, nil
-	}
-	there, err := p.Store.Spread(ctx, n.Tenant, n.Where.Group)
-	if err != nil {
-		return nil, nil, err
+	if n.Where.Spread == "" || len(fit) == 0 {
+		return fit, ruled
 	}
 	kept := apart(fit, all.hosts, there, n.Where)
 	ruled[ruleSpread] += len(fit) - len(kept)
-	return kept, ruled, nil
+	return kept, ruled
 }
 
 // apart gives those of the hosts that are in the domains with the fewest of the group; where
@@ -166,10 +179,11 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 	if err != nil || len(all.hosts) == 0 {
 		return err
 	}
-	fit, ruled, err := p.filter(ctx, all, n)
+	there, err := p.group(ctx, n)
 	if err != nil {
 		return err
 	}
+	fit, ruled := all.filter(n, there)
 	if len(fit) == 0 {
 		return noCapacity(ruled, len(all.hosts))
 	}

@@ -54,6 +54,9 @@ type Residents interface {
 	Repair(ctx context.Context, r Resident, why string) (bool, error)
 	// Check looks at one of which is said that it has ended, and has it repaired.
 	Check(context.Context, UnitID) (bool, error)
+	// Rehome writes that one is on the host, whose own host is not there any more. It reports
+	// false where nothing is written of the unit.
+	Rehome(ctx context.Context, on Host, u Unit) (bool, error)
 	// Idle fails with CodeConflict where one has a job.
 	Idle(context.Context, UnitID) error
 	// Removed is told what was removed that the host still had of one; nil: it is not known.

@@ -46,6 +46,9 @@ type Platform interface {
 	// data that nobody has asked for within a day and nothing uses is removed. Any error
 	// means that there is none now, and nothing else.
 	EnsureGolden(ctx context.Context, g Golden, progress func(string)) (string, error)
+	// Forget removes what this deployment keeps on the host besides units: golden data and the
+	// network that nothing uses. CodeHostInUse while there are units.
+	Forget(context.Context) error
 	// List gives everything of this deployment on the host, in one call.
 	List(context.Context) ([]Unit, error)
 	// Watch calls the function with each unit of this deployment that has ended or was

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/fault"
@@ -38,6 +37,8 @@ type ServiceConfig struct {
 	// PlainTCP allows engines that are reached by TCP without TLS: who can reach them, too, is
 	// root on their machine. It is for tests.
 	PlainTCP bool
+	// Evict deletes by force, on the record, what is on a host that is deleted by force.
+	Evict func(ctx context.Context, p tenant.Principal, from ID) error
 	// PortLow and PortHigh are the ports of a host of which nobody says other ones.
 	PortLow, PortHigh int
 }
@@ -364,19 +365,6 @@ func (s *Service) CommonPorts(ctx context.Context, p tenant.Principal, region st
 		return 0, nil, err
 	}
 	return s.placement.CommonPorts(ctx, region, ports)
-}
-
-// begin starts a job on a host.
-func (s *Service) begin(tx Tx, kind job.Kind, h Host, limit time.Duration, keep func(string) bool) (job.Job, error) {
-	j, err := s.cfg.Jobs.New(kind, id.Subject(h.ID), "", limit)
-	if err != nil {
-		return job.Job{}, err
-	}
-	j.Tenant, j.Class = tenant.Pool, class
-	if keep != nil {
-		j.Steps = slices.DeleteFunc(j.Steps, func(s job.Step) bool { return !keep(s.Name) })
-	}
-	return j, s.cfg.Jobs.Insert(tx, j)
 }
 
 // class is what the jobs of hosts are filed under.

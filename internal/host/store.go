@@ -5,14 +5,19 @@ import (
 	"time"
 
 	"github.com/berth-project/berth/internal/duty"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/secret"
 )
 
 // Store keeps hosts, and who holds which of their ports. Reads outside a transaction
 // see what is committed.
 type Store interface {
 	duty.Store
-	Reader
+	PlacementStore
+	PoolReader
+	BooksReader
 	Tx(context.Context, func(Tx) error) error
 }
 
@@ -39,7 +44,33 @@ type Tx interface {
 	// CheckClaim takes the job's row for the rest of the transaction, and fails with
 	// CodeFenced unless it still has the claim's fence and has not ended.
 	CheckClaim(job.Claim) error
+	job.Tx
+	idempotency.Tx
 	Rows
+	PoolRows
+	BooksRows
+}
+
+// PoolReader reads what belongs to hosts of the pool.
+type PoolReader interface {
+	// ActiveJob gives the job of the host that has not ended.
+	ActiveJob(context.Context, id.Subject) (job.Job, error)
+	// Places gives the regions and their zones, in their order.
+	Places(context.Context) ([]Place, error)
+	// HostSecret gives what a host is reached with, under its name; CodeNotFound.
+	HostSecret(ctx context.Context, of ID, name SecretName) (secret.Sealed, error)
+}
+
+// PoolRows are the rows of what belongs to hosts of the pool.
+type PoolRows interface {
+	// PlaceKnown reports whether there is the region with the zone, which may be empty.
+	PlaceKnown(region, zone string) (bool, error)
+	// PutPlace adds a region or a zone, or changes what it is called.
+	PutPlace(Place) error
+	// InsertHostSecret fails with CodeConflict where there is one of the name.
+	InsertHostSecret(of ID, name SecretName, s secret.Sealed) error
+	// DeleteHostSecrets removes the secrets of the host with the names; none: all.
+	DeleteHostSecrets(of ID, names ...SecretName) error
 }
 
 // Rows are the rows of hosts and their ports in a transaction.
@@ -82,6 +113,9 @@ type PortRows interface {
 	RestPorts(holder UnitID, until time.Time) error
 	// RestPortsElsewhere does so with those that it holds on other hosts than the one given.
 	RestPortsElsewhere(holder UnitID, host ID, until time.Time) error
+	// HoldPort writes that the unit holds the port of the host, which it has already. CodeConflict
+	// where another one holds it.
+	HoldPort(host ID, port int, holder UnitID, name string) error
 }
 
 // Ports hands out the ports of hosts, and shares of hosts with them.

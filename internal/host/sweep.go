@@ -48,7 +48,7 @@ func (r *Reconciler) sweep(ctx context.Context, host Host, memory *hostSweeps) (
 	if err != nil || !believed {
 		return s.mended, err
 	}
-	for _, part := range []func(context.Context) error{s.leftOver, s.ports, s.removeOrphans} {
+	for _, part := range []func(context.Context) error{s.leftOver, s.ports, s.settleBooks, s.removeOrphans} {
 		if err := part(ctx); err != nil {
 			return s.mended, err
 		}
@@ -133,6 +133,8 @@ func (s *sweep) leftOver(ctx context.Context) error {
 		for _, id := range ids {
 			r, ok := known[id]
 			switch {
+			case !ok && s.host.TakenOver:
+				// It was there before this pool knew of it: an operator decides.
 			case !ok:
 				s.orphaned(s.units[id], nil)
 			case r.Wants == WantsNothing:
@@ -175,6 +177,18 @@ func (s *sweep) ports(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// settleBooks makes good what workers of earlier releases leave out, who keep no books.
+func (s *sweep) settleBooks(ctx context.Context) error {
+	if s.DryRun {
+		return nil
+	}
+	mended, err := (&books{store: s.Store, now: s.Now, log: s.Log}).settle(ctx, s.host)
+	for _, what := range mended {
+		s.Log.WarnContext(ctx, "the books of a host were not right", "host", s.host.Name, "what", what)
+	}
+	return err
 }
 
 func (s *sweep) count(mended bool) {

@@ -1,7 +1,6 @@
 package host
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -62,9 +61,6 @@ func (h *Host) Domain(l Level) string {
 	}
 	return ""
 }
-
-// placePattern is what names of regions, zones, racks and groups look like.
-var placePattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$`)
 
 // Check says what is wrong with what was asked for; fields are named below "placement".
 func (w *Where) Check() []fault.FieldError {

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -134,4 +135,43 @@ func (m *Mender) Release(ctx context.Context, unit host.UnitID, r *host.Resident
 	}
 	m.Log.WarnContext(ctx, "released ports", "instance", unit, "reason", why)
 	return true, nil
+}
+
+// Rehome implements Residents.
+func (m *Mender) Rehome(ctx context.Context, on host.Host, u host.Unit) (bool, error) {
+	rehomed := false
+	err := m.Store.Tx(ctx, func(tx Tx) error {
+		rehomed = false
+		inst, err := tx.Instance(ID(u.ID))
+		if errors.Is(err, fault.ErrNotFound) || err == nil && inst.State == StateDeleted {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if inst.Status.Host == on.ID {
+			rehomed = true
+			return nil
+		}
+		if _, err := m.Hosts.Host(ctx, inst.Status.Host); !errors.Is(err, fault.ErrNotFound) {
+			return err // its own host is another one
+		}
+		if err := job.Idle(tx, id.Subject(inst.ID)); err != nil {
+			return err
+		}
+		rehomed, inst.Status.Host, inst.Status.Address, inst.UpdatedAt = true, on.ID, on.Advertise, m.Now()
+		if err := tx.UpdateInstance(inst); err != nil {
+			return err
+		}
+		if err := host.GiveBack(tx, host.AllocationFilter{Unit: u.ID}, m.Now()); err != nil {
+			return err
+		}
+		for name, port := range u.Ports {
+			if err := tx.HoldPort(on.ID, port, u.ID, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return rehomed, err
 }

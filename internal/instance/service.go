@@ -36,7 +36,7 @@ type Service struct {
 // ServiceConfig is what a Service needs.
 type ServiceConfig struct {
 	Store   Store
-	Hosts   host.Reader
+	Hosts   host.PlacementStore
 	Answers idempotency.Store
 	Jobs    *job.Service
 	Feed    *event.Feed

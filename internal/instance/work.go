@@ -28,7 +28,7 @@ type Works struct {
 // WorksConfig is what workers need for the jobs of instances.
 type WorksConfig struct {
 	Store    Store
-	Hosts    host.Reader
+	Hosts    host.PlacementStore
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault

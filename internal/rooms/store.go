@@ -27,7 +27,9 @@ type Store interface {
 // Reader reads what all rooms keep.
 type Reader interface {
 	idempotency.Store
-	host.Reader
+	host.PlacementStore
+	host.PoolReader
+	host.BooksReader
 	webhook.Reader
 	instance.Reader
 	tenant.Reader

@@ -25,6 +25,7 @@ type EngineConfig struct {
 	Now   clock.Clock
 	Log   *slog.Logger
 	Works *instance.Works // nil: the process does no jobs
+	Hosts *host.Works     // as Works
 }
 
 // NewEngine makes the job engine of a process, with the kinds of jobs that there are, and
@@ -39,8 +40,12 @@ func NewEngine(cfg EngineConfig) *job.Engine {
 	if cfg.Works == nil {
 		cfg.Works = instance.NewWorks(instance.WorksConfig{Store: Instances(cfg.Store), Hosts: cfg.Store, Vault: cfg.Vault, Now: cfg.Now})
 	}
+	if cfg.Hosts == nil {
+		cfg.Hosts = host.NewWorks(host.WorksConfig{Store: Hosts(cfg.Store), Now: cfg.Now})
+	}
 	kinds := &job.Registry{}
 	cfg.Works.Register(kinds)
+	cfg.Hosts.Register(kinds)
 	sink := &webhook.Fanout{Store: Webhooks(cfg.Store), Vault: cfg.Vault, Queue: cfg.Queue, NewID: cfg.NewID, Log: cfg.Log}
 	events := &event.Log{NewID: cfg.NewID, Bell: cfg.Bell, Sink: sink}
 	sink.Events = events
@@ -55,6 +60,11 @@ type RunnerConfig struct {
 	Ports    host.Ports
 	Runtimes host.Runtimes
 	Vault    secret.Vault
+	// Adapters are the Runtimes without regard to whose engine answers, Machines the way to the
+	// machines of hosts, and Access what they are reached with; nil: hosts have no jobs here.
+	Adapters host.Runtimes
+	Machines host.Machines
+	Access   *host.Access
 	// Authority certifies servers; nil: they have no certificates.
 	Authority instance.Authority
 	Catalog   instance.Catalog
@@ -82,8 +92,16 @@ func NewRunner(cfg RunnerConfig) *job.Runner {
 		Store: Instances(cfg.Store), Hosts: cfg.Store, Ports: cfg.Ports, Runtimes: cfg.Runtimes, Vault: cfg.Vault, Authority: cfg.Authority, Catalog: cfg.Catalog, Now: cfg.Now,
 		Quarantine: cfg.Quarantine, KeepFailed: cfg.KeepFailed,
 	})
+	if cfg.Now == nil {
+		cfg.Now = clock.System
+	}
+	hosts := host.NewWorks(host.WorksConfig{
+		Store: Hosts(cfg.Store), Adapters: cfg.Adapters, Known: cfg.Runtimes, Machines: cfg.Machines, Access: cfg.Access, Now: cfg.Now,
+		Fitter:    &instance.Fitter{Catalog: cfg.Catalog, Secrets: secret.Random{}, Now: cfg.Now, Log: cfg.Log},
+		Residents: &instance.Mender{Store: Instances(cfg.Store), Hosts: cfg.Store, Now: cfg.Now, Log: cfg.Log},
+	})
 	engine := NewEngine(EngineConfig{
-		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log, Works: works,
+		Store: cfg.Store, Queue: cfg.Queue, Bell: cfg.Bell, Vault: cfg.Vault, NewID: cfg.NewID, Now: cfg.Now, Log: cfg.Log, Works: works, Hosts: hosts,
 	})
 	return job.NewRunner(job.RunnerConfig{
 		Engine: engine, Store: Jobs(cfg.Store), Owner: cfg.Owner, LeaseTTL: cfg.LeaseTTL, Contact: cfg.Contact, OnStep: cfg.OnStep,

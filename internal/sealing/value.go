@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/berth-project/berth/internal/authority"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/secret"
@@ -21,13 +22,16 @@ const (
 	Webhook     Kind = "webhook secrets"
 	OldWebhook  Kind = "rotated webhook secrets"
 	Callback    Kind = "callback secrets"
+	HostSecret  Kind = "secrets of hosts"
 	Answer      Kind = "stored answers"
 	Authority   Kind = "the key of the certificate authority"
 	Check       Kind = "the check value of the master key"
 )
 
 // Kinds returns the kinds of which there are many values. There is one check value.
-func Kinds() []Kind { return []Kind{Credentials, Webhook, OldWebhook, Callback, Authority, Answer} }
+func Kinds() []Kind {
+	return []Kind{Credentials, Webhook, OldWebhook, Callback, Authority, HostSecret, Answer}
+}
 
 // Value is one sealed value.
 type Value struct {
@@ -48,6 +52,8 @@ func (v Value) place() string {
 		return webhook.DeliveryPlace(webhook.DeliveryID(v.ID))
 	case Authority:
 		return authority.Place(v.ID)
+	case HostSecret:
+		return host.SecretPlaceOf(v.ID)
 	case Answer:
 		return idempotency.Place(v.Tenant, v.ID)
 	default:

@@ -111,6 +111,15 @@ func (r *Runtime) EnsureGolden(ctx context.Context, _ host.Golden, _ func(string
 	return "", fault.Errorf(fault.CodeImageUnavailable, nil, "a simulated host has no golden data")
 }
 
+// Forget implements host.Runtime: there is nothing but units.
+func (r *Runtime) Forget(ctx context.Context) error {
+	units, err := r.List(ctx)
+	if err == nil && len(units) > 0 {
+		err = fault.Errorf(fault.CodeHostInUse, nil, "there are still %d instances", len(units))
+	}
+	return err
+}
+
 // CreateVolume implements host.Runtime.
 func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.change(ctx, w.Unit, func(t *thing) error { return r.createVolume(t, w) })

@@ -48,6 +48,13 @@ func (t *tx) Allocation(unit host.UnitID) (host.Allocation, error) {
 
 // Allocate implements host.AllocationRows.
 func (t *tx) Allocate(a host.Allocation) error {
+	return t.book(t.db.Where("state = ?", string(host.StateOnline)), a)
+}
+
+// Book implements host.BooksRows.
+func (t *tx) Book(a host.Allocation) error { return t.book(t.db, a) }
+
+func (t *tx) book(on *gorm.DB, a host.Allocation) error {
 	r := allocationRow{
 		InstanceID: string(a.Unit), TenantID: string(a.Tenant), HostID: string(a.Host), DiskID: string(a.Disk), CPUMillis: a.Resources.CPUMillis,
 		MemoryBytes: a.Resources.MemoryBytes, DiskBytes: a.Resources.DiskBytes, Ports: a.Ports, Holder: a.Holder, JobID: string(a.Job),
@@ -56,14 +63,14 @@ func (t *tx) Allocate(a host.Allocation) error {
 	if err := duplicate(insert(t.db, r), fault.ErrConflict); err != nil {
 		return err
 	}
-	return t.use(r)
+	return t.use(on, r)
 }
 
 // use adds the allocation to what is used of its host and disk, as long as that is no more than
 // there is.
-func (t *tx) use(r allocationRow) error {
-	err := changed(t.db.Model(&hostRow{}).
-		Where("id = ? AND state = 'online' AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
+func (t *tx) use(on *gorm.DB, r allocationRow) error {
+	err := changed(on.Model(&hostRow{}).
+		Where("id = ? AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
 		UpdateColumns(map[string]any{
 			"cpu_used": gorm.Expr("cpu_used + ?", r.CPUMillis), "memory_used": gorm.Expr("memory_used + ?", r.MemoryBytes), "units": gorm.Expr("units + 1"),
 		}), host.ErrNoShare)
@@ -157,4 +164,58 @@ func (r reader) Spread(ctx context.Context, of tenant.ID, holder string) (map[ho
 		all[host.ID(c.HostID)] = c.Units
 	}
 	return all, translate(err)
+}
+
+// Recount implements host.BooksRows.
+func (t *tx) Recount(of host.ID) (bool, error) {
+	sum := func(what, where string) any {
+		return gorm.Expr("(SELECT COALESCE(SUM("+what+"), 0) FROM allocations AS a WHERE a."+where+")", key(of))
+	}
+	wrong := t.db.Model(&hostRow{}).Where("id = ?", key(of)).
+		Where("cpu_used <> ? OR memory_used <> ? OR units <> ?", sum("a.cpu_millis", "host_id = ?"), sum("a.memory_bytes", "host_id = ?"), sum("1", "host_id = ?")).
+		UpdateColumns(map[string]any{
+			"cpu_used": sum("a.cpu_millis", "host_id = ?"), "memory_used": sum("a.memory_bytes", "host_id = ?"), "units": sum("1", "host_id = ?"),
+		})
+	if wrong.Error != nil {
+		return false, wrong.Error
+	}
+	onDisk := func(what string) any {
+		return gorm.Expr("(SELECT COALESCE(SUM(" + what + "), 0) FROM allocations AS a WHERE a.disk_id = disks.id)")
+	}
+	disks := t.db.Model(&diskRow{}).Where("host_id = ?", key(of)).Where("used <> ? OR units <> ?", onDisk("a.disk_bytes"), onDisk("1")).
+		UpdateColumns(map[string]any{"used": onDisk("a.disk_bytes"), "units": onDisk("1")})
+	return wrong.RowsAffected+disks.RowsAffected > 0, disks.Error
+}
+
+// Unbooked implements host.BooksReader.
+func (r reader) Unbooked(ctx context.Context, of host.ID, limit int) ([]host.Allocation, error) {
+	var rows []instanceRow
+	err := r.db.WithContext(ctx).Where("host_id = ? AND EXISTS (SELECT 1 FROM ports AS p WHERE p.instance_id = instances.id AND p.host_id = instances.host_id) "+
+		"AND NOT EXISTS (SELECT 1 FROM allocations AS a WHERE a.instance_id = instances.id)", key(of)).
+		Order("id").Limit(limit).Find(&rows).Error
+	if err != nil {
+		return nil, translate(err)
+	}
+	disks, err := r.Disks(ctx, of)
+	if err != nil {
+		return nil, err
+	}
+	return entities(rows, func(i instanceRow) (host.Allocation, error) {
+		a := host.Allocation{
+			Unit: host.UnitID(i.ID), Tenant: tenant.ID(i.TenantID), Host: of, Ports: i.Ports,
+			Resources: host.Resources{CPUMillis: i.CPUMillis, MemoryBytes: i.MemoryBytes, DiskBytes: i.DiskBytes},
+		}
+		if len(disks) > 0 {
+			a.Disk = disks[0].ID
+		}
+		return a, nil
+	})
+}
+
+// Unheld implements host.BooksReader.
+func (r reader) Unheld(ctx context.Context, of host.ID, before time.Time, limit int) (units []host.UnitID, err error) {
+	err = r.db.WithContext(ctx).Model(&allocationRow{}).
+		Where("host_id = ? AND created_at < ? AND NOT EXISTS (SELECT 1 FROM ports AS p WHERE p.instance_id = allocations.instance_id AND p.host_id = allocations.host_id)", key(of), millis(before)).
+		Order("instance_id").Limit(limit).Pluck("instance_id", &units).Error
+	return units, translate(err)
 }

@@ -61,10 +61,11 @@ type hostRow struct {
 	LiveAddress *string
 	LiveEngine  *string
 
-	HostKey     string
-	BeforeState string
-	TakenOver   bool
-	Checks      *string
+	HostKey       string
+	BeforeState   string
+	TakenOver     bool
+	Checks        *string
+	ImportOptions *string
 
 	Fence     int64
 	Rev       int64
@@ -97,6 +98,11 @@ func (r hostRow) entity() (host.Host, error) {
 			return h, err
 		}
 	}
+	if r.ImportOptions != nil {
+		if err := fromJSON(*r.ImportOptions, &h.Import); err != nil {
+			return h, err
+		}
+	}
 	if r.Labels == "" {
 		return h, nil
 	}
@@ -126,6 +132,13 @@ func toHostRow(h host.Host) (hostRow, error) {
 			return r, err
 		}
 		r.Checks = &checks
+	}
+	if h.Source == host.FromPool {
+		options, err := toJSON(h.Import)
+		if err != nil {
+			return r, err
+		}
+		r.ImportOptions = &options
 	}
 	if len(h.Labels) == 0 {
 		return r, nil
@@ -211,7 +224,7 @@ func (t *tx) UpdateHost(h host.Host) error {
 		"storage_driver": r.StorageDriver, "found_at": r.FoundAt, "cpu_percent": r.CPUPercent, "cpu_kept": r.CPUKept,
 		"memory_percent": r.MemoryPercent, "memory_kept": r.MemoryKept, "cpu_cap": r.CPUCap, "memory_cap": r.MemoryCap,
 		"live_address": r.LiveAddress, "live_engine": r.LiveEngine, "host_key": r.HostKey, "before_state": r.BeforeState,
-		"taken_over": r.TakenOver, "checks": r.Checks, "fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt,
+		"taken_over": r.TakenOver, "checks": r.Checks, "import_options": r.ImportOptions, "fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt,
 	}
 	err = changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND rev = ? AND (? = 0 OR cpu_used <= ?) AND (? = 0 OR memory_used <= ?)", r.ID, r.Rev, r.CPUCap, r.CPUCap, r.MemoryCap, r.MemoryCap).

@@ -116,6 +116,16 @@ func (t *tx) RestPortsElsewhere(holder host.UnitID, host host.ID, until time.Tim
 	return t.rest(t.db.Where("instance_id = ? AND host_id <> ?", string(holder), string(host)), until)
 }
 
+// HoldPort implements host.PortRows.
+func (t *tx) HoldPort(host host.ID, port int, holder host.UnitID, name string) error {
+	held := t.db.Model(&portRow{}).Where("host_id = ? AND port = ? AND (instance_id IS NULL OR instance_id = ?)", string(host), port, string(holder)).
+		Updates(map[string]any{"instance_id": string(holder), "name": name, "rest_until": 0})
+	if held.Error != nil || held.RowsAffected > 0 {
+		return held.Error
+	}
+	return duplicate(insert(t.db, portRow{HostID: string(host), Port: port, InstanceID: nullable(string(holder)), Name: name}), fault.ErrConflict)
+}
+
 func (t *tx) rest(which *gorm.DB, until time.Time) error {
 	return which.Model(&portRow{}).Updates(map[string]any{"instance_id": nil, "name": "", "rest_until": millis(until)}).Error
 }

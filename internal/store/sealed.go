@@ -33,6 +33,7 @@ var sealedColumns = []sealedColumn{
 	{kind: sealing.OldWebhook, table: "webhooks", keyID: "previous_key_id", ciphertext: "previous_ciphertext", id: "id", needed: "previous_until > ?", revised: true},
 	{kind: sealing.Callback, table: "deliveries", keyID: "key_id", ciphertext: "ciphertext", id: "id", needed: "state IN ('pending', 'exhausted', 'canceled')", revised: true},
 	{kind: sealing.Authority, table: "authorities", keyID: "key_id", ciphertext: "ciphertext", id: "id"},
+	{kind: sealing.HostSecret, table: "host_secrets", keyID: "key_id", ciphertext: "ciphertext", id: "id"},
 	{kind: sealing.Answer, table: "idempotency", keyID: "key_id", ciphertext: "ciphertext", tenant: "tenant_id", id: "idem_key"},
 }
 

@@ -21,6 +21,10 @@ const Default ID = "default"
 // them. No client can be this tenant.
 const Nobody ID = "-"
 
+// Pool is whose the jobs and events of hosts are. It is no tenant that anybody is a member of:
+// operators act in it.
+const Pool ID = "platform"
+
 // The prefixes of ids.
 const (
 	Prefix    = "ten"

@@ -47,6 +47,10 @@ func in(ctx context.Context, store Store, p Principal, which ID) (Principal, err
 	if which == p.Tenant {
 		return p, nil
 	}
+	if which == Pool && p.Operator {
+		p.Tenant, p.Role = Pool, ""
+		return p, nil
+	}
 	if p.User == "" && !p.Operator {
 		return Principal{}, fault.Errorf(fault.CodeNotFound, nil, "the tenant does not exist")
 	}

@@ -245,6 +245,7 @@ func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workloa
 		MethodSettle:       r.Settle(ctx, id, fence),
 		MethodStop:         r.Stop(ctx, id, fence, shortGrace),
 		MethodRemove:       r.Remove(ctx, id, fence, true),
+		MethodForget:       r.Forget(ctx),
 	}
 	_, answers[MethodIdentity] = r.Identity(ctx)
 	_, answers[MethodFacts] = r.Facts(ctx)

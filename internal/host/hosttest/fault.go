@@ -26,6 +26,7 @@ const (
 	MethodInspect      Method = "Inspect"
 	MethodStop         Method = "Stop"
 	MethodRemove       Method = "Remove"
+	MethodForget       Method = "Forget"
 	MethodList         Method = "List"
 	MethodWatch        Method = "Watch"
 	MethodOutput       Method = "Output"
@@ -35,7 +36,7 @@ const (
 func Methods() []Method {
 	return []Method{
 		MethodPing, MethodIdentity, MethodFacts, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
-		MethodStop, MethodRemove, MethodList, MethodWatch, MethodOutput,
+		MethodStop, MethodRemove, MethodForget, MethodList, MethodWatch, MethodOutput,
 	}
 }
 

@@ -57,3 +57,18 @@ func (r *Runtime) RemoveImage(reference string) {
 	defer r.machine.mu.Unlock()
 	delete(r.machine.images, reference)
 }
+
+// Forget removes golden data, unless the deployment has something there.
+func (r *Runtime) Forget(ctx context.Context) error {
+	return r.call(ctx, MethodForget, "", func() error {
+		for _, v := range r.machine.volumes {
+			if v.owner == r.deployment {
+				return fault.Errorf(fault.CodeHostInUse, nil, "the host still has instances")
+			}
+		}
+		for reference := range r.machine.goldens {
+			delete(r.machine.images, reference)
+		}
+		return nil
+	})
+}

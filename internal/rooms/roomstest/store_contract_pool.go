@@ -27,7 +27,7 @@ func (s shelf) poolHost(name string, cpu, memory, disk int64) (host.Host, host.D
 		Rev:      1, CreatedAt: at, UpdatedAt: at,
 	}
 	d := host.Disk{
-		ID: host.DiskID(s.newID(host.DiskPrefix)), Host: h.ID, Path: "/data/1", Type: host.SSD, CapacityBytes: disk, State: host.DiskAvailable,
+		ID: host.DiskID(s.newID(host.DiskPrefix)), Host: h.ID, Path: "/data/1", Type: host.DiskSSD, CapacityBytes: disk, State: host.DiskAvailable,
 		Enforcement: host.EnforcedByNone, TotalBytes: 10 << 30, FreeBytes: 9 << 30, SeenAt: at, Rev: 1,
 	}
 	s.commit("InsertHost", func(tx rooms.Tx) error { return errors.Join(tx.InsertHost(h), tx.InsertDisk(d)) })
@@ -89,7 +89,7 @@ func poolHosts(s shelf) {
 func hostDisks(s shelf) {
 	h, d := s.poolHost("one", 0, 0, 100)
 	second := d
-	second.ID, second.Path, second.Type = host.DiskID(s.newID(host.DiskPrefix)), "/data/2", host.HDD
+	second.ID, second.Path, second.Type = host.DiskID(s.newID(host.DiskPrefix)), "/data/2", host.DiskHDD
 	s.commit("InsertDisk", func(tx rooms.Tx) error { return tx.InsertDisk(second) })
 	twice := second
 	twice.ID = host.DiskID(s.newID(host.DiskPrefix))

@@ -34,6 +34,7 @@ ALTER TABLE hosts ADD COLUMN live_engine TEXT; -- the same
 ALTER TABLE hosts ADD COLUMN host_key TEXT NOT NULL DEFAULT ''; -- the public key that its machine must show
 ALTER TABLE hosts ADD COLUMN before_state TEXT NOT NULL DEFAULT ''; -- what it goes back to where a job on it fails
 ALTER TABLE hosts ADD COLUMN taken_over INTEGER NOT NULL DEFAULT 0; -- what is there that nobody knows of is left alone
+ALTER TABLE hosts ADD COLUMN import_options TEXT; -- JSON: how it became a host
 ALTER TABLE hosts ADD COLUMN checks TEXT; -- JSON: what the last look at it found
 ALTER TABLE hosts ADD COLUMN fence INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE hosts ADD COLUMN rev INTEGER NOT NULL DEFAULT 1;
@@ -50,6 +51,7 @@ ALTER TABLE hosts DROP COLUMN created_at;
 ALTER TABLE hosts DROP COLUMN rev;
 ALTER TABLE hosts DROP COLUMN fence;
 ALTER TABLE hosts DROP COLUMN checks;
+ALTER TABLE hosts DROP COLUMN import_options;
 ALTER TABLE hosts DROP COLUMN taken_over;
 ALTER TABLE hosts DROP COLUMN before_state;
 ALTER TABLE hosts DROP COLUMN host_key;
