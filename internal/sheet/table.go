@@ -76,7 +76,9 @@ func (t *table) candidate(r row) (host.Candidate, []fault.FieldError) {
 			continue
 		}
 		if which != colPassword {
-			cell = trim(cell)
+			cell = asTyped(trim(cell))
+		} else if lostDigits.MatchString(cell) {
+			wrong.say(columns[which].field, "is a number whose last digits are lost; format the cell as text, and type it again")
 		}
 		cells[which] = cell
 	}
