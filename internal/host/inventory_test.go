@@ -4,7 +4,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -49,7 +48,7 @@ esac`)
 func TestInventoryScript(t *testing.T) {
 	shells(t, func(t *testing.T, l *local) {
 		l.machine()
-		ln, err := net.Listen("unix", short(t, filepath.Join(l.root, "var/run"))+"/docker.sock")
+		ln, err := net.Listen("unix", short(t, l.folder("var/run"))+"/docker.sock")
 		if err != nil {
 			t.Fatal(err)
 		}

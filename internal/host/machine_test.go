@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type local struct {
 	shell       []string
 	root, bin   string
 	home, trace string
+	path        string // PATH; empty: bin, and this machine's
 }
 
 // shells are those that machines have as sh: dash and bash, and busybox on small ones.
@@ -46,7 +48,7 @@ func shells(t *testing.T, run func(*testing.T, *local)) {
 func (l *local) Run(ctx context.Context, script string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, l.shell[0], append(append(slices.Clone(l.shell[1:]), "-s", "--"), args...)...)
 	cmd.Stdin = strings.NewReader(script)
-	cmd.Env = []string{"PATH=" + l.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + l.home, "BERTH_ROOT=" + l.root, "TRACE=" + l.trace}
+	cmd.Env = []string{"PATH=" + cmp.Or(l.path, l.bin+":/usr/sbin:/usr/bin:/sbin:/bin"), "HOME=" + l.home, "BERTH_ROOT=" + l.root, "TRACE=" + l.trace}
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	err := cmd.Run()
@@ -89,6 +91,28 @@ func (l *local) command(name, text string) {
 	l.t.Helper()
 	text = "#!/bin/sh\necho \"${0##*/} $*\" >>\"$TRACE\"\n" + text + "\n"
 	if err := os.WriteFile(filepath.Join(l.bin, name), []byte(text), 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+// folder makes one of the machine, and gives its path here.
+func (l *local) folder(path string) string {
+	l.t.Helper()
+	path = filepath.Join(l.root, path)
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// link has a command of this machine in bin, too.
+func (l *local) link(name string) {
+	l.t.Helper()
+	path, err := exec.LookPath(name)
+	if err == nil {
+		err = os.Symlink(path, filepath.Join(l.bin, name))
+	}
+	if err != nil {
 		l.t.Fatal(err)
 	}
 }
