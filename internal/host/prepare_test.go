@@ -117,7 +117,7 @@ func TestSwapOff(t *testing.T) {
 
 // A machine without an fstab, and without swap.
 func TestSwapIsOff(t *testing.T) {
-	shells(t, func(t *testing.T, l *local) {
+	shells(t, func(_ *testing.T, l *local) {
 		l.put("proc/meminfo", "MemTotal: 1 kB\n")
 		l.prepare(FixSwapOff, "0 MiB of swap, 0 in fstab", "0 MiB of swap, 0 in fstab")
 	})
@@ -205,14 +205,12 @@ func TestDocker(t *testing.T) {
 		l.command("apt-get", `case "$*" in *install*docker.io*) [ -e "$TRACE.updated" ] || { echo 'E: no package' >&2; exit 100; } ;; *update*) : >"$TRACE.updated" ;; esac`)
 		l.command("systemctl", "exit 5")
 		l.fails(FixDocker, "journalctl -u docker")
-		listening := make(chan net.Listener, 1)
 		ln, err := net.Listen("unix", socket)
 		if err != nil {
 			t.Fatal(err)
 		}
-		listening <- ln
 		l.prepare(FixDocker, "a Docker engine runs", "a Docker engine runs")
-		_ = (<-listening).Close()
+		_ = ln.Close()
 		if called := l.called(); strings.Count(called, "install --no-install-recommends docker.io iptables") != 2 || !strings.Contains(called, "systemctl enable --now docker") {
 			t.Errorf("%s", called)
 		}
