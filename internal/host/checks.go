@@ -106,7 +106,8 @@ func (i Inventory) kernel(engine EngineFacts) Check {
 	case v.below(3, 10):
 		return c.fail(release, "install a kernel of 4.18 or newer: Docker does not run on this one")
 	case v.below(4, 18):
-		return c.warn(release, "install a kernel of 4.18 or newer: older ones leak memory of control groups and have a slower overlay2")
+		return c.warn(release, "install a kernel of 4.18 or newer: older ones leak memory of control groups and have "+
+			"a slower overlay2")
 	default:
 		return c.pass(release)
 	}
@@ -117,7 +118,8 @@ func (i Inventory) swap() Check {
 	if i.SwapBytes == 0 {
 		return c.pass("off")
 	}
-	return c.warn(bytes(i.SwapBytes), "turn it off (the fix swap_off): a server whose memory is swapped out answers as if it hung")
+	return c.warn(bytes(i.SwapBytes), "turn it off (the fix swap_off): a server whose memory is swapped out answers "+
+		"as if it hung")
 }
 
 func (i Inventory) limitChecks() []Check {
@@ -130,7 +132,8 @@ func (i Inventory) limitChecks() []Check {
 	case limit == 0:
 		nofile = nofile.warn("not known", "check LimitNOFILE of docker.service")
 	case limit < minNoFile:
-		nofile = nofile.warn(fmt.Sprintf("%d, %s", limit, whose), "raise LimitNOFILE of docker.service (systemctl edit docker), or the limit in /etc/security/limits.conf")
+		nofile = nofile.warn(fmt.Sprintf("%d, %s", limit, whose), "raise LimitNOFILE of docker.service (systemctl "+
+			"edit docker), or the limit in /etc/security/limits.conf")
 	default:
 		nofile = nofile.pass(unlimitedOr(limit) + ", " + whose)
 	}
@@ -163,7 +166,8 @@ func (i Inventory) overcommit() Check {
 	case !known:
 		return c.warn("not known", "check it with sysctl vm.overcommit_memory")
 	case value != 1:
-		return c.warn(fmt.Sprint(value), "set it to 1 (the fix sysctls): Redis forks to save, which fails otherwise when memory is short")
+		return c.warn(fmt.Sprint(value), "set it to 1 (the fix sysctls): Redis forks to save, which fails otherwise "+
+			"when memory is short")
 	default:
 		return c.pass("1")
 	}
@@ -172,7 +176,8 @@ func (i Inventory) overcommit() Check {
 func (i Inventory) hugePages() Check {
 	c := Check{Name: "transparent_hugepages", Wanted: "madvise or never"}
 	if i.HugePages == "always" {
-		return c.warn("always", "set transparent_hugepage=madvise on the kernel's command line: with always, Redis has pauses and takes more memory")
+		return c.warn("always", "set transparent_hugepage=madvise on the kernel's command line: with always, Redis "+
+			"has pauses and takes more memory")
 	}
 	return c.pass(orUnknown(i.HugePages))
 }
@@ -186,7 +191,8 @@ func (i Inventory) governor() Check {
 	case !physical:
 		return c.pass(strings.TrimSuffix("a virtual machine ("+orUnknown(i.Virtual)+"), "+found, ", "))
 	case slices.Contains(i.Governors, "powersave"):
-		return c.warn(found, "set the governor performance (cpupower frequency-set -g performance, or the power profile of the firmware)")
+		return c.warn(found, "set the governor performance (cpupower frequency-set -g performance, or the power "+
+			"profile of the firmware)")
 	case found == "":
 		return c.pass("left to the firmware")
 	default:

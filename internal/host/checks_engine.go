@@ -24,7 +24,8 @@ func (i Inventory) socket(engine EngineFacts) Check {
 	case engine.Version != "" || i.Socket == "accessible":
 		return c.pass("accessible")
 	case i.Socket == "denied":
-		return c.fail("permission denied for "+orUnknown(i.User), "add the user to the group docker (usermod -aG docker "+i.User+"), which is as good as root")
+		return c.fail("permission denied for "+orUnknown(i.User), "add the user to the group docker (usermod -aG "+
+			"docker "+i.User+"), which is as good as root")
 	default:
 		return c.fail(orUnknown(i.Socket), "install and start a Docker engine (the fix docker)")
 	}

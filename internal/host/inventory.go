@@ -94,7 +94,8 @@ func TakeInventory(ctx context.Context, sh Shell, dockerFolder string, disks ...
 func checkPaths(paths []string) error {
 	for _, p := range paths {
 		if !path.IsAbs(p) || path.Clean(p) != p || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl) {
-			return fault.Errorf(fault.CodeInvalid, nil, "%q is no path of a folder: it must be absolute, as short as can be, and without control characters", p)
+			return fault.Errorf(fault.CodeInvalid, nil, "%q is no path of a folder: it must be absolute, as short as "+
+				"can be, and without control characters", p)
 		}
 	}
 	return nil
@@ -128,7 +129,8 @@ func ParseInventory(text string) (Inventory, error) {
 		}
 	}
 	if known["inventory"] != "1" || known["end"] != "1" {
-		return Inventory{}, fault.Errorf(fault.CodeInternal, nil, "what the machine says of itself cannot be read: it is not whole, or something else is in between, such as a greeting of the login shell")
+		return Inventory{}, fault.Errorf(fault.CodeInternal, nil, "what the machine says of itself cannot be read: it "+
+			"is not whole, or something else is in between, such as a greeting of the login shell")
 	}
 	inv := known.inventory()
 	for _, d := range disks {

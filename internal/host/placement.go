@@ -89,7 +89,7 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 		h := all.hosts[0]
 		return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", h.PortLow, h.PortHigh)
 	}
-	return Host{}, noCapacity(ruled, len(all.hosts))
+	return Host{}, n.refuse(all.hosts, ruled)
 }
 
 // group counts the units on each host that the unit is to be apart from.
@@ -185,7 +185,7 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 	}
 	fit, ruled := all.filter(n, there)
 	if len(fit) == 0 {
-		return noCapacity(ruled, len(all.hosts))
+		return n.refuse(all.hosts, ruled)
 	}
 	for asked := 0; len(fit) > 0 && asked < portsSample; asked++ {
 		var h *Host
@@ -203,7 +203,7 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 	case len(fit) > 0:
 		return nil // the job asks them all
 	case !anywhere:
-		return noCapacity(ruled, len(all.hosts))
+		return n.refuse(all.hosts, ruled)
 	}
 	return &fault.Error{
 		Code: fault.CodeCapacity, RetryAfter: fullRetry,

@@ -58,7 +58,7 @@ func (p *plan) next(ctx context.Context, ports Ports, n Need) (*Host, error) {
 		}
 		ruled[rulePorts]++
 	}
-	return nil, noCapacity(ruled, len(p.hosts))
+	return nil, n.refuse(p.hosts, ruled)
 }
 
 // put takes from the host what one more unit would.

@@ -144,4 +144,5 @@ func splitKey(line string) (kind, key, comment string, err error) {
 	return parts[0], parts[1], comment, nil
 }
 
-var errNoKey = fault.Errorf(fault.CodeInvalid, nil, "this is no line of authorized_keys: it must be TYPE KEY COMMENT, without options")
+var errNoKey = fault.Errorf(fault.CodeInvalid, nil, "this is no line of authorized_keys: it must be TYPE KEY COMMENT, "+
+	"without options")

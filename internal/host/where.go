@@ -149,10 +149,13 @@ func (h *Host) online() bool { return h.State == StateOnline || h.State == "" }
 
 func (h *Host) healthy() bool { return h.Health == Healthy || h.Health == "" }
 
+// names reports whether it is the host that was asked for.
+func (w *Where) names(h *Host) bool { return w.Host != "" && (w.Host == string(h.ID) || w.Host == h.Name) }
+
 // ruledOut returns the first rule that a host does not meet by itself; empty: it meets all.
 func (n *Need) ruledOut(h *Host, disks []Disk) string {
 	w := &n.Where
-	named := w.Host != "" && (w.Host == string(h.ID) || w.Host == h.Name)
+	named := w.names(h)
 	switch {
 	case !h.online():
 		return ruleState
@@ -192,7 +195,17 @@ func (n *Need) ruledOut(h *Host, disks []Disk) string {
 	return ""
 }
 
-// noCapacity is the refusal that says what ruled out how many of the hosts.
+// refuse is the refusal that says what ruled out how many of the hosts.
+func (n *Need) refuse(all []Host, ruled map[string]int) error {
+	for i := range all {
+		h := &all[i]
+		if n.Where.names(h) && (h.State == StateCordoned || h.State == StateDraining) {
+			return fault.Errorf(fault.CodeHostCordoned, nil, "host %s is %s: nothing is placed there", n.Where.Host, h.State)
+		}
+	}
+	return noCapacity(ruled, len(all))
+}
+
 func noCapacity(ruled map[string]int, hosts int) error {
 	var parts []string
 	var reasons []fault.Reason

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/backoff"
 	"github.com/berth-project/berth/internal/clock"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/rooms"
@@ -105,11 +106,13 @@ func (w *world) put(ctx context.Context, v secret.Vault, n int) error {
 		return sealed
 	}
 	ins, hook, dlv := instance.ID(fmt.Sprint("ins_", n)), webhook.ID(fmt.Sprint("whk_", n)), webhook.DeliveryID(fmt.Sprint("dlv_", n))
+	on := host.ID(fmt.Sprint("hst_", n))
 	return w.store.Tx(ctx, func(tx rooms.Tx) error {
 		return errors.Join(
 			tx.PutCredentials(ins, seal(instance.CredentialsPlace(ins))),
 			tx.InsertWebhook(webhook.Webhook{ID: hook, Enabled: true, Secret: seal(webhook.Place(hook)), Previous: seal(webhook.Place(hook)), PreviousUntil: time.Now().Add(time.Hour)}),
 			tx.InsertDelivery(webhook.Delivery{ID: dlv, Body: []byte("{}"), State: webhook.DeliveryPending, Secret: seal(webhook.DeliveryPlace(dlv))}),
+			tx.InsertHostSecret(on, "tls", seal(host.SecretPlace(on, "tls"))),
 			tx.PutIdempotent(idempotency.Record{Tenant: "a", Key: fmt.Sprint(n), Answer: seal(idempotency.Place("a", fmt.Sprint(n))), CreatedAt: time.Now()}),
 		)
 	})
@@ -137,6 +140,10 @@ func (w *world) opens(v secret.Vault, n int) map[string]bool {
 	d, err := w.store.Delivery(w.Context(), dlv)
 	w.must(err)
 	open(webhook.DeliveryPlace(dlv), d.Secret)
+	on := host.ID(fmt.Sprint("hst_", n))
+	ofHost, err := w.store.HostSecret(w.Context(), on, "tls")
+	w.must(err)
+	open(host.SecretPlace(on, "tls"), ofHost)
 	record, err := w.store.Idempotent(w.Context(), "a", fmt.Sprint(n))
 	w.must(err)
 	open(idempotency.Place("a", fmt.Sprint(n)), record.Answer)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	xssh "golang.org/x/crypto/ssh"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
@@ -167,7 +166,7 @@ func TestFirstLeaves(t *testing.T) {
 	s, fake := inProcess(t)
 	through, path, l := tunnels(t, s), echo(t), s.login(t)
 	gate := make(chan struct{})
-	fake.config.BannerCallback = func(xssh.ConnMetadata) string { <-gate; return "" }
+	fake.banner(gate)
 	ctx, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {

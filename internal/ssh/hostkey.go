@@ -34,15 +34,18 @@ func algorithmsOf(keyType string) []string {
 // pinned reads the host key of a login.
 func pinned(l host.Login) (xssh.PublicKey, error) {
 	if l.HostKey == "" {
-		return nil, fault.Errorf(fault.CodeInvalid, nil, "no host key is pinned for %s; Berth logs in to no machine that it cannot recognize", l.Address)
+		return nil, fault.Errorf(fault.CodeInvalid, nil, "no host key is pinned for %s; Berth logs in to no machine "+
+			"that it cannot recognize", l.Address)
 	}
 	key, _, options, rest, err := xssh.ParseAuthorizedKey([]byte(l.HostKey))
 	if err != nil || len(options) > 0 || len(bytes.TrimSpace(rest)) > 0 || strings.Contains(strings.TrimSpace(l.HostKey), "\n") {
 		return nil, fault.Errorf(fault.CodeInvalid, err,
-			"the pinned host key of %s cannot be read: it must be one public key as ssh-keyscan shows it, without the name (\"ssh-ed25519 AAAA…\")", l.Address)
+			"the pinned host key of %s cannot be read: it must be one public key as ssh-keyscan shows it, without the "+
+				"name (\"ssh-ed25519 AAAA…\")", l.Address)
 	}
 	if !slices.Contains(hostKeyAlgorithms, algorithmsOf(key.Type())[0]) {
-		return nil, fault.Errorf(fault.CodeInvalid, nil, "the pinned host key of %s is of the kind %s; Berth knows machines by ed25519, ecdsa and rsa keys", l.Address, key.Type())
+		return nil, fault.Errorf(fault.CodeInvalid, nil, "the pinned host key of %s is of the kind %s; Berth knows "+
+			"machines by ed25519, ecdsa and rsa keys", l.Address, key.Type())
 	}
 	return key, nil
 }
@@ -99,8 +102,10 @@ func changed(address string, want, shown xssh.PublicKey, cause error) error {
 		now = shown.Type() + " " + xssh.FingerprintSHA256(shown)
 	}
 	return fault.Errorf(fault.CodeHostKeyChanged, cause,
-		"%s shows the host key %s instead of the pinned %s %s: it was installed anew, another machine has its address, or somebody is in between. "+
-			"Nothing was sent to it. Compare the new fingerprint with the one on the machine's own console (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); "+
+		"%s shows the host key %s instead of the pinned %s %s: it was installed anew, another machine has its "+
+			"address, or somebody is in between. "+
+			"Nothing was sent to it. Compare the new fingerprint with the one on the machine's own console "+
+			"(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub); "+
 			"only if they are the same, pin the new key",
 		address, now, want.Type(), xssh.FingerprintSHA256(want))
 }

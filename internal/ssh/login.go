@@ -79,9 +79,11 @@ func methodsOf(l host.Login) ([]xssh.AuthMethod, error) {
 		var locked *xssh.PassphraseMissingError
 		switch {
 		case errors.As(err, &locked):
-			return nil, fault.Errorf(fault.CodeInvalid, nil, "the private key for %s@%s is protected by a passphrase; give one that is not", l.User, l.Address)
+			return nil, fault.Errorf(fault.CodeInvalid, nil, "the private key for %s@%s is protected by a passphrase; "+
+				"give one that is not", l.User, l.Address)
 		case err != nil: // whose words may quote the key
-			return nil, fault.Errorf(fault.CodeInvalid, nil, "the private key for %s@%s cannot be read: it must be a PEM block as ssh-keygen writes it", l.User, l.Address)
+			return nil, fault.Errorf(fault.CodeInvalid, nil, "the private key for %s@%s cannot be read: it must be a "+
+				"PEM block as ssh-keygen writes it", l.User, l.Address)
 		}
 		methods = append(methods, xssh.PublicKeys(signer))
 	}
@@ -159,7 +161,8 @@ func loginRefused(l host.Login, err error) error {
 		with = "the key and with the password"
 	}
 	return fault.Errorf(fault.CodeLoginRefused, err,
-		"%s refuses the login of user %s with %s. Check user, password and key, and that the machine's SSH server allows this user to log in in this way "+
+		"%s refuses the login of user %s with %s. Check user, password and key, and that the machine's SSH server "+
+			"allows this user to log in in this way "+
 			"(PermitRootLogin, PasswordAuthentication, AllowUsers)", l.Address, l.User, with)
 }
 
@@ -173,11 +176,14 @@ func unreached(address string, err error) error {
 	case errors.Is(err, context.Canceled):
 		return fault.Errorf(fault.CodeHostUnavailable, err, "the login to %s was canceled", address)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fault.Errorf(fault.CodeHostUnavailable, err, "%s does not answer by SSH in time; check that the machine is up and that nothing drops its packets", address)
+		return fault.Errorf(fault.CodeHostUnavailable, err, "%s does not answer by SSH in time; check that the "+
+			"machine is up and that nothing drops its packets", address)
 	case broken(err):
-		return fault.Errorf(fault.CodeHostUnavailable, err, "%s does not answer by SSH: %s; check address and port, and that its SSH server runs", address, short(err))
+		return fault.Errorf(fault.CodeHostUnavailable, err, "%s does not answer by SSH: %s; check address and port, "+
+			"and that its SSH server runs", address, short(err))
 	default:
-		return fault.Errorf(fault.CodeHostUnavailable, err, "there is no SSH server at %s that Berth can talk to: %s", address, short(err))
+		return fault.Errorf(fault.CodeHostUnavailable, err, "there is no SSH server at %s that Berth can talk to: "+
+			"%s", address, short(err))
 	}
 }
 

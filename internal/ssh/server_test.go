@@ -100,6 +100,8 @@ func right(c xssh.ConnMetadata, password string) error {
 
 // interactive has the server ask for the password by questions, and nothing else but what more says.
 func (s *server) interactive(more ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.config.PasswordCallback = nil
 	s.config.KeyboardInteractiveCallback = func(c xssh.ConnMetadata, ask xssh.KeyboardInteractiveChallenge) (*xssh.Permissions, error) {
 		answers, err := ask("", "Welcome", []string{"Password: "}, []bool{false})
@@ -113,6 +115,13 @@ func (s *server) interactive(more ...string) {
 		}
 		return nil, right(c, answers[0])
 	}
+}
+
+// banner has logins wait at the gate.
+func (s *server) banner(gate <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.BannerCallback = func(xssh.ConnMetadata) string { <-gate; return "" }
 }
 
 // cut ends all connections as a cable that is pulled would, for who is at both ends.
@@ -150,7 +159,10 @@ func (s *server) connection(conn net.Conn) {
 		_, _ = io.Copy(io.Discard, conn)
 		return
 	}
-	c, channels, requests, err := xssh.NewServerConn(conn, s.config)
+	s.mu.Lock()
+	config := *s.config
+	s.mu.Unlock()
+	c, channels, requests, err := xssh.NewServerConn(conn, &config)
 	if err != nil {
 		return
 	}

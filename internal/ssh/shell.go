@@ -45,7 +45,8 @@ func (s *shell) Run(ctx context.Context, script string, args ...string) (string,
 	session, err := s.open(ctx)
 	var refused *xssh.OpenChannelError
 	if errors.As(err, &refused) {
-		return "", fault.Errorf(fault.CodeHostUnavailable, err, "%s gives Berth no session to run a script in: %s; check MaxSessions of its SSH server",
+		return "", fault.Errorf(fault.CodeHostUnavailable, err, "%s gives Berth no session to run a script in: %s; "+
+			"check MaxSessions of its SSH server",
 			s.connection.address, short(err))
 	}
 	if err != nil {

@@ -73,7 +73,8 @@ func (m *Machines) Shell(ctx context.Context, l host.Login) (host.Shell, error) 
 // NewKey implements host.Machines.
 func (m *Machines) NewKey(comment string) (secret.Secret, string, error) {
 	if strings.ContainsFunc(comment, unicode.IsControl) {
-		return secret.Secret{}, "", fault.Errorf(fault.CodeInvalid, nil, "the comment of a key must be one line without control characters")
+		return secret.Secret{}, "", fault.Errorf(fault.CodeInvalid, nil, "the comment of a key must be one line "+
+			"without control characters")
 	}
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -105,7 +105,8 @@ func (t *Tunnels) unopened(ctx context.Context, l host.Login, lk *link, socket s
 		return fault.Errorf(fault.CodeHostUnavailable, err, "the SSH server of %s does not let user %s reach the socket %s; "+
 			"it must allow AllowStreamLocalForwarding, and DisableForwarding must be off", l.Address, l.User, socket)
 	case errors.As(err, &refused):
-		return fault.Errorf(fault.CodeHostUnavailable, err, "nothing answers at the socket %s of %s (%s); check that the Docker engine runs there, and that user %s may use it "+
+		return fault.Errorf(fault.CodeHostUnavailable, err, "nothing answers at the socket %s of %s (%s); check that "+
+			"the Docker engine runs there, and that user %s may use it "+
 			"(usermod -aG docker %s)", socket, l.Address, readable(refused.Message), l.User, l.User)
 	case errors.Is(err, context.DeadlineExceeded):
 		t.retire(l, lk) // it may be alive and useless
@@ -114,7 +115,8 @@ func (t *Tunnels) unopened(ctx context.Context, l host.Login, lk *link, socket s
 		return unreached(l.Address, err)
 	default:
 		t.retire(l, lk)
-		return fault.Errorf(fault.CodeHostUnavailable, fmt.Errorf("%w: %w", errBroken, err), "the connection to %s has ended: %s", l.Address, short(err))
+		return fault.Errorf(fault.CodeHostUnavailable, fmt.Errorf("%w: %w", errBroken, err), "the connection to %s "+
+			"has ended: %s", l.Address, short(err))
 	}
 }
 
@@ -123,7 +125,8 @@ func (t *Tunnels) join(ctx context.Context, l host.Login) (lk *link, kept bool, 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, false, fault.Errorf(fault.CodeHostUnavailable, nil, "no connection to %s is made: Berth is shutting down", l.Address)
+		return nil, false, fault.Errorf(fault.CodeHostUnavailable, nil, "no connection to %s is made: Berth is "+
+			"shutting down", l.Address)
 	}
 	lk, kept = t.links[l]
 	if !kept {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/authority"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/idempotency"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/rooms"
@@ -38,6 +39,7 @@ func someSealed(t *testing.T, s *Store) {
 				tx.InsertWebhook(webhook.Webhook{ID: webhook.ID(fmt.Sprint("whk_only", n)), Secret: sealed("new", n)}),
 				tx.InsertDelivery(webhook.Delivery{ID: webhook.DeliveryID(fmt.Sprint("dlv_", n)), Body: []byte("{}"), State: webhook.DeliveryPending, Secret: sealed(key, n)}),
 				tx.InsertDelivery(webhook.Delivery{ID: webhook.DeliveryID(fmt.Sprint("dlv_none", n)), Body: []byte("{}"), State: webhook.DeliveryPending}),
+				tx.InsertHostSecret(host.ID(fmt.Sprint("hst_", n)), "password", sealed(key, n)),
 				tx.PutIdempotent(idempotency.Record{Tenant: "a", Key: fmt.Sprint("k", n), Answer: sealed(key, n), CreatedAt: time.Now()}),
 				tx.PutIdempotent(idempotency.Record{Tenant: "b", Key: fmt.Sprint("k", n), Answer: sealed(key, n), CreatedAt: time.Now()}),
 			)

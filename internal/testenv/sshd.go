@@ -46,7 +46,8 @@ func StartSSHD(t testing.TB, options ...string) *SSHD {
 		t.Fatal(err)
 	}
 	lines := []string{
-		"ListenAddress 127.0.0.1", "Port " + port, "PidFile none", "UsePAM no", "StrictModes no", "PermitRootLogin yes", "LogLevel VERBOSE",
+		"ListenAddress 127.0.0.1", "Port " + port, "PidFile none", "UsePAM no", "StrictModes no", "PermitRootLogin " +
+			"yes", "LogLevel VERBOSE",
 		"HostKey " + hostKey(t, folder, "ed25519"), "HostKey " + hostKey(t, folder, "ecdsa"), "AuthorizedKeysFile " + s.Keys,
 	}
 	// The first line of a kind is the one that holds.

@@ -215,15 +215,15 @@ sysctl_state() {
 
 fix_sysctls() {
   before "$(sysctl_state)"
-  file=$R/etc/sysctl.d/90-berth.conf
+  configuration=$R/etc/sysctl.d/90-berth.conf
   {
     echo '# Written by Berth, for databases in containers. Changes are overwritten.'
     sysctls
   } >"$work"
-  as_root mkdir -p "${file%/*}"
-  if [ ! -e "$file" ] || ! cmp -s "$work" "$file"; then
-    replace "$file" <"$work"
-    as_root chmod 0644 "$file"
+  as_root mkdir -p "${configuration%/*}"
+  if [ ! -e "$configuration" ] || ! cmp -s "$work" "$configuration"; then
+    replace "$configuration" <"$work"
+    as_root chmod 0644 "$configuration"
   fi
   while read -r name _ value; do
     case $name in '#'*) continue ;; esac
