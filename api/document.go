@@ -52,6 +52,7 @@ var documentTags = []*huma.Tag{
 	{Name: "sessions", Description: "Log-ins of users, and their passwords."},
 	{Name: "members", Description: "Users in a tenant, with their roles, and invitations to become one."},
 	{Name: "audit", Description: "Who did what, on what, from where and when."},
+	{Name: "hosts", Description: "The machines that instances run on: import, capacity, placement, draining. For operators."},
 	{Name: "events", Description: "The tenant's numbered event feed, as pages, as server-sent events or over a WebSocket."},
 }
 

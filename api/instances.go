@@ -109,7 +109,7 @@ func (s *server) createInstance(ctx context.Context, in *createInput) (*accepted
 	if b := in.Body; b != nil {
 		req.Version, req.Plan, req.Parameters, req.Labels, req.CallbackURL = b.Version, b.Plan, b.Parameters, b.Labels, b.CallbackURL
 		req.RequireTLS, req.Timeout, req.OnFailure = b.RequireTLS, b.Timeout, job.FailurePolicy(b.OnFailure)
-		req.Resources = b.Resources.request()
+		req.Resources, req.Placement = b.Resources.request(), b.Placement.where()
 		if b.Name != nil {
 			req.Name, req.HasName = *b.Name, true
 		}

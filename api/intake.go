@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -39,6 +40,15 @@ type takenIn struct {
 	humaContext
 	body   []byte
 	header map[string]string // in place of what was sent
+	upload *upload           // a file in the place of a JSON body
+}
+
+// Context gives that of the request, with its file.
+func (t *takenIn) Context() context.Context {
+	if t.upload == nil {
+		return t.humaContext.Context()
+	}
+	return context.WithValue(t.humaContext.Context(), uploadKey{}, t.upload)
 }
 
 // Unwrap gives the request as it was.
@@ -80,6 +90,16 @@ func (t *takenIn) check(r *http.Request, w http.ResponseWriter) *problem {
 	}
 	if op.RequestBody == nil && r.ContentLength == 0 || isRead(r.Method) {
 		return nil
+	}
+	if op.OperationID == importOperation {
+		up, p := uploaded(r, w)
+		if p != nil {
+			return p
+		}
+		if up != nil {
+			t.upload, t.body, t.header["Content-Type"] = up, []byte("[]"), jsonType
+			return nil
+		}
 	}
 	if p := checkMediaType(r); p != nil {
 		return p

@@ -32,7 +32,7 @@ func (s *server) listJobs(ctx context.Context, in *struct {
 	PageInput
 	SubjectInput
 	State string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
-	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair"`
+	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
 },
 ) (*body[pageView[jobView]], error) {
 	jobs, next, err := s.Service.Jobs(ctx, principalOf(ctx), job.Filter{

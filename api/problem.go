@@ -63,14 +63,15 @@ var httpCodes = map[int]fault.Code{
 
 // problem is an error as clients see it: RFC 9457, with a stable code.
 type problem struct {
-	Type   string         `json:"type" doc:"always about:blank; see code"`
-	Title  string         `json:"title" doc:"text of the HTTP status"`
-	Status int            `json:"status"`
-	Detail string         `json:"detail" doc:"what happened, to what, and what to do next"`
-	Code   fault.Code     `json:"code" doc:"stable identifier of the error, for programs"`
-	Errors []problemField `json:"errors,omitempty" doc:"each invalid field"`
-	JobID  string         `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
-	Quota  *problemQuota  `json:"quota,omitempty" doc:"limit that the request would exceed"`
+	Type    string          `json:"type" doc:"always about:blank; see code"`
+	Title   string          `json:"title" doc:"text of the HTTP status"`
+	Status  int             `json:"status"`
+	Detail  string          `json:"detail" doc:"what happened, to what, and what to do next"`
+	Code    fault.Code      `json:"code" doc:"stable identifier of the error, for programs"`
+	Errors  []problemField  `json:"errors,omitempty" doc:"each invalid field"`
+	JobID   string          `json:"job_id,omitempty" doc:"id of the active job that conflicts with the request"`
+	Quota   *problemQuota   `json:"quota,omitempty" doc:"limit that the request would exceed"`
+	Reasons []problemReason `json:"reasons,omitempty" doc:"what ruled out how many hosts"`
 	// RequestID is set where the problem is written.
 	RequestID string `json:"request_id" doc:"the answer's X-Request-Id, by which the server's log knows the request"`
 
@@ -82,6 +83,11 @@ type problem struct {
 type problemField struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
+}
+
+type problemReason struct {
+	Rule  string `json:"rule" doc:"for example memory"`
+	Hosts int    `json:"hosts" doc:"how many hosts it ruled out"`
 }
 
 // Error gives the detail.
@@ -140,6 +146,9 @@ func problemOf(err error) *problem {
 	p.JobID, p.retryAfter, p.Quota = string(known.Job), known.RetryAfter, viewProblemQuota(known.Quota)
 	if status == http.StatusServiceUnavailable && p.retryAfter == 0 {
 		p.retryAfter = 2 * time.Second
+	}
+	for _, r := range known.Reasons {
+		p.Reasons = append(p.Reasons, problemReason(r))
 	}
 	for _, f := range known.Fields {
 		p.Errors = append(p.Errors, problemField(f))

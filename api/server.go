@@ -21,6 +21,7 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 
 	"github.com/berth-project/berth/internal/audit"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/requestid"
@@ -40,7 +41,11 @@ type Config struct {
 	Members  *tenant.Members
 	Quotas   *tenant.Quotas
 	Grants   *tenant.Grants
-	Audit    *audit.Log
+	// Hosts is the pool; nil: there is nothing to ask of it here. Sheets reads the files that hosts
+	// are imported from.
+	Hosts  *host.Service
+	Sheets Sheets
+	Audit  *audit.Log
 	// Checks are the parts that must work for the API to be ready, by the name that
 	// /readyz shows.
 	Checks map[string]func(context.Context) error
@@ -178,6 +183,7 @@ func (s *server) routes(h huma.API) {
 	s.memberRoutes(h)
 	s.invitationRoutes(h)
 	s.auditRoutes(h)
+	s.hostRoutes(h)
 }
 
 // health says that the process is alive.

@@ -126,7 +126,7 @@ type jobView struct {
 	Subject     id.Subject    `json:"subject" doc:"id of the resource the job works on"`
 	InstanceID  instance.ID   `json:"instance_id" doc:"the subject, if it is an instance"`
 	Engine      string        `json:"engine"`
-	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew"`
+	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
 	State       job.State     `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int           `json:"progress" minimum:"0" maximum:"100"`
 	Attempt     int           `json:"attempt" doc:"number of the attempt, from 1"`
@@ -252,6 +252,7 @@ type createBody struct {
 	Labels      map[string]string `json:"labels,omitempty"`
 	CallbackURL string            `json:"callback_url,omitempty" doc:"URL that receives a signed POST when the job ends"`
 	RequireTLS  bool              `json:"require_tls,omitempty" doc:"the server refuses connections without TLS"`
+	Placement   *placementBody    `json:"placement,omitempty" doc:"where the instance is to be; default: wherever there is room"`
 	Timeout     string            `json:"timeout,omitempty" doc:"time limit of the job, from 10s to 1h" example:"5m"`
 	OnFailure   string            `json:"on_failure,omitempty" enum:"cleanup,keep" doc:"cleanup (default) removes a failed instance; keep leaves it for inspection until kept_until"`
 }

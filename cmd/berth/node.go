@@ -75,6 +75,8 @@ type node struct {
 	ports      *ports.Allocator
 	runtimes   host.Runtimes
 	hosts      *host.Known    // the runtimes, of hosts that are who they were
+	machines   host.Machines  // the machines of hosts, by SSH
+	access     *host.Access   // what hosts are reached with
 	roots      *x509.CertPool // whom receivers may be vouched for by; nil: the system's
 	sender     *sender.Sender
 	catalog    instance.Catalog
@@ -194,7 +196,8 @@ func (n *node) openRest(ctx context.Context) error {
 // openHosts opens the way to Docker engines, or to hosts that do not exist.
 func (n *node) openHosts() error {
 	if n.cfg.SimulatedHosts == 0 {
-		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+		reach := n.openReach()
+		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Dial: reach.dial})
 		n.runtimes, n.closers = hosts, append(n.closers, hosts.Close)
 		return nil
 	}
@@ -202,6 +205,7 @@ func (n *node) openHosts() error {
 	if err != nil {
 		return fmt.Errorf("BERTH_DOCKER_HOST: %w", err)
 	}
+	n.openReach() // of which simulated hosts need nothing
 	n.runtimes, n.catalog = hosts, hosts.Catalog(n.catalog)
 	return nil
 }
@@ -298,8 +302,9 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	quotas := rooms.NewQuotas(n.rows, n.newID, clock.System, n.cfg.Quota)
 	terms := tenant.SessionTerms{Idle: n.cfg.SessionIdle, MaxAge: n.cfg.SessionMaxAge}
 	accounts := tenant.AccountConfig{Config: tenants, Passwords: password.New(password.Params), SignUp: tenant.SignUp(n.cfg.SignUp), Terms: terms}
+	instances := n.service(quotas)
 	return api.New(api.Config{
-		Service: n.service(quotas), Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
+		Service: instances, Hosts: n.pool(instances), Sheets: sheets{}, Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accounts), Members: tenant.NewMembers(tenants),
 		Grants:   tenant.NewGrants(tenants),
 		Audit:    &audit.Log{Store: rooms.Audit(n.rows), Auditor: tenant.Auditor{NewID: n.newID, Now: clock.System}},
@@ -307,6 +312,15 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 		AdminKey: n.adminKey, Checks: checks, Queues: queues, Log: n.log, Version: version,
 		Gzip: n.cfg.Gzip, CORSOrigins: n.cfg.CORSOrigins, TrustedProxies: n.cfg.Proxies, Limits: n.rateLimits(), Stopping: ctx,
 	}), nil
+}
+
+// pool makes the use cases of hosts.
+func (n *node) pool(instances *instance.Service) *host.Service {
+	env := n.cfg.Host()
+	return host.NewService(host.ServiceConfig{
+		Store: rooms.Hosts(n.rows), Answers: n.rows, Jobs: instances.JobEngine(), Ports: n.ports, Vault: n.vault, NewID: n.newID, Log: n.log,
+		PlainTCP: n.cfg.PlainTCP, Evict: instances.Evict, PortLow: env.PortLow, PortHigh: env.PortHigh,
+	})
 }
 
 // rateLimits makes what counts requests, in all API processes together.
@@ -404,7 +418,7 @@ func (n *node) work(ctx context.Context) error {
 	return worker.Run(ctx, worker.Config{
 		Redis: n.redis, Bell: n.bell, Log: n.log, Concurrency: n.cfg.WorkerConcurrency, ShutdownTimeout: n.cfg.ShutdownTimeout,
 		Runner: rooms.NewRunner(rooms.RunnerConfig{
-			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Vault: n.vault, Authority: n.authority, Catalog: n.catalog, NewID: n.newID, Log: n.log,
+			Store: n.rows, Queue: n.queue, Bell: n.bell, Ports: n.ports, Runtimes: n.hosts, Adapters: n.runtimes, Machines: n.machines, Access: n.access, Vault: n.vault, Authority: n.authority, Catalog: n.catalog, NewID: n.newID, Log: n.log,
 			Owner: n.owner, LeaseTTL: n.cfg.LeaseTTL, Quarantine: n.cfg.PortQuarantine, KeepFailed: n.cfg.KeepFailed, OnStep: onStep(),
 			Contact: n.contact,
 		}),

@@ -115,6 +115,9 @@ type Config struct {
 	WarmMaxAge time.Duration `env:"WARM_MAX_AGE" envDefault:"6h"`
 	// CallbackAllowPrivate lets callbacks go to loopback and private addresses.
 	CallbackAllowPrivate bool `env:"CALLBACK_ALLOW_PRIVATE"`
+	// PlainTCP allows hosts of the pool whose engines are reached by TCP without TLS. It is for
+	// tests: whoever reaches such an engine is root on its machine.
+	PlainTCP bool `env:"HOST_PLAIN_TCP"`
 	// CallbackCAFile has the certificates, in PEM, of authorities that callbacks' receivers
 	// are trusted by, beside the system's.
 	CallbackCAFile string `env:"CALLBACK_CA_FILE"`

@@ -17,7 +17,10 @@ package docker
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
+	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +36,9 @@ type Config struct {
 	// CertPath is a folder with ca.pem, cert.pem and key.pem for hosts reached by TCP,
 	// as DOCKER_CERT_PATH; empty: no TLS.
 	CertPath string
+	// Dial connects to the engine of a host of the pool, and to any that is reached by SSH: it knows
+	// what each is reached with. nil: there are no such hosts.
+	Dial func(context.Context, host.Host) (net.Conn, error)
 	// Parallel bounds the changing calls at once per host (8), and Reads those that only
 	// look (32). Neither waits for the other.
 	Parallel int
@@ -75,14 +81,37 @@ type Hosts struct {
 
 	mu      sync.Mutex
 	closed  bool
-	engines map[string]*engine // by endpoint
+	engines map[way]*engine
+}
+
+// way is how an engine is reached.
+type way struct {
+	endpoint string
+	host     host.ID // of the pool, which have secrets of their own; else empty
+	hostKey  string
+}
+
+func wayTo(h host.Host) way {
+	if h.Source != host.FromPool {
+		return way{endpoint: h.Endpoint}
+	}
+	return way{h.Endpoint, h.ID, h.HostKey}
+}
+
+// dialer gives what connects to the host; nil: its endpoint is enough.
+func (h *Hosts) dialer(to host.Host) func(context.Context) (net.Conn, error) {
+	tunneled := strings.HasPrefix(to.Endpoint, "ssh://") || to.Source == host.FromPool && strings.HasPrefix(to.Endpoint, "tcp://")
+	if h.config.Dial == nil || !tunneled {
+		return nil
+	}
+	return func(ctx context.Context) (net.Conn, error) { return h.config.Dial(ctx, to) }
 }
 
 var _ host.Runtimes = (*Hosts)(nil)
 
 // New makes Hosts. It connects to nothing.
 func New(config Config) *Hosts {
-	return &Hosts{config: config.withDefaults(), engines: map[string]*engine{}}
+	return &Hosts{config: config.withDefaults(), engines: map[way]*engine{}}
 }
 
 // Runtime gives the runtime of the host. It does not connect; an endpoint that
@@ -94,13 +123,13 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	if h.closed {
 		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
 	}
-	e, ok := h.engines[host.Endpoint]
+	e, ok := h.engines[wayTo(host)]
 	if !ok {
 		var err error
-		if e, err = newEngine(name, host.Endpoint, h.config); err != nil {
+		if e, err = newEngine(name, host.Endpoint, h.config, h.dialer(host)); err != nil {
 			return nil, err
 		}
-		h.engines[host.Endpoint] = e
+		h.engines[wayTo(host)] = e
 	}
 	return &Runtime{engine: e, deployment: h.config.Deployment, log: h.config.Log.With("host", name)}, nil
 }
@@ -111,11 +140,11 @@ func (h *Hosts) Close() error {
 	defer h.mu.Unlock()
 	h.closed = true
 	var first error
-	for endpoint, e := range h.engines {
+	for way, e := range h.engines {
 		if err := e.close(); err != nil && first == nil {
 			first = err
 		}
-		delete(h.engines, endpoint)
+		delete(h.engines, way)
 	}
 	return first
 }

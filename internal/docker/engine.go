@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -48,16 +49,24 @@ type engine struct {
 	negotiating chan struct{} // holds one token while somebody negotiates
 }
 
-func newEngine(name, endpoint string, config Config) (*engine, error) {
-	options := []client.Opt{client.WithHTTPClient(newConnections()), client.WithHost(endpoint), client.WithAPIVersionNegotiation()}
-	if config.CertPath != "" && strings.HasPrefix(endpoint, "tcp://") {
+// newEngine makes the connection to an engine: by its endpoint, or by what dial gives.
+func newEngine(name, endpoint string, config Config, dial func(context.Context) (net.Conn, error)) (*engine, error) {
+	at := endpoint
+	if dial != nil && strings.HasPrefix(endpoint, "ssh://") {
+		at = client.DefaultDockerHost // the name of the other end, for requests
+	}
+	options := []client.Opt{client.WithHTTPClient(newConnections()), client.WithHost(at), client.WithAPIVersionNegotiation()}
+	if dial != nil {
+		options = append(options, client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }))
+	}
+	if dial == nil && config.CertPath != "" && strings.HasPrefix(endpoint, "tcp://") {
 		options = append(options, client.WithTLSClientConfig(
 			filepath.Join(config.CertPath, "ca.pem"),
 			filepath.Join(config.CertPath, "cert.pem"),
 			filepath.Join(config.CertPath, "key.pem")))
 	}
 	api, err := client.NewClientWithOpts(options...)
-	if _, bad := client.ParseHostURL(endpoint); err != nil && bad == nil {
+	if _, bad := client.ParseHostURL(at); err != nil && bad == nil {
 		return nil, fault.Errorf(fault.CodeHostUnavailable, err, "host %s: see DOCKER_CERT_PATH: %v", name, err)
 	}
 	if err != nil {

@@ -14,7 +14,7 @@ func sound() (Inventory, EngineFacts, []string) {
 			NoFile: NoFile{Hard: 1024, Engine: 1 << 20}, HugePages: "madvise",
 			Sysctls: map[string]int64{"vm.overcommit_memory": 1, "net.core.somaxconn": 4096, "fs.file-max": 1 << 62, "vm.max_map_count": 262144},
 			Docker:  Space{Path: "/var/lib/docker", SizeBytes: 100 * gib, FreeBytes: 50 * gib},
-			Disks: []Disk{{Space: Space{Path: "/data", SizeBytes: 100 * gib, FreeBytes: 50 * gib}, Exists: true, Mount: "/data", Device: "/dev/vdb", FSType: "ext4",
+			Disks: []Folder{{Space: Space{Path: "/data", SizeBytes: 100 * gib, FreeBytes: 50 * gib}, Exists: true, Mount: "/data", Device: "/dev/vdb", FSType: "ext4",
 				Options: []string{"rw", "noatime", "nodelalloc"}, Rotational: "no"}},
 		}, EngineFacts{ID: "X", Version: "28.5.2+dfsg1", StorageDriver: "overlay2", CgroupVersion: "2", MemoryLimit: true},
 		[]string{"/data"}

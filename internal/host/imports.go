@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,12 +32,12 @@ const (
 
 // Import accepts machines as hosts of the pool, all of them or none: everything that is wrong
 // with any of them is said at once. Each is imported by a job of its own; one job waits for all.
-func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candidate, o ImportOptions, idem *idempotency.Request) (made Imported, replayed bool, err error) {
+func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candidate, unread []fault.FieldError, o ImportOptions, idem *idempotency.Request) (made Imported, replayed bool, err error) {
 	outside := ctx
 	if ctx, err = s.enter(ctx, p); err != nil {
 		return Imported{}, false, err
 	}
-	hosts, err := s.candidates(ctx, list, o)
+	hosts, err := s.candidates(ctx, list, unread, o)
 	if err != nil {
 		return Imported{}, false, err
 	}
@@ -55,12 +56,12 @@ func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candida
 }
 
 // CheckImport says all that Import would refuse, and accepts nothing.
-func (s *Service) CheckImport(ctx context.Context, p tenant.Principal, list []Candidate, o ImportOptions) error {
+func (s *Service) CheckImport(ctx context.Context, p tenant.Principal, list []Candidate, unread []fault.FieldError, o ImportOptions) error {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
 		return err
 	}
-	_, err = s.candidates(ctx, list, o)
+	_, err = s.candidates(ctx, list, unread, o)
 	return err
 }
 
@@ -73,15 +74,20 @@ type newHost struct {
 	certificates Certificates
 }
 
-// candidates checks all candidates, against each other and against the pool.
-func (s *Service) candidates(ctx context.Context, list []Candidate, o ImportOptions) ([]newHost, error) {
+// candidates checks all candidates, against each other and against the pool. unread is what is
+// wrong with them for whoever has read them from a file; then that is all that is wrong with them
+// by themselves.
+func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fault.FieldError, o ImportOptions) ([]newHost, error) {
 	if len(list) == 0 {
 		return nil, fault.Invalid([]fault.FieldError{{Field: "hosts", Message: "must have at least one host"}})
 	}
 	for i := range list {
 		list[i] = list[i].Normalized()
 	}
-	wrong := CheckAll(list)
+	wrong := slices.Clone(unread)
+	if list[0].Row == 0 {
+		wrong = append(wrong, CheckAll(list)...)
+	}
 	there, err := s.cfg.Store.Hosts(ctx)
 	if err != nil {
 		return nil, err

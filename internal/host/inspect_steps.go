@@ -201,7 +201,7 @@ func (s *Service) Takeover(ctx context.Context, p tenant.Principal, c Candidate)
 	if ctx, err = s.enter(ctx, p); err != nil {
 		return Host{}, job.Job{}, err
 	}
-	made, err := s.candidates(ctx, []Candidate{c}, ImportOptions{Reserved: true})
+	made, err := s.candidates(ctx, []Candidate{c}, nil, ImportOptions{Reserved: true})
 	if err != nil {
 		return Host{}, job.Job{}, err
 	}

@@ -150,7 +150,9 @@ func (h *Host) online() bool { return h.State == StateOnline || h.State == "" }
 func (h *Host) healthy() bool { return h.Health == Healthy || h.Health == "" }
 
 // names reports whether it is the host that was asked for.
-func (w *Where) names(h *Host) bool { return w.Host != "" && (w.Host == string(h.ID) || w.Host == h.Name) }
+func (w *Where) names(h *Host) bool {
+	return w.Host != "" && (w.Host == string(h.ID) || w.Host == h.Name)
+}
 
 // ruledOut returns the first rule that a host does not meet by itself; empty: it meets all.
 func (n *Need) ruledOut(h *Host, disks []Disk) string {

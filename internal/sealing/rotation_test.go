@@ -216,7 +216,7 @@ func TestRotationWaitsForItsProcesses(t *testing.T) {
 			return slow.Follow(ctx)
 		}
 		report, err := r.Run(w.Context())
-		if err != nil || len(report.Left) > 0 || looks != 4 || report.Resealed != 6 || !slices.Contains(awaited, "slow") {
+		if err != nil || len(report.Left) > 0 || looks != 4 || report.Resealed != 7 || !slices.Contains(awaited, "slow") {
 			w.Errorf("%+v, %v after %d looks at %v", report, err, looks, awaited)
 		}
 		w.opens(w.keyring(w.newKey), 1)

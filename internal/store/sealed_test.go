@@ -212,6 +212,7 @@ func TestCountSealed(t *testing.T) {
 			{Kind: sealing.OldWebhook, KeyID: "new", Values: 1}, {Kind: sealing.OldWebhook, KeyID: "old", Values: 1},
 			{Kind: sealing.Callback, KeyID: "old", Values: 2},
 			{Kind: sealing.Authority, KeyID: "new", Values: 1}, {Kind: sealing.Authority, KeyID: "old", Values: 2},
+			{Kind: sealing.HostSecret, KeyID: "new", Values: 1}, {Kind: sealing.HostSecret, KeyID: "old", Values: 2},
 			{Kind: sealing.Answer, KeyID: "new", Values: 2}, {Kind: sealing.Answer, KeyID: "old", Values: 4},
 		}
 		if !slices.Equal(counts, want) {

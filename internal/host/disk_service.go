@@ -1,0 +1,101 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/id"
+	"github.com/berth-project/berth/internal/tenant"
+)
+
+// DiskChange is what an operator changes of a disk; nil leaves it as it is. Where it is and what
+// type it is of stays.
+type DiskChange struct {
+	CapacityBytes *int64
+	State         *DiskState
+}
+
+// AddDisk adds a disk to a host.
+func (s *Service) AddDisk(ctx context.Context, p tenant.Principal, of ID, spec DiskSpec) (Disk, error) {
+	ctx, err := s.enter(ctx, p)
+	if err != nil {
+		return Disk{}, err
+	}
+	var f findings
+	spec.check(&f, "")
+	if len(f) > 0 {
+		return Disk{}, fault.Invalid(f)
+	}
+	d := Disk{
+		ID: DiskID(s.cfg.NewID(DiskPrefix)), Host: of, Path: spec.Path, Type: spec.Type, CapacityBytes: spec.CapacityBytes, State: spec.state(),
+		Enforcement: EnforcedByNone, Rev: 1,
+	}
+	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+		err := tx.InsertDisk(d)
+		if errors.Is(err, fault.ErrConflict) {
+			err = fault.Invalid([]fault.FieldError{{Field: "path", Message: "is that of another disk of the host"}})
+		}
+		return tenant.Deed{Action: tenant.ActDiskAdd, Detail: string(d.ID) + " at " + d.Path}, err
+	})
+	return d, err
+}
+
+// disk reads a disk of the host in a transaction.
+func (s *Service) disk(tx Tx, of ID, which DiskID) (Disk, error) {
+	d, err := tx.Disk(which)
+	if !id.WellFormed(which) || errors.Is(err, fault.ErrNotFound) || err == nil && d.Host != of {
+		return Disk{}, fault.Errorf(fault.CodeNotFound, nil, "the host has no such disk")
+	}
+	return d, err
+}
+
+// ChangeDisk changes a disk, for example to mark it as bad: then nothing is put on it any more.
+func (s *Service) ChangeDisk(ctx context.Context, p tenant.Principal, of ID, which DiskID, c DiskChange) (d Disk, err error) {
+	if ctx, err = s.enter(ctx, p); err != nil {
+		return Disk{}, err
+	}
+	if c.State != nil && !slices.Contains([]DiskState{DiskAvailable, DiskReserved, DiskError}, *c.State) {
+		return Disk{}, fault.Invalid([]fault.FieldError{{Field: "state", Message: "must be available, reserved or error"}})
+	}
+	if c.CapacityBytes != nil && (*c.CapacityBytes < 0 || *c.CapacityBytes > maxDiskCapacity) {
+		return Disk{}, fault.Invalid([]fault.FieldError{{Field: "capacity", Message: "must be 0 (not limited) to 1048576 GiB"}})
+	}
+	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+		if d, err = s.disk(tx, of, which); err != nil {
+			return tenant.Deed{}, err
+		}
+		if c.State != nil {
+			d.State = *c.State
+		}
+		if c.CapacityBytes != nil {
+			d.CapacityBytes = *c.CapacityBytes
+		}
+		if d.CapacityBytes > 0 && d.UsedBytes > d.CapacityBytes {
+			return tenant.Deed{}, fault.Errorf(fault.CodeDiskInUse, nil, "units hold %s of the disk; it cannot have less", gibibytes(d.UsedBytes))
+		}
+		return tenant.Deed{Action: tenant.ActDiskChange, Detail: string(d.ID) + ", state " + string(d.State)}, tx.UpdateHostDisk(d)
+	})
+	d.Rev++
+	return d, err
+}
+
+// RemoveDisk takes a disk from a host that nothing is on.
+func (s *Service) RemoveDisk(ctx context.Context, p tenant.Principal, of ID, which DiskID) error {
+	ctx, err := s.enter(ctx, p)
+	if err != nil {
+		return err
+	}
+	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+		d, err := s.disk(tx, of, which)
+		if err != nil {
+			return tenant.Deed{}, err
+		}
+		if d.Units > 0 {
+			return tenant.Deed{}, fault.Errorf(fault.CodeDiskInUse, nil, "the data of %s is on the disk", plural(int(d.Units), "instance"))
+		}
+		return tenant.Deed{Action: tenant.ActDiskRemove, Detail: string(d.ID) + " at " + d.Path}, tx.DeleteDisk(d.ID)
+	})
+	return err
+}
