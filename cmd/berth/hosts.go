@@ -40,7 +40,7 @@ func (n *node) openReach() *reach {
 	machines, tunnels := ssh.NewMachines(ssh.Config{}), ssh.NewTunnels(ssh.Config{})
 	n.machines = machines
 	n.access = &host.Access{Store: rooms.Hosts(n.rows), Vault: n.vault, Machines: machines, Deployment: n.deployment}
-	n.closers = append(n.closers, tunnels.Close)
+	n.closers = append(n.closers, func() error { tunnels.Close(); return nil })
 	return &reach{access: n.access, tunnels: tunnels}
 }
 

@@ -70,7 +70,7 @@ func TestInventoryScript(t *testing.T) {
 			NoFile: inv.NoFile, HugePages: "madvise", Numactl: inv.Numactl,
 			Sysctls: map[string]int64{"vm.overcommit_memory": 0, "vm.swappiness": 60, "net.core.somaxconn": 128, "fs.file-max": math.MaxInt64, "vm.max_map_count": 65530},
 			Docker:  Space{Path: "/srv/docker data/x", SizeBytes: 500 << 10, FreeBytes: 300 << 10},
-			Disks: []Disk{
+			Disks: []Folder{
 				{Space: Space{Path: "/my data/db", SizeBytes: 1_000_000 << 10, FreeBytes: 900_000 << 10}, Exists: true, Mount: "/my data", Device: "/dev/vdb1",
 					FSType: "ext4", Options: []string{"rw", "noatime", `x=a\040b`}, Rotational: "yes"},
 				{Space: Space{Path: "/nowhere/at all"}},
