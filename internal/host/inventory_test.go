@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,26 @@ func TestInventoryHere(t *testing.T) {
 	if inv.CPUs == 0 || inv.MemoryBytes == 0 || inv.Kernel == "" || inv.Arch == "" || inv.Docker.SizeBytes == 0 || inv.Disks[0].Mount != "/" || inv.Disks[0].FSType == "" {
 		t.Errorf("%+v", inv)
 	}
+}
+
+// TestInventoryOfRealSettings reads what the kernel gives, whose files are no ordinary ones.
+func TestInventoryOfRealSettings(t *testing.T) {
+	shells(t, func(t *testing.T, l *local) {
+		l.root = ""
+		inv, err := TakeInventory(t.Context(), l, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, file := range map[string]string{"vm.swappiness": "/proc/sys/vm/swappiness", "vm.max_map_count": "/proc/sys/vm/max_map_count", "net.core.somaxconn": "/proc/sys/net/core/somaxconn"} {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				continue // this kernel has none
+			}
+			if got := strconv.FormatInt(inv.Sysctls[name], 10); got != strings.TrimSpace(string(want)) {
+				t.Errorf("%s is read as %s, the kernel says %s", name, got, want)
+			}
+		}
+	})
 }
 
 func TestInventoryPaths(t *testing.T) {

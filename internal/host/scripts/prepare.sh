@@ -188,14 +188,15 @@ without_swap() {
   done
 }
 
-# What must be at least so much is never made less.
+# What must be at least so much is never made less. The files below /proc/sys give all that they
+# have to the first read, and no shell's own `read` asks for more than one character.
 sysctls() {
   echo 'vm.overcommit_memory = 1'
   echo 'vm.swappiness = 1'
   for pair in net.core.somaxconn:4096 fs.file-max:1000000 vm.max_map_count:262144; do
     name=${pair%:*} wanted=${pair#*:} now=
     file=$R/proc/sys/$(printf '%s' "$name" | tr . /)
-    if [ -r "$file" ]; then read -r now <"$file" || :; fi
+    if [ -r "$file" ]; then now=$(head -n 1 "$file" 2>/dev/null || :); fi
     case $now in '' | *[!0-9]*) now=0 ;; esac
     if [ "$now" -gt "$wanted" ]; then wanted=$now; fi
     echo "$name = $wanted"
@@ -207,7 +208,7 @@ sysctl_state() {
   for name in vm.overcommit_memory vm.swappiness net.core.somaxconn fs.file-max vm.max_map_count; do
     now=unknown
     file=$R/proc/sys/$(printf '%s' "$name" | tr . /)
-    if [ -r "$file" ]; then read -r now <"$file" || :; fi
+    if [ -r "$file" ]; then now=$(head -n 1 "$file" 2>/dev/null || :); fi
     text="$text${text:+ }$name=$now"
   done
   echo "$text"
