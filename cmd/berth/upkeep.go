@@ -17,7 +17,7 @@ func (n *node) upkeep() worker.Upkeep {
 	}
 	reconciler := &host.Reconciler{
 		Store: rooms.Hosts(n.rows), Runtimes: n.hosts, Residents: mender, Now: clock.System, Log: n.log, Owner: n.owner,
-		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun,
+		Every: n.cfg.ReconcileEvery, Grace: n.cfg.ReconcileGrace, DryRun: n.cfg.ReconcileDryRun, Jobs: jobs,
 	}
 	return worker.Upkeep{
 		Reconciler: reconciler,

@@ -102,6 +102,14 @@ func (r knownRuntime) Inspect(ctx context.Context, id UnitID) (unit Unit, err er
 	return unit, err
 }
 
+func (r knownRuntime) Space(ctx context.Context, id UnitID) (space Space, err error) {
+	err = r.call(ctx, !absence, func() error {
+		space, err = r.next.Space(ctx, id)
+		return err
+	})
+	return space, err
+}
+
 func (r knownRuntime) Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error {
 	return r.call(ctx, absence, func() error { return r.next.Stop(ctx, id, fence, grace) })
 }

@@ -34,6 +34,10 @@ func (r leasedRuntime) Inspect(ctx context.Context, id UnitID) (Unit, error) {
 	return r.next.Inspect(ctx, id)
 }
 
+func (r leasedRuntime) Space(ctx context.Context, id UnitID) (Space, error) {
+	return r.next.Space(ctx, id)
+}
+
 func (r leasedRuntime) List(ctx context.Context) ([]Unit, error) { return r.next.List(ctx) }
 
 func (r leasedRuntime) Watch(ctx context.Context, ended func(UnitID)) error {

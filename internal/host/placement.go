@@ -85,6 +85,9 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 		}
 		ruled[rulePorts]++
 	}
+	if waits := all.waiting(n); waits != "" {
+		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s does not answer, and no other one fits", waits)
+	}
 	if ruled[rulePorts] > 0 && n.Where.Empty() {
 		h := all.hosts[0]
 		return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", h.PortLow, h.PortHigh)
@@ -118,6 +121,21 @@ func (all *pool) filter(n Need, there map[ID]int) (fit []*Host, ruled map[string
 	kept := apart(fit, all.hosts, there, n.Where)
 	ruled[ruleSpread] += len(fit) - len(kept)
 	return kept, ruled
+}
+
+// waiting gives the name of a host that would fit if it answered; empty: there is none.
+func (all *pool) waiting(n Need) string {
+	for i := range all.hosts {
+		if all.hosts[i].Health != Unreachable {
+			continue
+		}
+		h := all.hosts[i]
+		h.Health = Healthy
+		if n.ruledOut(&h, all.disks[h.ID]) == "" {
+			return h.Name
+		}
+	}
+	return ""
 }
 
 // apart gives those of the hosts that are in the domains with the fewest of the group; where
@@ -184,6 +202,9 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 		return err
 	}
 	fit, ruled := all.filter(n, there)
+	if len(fit) == 0 && all.waiting(n) != "" {
+		return nil // the job waits for it
+	}
 	if len(fit) == 0 {
 		return n.refuse(all.hosts, ruled)
 	}

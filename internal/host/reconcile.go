@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/duty"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // Reconciler compares what is written with what the hosts have, both ways, and mends
@@ -36,6 +38,7 @@ type Reconciler struct {
 	Every     time.Duration // how often it sweeps
 	Grace     time.Duration // what is younger is left alone
 	DryRun    bool          // only say what would be done
+	Jobs      *job.Engine   // tells of the health of hosts; nil: nobody does
 
 	mu    sync.Mutex
 	hosts map[ID]*hostSweeps
@@ -45,6 +48,9 @@ type Reconciler struct {
 type hostSweeps struct {
 	turn  chan struct{} // holds one token while a sweep is under way
 	stuck stuck
+
+	misses   int       // sweeps in a row that the host has not answered
+	measured time.Time // when its disks were looked at last
 }
 
 // The settings where the configuration says nothing.
@@ -72,6 +78,7 @@ func (r *Reconciler) RunOnce(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	hosts = slices.DeleteFunc(hosts, func(h Host) bool { return !h.Joined() })
 	var (
 		mended atomic.Int64
 		all    sync.WaitGroup
@@ -113,7 +120,12 @@ func (r *Reconciler) RunHost(ctx context.Context, id ID) (int, error) {
 	}
 	kept, stop := sweeping.Keep(ctx)
 	defer stop()
-	return r.sweep(kept, host, memory)
+	if !host.Joined() {
+		return 0, nil // nothing is there yet
+	}
+	mended, err := r.sweep(kept, host, memory)
+	r.tend(kept, host, memory, err)
+	return mended, err
 }
 
 func (r *Reconciler) memoryOf(id ID) *hostSweeps {

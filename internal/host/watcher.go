@@ -40,7 +40,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.Log.WarnContext(ctx, "cannot list the hosts to watch", "error", err)
 		}
 		for _, host := range hosts {
-			if !watched[host.ID] {
+			if host.Joined() && !watched[host.ID] {
 				watched[host.ID] = true
 				// Each host has its own, so that one that hangs delays no news of another.
 				news := make(chan UnitID, maxNews)

@@ -13,7 +13,7 @@ import (
 // leaseless are the methods that a worker may call when its lease is over: they read, or make
 // what belongs to the host. A method that is added to Runtime must be refused, or be put here.
 var leaseless = []hosttest.Method{
-	hosttest.MethodPing, hosttest.MethodIdentity, hosttest.MethodFacts, hosttest.MethodInspect, hosttest.MethodList, hosttest.MethodWatch, hosttest.MethodOutput,
+	hosttest.MethodPing, hosttest.MethodIdentity, hosttest.MethodFacts, hosttest.MethodSpace, hosttest.MethodInspect, hosttest.MethodList, hosttest.MethodWatch, hosttest.MethodOutput,
 	hosttest.MethodEnsureImage, hosttest.MethodEnsureGolden,
 }
 

@@ -120,6 +120,15 @@ func (r *Runtime) Forget(ctx context.Context) error {
 	return err
 }
 
+// Space implements host.Runtime: there is always enough.
+func (r *Runtime) Space(ctx context.Context, id host.UnitID) (host.Space, error) {
+	unit, err := r.Inspect(ctx, id)
+	if err == nil && !unit.Running {
+		err = fault.Errorf(fault.CodeNotFound, nil, "%s does not run", id)
+	}
+	return host.Space{SizeBytes: 4 << 40, FreeBytes: 2 << 40}, err
+}
+
 // CreateVolume implements host.Runtime.
 func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.change(ctx, w.Unit, func(t *thing) error { return r.createVolume(t, w) })

@@ -86,6 +86,13 @@ func (r *Runtime) Stick(stuck func(host.UnitID) bool) {
 	r.stuck = stuck
 }
 
+// SetSpace makes the disk of the machine another one.
+func (r *Runtime) SetSpace(s host.Space) {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.space = s
+}
+
 // SetFacts makes the engine say something else of itself; its name stays.
 func (r *Runtime) SetFacts(f host.EngineFacts) {
 	r.machine.mu.Lock()

@@ -253,6 +253,7 @@ func EveryCall(ctx context.Context, t *testing.T, r host.Runtime, w host.Workloa
 	_, answers[MethodEnsureGolden] = r.EnsureGolden(ctx, host.Golden{Image: "example.invalid/none:1", Command: []string{"true"}, User: "1:1", Path: "/x"}, nil)
 	_, answers[MethodStart] = r.Start(ctx, w)
 	_, answers[MethodInspect] = r.Inspect(ctx, id)
+	_, answers[MethodSpace] = r.Space(ctx, id)
 	_, answers[MethodList] = r.List(ctx)
 	answers[MethodWatch] = r.Watch(ctx, func(host.UnitID) {})
 	_, answers[MethodOutput] = r.Output(ctx, id, 10)

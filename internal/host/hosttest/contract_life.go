@@ -50,10 +50,19 @@ func wholeLife(t *testing.T, s Subject) {
 		t.Fatalf("started, it is listed as %+v, %v", l, ok)
 	}
 
+	space, err := s.Runtime.Space(b.ctx, id)
+	b.ok(err, "Space")
+	if space.SizeBytes <= 0 || space.FreeBytes < 0 || space.FreeBytes > space.SizeBytes {
+		t.Fatalf("its data is on a file system of %+v", space)
+	}
+	b.code(s.Runtime.Forget(b.ctx), fault.CodeHostInUse, "Forget, with a unit there")
+
 	b.ok(s.Runtime.Stop(b.ctx, id, w.Fence, shortGrace), "Stop")
 	if u := b.inspect(id); u.Running {
 		t.Fatalf("stopped, it is %+v", u)
 	}
+	_, err = s.Runtime.Space(b.ctx, id)
+	b.code(err, fault.CodeNotFound, "Space of one that does not run")
 	b.ok(s.Runtime.Remove(b.ctx, id, w.Fence, true), "Remove")
 	b.gone(id)
 }

@@ -24,6 +24,7 @@ const (
 	MethodAdopt        Method = "Adopt"
 	MethodSettle       Method = "Settle"
 	MethodInspect      Method = "Inspect"
+	MethodSpace        Method = "Space"
 	MethodStop         Method = "Stop"
 	MethodRemove       Method = "Remove"
 	MethodForget       Method = "Forget"
@@ -35,7 +36,7 @@ const (
 // Methods lists them, in the order of a life.
 func Methods() []Method {
 	return []Method{
-		MethodPing, MethodIdentity, MethodFacts, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect,
+		MethodPing, MethodIdentity, MethodFacts, MethodEnsureImage, MethodEnsureGolden, MethodCreateVolume, MethodCreate, MethodStart, MethodAdopt, MethodSettle, MethodInspect, MethodSpace,
 		MethodStop, MethodRemove, MethodForget, MethodList, MethodWatch, MethodOutput,
 	}
 }

@@ -17,6 +17,7 @@ type machine struct {
 	mu         sync.Mutex
 	identity   string
 	facts      host.EngineFacts
+	space      host.Space
 	containers map[host.UnitID]*container
 	volumes    map[host.UnitID]*volume
 	images     map[string]bool
@@ -90,6 +91,7 @@ func (v *volume) mark() *fencing.Mark {
 func newMachine() *machine {
 	return &machine{
 		identity: rand.Text(),
+		space:    host.Space{SizeBytes: 100 << 30, FreeBytes: 50 << 30},
 		facts: host.EngineFacts{
 			Version: "28.5.2", StorageDriver: "overlay2", CgroupVersion: "2", OS: "a test", Kernel: "6.1.0", Arch: "amd64", CPUs: 8,
 			MemoryBytes: 32 << 30, MemoryLimit: true,

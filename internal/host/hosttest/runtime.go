@@ -67,6 +67,18 @@ func (r *Runtime) Facts(ctx context.Context) (facts host.EngineFacts, err error)
 	return facts, err
 }
 
+// Space gives what SetSpace has set, for a unit that runs.
+func (r *Runtime) Space(ctx context.Context, id host.UnitID) (space host.Space, err error) {
+	err = r.call(ctx, MethodSpace, id, func() error {
+		if c := r.machine.containers[id]; c == nil || !c.running || c.owner != r.deployment {
+			return fault.ErrNotFound
+		}
+		space = r.machine.space
+		return nil
+	})
+	return space, err
+}
+
 // CreateVolume makes the volume.
 func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	return r.call(ctx, MethodCreateVolume, w.Unit, func() error { return r.createVolume(w) })

@@ -1,0 +1,212 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/berth-project/berth/internal/fault"
+)
+
+const (
+	// missesToUnreachable is how many sweeps in a row must fail before a host counts as
+	// unreachable: one may have met it while it was restarted.
+	missesToUnreachable = 2
+	// factsEvery and spaceEvery are how often a host is asked what it is, and how full its disks
+	// are.
+	factsEvery = 5 * time.Minute
+	spaceEvery = 30 * time.Second
+	// A disk closes below the smaller of these, and opens again above twice as much.
+	fullBytes = 1 << 30
+	fullShare = 20 // one in so many
+)
+
+// The types of events about the health of a host.
+const (
+	EventUnreachable = "host.unreachable"
+	EventReachable   = "host.reachable"
+	EventDiskFull    = "host.disk_full"
+	EventDiskOK      = "host.disk_ok"
+)
+
+// tend keeps what is written of a host's health and machine right, by how a sweep of it has ended.
+// What it cannot do now the next sweep does.
+func (r *Reconciler) tend(ctx context.Context, h Host, memory *hostSweeps, swept error) {
+	if r.DryRun {
+		return
+	}
+	var err error
+	switch {
+	case fault.CodeOf(swept) == fault.CodeHostUnavailable && swept != nil:
+		if memory.misses++; memory.misses >= missesToUnreachable && h.Health != Unreachable {
+			err = r.turn(ctx, h, Unreachable, fault.Explain(swept), EventUnreachable)
+		}
+	case swept == nil:
+		memory.misses = 0
+		if h.Health == Unreachable {
+			err = r.turn(ctx, h, Healthy, "", EventReachable)
+		}
+		if err == nil {
+			err = r.look(ctx, h.ID, memory)
+		}
+	}
+	if fault.IgnoreLostRace(err) != nil && ctx.Err() == nil {
+		r.Log.WarnContext(ctx, "the health of a host could not be written", "host", h.Name, "error", err)
+	}
+}
+
+// turn writes another health of the host, and says so.
+func (r *Reconciler) turn(ctx context.Context, h Host, to Health, note, kind string) error {
+	err := r.update(ctx, h.ID, func(tx Tx, h *Host) error {
+		h.Health, h.HealthNote, h.HealthSince = to, clip(note, maxReason), r.Now()
+		if to == Healthy {
+			h.HealthSince = time.Time{}
+		}
+		message := note
+		if message == "" {
+			message = "host " + h.Name + " is healthy again"
+		}
+		return r.announce(tx, kind, *h, message)
+	})
+	if err == nil {
+		r.Log.WarnContext(ctx, "the health of a host has changed", "host", h.Name, "health", string(to), "note", note)
+	}
+	return err
+}
+
+func (r *Reconciler) announce(tx Tx, kind string, h Host, message string) error {
+	if r.Jobs == nil {
+		return nil
+	}
+	return announce(r.Jobs, tx, kind, h, "", message, r.Now())
+}
+
+// update writes a host as the function makes it.
+func (r *Reconciler) update(ctx context.Context, which ID, change func(Tx, *Host) error) error {
+	return r.Store.Tx(ctx, func(tx Tx) error {
+		h, err := tx.HostRow(which)
+		if err != nil {
+			return err
+		}
+		if err := change(tx, &h); err != nil {
+			return err
+		}
+		return tx.UpdateHost(h)
+	})
+}
+
+// look asks a host now and then what it is, and how full its disks are.
+func (r *Reconciler) look(ctx context.Context, which ID, memory *hostSweeps) error {
+	h, err := r.Store.Host(ctx, which)
+	if err != nil {
+		return err
+	}
+	runtime, err := r.Runtimes.Runtime(h)
+	if err != nil {
+		return err
+	}
+	now := r.Now()
+	if now.Sub(h.Found.At) > factsEvery {
+		facts, err := runtime.Facts(ctx)
+		if err != nil {
+			return err
+		}
+		err = r.update(ctx, which, func(_ Tx, h *Host) error {
+			h.Found, h.Arch = facts.found(now), NormalArch(facts.Arch)
+			if c := h.Capacity.Overcommit.capacity(h.Found); fitsIn(h.Used, c) {
+				h.Capacity = c
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if now.Sub(memory.measured) < spaceEvery {
+		return nil
+	}
+	memory.measured = now
+	return r.measure(ctx, h, runtime)
+}
+
+// measure looks how full the disks of a host are, by one unit on each that runs: a disk that nothing
+// is on fills nobody's data.
+func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error {
+	disks, err := r.Store.Disks(ctx, h.ID)
+	if err != nil {
+		return err
+	}
+	held, err := r.Store.Allocations(ctx, AllocationFilter{Host: h.ID}, "", reconcileBatch)
+	if err != nil {
+		return err
+	}
+	for _, d := range disks {
+		for _, a := range held {
+			if a.Disk != d.ID {
+				continue
+			}
+			space, err := runtime.Space(ctx, a.Unit)
+			if fault.CodeOf(err) == fault.CodeHostUnavailable && err != nil {
+				return err
+			}
+			if err != nil || space.SizeBytes == 0 {
+				continue // it does not run, or cannot say; another may
+			}
+			if err := r.measured(ctx, h, d, space); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// full reports whether a disk that was, or was not, full is so now.
+func (s Space) full(was bool) bool {
+	limit := min(int64(fullBytes), s.SizeBytes/fullShare)
+	if was {
+		limit *= 2
+	}
+	return s.FreeBytes < limit
+}
+
+// measured writes what was seen of a disk. One that is full takes nothing any more, and where it is
+// the engine's own folder, nor does its host; what is there goes on.
+func (r *Reconciler) measured(ctx context.Context, h Host, d Disk, s Space) error {
+	was := d.State == DiskIsFull
+	is := (was || d.State == DiskAvailable) && s.full(was)
+	seen := d
+	seen.TotalBytes, seen.FreeBytes, seen.SeenAt = s.SizeBytes, s.FreeBytes, r.Now()
+	switch {
+	case is && !was:
+		seen.State = DiskIsFull
+	case was && !is:
+		seen.State = DiskAvailable
+	}
+	if err := r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateHostDisk(seen) }); err != nil {
+		return err
+	}
+	closes := d.Path == "" && is && h.Health == Healthy
+	opens := d.Path == "" && !is && h.Health == DiskFull
+	note := fmt.Sprintf("%s of %s are free on disk %s", gibibytes(s.FreeBytes), gibibytes(s.SizeBytes), d.name())
+	switch {
+	case closes:
+		return r.turn(ctx, h, DiskFull, note, EventDiskFull)
+	case opens:
+		return r.turn(ctx, h, Healthy, "", EventDiskOK)
+	case is == was:
+		return nil
+	case is:
+		return r.Store.Tx(ctx, func(tx Tx) error { return r.announce(tx, EventDiskFull, h, note) })
+	default:
+		return r.Store.Tx(ctx, func(tx Tx) error { return r.announce(tx, EventDiskOK, h, note) })
+	}
+}
+
+// name is what people call the disk.
+func (d *Disk) name() string {
+	if d.Path == "" {
+		return "of the engine"
+	}
+	return d.Path
+}
