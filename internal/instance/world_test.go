@@ -91,7 +91,7 @@ func newWorld(t *testing.T, s *store.Store, ports int) *world {
 	w.courier = webhook.NewCourier(w.courierConfig())
 	w.tx(func(tx rooms.Tx) error {
 		var err error
-		w.host, err = tx.PutHost(host.Host{
+		w.host, err = host.Put(tx, host.Host{
 			ID: host.ID(w.newID(host.Prefix)), Name: "local", Endpoint: "unix:///x", Advertise: "127.0.0.1", Bind: "127.0.0.1",
 			PortLow: 20000, PortHigh: 20000 + ports - 1,
 		})
