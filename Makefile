@@ -5,7 +5,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run tools test upgrade test-fast fuzz engines smoke chaos bench lint fmt build setup migrate up down clean
+.PHONY: help run tools test upgrade test-fast fuzz engines smoke chaos fleet bench lint fmt build setup migrate up down clean
 
 GOLANGCI_VERSION := v2.15.0
 LINTER := bin/golangci-lint-$(GOLANGCI_VERSION)
@@ -57,6 +57,9 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 	@scripts/engine.sh
 	@BERTH_TEST_PACE=$${BERTH_TEST_PACE:-$$(go run ./internal/testenv/pace)} \
 	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 5 ./internal/chaos
+
+fleet: setup build ## a pool of several real hosts, with more wanted than there is room for, killed workers and engines
+	BERTH_BIN=$(CURDIR)/bin/berth BERTH_FLEET_LONG=1 go test -count=1 -v -timeout 60m ./internal/fleet
 
 bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see docs/performance.md)
 	go build -o bin/bench ./internal/bench

@@ -20,10 +20,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/apt.sh"
 cd "$here/.."
 
-busy=(docker engine smoke clients)
+busy=(docker engine smoke clients fleet)
 # Packages whose tests all work on real servers or processes. In the others testenv.Needs leaves out, with
 # -short, the tests that do.
-real=(smoke clients chaos startstop testenv)
+real=(smoke clients chaos fleet startstop testenv)
 default_parts=(quick "${busy[@]}" newer chaos image compose)
 export BERTH_BIN=${BERTH_BIN:-$PWD/bin/berth}
 
