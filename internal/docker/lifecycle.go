@@ -328,6 +328,9 @@ func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64)
 		case fencing.Newer:
 			return fenced(id, "volume")
 		}
+		if err := r.clearDisk(ctx, v, id, fence); err != nil {
+			return err
+		}
 		err = r.engine.removeVolume(ctx, v.Name)
 		switch {
 		case err == nil, errors.Is(err, fault.ErrNotFound):

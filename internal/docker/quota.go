@@ -14,6 +14,9 @@ import (
 // disk must have project quotas (XFS mounted with pquota, for one). Whether it can is what the
 // driver answers; one that cannot is not asked again by this process.
 func (r *Runtime) boundedVolume(ctx context.Context, w host.Workload) (volume.Volume, error) {
+	if w.Disk != "" {
+		return r.diskVolume(ctx, w)
+	}
 	if r.engine.unbounded.Load() {
 		return r.engine.createVolume(ctx, volumeOf(w, r.deployment, false))
 	}

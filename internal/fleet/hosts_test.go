@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ func TestPool(t *testing.T) {
 
 	t.Run("import", func(t *testing.T) { p.with(t).imported(hosts, sheet) })
 	t.Run("machine", func(t *testing.T) { p.with(t).machine(machine) })
+	t.Run("disk", func(t *testing.T) { p.with(t).disk(hosts[0]) })
 	t.Run("spread", func(t *testing.T) { p.with(t).spread() })
 	t.Run("engine away", func(t *testing.T) { p.with(t).away(hosts[2]) })
 	t.Run("drain and delete", func(t *testing.T) { p.with(t).retired(hosts) })
@@ -98,6 +101,41 @@ func (p *pool) machine(m testenv.BareMachine) {
 	if p.host("m1") != nil {
 		p.Error("a host that was deleted by force is there")
 	}
+}
+
+// disk puts the data of instances on a disk of the host.
+func (p *pool) disk(h testenv.FleetHost) {
+	folder, err := os.MkdirTemp("", "disk") // the engines are on this machine's file system
+	if err == nil {
+		err = os.Chmod(folder, 0o755) //nolint:gosec // servers of other users go through it
+	}
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.Cleanup(func() { _ = os.RemoveAll(folder) })
+	id := p.host(h.Name).text("id")
+	const gib = 1 << 30
+	d := p.do("POST", "/hosts/"+id+"/disks", object{"path": folder, "type": "nvme", "capacity": 3 * gib}, 201)
+	p.refused("POST", "/storage/mysql/instances", object{"placement": object{"disk_type": "hdd"}}, "no_capacity")
+	fast := object{"disk_type": "nvme"}
+	for _, engine := range []string{"redis", "mysql"} {
+		a := p.do("POST", "/storage/"+engine+"/instances", object{"name": "fast-" + engine, "placement": fast, "resources": object{"disk": 2 * gib}}, 202)
+		inst := a.below("instance").text("id")
+		p.succeeded(a.below("job").text("id"), 4*time.Minute)
+		if files, err := os.ReadDir(filepath.Join(folder, "berth-"+inst)); err != nil || len(files) == 0 {
+			p.Errorf("the data of a %s on the disk: %v, %v", engine, files, err)
+		}
+		p.refused("POST", "/storage/redis/instances", object{"placement": fast, "resources": object{"disk": 2 * gib}}, "no_capacity")
+		p.refused("DELETE", "/hosts/"+id+"/disks/"+d.text("id"), nil, "disk_in_use")
+		p.books()
+		p.succeeded(p.do("DELETE", "/storage/"+engine+"/instances/"+inst, nil, 202).below("job").text("id"), 2*time.Minute)
+		if _, err := os.Stat(filepath.Join(folder, "berth-"+inst)); !os.IsNotExist(err) {
+			p.Errorf("the data of a deleted %s is on the disk: %v", engine, err)
+		}
+	}
+	p.do("PATCH", "/hosts/"+id+"/disks/"+d.text("id"), object{"state": "error"}, 200)
+	p.refused("POST", "/storage/redis/instances", object{"placement": fast}, "no_capacity")
+	p.do("DELETE", "/hosts/"+id+"/disks/"+d.text("id"), nil, 204)
 }
 
 // spread puts three units on three racks, and no fourth.

@@ -60,7 +60,7 @@ type Platform interface {
 
 // Units is what concerns one unit of a host.
 type Units interface {
-	// CreateVolume makes the unit's volume. With Workload.KeepData it only finds it, or
+	// CreateVolume makes the unit's volume. One on a disk needs the image. With Workload.KeepData it only finds it, or
 	// fails with CodeDataLost; so does Create.
 	CreateVolume(context.Context, Workload) error
 	// Create makes the unit ready to be started.
@@ -110,6 +110,8 @@ type Workload struct {
 	Bind      string // the host address to publish on
 	// DataPath is where the unit's volume is mounted. Its root belongs to User.
 	DataPath string
+	// Disk is the folder of the host that the volume's data is below; empty: the engine's own.
+	Disk string
 	// Scratch are writable places in memory, with their sizes in bytes. All else
 	// outside DataPath is read-only.
 	Scratch map[string]int64

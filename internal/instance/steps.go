@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
+	"github.com/berth-project/berth/internal/job"
 )
 
 // reserve finds a host and a port.
@@ -50,6 +51,7 @@ func (w *work) takePort(ctx context.Context) error {
 		return err
 	}
 	ports := held.Ports
+	w.run.disk = held.Disk
 	w.Detail(ctx, "reserve", fmt.Sprintf("port %s on %s", listed(ports), w.run.host.Name))
 	return w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
@@ -114,7 +116,11 @@ func (w *work) image(ctx context.Context) error {
 	}
 	w.run.image = ref
 	w.Detail(ctx, "image", ref)
-	return w.golden(ctx)
+	if err := w.golden(ctx); err != nil {
+		return err
+	}
+	w.run.known.Do(func() { close(w.run.imaged) })
+	return nil
 }
 
 // workload renders what to run, under the claim's fence.
@@ -134,6 +140,9 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	}
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
 	load.KeepData = w.Kind() == JobRepair
+	if !load.KeepData {
+		load.Disk = w.run.disk.Path
+	}
 	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
 	for i, port := range w.inst.hostPorts() {
 		load.Ports[i].Host = port
@@ -157,9 +166,27 @@ func (w *work) data(ctx context.Context) error {
 		return err
 	}
 	inst := w.instance()
-	return w.run.runtime.CreateVolume(ctx, host.Workload{
+	load := host.Workload{
 		Unit: host.UnitID(inst.ID), Tenant: inst.Tenant, Engine: inst.Spec.Engine, Fence: w.Claim().Fence, Resources: inst.Spec.Resources,
-	})
+	}
+	if w.run.disk.Path != "" { // which needs the image
+		if err := w.awaitImage(ctx); err != nil {
+			return err
+		}
+		load.Disk, load.Image = w.run.disk.Path, w.run.image
+	}
+	return w.run.runtime.CreateVolume(ctx, load)
+}
+
+// awaitImage waits for the step beside this one that finds the image. Where an earlier run did
+// that step, it only looks the reference up again.
+func (w *work) awaitImage(ctx context.Context) error {
+	for _, s := range w.Job().Steps {
+		if s.Name == "image" && s.State == job.StepDone && w.run.image == "" {
+			return w.image(ctx)
+		}
+	}
+	return await(ctx, w.run.imaged)
 }
 
 // maxPortTries bounds how many refused ports one attempt goes through.

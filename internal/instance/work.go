@@ -77,7 +77,10 @@ type running struct {
 	host    host.Host
 	runtime host.Runtime // as long as the lease is held
 	anytime host.Runtime // also after that
+	disk    host.Disk    // that the data is on
 	image   string
+	imaged  chan struct{} // closed once the image is known
+	known   *sync.Once    // closes it
 	golden  bool          // the image has golden data
 	notice  string        // what the tenant should know of what was repaired
 	placed  chan struct{} // closed once there are a host and its runtime
@@ -144,7 +147,8 @@ func (w *work) Begin(t job.Tx, j job.Job) error {
 // Open implements job.Work: it gathers what every step needs.
 func (w *work) Open(ctx context.Context) error {
 	var err error
-	w.run.placed, w.run.noted = make(chan struct{}), make(chan struct{})
+	w.run.placed, w.run.noted, w.run.imaged = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	w.run.known = &sync.Once{}
 	if w.run.engine, err = w.cfg.Catalog.Find(w.inst.Spec.Engine); err != nil && w.Kind() != JobDelete {
 		return err
 	}

@@ -1,0 +1,66 @@
+package docker
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/berth-project/berth/internal/fault"
+)
+
+// TestDiskOfItsOwn keeps an instance's data on a disk of its own, and nothing of it elsewhere or afterwards.
+func TestDiskOfItsOwn(t *testing.T) {
+	r := newRealEngine(t)
+	runtime, w := r.runtime(t), r.workload(t)
+	w.Disk = t.TempDir()
+	if err := os.Chmod(filepath.Dir(w.Disk), 0o755); err != nil { //nolint:gosec // the engine must get there
+		t.Fatal(err)
+	}
+	folder := filepath.Join(w.Disk, nameOf(w.Unit))
+	for range 2 { // each call may come twice
+		if err := runtime.CreateVolume(t.Context(), w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := runtime.Create(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := runtime.Start(t.Context(), w); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "redis.conf")); err != nil {
+		t.Errorf("its files are not on the disk: %v", err)
+	}
+	if info, err := os.Stat(folder); err != nil || !owns(info, 4711) {
+		t.Errorf("the folder is %v, %v, and not the server's own", info, err)
+	}
+	mark := filepath.Join(w.Disk, diskMark)
+	if err := os.Remove(mark); err != nil { // as if the disk were not mounted
+		t.Fatal(err)
+	}
+	if err := runtime.Remove(t.Context(), w.Unit, w.Fence, true); err == nil || fault.CodeOf(err) != fault.CodeHostUnavailable {
+		t.Errorf("removed from a disk that is not there: %v", err)
+	}
+	if err := os.WriteFile(mark, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := runtime.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(folder); !os.IsNotExist(err) {
+		t.Errorf("its data is still there: %v", err)
+	}
+	w.Disk = "/no/such/disk"
+	if err := runtime.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeHostRefused {
+		t.Errorf("a disk that there is not: %v", err)
+	}
+}
+
+// owns reports whether a file belongs to the user.
+func owns(info os.FileInfo, user uint32) bool {
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stat.Uid == user
+}
