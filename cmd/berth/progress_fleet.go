@@ -61,7 +61,8 @@ func (f fleet) ended() (online int, failed []fleetHost) {
 // total says how far all of them are.
 func (f fleet) total() string {
 	online, failed := f.ended()
-	return fmt.Sprintf("%d of %d online, %d failed, %d under way", online, len(f), len(failed), len(f)-online-len(failed))
+	return fmt.Sprintf("%d of %d online, %d failed, %d under way", online, len(f), len(failed),
+		len(f)-online-len(failed))
 }
 
 // step gives the step that the host is at.

@@ -17,11 +17,14 @@ import (
 func (c *cli) hostsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 	group = &cobra.Command{
 		Use: "hosts", Short: "Manage the pool of hosts (for operators)", Args: cobra.NoArgs,
-		Long: "Manage the pool of hosts: the machines that instances are placed on. docs/hosts.md has the whole of it. HOST is a name or an id.",
+		Long: "Manage the pool of hosts: the machines that instances are placed on. docs/hosts.md has the whole " +
+			"of it. HOST is a name or an id.",
 	}
 	direct := []*cobra.Command{
-		c.hostsLsCommand(), c.hostsShowCommand(), c.hostsAddCommand(), c.hostsImportCommand(), c.hostsTemplateCommand(), c.hostsTakeoverCommand(),
-		c.hostsStatusCommand("cordon", "Place nothing on hosts any more; what is there stays", client.HostCordoned, "Cordoned"),
+		c.hostsLsCommand(), c.hostsShowCommand(), c.hostsAddCommand(), c.hostsImportCommand(),
+		c.hostsTemplateCommand(), c.hostsTakeoverCommand(),
+		c.hostsStatusCommand("cordon", "Place nothing on hosts any more; what is there stays", client.HostCordoned,
+			"Cordoned"),
 		c.hostsStatusCommand("uncordon", "Place instances on hosts again", client.HostOnline, "Uncordoned"),
 		c.hostsReserveCommand("reserve", "Place nothing on hosts that does not name them", true, "Reserved"),
 		c.hostsReserveCommand("unreserve", "End that hosts are reserved", false, "Unreserved"),
@@ -47,21 +50,26 @@ func (c *cli) hostsLsCommand() *cobra.Command {
 			if f.State+f.Health+f.Region+f.Zone+f.Rack != "" || len(f.Labels) > 0 {
 				none = "No hosts match."
 			}
-			return listed(c, cmd, limit, []string{"NAME", "STATE", "HEALTH", "REGION", "ZONE", "RACK", "ADDRESS", "INSTANCES", "CPU", "MEMORY", "AGE", "ID"}, none,
+			head := []string{
+				"NAME", "STATE", "HEALTH", "REGION", "ZONE", "RACK", "ADDRESS", "INSTANCES", "CPU", "MEMORY", "AGE", "ID",
+			}
+			return listed(c, cmd, limit, head, none,
 				func(cl *client.Client, limit int, cursor string) (client.Page[client.Host], error) {
 					f.Limit, f.Cursor = limit, cursor
 					return cl.Hosts(ctx, f)
 				},
 				func(h client.Host) []string {
 					return []string{
-						h.Name, hostState(h), h.Health, h.Region, h.Zone, h.Rack, h.Address, strconv.FormatInt(h.Used.Instances, 10),
+						h.Name, hostState(h), h.Health, h.Region, h.Zone, h.Rack, h.Address,
+						strconv.FormatInt(h.Used.Instances, 10),
 						ofCores(h), ofMemory(h), age(c.now(), h.CreatedAt), h.ID,
 					}
 				})
 		}),
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.State, "state", "", "list only hosts in this state: importing, online, cordoned, draining, failed or deleting")
+	flags.StringVar(&f.State, "state", "", "list only hosts in this state: importing, online, cordoned, draining, "+
+		"failed or deleting")
 	flags.StringVar(&f.Health, "health", "", "list only hosts of this health: healthy, unreachable or disk_full")
 	flags.StringVar(&f.Region, "region", "", "list only hosts in this region")
 	flags.StringVar(&f.Zone, "zone", "", "list only hosts in this zone")
@@ -98,7 +106,8 @@ func ofMemory(h client.Host) string {
 
 func (c *cli) hostsShowCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "show HOST", Aliases: []string{"get"}, Short: "Show a host with its disks and what the last look at it found", Args: cobra.ExactArgs(1),
+		Use: "show HOST", Aliases: []string{"get"},
+		Short: "Show a host with its disks and what the last look at it found", Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, err := c.client(cmd)
 			if err != nil {
@@ -141,7 +150,8 @@ func hostFacts(h client.Host, now time.Time) []fact {
 		health += ", since " + stamp(h.HealthSince, now)
 	}
 	facts := []fact{
-		{"Name", h.Name}, {"ID", h.ID}, {"State", hostState(h)}, {"Reason", h.Reason}, {"Job", h.JobID}, {"Health", health},
+		{"Name", h.Name}, {"ID", h.ID}, {"State", hostState(h)}, {"Reason", h.Reason}, {"Job", h.JobID},
+		{"Health", health},
 		{"Source", h.Source}, {"Address", h.Address}, {"Endpoint", h.Endpoint}, {"Host key", h.HostKey},
 		{"Place", placeText(h.Region, h.Zone, h.Rack)}, {"Ports", fmt.Sprintf("%d-%d", h.Ports.First, h.Ports.Last)},
 		{"Arch", h.Arch}, {"Purpose", h.Purpose}, {"Labels", pairs(h.Labels)}, {"Engine", h.Engine},
@@ -149,7 +159,8 @@ func hostFacts(h client.Host, now time.Time) []fact {
 	if f := h.Found; f != nil {
 		facts = append(facts,
 			fact{"Machine", fmt.Sprintf("%s cores, %s memory", cores(f.CPU), sizeOf(f.Memory))},
-			fact{"System", fmt.Sprintf("%s, kernel %s, Docker %s on %s", f.OS, f.Kernel, f.EngineVersion, f.StorageDriver)},
+			fact{"System", fmt.Sprintf("%s, kernel %s, Docker %s on %s", f.OS, f.Kernel, f.EngineVersion,
+				f.StorageDriver)},
 			fact{"Seen", stamp(f.At, now)})
 	}
 	return append(facts,
@@ -169,11 +180,12 @@ func given(used, capacity string, limited bool) string {
 func overcommitText(o client.Overcommit) string {
 	percent := func(n int) string {
 		if n == 0 {
-			return "not limited"
+			return notLimited
 		}
 		return strconv.Itoa(n) + " %"
 	}
-	return fmt.Sprintf("cpu %s, memory %s; %s cores and %s kept for the system", percent(o.CPUPercent), percent(o.MemoryPercent), cores(o.ReservedCPU), sizeOf(o.ReservedMemory))
+	return fmt.Sprintf("cpu %s, memory %s; %s cores and %s kept for the system", percent(o.CPUPercent),
+		percent(o.MemoryPercent), cores(o.ReservedCPU), sizeOf(o.ReservedMemory))
 }
 
 // placeText writes where something is: "eu-west/a/r1".
@@ -183,7 +195,8 @@ func diskRows(disks []client.HostDisk) [][]string {
 	rows := [][]string{{"DISK", "PATH", "TYPE", "STATE", "USED", "CAPACITY", "INSTANCES"}}
 	for _, d := range disks {
 		rows = append(rows, []string{
-			d.ID, orElse(d.Path, "(the engine's)"), d.Type, d.State, sizeOf(d.Used), orElse(bytesText(d.Capacity), "not limited"), strconv.FormatInt(d.Instances, 10),
+			d.ID, orElse(d.Path, "(the engine's)"), d.Type, d.State, sizeOf(d.Used),
+			orElse(bytesText(d.Capacity), notLimited), strconv.FormatInt(d.Instances, 10),
 		})
 	}
 	return rows

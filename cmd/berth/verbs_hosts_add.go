@@ -28,23 +28,32 @@ type machineFlags struct {
 
 func (f *machineFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&f.User, "user", "", "user to log in as by SSH: root, or one in the group docker, which is as good as root")
+	flags.StringVar(&f.User, "user", "",
+		"user to log in as by SSH: root, or one in the group docker, which is as good as root")
 	flags.StringVar(&f.Region, "region", "", "region that the machine is in; see berth hosts regions")
 	flags.StringVar(&f.Zone, "zone", "", "zone of the region")
 	flags.StringVar(&f.Rack, "rack", "", "rack of the zone")
-	flags.StringVar(&f.Endpoint, "endpoint", "", "how its Docker engine is reached: ssh://USER@HOST[:PORT], tcp://HOST:PORT or unix:///PATH (default: ssh://USER@ADDRESS)")
-	flags.BoolVar(&f.passwordStdin, "password-stdin", false, "read the password of the first login from the standard input; at a terminal it is asked for")
-	flags.StringVar(&f.HostKey, "host-key", "", "public `key` that the machine must show (default: the one that it shows first is kept)")
-	flags.StringVar(&f.certificates, "certificates", "", "`folder` with ca.pem, cert.pem and key.pem, which an engine that is reached by TCP is reached with")
+	flags.StringVar(&f.Endpoint, "endpoint", "",
+		"how its Docker engine is reached: ssh://USER@HOST[:PORT], tcp://HOST:PORT or unix:///PATH (default: "+
+			"ssh://USER@ADDRESS)")
+	flags.BoolVar(&f.passwordStdin, "password-stdin", false,
+		"read the password of the first login from the standard input; at a terminal it is asked for")
+	flags.StringVar(&f.HostKey, "host-key", "",
+		"public `key` that the machine must show (default: the one that it shows first is kept)")
+	flags.StringVar(&f.certificates, "certificates", "",
+		"`folder` with ca.pem, cert.pem and key.pem, which an engine that is reached by TCP is reached with")
 	flags.StringVar(&f.Arch, "arch", "", "architecture that it must be of: amd64 or arm64")
 	flags.StringVar(&f.Purpose, "purpose", "", "what it is meant for, for people")
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, `name=value`; repeatable")
-	flags.StringArrayVar(&f.disks, "disk", nil, "a folder for data, `path:type:size`, for example /data1:nvme:512g; repeatable (default: the engine's own folder)")
+	flags.StringArrayVar(&f.disks, "disk", nil,
+		"a folder for data, `path:type:size`, for example /data1:nvme:512g; repeatable (default: the engine's own "+
+			"folder)")
 }
 
-// request builds the machine of `add NAME ADDRESS`. The password is asked for where one may be
+// machine builds the machine of `add NAME ADDRESS`. The password is asked for where one may be
 // needed: for a login by SSH.
-func (c *cli) machine(ctx context.Context, cmd *cobra.Command, f machineFlags, args []string, logsIn bool) (client.HostRequest, error) {
+func (c *cli) machine(ctx context.Context, cmd *cobra.Command, f machineFlags, args []string,
+	logsIn bool) (client.HostRequest, error) {
 	in := f.HostRequest
 	in.Name, in.Address = args[0], args[1]
 	var err error
@@ -65,7 +74,8 @@ func (c *cli) machine(ctx context.Context, cmd *cobra.Command, f machineFlags, a
 	}
 	bySSH := in.Endpoint == "" || strings.HasPrefix(in.Endpoint, "ssh://")
 	if _, typed := terminalIn(cmd); f.passwordStdin || typed && bySSH && logsIn {
-		in.Password, err = c.readSecret(ctx, cmd, "Password for the first login (empty: the machine takes Berth's key already)")
+		in.Password, err = c.readSecret(ctx, cmd, "Password for the first login (empty: the machine takes Berth's "+
+			"key already)")
 	}
 	return in, err
 }
@@ -120,9 +130,12 @@ func (w *waiting) check(cmd *cobra.Command) error {
 
 func (f *importFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringSliceVar(&f.Prepare, "prepare", nil, "what Berth may change on the machine, separated by commas: docker, numactl, swap_off, sysctls, mount_options (default: nothing)")
+	flags.StringSliceVar(&f.Prepare, "prepare", nil,
+		"what Berth may change on the machine, separated by commas: docker, numactl, swap_off, sysctls, "+
+			"mount_options (default: nothing)")
 	flags.BoolVar(&f.IgnoreWarnings, "ignore-warnings", false, "go on where a check warns")
-	flags.BoolVar(&f.SkipInit, "skip-init", false, "the machine is prepared already: do not log in to it, check or install")
+	flags.BoolVar(&f.SkipInit, "skip-init", false,
+		"the machine is prepared already: do not log in to it, check or install")
 	flags.BoolVar(&f.Reserved, "reserved", false, "place nothing there that does not name the host")
 	flags.BoolVar(&f.DryRun, "dry-run", false, "only check what was given; nothing is accepted")
 	f.waiting.add(cmd)
@@ -135,9 +148,10 @@ func (c *cli) hostsAddCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use: "add NAME ADDRESS", Short: "Import a machine as a host", Args: cobra.ExactArgs(2),
-		Long: "Import a machine as a host. The password of the first login is asked for at a terminal, used once, and forgotten; it is no argument, because command lines are open to everybody on the machine.",
+		Long: "Import a machine as a host. The password of the first login is asked for at a terminal, used once, " +
+			"and forgotten; it is no argument, because command lines are open to everybody on the machine.",
 		Example: `  berth hosts add db-1 10.0.0.7 --user root --region eu-west --zone a --wait
-  berth hosts add db-2 10.0.0.8 --user ops --region eu-west --zone b --disk /data1:nvme:512g --prepare docker,sysctls --wait
+  berth hosts add db-2 10.0.0.8 --user ops --region eu-west --zone b --disk /data1:nvme:512g --prepare docker --wait
   berth hosts add db-3 10.0.0.9 --user root --region eu-west --zone b --password-stdin < password.txt`,
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if err := f.check(cmd); err != nil {
@@ -175,7 +189,8 @@ func ofOneHost(err error) error {
 }
 
 // added says what became of the import of one host, and waits for its job where it is to.
-func (c *cli) added(ctx context.Context, cmd *cobra.Command, cl *client.Client, name string, made client.Imported, f importFlags) error {
+func (c *cli) added(ctx context.Context, cmd *cobra.Command, cl *client.Client, name string, made client.Imported,
+	f importFlags) error {
 	name = clean(name)
 	if made.Job == nil || len(made.Hosts) != 1 {
 		return c.said(cmd, nil, made, "Host %s could be imported; nothing was changed.", name)
@@ -185,7 +200,8 @@ func (c *cli) added(ctx context.Context, cmd *cobra.Command, cl *client.Client, 
 		return err
 	}
 	if !f.wait {
-		return c.said(cmd, nil, made, "Importing host %s (%s). Wait for it: berth wait %s", name, clean(h.ID), clean(orElse(h.JobID, made.Job.ID)))
+		return c.said(cmd, nil, made, "Importing host %s (%s). Wait for it: berth wait %s", name, clean(h.ID),
+			clean(orElse(h.JobID, made.Job.ID)))
 	}
 	if h.JobID == "" { // it has ended meanwhile
 		h.JobID = made.Job.ID
@@ -219,8 +235,10 @@ func (c *cli) hostsTakeoverCommand() *cobra.Command {
 		w waiting
 	)
 	cmd := &cobra.Command{
-		Use: "takeover NAME ADDRESS", Short: "Import a machine that has instances of this deployment already, as a reserved host", Args: cobra.ExactArgs(2),
-		Long:    "Import a machine that has instances of this deployment already, as a reserved host. Instances that are written of are adopted; what is unknown is listed and left as it is.",
+		Use: "takeover NAME ADDRESS", Short: "Import a machine that has instances of this deployment already, as " +
+			"a reserved host", Args: cobra.ExactArgs(2),
+		Long: "Import a machine that has instances of this deployment already, as a reserved host. Instances " +
+			"that are written of are adopted; what is unknown is listed and left as it is.",
 		Example: "  berth hosts takeover db-1 10.0.0.7 --user root --region eu-west --zone a --wait",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if err := w.check(cmd); err != nil {
@@ -240,14 +258,17 @@ func (c *cli) hostsTakeoverCommand() *cobra.Command {
 			}
 			name := clean(made.Host.Name)
 			if !w.wait {
-				return c.said(cmd, nil, made, "Taking over host %s (%s). Wait for it: berth wait %s", name, clean(made.Host.ID), clean(made.Job.ID))
+				return c.said(cmd, nil, made, "Taking over host %s (%s). Wait for it: berth wait %s", name,
+					clean(made.Host.ID), clean(made.Job.ID))
 			}
-			job, outcome := c.follow(ctx, cmd, cl, followed{job: made.Job, title: "take over host " + name, timeout: w.timeout})
+			job, outcome := c.follow(ctx, cmd, cl, followed{job: made.Job, title: "take over host " + name,
+				timeout: w.timeout})
 			made.Job = job
 			if h, err := cl.Host(ctx, made.Host.ID); err == nil {
 				made.Host = h
 			}
-			return c.outcome(cmd, outcome, made, "Host %s is online, reserved: %s. Open it to others: berth hosts unreserve %s", name, stepDetail(job, "adopt"), name)
+			return c.outcome(cmd, outcome, made, "Host %s is online, reserved: %s. Open it to others: berth hosts "+
+				"unreserve %s", name, stepDetail(job, "adopt"), name)
 		}),
 	}
 	m.add(cmd)

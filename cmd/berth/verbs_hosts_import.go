@@ -18,7 +18,8 @@ func (c *cli) hostsImportCommand() *cobra.Command {
 	var f importFlags
 	cmd := &cobra.Command{
 		Use: "import FILE", Short: "Import the machines of a file as hosts, all or none", Args: cobra.ExactArgs(1),
-		Long: "Import the machines of a file as hosts, all or none. The file is the filled-in template as CSV or as an xlsx workbook, or a JSON array where its name ends in .json. " +
+		Long: "Import the machines of a file as hosts, all or none. The file is the filled-in template as CSV or " +
+			"as an xlsx workbook, or a JSON array where its name ends in .json. " +
 			"Every row that is wrong is named, with its number as a spreadsheet shows it, and nothing is imported.",
 		Example: `  berth hosts template xlsx -o hosts.xlsx
   berth hosts import hosts.xlsx --dry-run
@@ -61,7 +62,8 @@ func hostsText(n int) string {
 }
 
 // finishImport shows the hosts while they are imported, and says of each that failed why.
-func (c *cli) finishImport(ctx context.Context, cmd *cobra.Command, cl *client.Client, made client.Imported, f importFlags) error {
+func (c *cli) finishImport(ctx context.Context, cmd *cobra.Command, cl *client.Client, made client.Imported,
+	f importFlags) error {
 	title := "import " + hostsText(made.Count)
 	w := &importWatch{cl: cl, fleet: newFleet(made.Hosts)}
 	job, outcome := c.followFleet(ctx, cmd, w, followed{job: *made.Job, title: title, timeout: f.timeout})
@@ -82,7 +84,8 @@ func (c *cli) finishImport(ctx context.Context, cmd *cobra.Command, cl *client.C
 	p.linef("%d of %s online.", online, hostsText(made.Count))
 	if outcome != nil && len(failed) > 0 {
 		// Each has been named with its reason already; the job's own words are the same again.
-		outcome = fmt.Errorf("%s: %s failed; mend what is said above and import them again", title, hostsText(len(failed)))
+		outcome = fmt.Errorf("%s: %s failed; mend what is said above and import them again", title,
+			hostsText(len(failed)))
 	}
 	return firstError(outcome, p.err)
 }

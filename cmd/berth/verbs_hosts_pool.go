@@ -115,7 +115,9 @@ func (c *cli) hostsStocksCommand() *cobra.Command {
 			if c.json() {
 				return printJSON(cmd.OutOrStdout(), page)
 			}
-			rows := [][]string{{strings.ToUpper(by), "HOSTS", "OPEN", "CPU FREE", "MEMORY FREE", "DISKS", "DISK FREE", "STILL FIT"}}
+			rows := [][]string{{
+				strings.ToUpper(by), "HOSTS", "OPEN", "CPU FREE", "MEMORY FREE", "DISKS", "DISK FREE", "STILL FIT",
+			}}
 			for _, s := range page.Items {
 				rows = append(rows, stockRow(s))
 			}
@@ -147,7 +149,9 @@ func stockRow(s client.Stock) []string {
 		}
 		fits = append(fits, plan+"="+n)
 	}
-	return []string{s.Group, strconv.Itoa(s.Hosts), strconv.Itoa(s.Open), cpu, memory, strconv.Itoa(s.Disks), disk, strings.Join(fits, " ")}
+	return []string{
+		s.Group, strconv.Itoa(s.Hosts), strconv.Itoa(s.Open), cpu, memory, strconv.Itoa(s.Disks), disk, strings.Join(fits, " "),
+	}
 }
 
 func (c *cli) hostsInstancesCommand() *cobra.Command {
@@ -156,7 +160,8 @@ func (c *cli) hostsInstancesCommand() *cobra.Command {
 		Use: "instances HOST", Short: "List what is on a host, of all tenants", Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			id := ""
-			return listed(c, cmd, limit, []string{"INSTANCE", "TENANT", "RESOURCES", "PORTS", "DISK", "GROUP", "AGE"}, "Nothing is on the host.",
+			return listed(c, cmd, limit, []string{"INSTANCE", "TENANT", "RESOURCES", "PORTS", "DISK", "GROUP", "AGE"},
+				"Nothing is on the host.",
 				func(cl *client.Client, limit int, after string) (client.Page[client.OnHost], error) {
 					if id == "" {
 						h, err := cl.FindHost(ctx, args[0])
@@ -168,7 +173,8 @@ func (c *cli) hostsInstancesCommand() *cobra.Command {
 					return cl.HostInstances(ctx, id, limit, after)
 				},
 				func(o client.OnHost) []string {
-					return []string{o.ID, o.TenantID, resourcesText(o.Resources), strconv.Itoa(o.Ports), o.Disk, o.Group, age(c.now(), o.CreatedAt)}
+					return []string{o.ID, o.TenantID, resourcesText(o.Resources), strconv.Itoa(o.Ports), o.Disk,
+						o.Group, age(c.now(), o.CreatedAt)}
 				})
 		}),
 	}
@@ -182,7 +188,8 @@ func (c *cli) hostsTryCommand() *cobra.Command {
 		count int
 	)
 	cmd := &cobra.Command{
-		Use: "try ENGINE[:PLAN]", Short: "Show the hosts that instances would be placed on; nothing is placed", Args: cobra.ExactArgs(1),
+		Use: "try ENGINE[:PLAN]", Short: "Show the hosts that instances would be placed on; nothing is placed",
+		Args:    cobra.ExactArgs(1),
 		Example: "  berth hosts try mysql:large --count 3 --region eu-west --group orders --spread rack --strict",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if err := noneEmpty(cmd, placeNames); err != nil {
@@ -220,13 +227,18 @@ func (c *cli) hostsTryCommand() *cobra.Command {
 	return cmd
 }
 
+// regionPage is a list of regions.
+type regionPage = client.Page[client.Region]
+
 // regionsCommands gives `berth hosts regions` and the verbs below it.
 func (c *cli) regionsCommands() (group *cobra.Command, verbs []*cobra.Command) {
-	group = &cobra.Command{Use: "regions", Short: "Manage the regions that hosts are in, and their zones", Args: cobra.NoArgs}
+	group = &cobra.Command{
+		Use: "regions", Short: "Manage the regions that hosts are in, and their zones", Args: cobra.NoArgs,
+	}
 	ls := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List regions with their zones", Args: cobra.NoArgs,
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			return c.regions(cmd, func(cl *client.Client) (client.Page[client.Region], error) { return cl.Regions(ctx) })
+			return c.regions(cmd, func(cl *client.Client) (regionPage, error) { return cl.Regions(ctx) })
 		}),
 	}
 	name := ""
@@ -234,7 +246,7 @@ func (c *cli) regionsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 		Use: "add REGION ZONE...", Short: "Add a region with zones, or zones to one", Args: cobra.MinimumNArgs(2),
 		Example: "  berth hosts regions add eu-west a b c",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			return c.regions(cmd, func(cl *client.Client) (client.Page[client.Region], error) {
+			return c.regions(cmd, func(cl *client.Client) (regionPage, error) {
 				return cl.AddRegion(ctx, client.Region{Region: args[0], Name: name, Zones: args[1:]})
 			})
 		}),
@@ -245,7 +257,7 @@ func (c *cli) regionsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 	return group, verbs
 }
 
-func (c *cli) regions(cmd *cobra.Command, fetch func(*client.Client) (client.Page[client.Region], error)) error {
+func (c *cli) regions(cmd *cobra.Command, fetch func(*client.Client) (regionPage, error)) error {
 	cl, err := c.client(cmd)
 	if err != nil {
 		return err

@@ -49,7 +49,8 @@ func (f *setFlags) change(cmd *cobra.Command, h client.Host) (client.HostChange,
 	var c client.HostChange
 	some := false
 	for name, field := range map[string]**string{
-		"name": &c.Name, "purpose": &c.Purpose, "host-key": &c.HostKey, "region": &c.Region, "zone": &c.Zone, "rack": &c.Rack,
+		"name": &c.Name, "purpose": &c.Purpose, "host-key": &c.HostKey, "region": &c.Region, "zone": &c.Zone,
+		"rack":    &c.Rack,
 		"address": &c.Address, "endpoint": &c.Endpoint,
 	} {
 		if cmd.Flag(name).Changed {
@@ -160,7 +161,9 @@ func (c *cli) hostsSetCommand() *cobra.Command {
 
 // disksCommands gives `berth hosts disks` and the verbs below it.
 func (c *cli) disksCommands() (group *cobra.Command, verbs []*cobra.Command) {
-	group = &cobra.Command{Use: "disks", Short: "Manage the disks of hosts: folders that data may be in", Args: cobra.NoArgs}
+	group = &cobra.Command{
+		Use: "disks", Short: "Manage the disks of hosts: folders that data may be in", Args: cobra.NoArgs,
+	}
 	verbs = []*cobra.Command{c.disksLsCommand(), c.disksAddCommand(), c.disksSetCommand(), c.disksRmCommand()}
 	group.AddCommand(verbs...)
 	return group, verbs
@@ -198,7 +201,8 @@ func diskOf(h client.Host, name string) (string, error) {
 			return d.ID, nil
 		}
 	}
-	return "", fmt.Errorf("host %s has no disk %s; see berth hosts disks ls %s", clean(h.Name), clean(name), clean(h.Name))
+	return "", fmt.Errorf("host %s has no disk %s; see berth hosts disks ls %s", clean(h.Name), clean(name),
+		clean(h.Name))
 }
 
 func (c *cli) disksAddCommand() *cobra.Command {
@@ -230,7 +234,8 @@ func (c *cli) disksSetCommand() *cobra.Command {
 	capacity, state := "", ""
 	cmd := &cobra.Command{
 		Use: "set HOST DISK", Short: "Change a disk, or mark it as bad", Args: cobra.ExactArgs(2),
-		Long:    "Change a disk, or mark it as bad. DISK is an id or a path. On a disk that is reserved or in error nothing new is put; what is there stays.",
+		Long: "Change a disk, or mark it as bad. DISK is an id or a path. On a disk that is reserved or in " +
+			"error nothing new is put; what is there stays.",
 		Example: "  berth hosts disks set db-1 /data1 --state error",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			var change client.DiskChange
@@ -256,7 +261,8 @@ func (c *cli) disksSetCommand() *cobra.Command {
 				return err
 			}
 			d, err := cl.ChangeDisk(ctx, h.ID, disk, change)
-			return c.said(cmd, err, d, "Disk %s of host %s is %s.", clean(orElse(d.Path, d.ID)), clean(h.Name), clean(d.State))
+			return c.said(cmd, err, d, "Disk %s of host %s is %s.", clean(orElse(d.Path, d.ID)), clean(h.Name),
+				clean(d.State))
 		}),
 	}
 	cmd.Flags().StringVar(&capacity, "capacity", "", "`size` that may be given away; 0: not limited")
@@ -266,7 +272,8 @@ func (c *cli) disksSetCommand() *cobra.Command {
 
 func (c *cli) disksRmCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "rm HOST DISK", Aliases: []string{"delete"}, Short: "Remove a disk that nothing is on", Args: cobra.ExactArgs(2),
+		Use: "rm HOST DISK", Aliases: []string{"delete"}, Short: "Remove a disk that nothing is on",
+		Args: cobra.ExactArgs(2),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			cl, h, err := c.hostOf(ctx, cmd, args[0])
 			if err != nil {
@@ -276,7 +283,8 @@ func (c *cli) disksRmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.said(cmd, cl.RemoveDisk(ctx, h.ID, disk), map[string]string{"id": disk}, "Removed disk %s of host %s.", clean(args[1]), clean(h.Name))
+			return c.said(cmd, cl.RemoveDisk(ctx, h.ID, disk), map[string]string{"id": disk},
+				"Removed disk %s of host %s.", clean(args[1]), clean(h.Name))
 		}),
 	}
 }

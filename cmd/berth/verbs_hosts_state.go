@@ -21,9 +21,13 @@ func hostIDs(ctx context.Context, cl *client.Client, names []string) ([]string, 
 	return ids, nil
 }
 
+// hostPage is a list of hosts.
+type hostPage = client.Page[client.Host]
+
 // changeHosts does something to several hosts and names each.
 func (c *cli) changeHosts(
-	ctx context.Context, cmd *cobra.Command, names []string, done string, do func(*client.Client, []string) (client.Page[client.Host], error),
+	ctx context.Context, cmd *cobra.Command, names []string, done string,
+	do func(cl *client.Client, ids []string) (hostPage, error),
 ) error {
 	cl, err := c.client(cmd)
 	if err != nil {
@@ -51,7 +55,7 @@ func (c *cli) hostsStatusCommand(use, short, status, done string) *cobra.Command
 	return &cobra.Command{
 		Use: use + " HOST...", Short: short, Args: cobra.MinimumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			return c.changeHosts(ctx, cmd, args, done, func(cl *client.Client, ids []string) (client.Page[client.Host], error) {
+			return c.changeHosts(ctx, cmd, args, done, func(cl *client.Client, ids []string) (hostPage, error) {
 				return cl.SetHostStatus(ctx, ids, status)
 			})
 		}),
@@ -62,7 +66,7 @@ func (c *cli) hostsReserveCommand(use, short string, reserved bool, done string)
 	return &cobra.Command{
 		Use: use + " HOST...", Short: short, Args: cobra.MinimumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			return c.changeHosts(ctx, cmd, args, done, func(cl *client.Client, ids []string) (client.Page[client.Host], error) {
+			return c.changeHosts(ctx, cmd, args, done, func(cl *client.Client, ids []string) (hostPage, error) {
 				return cl.ReserveHosts(ctx, ids, reserved)
 			})
 		}),
@@ -100,7 +104,8 @@ func (c *cli) runTask(ctx context.Context, cmd *cobra.Command, name string, t ho
 	}
 	var outcome error
 	if job.State != client.JobSucceeded {
-		job, outcome = c.follow(ctx, cmd, cl, followed{job: job, title: t.title + " " + clean(h.Name), timeout: t.timeout})
+		job, outcome = c.follow(ctx, cmd, cl, followed{job: job, title: t.title + " " + clean(h.Name),
+			timeout: t.timeout})
 	}
 	p := printer{w: cmd.OutOrStdout()}
 	switch {
@@ -116,7 +121,8 @@ func (c *cli) hostsDrainCommand() *cobra.Command {
 	var w waiting
 	cmd := &cobra.Command{
 		Use: "drain HOST", Short: "Cordon a host and move away what can be moved", Args: cobra.ExactArgs(1),
-		Long: "Cordon a host and move away what can be moved. A single instance has its data there alone, and stays: it is listed.",
+		Long: "Cordon a host and move away what can be moved. A single instance has its data there alone, and " +
+			"stays: it is listed.",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return c.runTask(ctx, cmd, args[0], hostTask{
 				waiting: w, title: "drain host", doing: "Draining host",
@@ -129,7 +135,8 @@ func (c *cli) hostsDrainCommand() *cobra.Command {
 					case left.Used.Instances == 0:
 						p.linef("Host %s is drained; nothing is on it.", clean(h.Name))
 					default:
-						p.linef("Host %s is drained; %d stay on it. List them: berth hosts instances %s", clean(h.Name), left.Used.Instances, clean(h.Name))
+						p.linef("Host %s is drained; %d stay on it. List them: berth hosts instances %s",
+							clean(h.Name), left.Used.Instances, clean(h.Name))
 					}
 				},
 			})
@@ -142,7 +149,8 @@ func (c *cli) hostsDrainCommand() *cobra.Command {
 func (c *cli) hostsInspectCommand() *cobra.Command {
 	var w waiting
 	cmd := &cobra.Command{
-		Use: "inspect HOST", Short: "Check a host's machine, and its books against what is there", Args: cobra.ExactArgs(1),
+		Use: "inspect HOST", Short: "Check a host's machine, and its books against what is there",
+		Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return c.runTask(ctx, cmd, args[0], hostTask{
 				waiting: w, title: "inspect host", doing: "Inspecting host",
@@ -172,13 +180,16 @@ func (c *cli) hostsRmCommand() *cobra.Command {
 		force bool
 	)
 	cmd := &cobra.Command{
-		Use: "rm HOST", Aliases: []string{"delete"}, Short: "Delete a host that nothing is on", Args: cobra.ExactArgs(1),
-		Long: "Delete a host that nothing is on. Berth removes what it keeps there, and its key. With --force, for a machine that will not be back, " +
-			"its rows are deleted at once, and the instances that are on it by force: their data is given up.",
+		Use: "rm HOST", Aliases: []string{"delete"}, Short: "Delete a host that nothing is on",
+		Args: cobra.ExactArgs(1),
+		Long: "Delete a host that nothing is on. Berth removes what it keeps there, and its key. With --force, " +
+			"for a machine that will not be back, its rows are deleted at once, and the instances that are on it by force: their data is given up.",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return c.runTask(ctx, cmd, args[0], hostTask{
 				waiting: w, title: "delete host", doing: "Deleting host",
-				ask: func(cl *client.Client, h client.Host) (client.Job, error) { return cl.DeleteHost(ctx, h.ID, force) },
+				ask: func(cl *client.Client, h client.Host) (client.Job, error) {
+					return cl.DeleteHost(ctx, h.ID, force)
+				},
 				done: func(_ *client.Client, h client.Host, _ client.Job, p *printer) {
 					p.linef("Deleted host %s.", clean(h.Name))
 				},
@@ -186,6 +197,7 @@ func (c *cli) hostsRmCommand() *cobra.Command {
 		}),
 	}
 	w.add(cmd)
-	cmd.Flags().BoolVar(&force, "force", false, "delete the host's rows at once, and by force all instances on it: for a machine that will not be back")
+	cmd.Flags().BoolVar(&force, "force", false,
+		"delete the host's rows at once, and by force all instances on it: for a machine that will not be back")
 	return cmd
 }

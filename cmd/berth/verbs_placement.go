@@ -25,7 +25,8 @@ func (f *placeFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.DiskType, "disk-type", "", "type of the disk: nvme, ssd or hdd")
 	flags.StringArrayVar(&f.labels, "host-label", nil, "a label that the host has, `name=value`; repeatable")
 	flags.StringVar(&f.Group, "group", "", "name of what --spread keeps apart, within the tenant")
-	flags.StringVar(&f.Spread, "spread", "", "host, rack or zone: be on another one than the rest of the group, as far as there are")
+	flags.StringVar(&f.Spread, "spread", "", "host, rack or zone: be on another one than the rest of the group, "+
+		"as far as there are")
 	flags.BoolVar(&f.Strict, "strict", false, "with --spread: refuse to be beside another of the group")
 }
 

@@ -25,7 +25,8 @@ type HostFilter struct {
 func (f HostFilter) query() url.Values {
 	q := pageQuery(f.Limit, f.Cursor)
 	for _, pair := range [][2]string{
-		{"state", f.State}, {"health", f.Health}, {"region", f.Region}, {"zone", f.Zone}, {"rack", f.Rack}, {"name", f.Name},
+		{"state", f.State}, {"health", f.Health}, {"region", f.Region}, {"zone", f.Zone}, {"rack", f.Rack}, {"name",
+			f.Name},
 	} {
 		set(q, pair[0], pair[1])
 	}
@@ -69,7 +70,8 @@ func (c *Client) FindHost(ctx context.Context, nameOrID string) (Host, error) {
 		}
 	}
 	return Host{}, &Problem{
-		Status: http.StatusNotFound, Code: CodeNotFound, RetryAfter: -1, Detail: fmt.Sprintf("there is no host named %q", nameOrID),
+		Status: http.StatusNotFound, Code: CodeNotFound, RetryAfter: -1,
+		Detail: fmt.Sprintf("there is no host named %q", nameOrID),
 	}
 }
 
@@ -93,15 +95,18 @@ func (o ImportOptions) query() url.Values {
 }
 
 // AddHost has one machine imported.
-func (c *Client) AddHost(ctx context.Context, idempotencyKey string, in HostRequest, o ImportOptions) (Imported, error) {
+func (c *Client) AddHost(ctx context.Context, idempotencyKey string, in HostRequest, o ImportOptions) (Imported,
+	error) {
 	var out Imported
-	err := c.do(ctx, call{method: http.MethodPost, path: []string{"hosts"}, query: o.query(), body: in, idempotencyKey: idempotencyKey}, &out)
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"hosts"}, query: o.query(), body: in,
+		idempotencyKey: idempotencyKey}, &out)
 	return out, err
 }
 
 // ImportHosts has the machines of a file imported, all or none: CSV, a workbook, or a JSON array
 // where the name ends in .json.
-func (c *Client) ImportHosts(ctx context.Context, idempotencyKey, name string, data []byte, o ImportOptions) (Imported, error) {
+func (c *Client) ImportHosts(ctx context.Context, idempotencyKey, name string, data []byte,
+	o ImportOptions) (Imported, error) {
 	in := call{
 		method: http.MethodPost, path: []string{"hosts", "import"}, query: o.query(), idempotencyKey: idempotencyKey,
 		sent: data, mediaType: "application/json",
@@ -231,7 +236,8 @@ func (c *Client) Hierarchy(ctx context.Context, level, depth int) (Page[Branch],
 // Stocks gives what is free, by region, zone, rack or host.
 func (c *Client) Stocks(ctx context.Context, by string) (Page[Stock], error) {
 	var out Page[Stock]
-	err := c.do(ctx, call{method: http.MethodGet, path: []string{"hosts", "stocks"}, query: url.Values{"group_by": {by}}}, &out)
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"hosts", "stocks"},
+		query: url.Values{"group_by": {by}}}, &out)
 	return out, err
 }
 
