@@ -155,7 +155,7 @@ func reportProblem(line func(string, ...any), p *client.Problem) {
 	if p.JobID != "" {
 		line("  Job %s is still active. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
 	}
-	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+	if p.Status >= http.StatusInternalServerError && p.RequestID != "" && p.Code != client.CodeNoCapacity {
 		line("  The server's log has more of it: request_id %s", clean(p.RequestID))
 	}
 	if p.Status == http.StatusUnauthorized {

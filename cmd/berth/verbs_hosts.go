@@ -23,9 +23,8 @@ func (c *cli) hostsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 	direct := []*cobra.Command{
 		c.hostsLsCommand(), c.hostsShowCommand(), c.hostsAddCommand(), c.hostsImportCommand(),
 		c.hostsTemplateCommand(), c.hostsTakeoverCommand(),
-		c.hostsStatusCommand("cordon", "Place nothing on hosts any more; what is there stays", client.HostCordoned,
-			"Cordoned"),
-		c.hostsStatusCommand("uncordon", "Place instances on hosts again", client.HostOnline, "Uncordoned"),
+		c.hostsCordonCommand("cordon", "Place nothing on hosts any more; what is there stays", true, "Cordoned"),
+		c.hostsCordonCommand("uncordon", "Place instances on hosts again", false, "Uncordoned"),
 		c.hostsReserveCommand("reserve", "Place nothing on hosts that does not name them", true, "Reserved"),
 		c.hostsReserveCommand("unreserve", "End that hosts are reserved", false, "Unreserved"),
 		c.hostsDrainCommand(), c.hostsInspectCommand(), c.hostsRmCommand(), c.hostsSetCommand(),

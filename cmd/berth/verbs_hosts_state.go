@@ -37,26 +37,33 @@ func (c *cli) changeHosts(
 	if err != nil {
 		return err
 	}
-	page, err := do(cl, ids)
-	if err != nil {
-		return err
-	}
-	if c.json() {
-		return printJSON(cmd.OutOrStdout(), page)
-	}
+	page, outcome := do(cl, ids)
 	p := printer{w: cmd.OutOrStdout()}
-	for _, h := range page.Items {
-		p.linef("%s %s.", done, clean(h.Name))
+	if c.json() && outcome == nil {
+		p.err = printJSON(p.w, page)
 	}
-	return p.err
+	for _, h := range page.Items { // also those before the one that could not be changed
+		if !c.json() {
+			p.linef("%s %s.", done, clean(h.Name))
+		}
+	}
+	return firstError(outcome, p.err)
 }
 
-func (c *cli) hostsStatusCommand(use, short, status, done string) *cobra.Command {
+func (c *cli) hostsCordonCommand(use, short string, cordoned bool, done string) *cobra.Command {
 	return &cobra.Command{
 		Use: use + " HOST...", Short: short, Args: cobra.MinimumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			return c.changeHosts(ctx, cmd, args, done, func(cl *client.Client, ids []string) (hostPage, error) {
-				return cl.SetHostStatus(ctx, ids, status)
+				var page hostPage
+				for _, id := range ids {
+					h, err := cl.CordonHost(ctx, id, cordoned)
+					if err != nil {
+						return page, err
+					}
+					page.Items = append(page.Items, h)
+				}
+				return page, nil
 			})
 		}),
 	}

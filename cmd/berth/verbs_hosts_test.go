@@ -54,7 +54,8 @@ func fakeWithHosts() *fakeBerth {
 	disk := `{"id":"dsk_1","path":"/data1","type":"nvme","capacity":549755813888,"used":0,"instances":0,` +
 		`"state":"error","enforcement":"none"}`
 	for route, answer := range map[string]string{
-		"GET /hosts": page, "GET /hosts/hst_1": "200 " + one, "PUT /hosts/status": page, "PUT /hosts/reserved": page,
+		"GET /hosts": page, "GET /hosts/hst_1": "200 " + one, "POST /hosts/hst_1/cordon": "200 " + one, "POST /hosts/hst_1/uncordon": "200 " + one,
+		"PUT /hosts/reserved":       page,
 		"PATCH /hosts/hst_1":        "200 " + one,
 		"POST /hosts/hst_1/drain":   "202 " + hostJob("1", "host.drain", "queued"),
 		"POST /hosts/hst_1/inspect": "202 " + hostJob("1", "host.inspect", "queued"),
@@ -107,8 +108,8 @@ func TestHostVerbs(t *testing.T) {
 			"DISK   PATH    TYPE  STATE      USED    CAPACITY  INSTANCES\ndsk_1  /data1  nvme  available  20 GiB  " +
 			"512 GiB   2\n\n" +
 			"CHECK  VERDICT  FOUND  WANTED  ADVICE\nswap   warn     2 GiB  off     turn it off\n", "GET /hosts/hst_1"},
-		"cordon db-1":    {"Cordoned db-1.\n", `PUT /hosts/status {"hosts":["hst_1"],"status":"cordoned"}`},
-		"uncordon hst_1": {"Uncordoned db-1.\n", `PUT /hosts/status {"hosts":["hst_1"],"status":"online"}`},
+		"cordon db-1":    {"Cordoned db-1.\n", "POST /hosts/hst_1/cordon"},
+		"uncordon hst_1": {"Uncordoned db-1.\n", "POST /hosts/hst_1/uncordon"},
 		"reserve db-1":   {"Reserved db-1.\n", `PUT /hosts/reserved {"hosts":["hst_1"],"reserved":true}`},
 		"unreserve db-1": {"Unreserved db-1.\n", `PUT /hosts/reserved {"hosts":["hst_1"],"reserved":false}`},
 		"drain db-1":     {"Draining host db-1. Wait for it: berth wait job_1\n", "POST /hosts/hst_1/drain"},

@@ -146,19 +146,23 @@ func (c *Client) TakeOverHost(ctx context.Context, in HostRequest) (HostAccepted
 	return out, err
 }
 
-// SetHostStatus makes hosts "online" or "cordoned".
-func (c *Client) SetHostStatus(ctx context.Context, ids []string, status string) (Page[Host], error) {
-	return c.putHosts(ctx, "status", map[string]any{"hosts": ids, "status": status})
+// CordonHost has nothing placed on a host any more, or ends that.
+func (c *Client) CordonHost(ctx context.Context, id string, cordoned bool) (Host, error) {
+	what := "uncordon"
+	if cordoned {
+		what = "cordon"
+	}
+	var out Host
+	err := c.do(ctx, call{method: http.MethodPost, path: hostPath(id, what)}, &out)
+	return out, err
 }
 
 // ReserveHosts reserves hosts, or ends that.
 func (c *Client) ReserveHosts(ctx context.Context, ids []string, reserved bool) (Page[Host], error) {
-	return c.putHosts(ctx, "reserved", map[string]any{"hosts": ids, "reserved": reserved})
-}
-
-func (c *Client) putHosts(ctx context.Context, what string, body any) (Page[Host], error) {
 	var out Page[Host]
-	err := c.do(ctx, call{method: http.MethodPut, path: []string{"hosts", what}, body: body}, &out)
+	err := c.do(ctx, call{
+		method: http.MethodPut, path: []string{"hosts", "reserved"}, body: map[string]any{"hosts": ids, "reserved": reserved},
+	}, &out)
 	return out, err
 }
 

@@ -40,7 +40,6 @@ type Host struct {
 const (
 	HostImporting = "importing"
 	HostOnline    = "online"
-	HostCordoned  = "cordoned"
 	HostFailed    = "failed"
 )
 
