@@ -28,7 +28,7 @@ func (c *cli) hostsImportCommand() *cobra.Command {
 			if err := f.check(cmd); err != nil {
 				return err
 			}
-			data, err := os.ReadFile(args[0])
+			data, err := os.ReadFile(args[0]) //nolint:gosec // the user names the file
 			if err != nil {
 				return fmt.Errorf("read the file of hosts: %w", err)
 			}
@@ -121,7 +121,8 @@ func (c *cli) hostsTemplateCommand() *cobra.Command {
 
 // writeNew writes a file that is not there yet: somebody may have filled it in.
 func writeNew(name string, data []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // passwords will be in it
+	// Passwords will be in it.
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the user names the file
 	if err != nil {
 		return fmt.Errorf("write the template: %w", err)
 	}

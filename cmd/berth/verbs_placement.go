@@ -41,7 +41,7 @@ func (f *placeFlags) placement(cmd *cobra.Command) (*client.Placement, error) {
 		asked = asked || cmd.Flag(name).Changed
 	}
 	if !asked {
-		return nil, nil //nolint:nilnil // there is none to send
+		return nil, nil // the request leaves it out
 	}
 	p := f.Placement
 	if len(labels) > 0 {
