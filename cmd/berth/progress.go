@@ -48,16 +48,22 @@ func (c *cli) progress(w io.Writer, title string) (progress, time.Duration) {
 	_, isTerminal := c.terminal(w)
 	switch {
 	case isTerminal && c.getenv("TERM") != "dumb":
-		p := &painter{
-			w: w, title: title, now: c.now, color: c.getenv("NO_COLOR") == "",
-			size: func() terminalSize { size, _ := c.terminal(w); return size },
-		}
-		return startLive(p), lookEvery
+		return liveJob{c.startLive(w), title}, lookEvery
 	case c.json():
 		return noProgress{}, holdFor
 	default:
 		return &plainProgress{w: w, title: title, now: c.now, seen: map[string]string{}}, lookEvery
 	}
+}
+
+// liveJob repaints one job.
+type liveJob struct {
+	*live
+	title string
+}
+
+func (l liveJob) show(job client.Job) {
+	l.draw(func(columns int, now time.Time) []line { return renderJob(job, l.title, columns, now) })
 }
 
 type noProgress struct{}
@@ -253,17 +259,19 @@ func cut(s string, columns int) string {
 	return s
 }
 
-// painter repaints a job in place.
+// picture gives the lines of a display; none is wider than the terminal.
+type picture func(columns int, now time.Time) []line
+
+// painter repaints a picture in place.
 type painter struct {
 	w     io.Writer
-	title string
 	now   func() time.Time
 	size  func() terminalSize
 	color bool
 
 	mu      sync.Mutex
-	job     client.Job
-	painted []line // what stands on the screen now
+	picture picture // nil: there is nothing to show yet
+	painted []line  // what stands on the screen now
 }
 
 const hideCursor, showCursor = "\x1b[?25l", "\x1b[?25h"
@@ -283,7 +291,10 @@ func (p *painter) paint() {
 		fmt.Fprintf(&b, "\x1b[%dA", min(up, max(1, size.height-1)))
 	}
 	b.WriteString("\r\x1b[J")
-	lines := renderJob(p.job, p.title, size.width, p.now())
+	var lines []line
+	if p.picture != nil {
+		lines = p.picture(size.width, p.now())
+	}
 	// What has scrolled away cannot be repainted, so nothing may scroll.
 	if room := max(1, size.height-1); len(lines) > room {
 		lines = lines[len(lines)-room:]
@@ -295,16 +306,20 @@ func (p *painter) paint() {
 	_, _ = io.WriteString(p.w, b.String())
 }
 
-// live repaints a job as time passes. It owns the goroutine that does so.
+// live repaints a picture as time passes. It owns the goroutine that does so.
 type live struct {
 	*painter
 	stop chan struct{}
 	done chan struct{}
 }
 
-func startLive(p *painter) *live {
+func (c *cli) startLive(w io.Writer) *live {
+	p := &painter{
+		w: w, now: c.now, color: c.getenv("NO_COLOR") == "",
+		size: func() terminalSize { size, _ := c.terminal(w); return size },
+	}
 	l := &live{painter: p, stop: make(chan struct{}), done: make(chan struct{})}
-	_, _ = io.WriteString(p.w, hideCursor)
+	_, _ = io.WriteString(w, hideCursor)
 	go l.spin()
 	return l
 }
@@ -323,9 +338,9 @@ func (l *live) spin() {
 	}
 }
 
-func (l *live) show(job client.Job) {
+func (l *live) draw(next picture) {
 	l.mu.Lock()
-	l.job = job
+	l.picture = next
 	l.mu.Unlock()
 	l.paint()
 }

@@ -78,8 +78,9 @@ func TestRenderJob(t *testing.T) {
 func TestPainterRepaintsInPlace(t *testing.T) {
 	var out bytes.Buffer
 	size := terminalSize{40, 24}
-	p := &painter{w: &out, title: "create", now: func() time.Time { return noon }, size: func() terminalSize { return size }}
-	p.job = client.Job{State: client.JobRunning, Steps: []client.Step{{Name: "image", State: client.StepRunning, Detail: "0123456789"}}}
+	p := &painter{w: &out, now: func() time.Time { return noon }, size: func() terminalSize { return size }}
+	job := client.Job{State: client.JobRunning, Steps: []client.Step{{Name: "image", State: client.StepRunning, Detail: "0123456789"}}}
+	p.picture = func(columns int, now time.Time) []line { return renderJob(job, "create", columns, now) }
 	p.paint()
 	if want := "\r\x1b[J⠋ create  running 0%\n  ⠋ image          0123456789\n"; out.String() != want {
 		t.Errorf("first: %q", out.String())

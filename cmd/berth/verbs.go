@@ -65,7 +65,8 @@ func (c *cli) commands() []*cobra.Command {
 	kept, ofContexts := c.contextCommands()
 	log, ofLog := c.auditCommands()
 	grants, ofGrants := c.grantsCommands()
-	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts, ofLog, ofGrants) {
+	hosts, ofHosts := c.hostsCommands()
+	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts, ofLog, ofGrants, ofHosts) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {
 			url = defaultURL
@@ -74,13 +75,15 @@ func (c *cli) commands() []*cobra.Command {
 		cmd.Flags().StringVar(&c.caFile, "ca-file", c.getenv("BERTH_CA_FILE"), "PEM file with authorities to trust the server's certificate by, besides the system's (BERTH_CA_FILE)")
 		cmd.Flags().StringVar(&c.tenant, "tenant", c.getenv("BERTH_TENANT"), "id of the tenant to act in, for operators and for members of several (BERTH_TENANT)")
 		cmd.Flags().StringVar(&c.context, "context", c.getenv("BERTH_CONTEXT"), "context to use instead of the current one (BERTH_CONTEXT)")
-		cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
+		if cmd.Flags().Lookup("output") == nil { // else it names the file that the verb writes
+			cmd.Flags().StringVarP(&c.output, "output", "o", outputTable, "output format: table, or json for scripts")
+		}
 		cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usagef(cmd, "%v", err) })
 		cmd.Args = usageArgs(cmd.Args)
 		// reportError says what went wrong, in one place and in our words.
 		cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	}
-	return append(commands, webhooks, tenants, keys, users, members, invitations, kept, log, grants)
+	return append(commands, webhooks, tenants, keys, users, members, invitations, kept, log, grants, hosts)
 }
 
 // runs turns a verb into what cobra calls. An interrupt cancels the verb's context,

@@ -27,6 +27,7 @@ type createFlags struct {
 	idempotencyKey      string
 	jobTimeout          time.Duration
 	onFailure           string
+	place               placeFlags
 	wait                bool
 	timeout             time.Duration
 }
@@ -38,6 +39,7 @@ func (c *cli) createCommand() *cobra.Command {
 		Short: "Create an instance",
 		Example: `  berth create redis --wait
   berth create mysql --name orders --plan medium --param charset=latin1 --wait
+  berth create redis --region eu-west --group cache --spread rack --strict
   id=$(berth create redis --wait -o json | jq -r .instance.id)`,
 		Args: cobra.ExactArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
@@ -58,6 +60,7 @@ func (c *cli) createCommand() *cobra.Command {
 	flags.StringVar(&f.idempotencyKey, "idempotency-key", "", "key that makes the command safe to repeat (default: random)")
 	flags.DurationVar(&f.jobTimeout, "job-timeout", 0, "time limit of the job (default: the server's)")
 	flags.StringVar(&f.onFailure, "on-failure", "", "cleanup removes a failed instance, keep leaves it for inspection for a limited time (default: cleanup)")
+	f.place.add(cmd)
 	waitFlags(cmd, &f.wait, &f.timeout)
 	return cmd
 }
@@ -69,10 +72,9 @@ func waitFlags(cmd *cobra.Command, wait *bool, timeout *time.Duration) {
 
 func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f createFlags) error {
 	// An empty value is a shell variable that was not set, hardly ever a wish.
-	for _, name := range []string{"name", "version", "plan", "callback-url", "idempotency-key", "memory", "disk", "on-failure"} {
-		if flag := cmd.Flag(name); flag.Changed && flag.Value.String() == "" {
-			return usagef(cmd, "--%s is empty", name)
-		}
+	names := []string{"name", "version", "plan", "callback-url", "idempotency-key", "memory", "disk", "on-failure"}
+	if err := noneEmpty(cmd, append(names, placeNames...)); err != nil {
+		return err
 	}
 	if strings.ContainsFunc(f.idempotencyKey, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return usagef(cmd, "--idempotency-key must be visible ASCII characters only")
@@ -110,6 +112,16 @@ func (c *cli) create(ctx context.Context, cmd *cobra.Command, engine string, f c
 	return c.finishCreate(ctx, cmd, cl, accepted, f)
 }
 
+// noneEmpty refuses flags that are given and empty.
+func noneEmpty(cmd *cobra.Command, names []string) error {
+	for _, name := range names {
+		if flag := cmd.Flag(name); flag.Changed && flag.Value.String() == "" {
+			return usagef(cmd, "--%s is empty", name)
+		}
+	}
+	return nil
+}
+
 // request builds what the flags alone decide.
 func (f createFlags) request(cmd *cobra.Command) (client.CreateRequest, error) {
 	req := client.CreateRequest{Name: f.name, Version: f.version, Plan: f.plan, CallbackURL: f.callbackURL, RequireTLS: f.requireTLS, OnFailure: f.onFailure}
@@ -119,6 +131,9 @@ func (f createFlags) request(cmd *cobra.Command) (client.CreateRequest, error) {
 	var err error
 	if req.Labels, err = parsePairs("--label", f.labels); err != nil {
 		return req, usagef(cmd, "%v", err)
+	}
+	if req.Placement, err = f.place.placement(cmd); err != nil {
+		return req, err
 	}
 	var r client.Resources
 	if cmd.Flag("cpu").Changed {

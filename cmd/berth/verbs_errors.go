@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 
 	"github.com/spf13/cobra"
 
@@ -150,17 +151,35 @@ func reportError(w io.Writer, err error) int {
 }
 
 func reportProblem(line func(string, ...any), p *client.Problem) {
-	for _, f := range p.Errors {
-		line("  %s: %s", clean(f.Field), clean(f.Message))
-	}
+	reportFields(line, p.Errors)
 	if p.JobID != "" {
 		line("  Job %s is still active. Wait for it: berth wait %s", clean(p.JobID), clean(p.JobID))
 	}
-	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
+	if p.Status >= http.StatusInternalServerError && p.RequestID != "" && p.Code != client.CodeNoCapacity {
 		line("  The server's log has more of it: request_id %s", clean(p.RequestID))
 	}
 	if p.Status == http.StatusUnauthorized {
 		line("  The API key is read from BERTH_API_KEY, else from the context of `berth login`, else from $BERTH_DATA_DIR/admin.key (default %s/admin.key).", defaultDataDir)
+	}
+}
+
+// row is the part of a field that names the row of a file: "rows[7].memory".
+var row = regexp.MustCompile(`^rows\[(\d+)\]\.(.+)$`)
+
+// reportFields says what is wrong with each field; those of one row of a file stand below it.
+func reportFields(line func(string, ...any), fields []client.FieldError) {
+	last := ""
+	for _, f := range fields {
+		at := row.FindStringSubmatch(f.Field)
+		if at == nil {
+			line("  %s: %s", clean(f.Field), clean(f.Message))
+			continue
+		}
+		if at[1] != last {
+			line("  row %s", at[1])
+			last = at[1]
+		}
+		line("    %s: %s", clean(at[2]), clean(f.Message))
 	}
 }
 

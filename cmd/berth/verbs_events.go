@@ -81,7 +81,8 @@ func (c *cli) showEvent(w io.Writer) func(client.Event) error {
 				return err
 			}
 		}
-		_, err := fmt.Fprintf(w, columns, e.Number, e.CreatedAt.UTC().Format(time.RFC3339), clean(e.Type), clean(e.InstanceID), clean(e.Message))
+		_, err := fmt.Fprintf(w, columns, e.Number, e.CreatedAt.UTC().Format(time.RFC3339), clean(e.Type),
+			clean(orElse(e.InstanceID, e.Subject)), clean(e.Message))
 		return err
 	}
 }

@@ -40,6 +40,11 @@ func (c *cli) follow(ctx context.Context, cmd *cobra.Command, cl *client.Client,
 	if last.ID == "" {
 		last = f.job
 	}
+	return f.ended(ctx, waiting, last, err)
+}
+
+// ended says what came of waiting: nil only if the job succeeded. waiting is ctx with the timeout.
+func (f followed) ended(ctx, waiting context.Context, last client.Job, err error) (client.Job, error) {
 	switch {
 	case err == nil && last.State == client.JobSucceeded:
 		return last, nil
@@ -56,5 +61,5 @@ func (c *cli) follow(ctx context.Context, cmd *cobra.Command, cl *client.Client,
 
 // jobTitle names what a job does when nothing better is known.
 func jobTitle(j client.Job) string {
-	return fmt.Sprintf("%s of %s %s", clean(j.Kind), clean(j.Engine), clean(j.InstanceID))
+	return fmt.Sprintf("%s of %s %s", clean(j.Kind), clean(j.Engine), clean(orElse(j.InstanceID, j.Subject)))
 }

@@ -209,6 +209,6 @@ func (c *cli) jobs(ctx context.Context, cmd *cobra.Command, f client.JobFilter) 
 			return cl.Jobs(ctx, f)
 		},
 		func(j client.Job) []string {
-			return []string{j.ID, j.Kind, j.Engine, j.State, strconv.Itoa(j.Progress) + "%", age(c.now(), j.CreatedAt), j.InstanceID}
+			return []string{j.ID, j.Kind, j.Engine, j.State, strconv.Itoa(j.Progress) + "%", age(c.now(), j.CreatedAt), orElse(j.InstanceID, j.Subject)}
 		})
 }

@@ -277,8 +277,12 @@ func (c *cli) showJob(ctx context.Context, cmd *cobra.Command, id string) error 
 }
 
 func jobFacts(j client.Job, now time.Time) []fact {
+	about := fact{"Instance", j.InstanceID}
+	if j.InstanceID == "" {
+		about = fact{"About", j.Subject}
+	}
 	facts := []fact{
-		{"Job", j.ID}, {"Kind", j.Kind}, {"Instance", j.InstanceID}, {"Engine", j.Engine},
+		{"Job", j.ID}, {"Kind", j.Kind}, about, {"Engine", j.Engine},
 		{"State", fmt.Sprintf("%s (%d%%)", j.State, j.Progress)},
 		{"Created", stamp(j.CreatedAt, now)},
 	}

@@ -9,6 +9,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -104,6 +105,8 @@ type call struct {
 	path           []string // segments below /api/v1, not yet escaped
 	query          url.Values
 	body           any
+	sent           []byte // in the place of body: a file, of this media type
+	mediaType      string
 	idempotencyKey string
 	once           bool          // it must not be sent again, whatever became of it
 	patience       time.Duration // how long the server was asked to hold the answer back
@@ -111,7 +114,7 @@ type call struct {
 
 // do sends the call until it is answered for good and decodes the answer into out.
 func (c *Client) do(ctx context.Context, in call, out any) error {
-	var body []byte
+	body := in.sent
 	if in.body != nil {
 		var err error
 		if body, err = json.Marshal(in.body); err != nil {
@@ -159,6 +162,10 @@ func (c *Client) attempt(ctx context.Context, in call, body []byte, out any) err
 	if res.StatusCode == http.StatusNoContent {
 		return nil
 	}
+	if file, ok := out.(*[]byte); ok {
+		*file = answer
+		return nil
+	}
 	if err := json.Unmarshal(answer, out); err != nil {
 		return fmt.Errorf("%s sent a response that is not from Berth (%s): %w", c.base.Redacted(), res.Status, err)
 	}
@@ -189,7 +196,7 @@ func (c *Client) request(ctx context.Context, in call, body []byte) (*http.Reque
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	req.Header.Set("User-Agent", "berth-cli")
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", cmp.Or(in.mediaType, "application/json"))
 	}
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)

@@ -18,6 +18,7 @@ const (
 	CodeUnauthorized        = "unauthorized"
 	CodeNotFound            = "not_found"
 	CodeGone                = "gone"
+	CodeNoCapacity          = "no_capacity" // the detail says all that there is to know
 	CodeIdempotencyInFlight = "idempotency_in_flight"
 )
 

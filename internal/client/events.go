@@ -21,7 +21,8 @@ type Event struct {
 	Number     int64     `json:"number"`
 	ID         string    `json:"id"`
 	Type       string    `json:"type"`
-	InstanceID string    `json:"instance_id"`
+	Subject    string    `json:"subject"`     // id of what it is about
+	InstanceID string    `json:"instance_id"` // the subject, if it is an instance
 	JobID      string    `json:"job_id,omitempty"`
 	Message    string    `json:"message"`
 	CreatedAt  time.Time `json:"created_at"`

@@ -141,10 +141,11 @@ const (
 	StepUndone  = "undone" // was done, and then taken back
 )
 
-// Job is one asynchronous operation on one instance.
+// Job is one asynchronous operation on one thing.
 type Job struct {
 	ID          string     `json:"id"`
-	InstanceID  string     `json:"instance_id"`
+	Subject     string     `json:"subject"`     // id of what it is about
+	InstanceID  string     `json:"instance_id"` // the subject, if it is an instance
 	Engine      string     `json:"engine"`
 	Kind        string     `json:"kind"`
 	State       string     `json:"state"`
@@ -197,6 +198,7 @@ type CreateRequest struct {
 	RequireTLS  bool              `json:"require_tls,omitempty"` // connections without TLS are refused
 	Timeout     string            `json:"timeout,omitempty"`     // of the job, for example "5m"
 	OnFailure   string            `json:"on_failure,omitempty"`  // "cleanup" or "keep"
+	Placement   *Placement        `json:"placement,omitempty"`   // nil: wherever there is room
 }
 
 // Accepted is the answer to a request that a job will carry out.
