@@ -47,6 +47,7 @@ func (s *server) hostRoutes(h huma.API) {
 	huma.Register(h, imports, s.importHosts)
 	huma.Register(h, op("take-over-host", http.MethodPost, "/takeover", "Import a machine that has instances of this deployment already, as a reserved host (asynchronous)", operate, 202, 409, 422, 503), s.takeOverHost)
 	huma.Register(h, op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422), s.hostTemplate)
+	huma.Register(h, op("get-host-key", http.MethodGet, "/key", "Get the line of authorized_keys by which Berth logs in to machines", operate, 200), s.getHostKey)
 	huma.Register(h, op("get-hierarchy", http.MethodGet, "/hierarchy", "Get the pool as regions, zones, racks and hosts", operate, 200), s.getHierarchy)
 	huma.Register(h, op("get-stocks", http.MethodGet, "/stocks", "Get what is free, and how many instances of each plan still fit", operate, 200), s.getStocks)
 	huma.Register(h, op("try-placement", http.MethodPost, "/placement", "Get the hosts that instances would be placed on; nothing is placed", operate, 200, 404, 409, 422, 503), s.tryPlacement)
@@ -57,10 +58,10 @@ func (s *server) hostRoutes(h huma.API) {
 	huma.Register(h, op("change-host", http.MethodPatch, "/{id}", "Change a host", operate, 200, 404, 409, 422), s.changeHost)
 	huma.Register(h, op("delete-host", http.MethodDelete, "/{id}", "Delete a host that nothing is on (asynchronous)", operate, 202, 404, 409, 422), s.deleteHost)
 	huma.Register(h, op("cordon-host", http.MethodPost, "/{id}/cordon", "Place nothing on a host any more", operate, 200, 404, 409), func(ctx context.Context, in *HostPath) (*body[hostView], error) {
-		return s.hostAnswer(s.Hosts.Cordon(ctx, principalOf(ctx), in.id(), true))
+		return s.oneHost(s.Hosts.Cordon(ctx, principalOf(ctx), true, in.id()))
 	})
 	huma.Register(h, op("uncordon-host", http.MethodPost, "/{id}/uncordon", "Place instances on a host again", operate, 200, 404, 409), func(ctx context.Context, in *HostPath) (*body[hostView], error) {
-		return s.hostAnswer(s.Hosts.Cordon(ctx, principalOf(ctx), in.id(), false))
+		return s.oneHost(s.Hosts.Cordon(ctx, principalOf(ctx), false, in.id()))
 	})
 	huma.Register(h, op("drain-host", http.MethodPost, "/{id}/drain", "Cordon a host and move away what can be moved (asynchronous)", operate, 202, 404, 409), func(ctx context.Context, in *HostPath) (*jobAcceptedOutput, error) {
 		return s.hostJob(s.Hosts.Drain(ctx, principalOf(ctx), in.id()))
@@ -139,6 +140,18 @@ func (s *server) getHost(ctx context.Context, in *HostPath) (*body[hostView], er
 	return s.hostAnswer(s.Hosts.Host(ctx, principalOf(ctx), in.id()))
 }
 
+type keyLineView struct {
+	AuthorizedKey string `json:"authorized_key" doc:"add it to ~/.ssh/authorized_keys of the user that Berth is to log in as, where no password is to be given"`
+}
+
+func (s *server) getHostKey(ctx context.Context, _ *struct{}) (*body[keyLineView], error) {
+	line, err := s.Hosts.KeyLine(ctx, principalOf(ctx))
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[keyLineView]{keyLineView{line}}, nil
+}
+
 type importedView struct {
 	Job   *jobView  `json:"job,omitempty" doc:"job that waits for the import of all hosts; absent after a dry run"`
 	Hosts []host.ID `json:"hosts" nullable:"false"`
@@ -166,7 +179,7 @@ func (s *server) addHost(ctx context.Context, in *struct {
 	Body hostBody
 },
 ) (*importedOutput, error) {
-	return s.importList(ctx, in.IdempotencyKey, "POST /hosts", in.ImportInput, in.Body, []host.Candidate{in.Body.candidate()}, nil)
+	return s.importList(ctx, in.IdempotencyKey, "POST /hosts", in.ImportInput, []host.Candidate{in.Body.candidate()}, nil)
 }
 
 func (s *server) importHosts(ctx context.Context, in *struct {
@@ -180,16 +193,16 @@ func (s *server) importHosts(ctx context.Context, in *struct {
 		if err != nil {
 			return nil, s.fail(err)
 		}
-		return s.importList(ctx, in.IdempotencyKey, "POST /hosts/import", in.ImportInput, up.data, list, wrong)
+		return s.importList(ctx, in.IdempotencyKey, "POST /hosts/import", in.ImportInput, list, wrong)
 	}
 	list := make([]host.Candidate, len(in.Body))
 	for i, b := range in.Body {
 		list[i] = b.candidate()
 	}
-	return s.importList(ctx, in.IdempotencyKey, "POST /hosts/import", in.ImportInput, in.Body, list, nil)
+	return s.importList(ctx, in.IdempotencyKey, "POST /hosts/import", in.ImportInput, list, nil)
 }
 
-func (s *server) importList(ctx context.Context, key, operation string, in ImportInput, sent any, list []host.Candidate, wrong []fault.FieldError) (*importedOutput, error) {
+func (s *server) importList(ctx context.Context, key, operation string, in ImportInput, list []host.Candidate, wrong []fault.FieldError) (*importedOutput, error) {
 	options, err := in.options()
 	if err != nil {
 		return nil, s.fail(err)
@@ -200,7 +213,8 @@ func (s *server) importList(ctx context.Context, key, operation string, in Impor
 		}
 		return &importedOutput{Body: importedView{Hosts: []host.ID{}, Count: len(list)}}, nil
 	}
-	idem, done, err := s.keyedBody(ctx, key, operation, []any{in, sent})
+	// What tells a repeated request from another one has no password in it, nor a digest of one.
+	idem, done, err := s.keyedBody(ctx, key, operation, []any{in, list})
 	if err != nil {
 		return nil, err
 	}
@@ -271,43 +285,44 @@ func (s *server) deleteHost(ctx context.Context, in *struct {
 	return s.hostJob(s.Hosts.Delete(ctx, principalOf(ctx), in.id(), in.Force))
 }
 
-type hostIDsBody struct {
+// HostIDsBody names several hosts.
+type HostIDsBody struct {
 	Hosts []host.ID `json:"hosts" minItems:"1" maxItems:"500"`
 }
 
-// each does the same to several hosts, and fails with the first that it cannot be done to.
-func (s *server) each(ids []host.ID, do func(host.ID) (host.View, error)) (*body[pageView[hostView]], error) {
-	list := make([]host.View, 0, len(ids))
-	for _, which := range ids {
-		v, err := do(which)
-		if err != nil {
-			return nil, s.fail(err)
-		}
-		list = append(list, v)
+func (s *server) hostAnswers(list []host.View, err error) (*body[pageView[hostView]], error) {
+	if err != nil {
+		return nil, s.fail(err)
 	}
 	return &body[pageView[hostView]]{viewPage(list, "", viewHost)}, nil
 }
 
+// oneHost encodes the only one of several hosts.
+func (s *server) oneHost(list []host.View, err error) (*body[hostView], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return s.hostAnswer(list[0], nil)
+}
+
 func (s *server) reserveHosts(ctx context.Context, in *struct {
 	Body struct {
-		hostIDsBody
+		HostIDsBody
 		Reserved bool `json:"reserved"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.each(in.Body.Hosts, func(h host.ID) (host.View, error) { return s.Hosts.Reserve(ctx, principalOf(ctx), h, in.Body.Reserved) })
+	return s.hostAnswers(s.Hosts.Reserve(ctx, principalOf(ctx), in.Body.Reserved, in.Body.Hosts...))
 }
 
 func (s *server) setHostStatus(ctx context.Context, in *struct {
 	Body struct {
-		hostIDsBody
+		HostIDsBody
 		Status host.State `json:"status" enum:"online,cordoned"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.each(in.Body.Hosts, func(h host.ID) (host.View, error) {
-		return s.Hosts.Cordon(ctx, principalOf(ctx), h, in.Body.Status == host.StateCordoned)
-	})
+	return s.hostAnswers(s.Hosts.Cordon(ctx, principalOf(ctx), in.Body.Status == host.StateCordoned, in.Body.Hosts...))
 }
 
 type jobsView struct {

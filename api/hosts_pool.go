@@ -160,7 +160,7 @@ func sizesOf(engines instance.Catalog) []host.Size {
 	for _, engine := range engines {
 		e := engine.Describe()
 		for _, p := range e.Plans {
-			sizes = append(sizes, host.Size{Name: e.Name + "/" + p.Name, Resources: p.Resources, Ports: 1})
+			sizes = append(sizes, host.Size{Name: e.Name + "/" + p.Name, Resources: p.Resources, Ports: engine.Ports(false)})
 		}
 	}
 	return sizes
@@ -226,7 +226,7 @@ func (b tryBody) need(engines instance.Catalog, p tenant.Principal) (host.Need, 
 		if !ok {
 			return n, wrongField("plan", "unknown plan of "+b.Engine)
 		}
-		n.Resources = plan.Resources
+		n.Resources, n.Ports = plan.Resources, engine.Ports(false)
 	}
 	asked := b.Resources.request()
 	for _, r := range []struct{ from, to *int64 }{

@@ -319,7 +319,7 @@ func (n *node) pool(instances *instance.Service) *host.Service {
 	env := n.cfg.Host()
 	return host.NewService(host.ServiceConfig{
 		Store: rooms.Hosts(n.rows), Answers: n.rows, Jobs: instances.JobEngine(), Ports: n.ports, Vault: n.vault, NewID: n.newID, Log: n.log,
-		PlainTCP: n.cfg.PlainTCP, Evict: instances.Evict, PortLow: env.PortLow, PortHigh: env.PortHigh,
+		PlainTCP: n.cfg.PlainTCP, Access: n.access, Evict: instances.Evict, PortLow: env.PortLow, PortHigh: env.PortHigh,
 	})
 }
 

@@ -113,7 +113,7 @@ func (r *Reconciler) look(ctx context.Context, which ID, memory *hostSweeps) err
 		}
 		err = r.update(ctx, which, func(_ Tx, h *Host) error {
 			h.Found, h.Arch = facts.found(now), NormalArch(facts.Arch)
-			if c := h.Capacity.Overcommit.capacity(h.Found); fitsIn(h.Used, c) {
+			if c := h.capacityOf(h.Found); fitsIn(h.Used, c) {
 				h.Capacity = c
 			}
 			return nil

@@ -24,6 +24,35 @@ type ImportOptions struct {
 	SkipInit bool `json:"skip_init,omitempty"`
 	// Reserved has nothing placed there that does not name the host.
 	Reserved bool `json:"reserved,omitempty"`
+	// CPUMillis and MemoryBytes are what the machine was said to have; 0: what is found counts. No
+	// more than that is given away.
+	CPUMillis   int64 `json:"cpu_millis,omitempty"`
+	MemoryBytes int64 `json:"memory_bytes,omitempty"`
+}
+
+// capacityOf returns what the host has to give away of what was found, and was declared.
+func (h *Host) capacityOf(f Found) Capacity {
+	if h.Import.CPUMillis > 0 {
+		f.CPUMillis = min(f.CPUMillis, h.Import.CPUMillis)
+	}
+	if h.Import.MemoryBytes > 0 {
+		f.MemoryBytes = min(f.MemoryBytes, h.Import.MemoryBytes)
+	}
+	return h.Capacity.Overcommit.capacity(f)
+}
+
+// declared says what the machine lacks of what it was said to have. Of its memory the kernel keeps
+// some for itself.
+func (o ImportOptions) declared(f EngineFacts) string {
+	const kept = 10 // one part in so many
+	var parts []string
+	if o.CPUMillis > int64(f.CPUs)*1000 {
+		parts = append(parts, fmt.Sprintf("%d cores instead of %d", f.CPUs, o.CPUMillis/1000))
+	}
+	if o.MemoryBytes-o.MemoryBytes/kept > f.MemoryBytes {
+		parts = append(parts, fmt.Sprintf("%s of memory instead of %s", gibibytes(f.MemoryBytes), gibibytes(o.MemoryBytes)))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // The steps of an import.
@@ -270,6 +299,11 @@ func (w *work) install(ctx context.Context) error {
 
 // join makes the engine the host's own. No two hosts have the same.
 func (w *work) join(ctx context.Context) error {
+	if w.host.bySSH() { // of one that nobody has logged in to yet, the key is pinned here
+		if err := w.pin(ctx); err != nil {
+			return err
+		}
+	}
 	r, err := w.cfg.Adapters.Runtime(w.host)
 	if err != nil {
 		return err
@@ -280,6 +314,9 @@ func (w *work) join(ctx context.Context) error {
 	}
 	if w.host.Arch != "" && NormalArch(facts.Arch) != w.host.Arch {
 		return fault.Errorf(fault.CodeChecksFailed, nil, "%s is %s, and was said to be %s", w.host.Name, facts.Arch, w.host.Arch)
+	}
+	if lacks := w.host.Import.declared(facts); lacks != "" && !w.host.Import.IgnoreWarnings {
+		return fault.Errorf(fault.CodeChecksFailed, nil, "%s has %s; import it with ignore_warnings to go on with what is there", w.host.Name, lacks)
 	}
 	err = w.save(ctx, func(tx Tx, h *Host) error {
 		all, err := tx.AllHosts()
@@ -292,7 +329,7 @@ func (w *work) join(ctx context.Context) error {
 			}
 		}
 		h.Engine, h.Arch, h.Found = facts.ID, NormalArch(facts.Arch), facts.found(w.cfg.Now())
-		h.Capacity = h.Capacity.Overcommit.capacity(h.Found)
+		h.Capacity = h.capacityOf(h.Found)
 		h.Health, h.HealthNote, h.HealthSince = Healthy, "", time.Time{}
 		return nil
 	})

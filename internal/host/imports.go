@@ -33,7 +33,6 @@ const (
 // Import accepts machines as hosts of the pool, all of them or none: everything that is wrong
 // with any of them is said at once. Each is imported by a job of its own; one job waits for all.
 func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candidate, unread []fault.FieldError, o ImportOptions, idem *idempotency.Request) (made Imported, replayed bool, err error) {
-	outside := ctx
 	if ctx, err = s.enter(ctx, p); err != nil {
 		return Imported{}, false, err
 	}
@@ -41,7 +40,7 @@ func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candida
 	if err != nil {
 		return Imported{}, false, err
 	}
-	replayed, err = idempotency.Once(outside, s.keeper, p.Tenant, idem, func(keep func(idempotency.Tx, Imported) error) error {
+	replayed, err = idempotency.Once(ctx, s.keeper, tenant.Pool, idem, func(keep func(idempotency.Tx, Imported) error) error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			if made, err = s.insertImport(tx, p, hosts, o); err != nil {
 				return err
@@ -163,6 +162,7 @@ func (s *Service) newHost(c Candidate, o ImportOptions, taken map[string]*Host) 
 	}
 	h.Name, h.Endpoint, h.Advertise, h.Bind, h.Source, h.State, h.Reason = c.Name, c.Endpoint, c.Address, "0.0.0.0", FromPool, StateImporting, ""
 	h.Region, h.Zone, h.Rack, h.Arch, h.Labels, h.Health, h.Import, h.Reserved, h.UpdatedAt = c.Region, c.Zone, c.Rack, c.Arch, c.Labels, Healthy, o, o.Reserved, now
+	h.Import.CPUMillis, h.Import.MemoryBytes = c.CPUMillis, c.MemoryBytes
 	h.Purpose = strings.Trim(c.Purpose+" "+c.Component, " ")
 	if c.HostKey != "" {
 		h.HostKey = c.HostKey
@@ -315,10 +315,7 @@ func (w *importsWork) Begin(job.Tx, job.Job) error { return nil }
 func (w *importsWork) Open(context.Context) error { return nil }
 
 // Undo implements job.Work.
-func (w *importsWork) Undo(context.Context) error {
-	w.Change((*job.Job).UndoSteps)
-	return nil
-}
+func (w *importsWork) Undo(context.Context) error { return nil }
 
 // Withdraw implements job.Work.
 func (w *importsWork) Withdraw(context.Context, job.Job) error { return nil }

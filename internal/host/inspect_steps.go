@@ -45,7 +45,7 @@ func (w *work) checks(ctx context.Context) error {
 		found := facts.found(w.cfg.Now())
 		drift = shrunk(h.Found, found)
 		h.Checks, h.Found = checks, found
-		if c := h.Capacity.Overcommit.capacity(found); fitsIn(h.Used, c) {
+		if c := h.capacityOf(found); fitsIn(h.Used, c) {
 			h.Capacity = c
 		} else {
 			drift = strings.TrimPrefix(drift+"; more is given away than the machine has now", "; ")

@@ -61,6 +61,9 @@ func (k *Known) Register(ctx context.Context, host Host) error {
 		return err
 	}
 	for _, h := range all {
+		if h.Name == host.Name && h.Source == FromPool {
+			return fault.Errorf(fault.CodeHostExists, nil, "the pool has a host named %s already; choose another name for this worker's (BERTH_HOST_NAME)", h.Name)
+		}
 		if h.Name != host.Name || h.Endpoint == host.Endpoint {
 			continue
 		}

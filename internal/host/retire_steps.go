@@ -154,7 +154,7 @@ type order struct {
 
 // start begins a job on a host. Asked again while it is under way, it gives the same job.
 func (s *Service) start(ctx context.Context, p tenant.Principal, which ID, o order) (j job.Job, err error) {
-	_, err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
 		active, err := tx.ActiveJob(id.Subject(which))
 		switch {
 		case err == nil && active.Kind == o.kind:

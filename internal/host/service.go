@@ -37,6 +37,7 @@ type ServiceConfig struct {
 	// PlainTCP allows engines that are reached by TCP without TLS: who can reach them, too, is
 	// root on their machine. It is for tests.
 	PlainTCP bool
+	Access   *Access // nil: no machine is logged in to
 	// Evict deletes by force, on the record, what is on a host that is deleted by force.
 	Evict func(ctx context.Context, p tenant.Principal, from ID) error
 	// PortLow and PortHigh are the ports of a host of which nobody says other ones.
@@ -158,27 +159,38 @@ func unknownHost(which ID) error {
 
 // change writes a host as the function makes it, in a transaction with the audit log. It is run
 // again where somebody else was faster.
-func (s *Service) change(ctx context.Context, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) (h Host, err error) {
-	err = fault.Redecide(func() error {
+func (s *Service) change(ctx context.Context, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	return s.changeAll(ctx, p, []ID{which}, do)
+}
+
+// changeAll is change for several hosts, in one transaction.
+func (s *Service) changeAll(ctx context.Context, p tenant.Principal, all []ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	return fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
-			if h, err = tx.HostRow(which); errors.Is(err, fault.ErrNotFound) {
-				return unknownHost(which)
-			} else if err != nil {
-				return err
+			for _, which := range all {
+				h, err := tx.HostRow(which)
+				if errors.Is(err, fault.ErrNotFound) {
+					err = unknownHost(which)
+				}
+				if err != nil {
+					return err
+				}
+				deed, err := do(tx, &h)
+				if err != nil {
+					return err
+				}
+				h.UpdatedAt = s.cfg.Now()
+				if err := tx.UpdateHost(h); err != nil {
+					return err
+				}
+				deed.On, deed.Tenant = string(which), tenant.Pool
+				if err := s.note(tx, p, deed); err != nil {
+					return err
+				}
 			}
-			deed, err := do(tx, &h)
-			if err != nil {
-				return err
-			}
-			h.UpdatedAt = s.cfg.Now()
-			if err := tx.UpdateHost(h); err != nil {
-				return err
-			}
-			deed.On, deed.Tenant = string(which), tenant.Pool
-			return s.note(tx, p, deed)
+			return nil
 		})
 	})
-	return h, err
 }
 
 func (s *Service) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error {
@@ -202,7 +214,7 @@ func (s *Service) ChangeHost(ctx context.Context, p tenant.Principal, which ID, 
 	if err != nil {
 		return View{}, err
 	}
-	_, err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
 		detail, err := s.apply(tx, h, c)
 		return tenant.Deed{Action: tenant.ActHostChange, Detail: detail}, err
 	})
@@ -218,6 +230,9 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 		if to != nil && *to != *is {
 			*is, changed = *to, append(changed, name+" "+*to)
 		}
+	}
+	if c.Name != nil && *c.Name != h.Name && h.Source == FromEnvironment {
+		return "", fault.Errorf(fault.CodeHostState, nil, "host %s is named by the settings of its workers (BERTH_HOST_NAME): change it there", h.Name)
 	}
 	set("name", c.Name, &h.Name)
 	set("purpose", c.Purpose, &h.Purpose)
@@ -241,13 +256,14 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 		h.PortLow, h.PortHigh, changed = *c.PortLow, *c.PortHigh, append(changed, fmt.Sprintf("ports %d-%d", *c.PortLow, *c.PortHigh))
 	}
 	if c.Overcommit != nil {
-		h.Capacity = c.Overcommit.capacity(h.Found)
+		h.Capacity.Overcommit = *c.Overcommit
+		h.Capacity = h.capacityOf(h.Found)
 		if over := h.Capacity; over.CPUMillis > 0 && h.Used.CPUMillis > over.CPUMillis || over.MemoryBytes > 0 && h.Used.MemoryBytes > over.MemoryBytes {
 			return "", fault.Errorf(fault.CodeHostInUse, nil, "host %s holds more than it would have to give away: drain it first, or choose a larger overcommit", h.Name)
 		}
 		changed = append(changed, fmt.Sprintf("overcommit cpu %d %%, memory %d %%", c.Overcommit.CPUPercent, c.Overcommit.MemoryPercent))
 	}
-	if wrong := checkChange(*h); wrong != nil {
+	if wrong := checkChange(*h); len(wrong) > 0 {
 		return "", fault.Invalid(wrong)
 	}
 	return strings.Join(changed, ", "), s.checkPlace(tx, h.Region, h.Zone)
@@ -288,21 +304,21 @@ func (s *Service) checkPlace(tx Tx, region, zone string) error {
 	return fault.Invalid([]fault.FieldError{{Field: "zone", Message: fmt.Sprintf("there is no zone %s in region %s; add it: POST /api/v1/regions", zone, region)}})
 }
 
-// Cordon keeps units from being placed on a host, or lets them be again.
-func (s *Service) Cordon(ctx context.Context, p tenant.Principal, which ID, cordoned bool) (View, error) {
+// Cordon keeps units from being placed on hosts, or lets them be again: on all of them or none.
+func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool, which ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
 	to, action := StateOnline, tenant.ActHostUncordon
 	if cordoned {
 		to, action = StateCordoned, tenant.ActHostCordon
 	}
-	_, err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
 		if h.State == to {
 			return tenant.Deed{Action: action}, nil
 		}
-		if err := job.Idle(tx, id.Subject(which)); err != nil {
+		if err := job.Idle(tx, id.Subject(h.ID)); err != nil {
 			return tenant.Deed{}, err
 		}
 		if err := h.Move(to, "", s.cfg.Now()); err != nil {
@@ -311,26 +327,38 @@ func (s *Service) Cordon(ctx context.Context, p tenant.Principal, which ID, cord
 		return tenant.Deed{Action: action}, announce(s.cfg.Jobs, tx, "host."+string(to), *h, "", "by "+p.Name, s.cfg.Now())
 	})
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	return s.view(ctx, which)
+	return s.views(ctx, which)
 }
 
-// Reserve marks a host, or takes the mark away: nothing is placed on a reserved one that does
-// not name it.
-func (s *Service) Reserve(ctx context.Context, p tenant.Principal, which ID, reserved bool) (View, error) {
+// Reserve marks hosts, or takes the mark away: nothing is placed on a reserved one that does
+// not name it. It is done to all of them or none.
+func (s *Service) Reserve(ctx context.Context, p tenant.Principal, reserved bool, which ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	_, err = s.change(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
 		h.Reserved = reserved
 		return tenant.Deed{Action: tenant.ActHostReserve, Detail: fmt.Sprintf("reserved %t", reserved)}, nil
 	})
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	return s.view(ctx, which)
+	return s.views(ctx, which)
+}
+
+func (s *Service) views(ctx context.Context, which []ID) ([]View, error) {
+	list := make([]View, 0, len(which))
+	for _, h := range which {
+		v, err := s.view(ctx, h)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
 }
 
 // Instances gives the units on a host, in the order of their ids, after the one given.
@@ -343,6 +371,19 @@ func (s *Service) Instances(ctx context.Context, p tenant.Principal, which ID, a
 		return nil, err
 	}
 	return s.cfg.Store.Allocations(ctx, AllocationFilter{Host: which}, after, limit)
+}
+
+// KeyLine returns the line of authorized_keys by which Berth logs in to machines.
+func (s *Service) KeyLine(ctx context.Context, p tenant.Principal) (string, error) {
+	ctx, err := s.enter(ctx, p)
+	if err != nil {
+		return "", err
+	}
+	if s.cfg.Access == nil {
+		return "", fault.Errorf(fault.CodeNotFound, nil, "no machine is logged in to here")
+	}
+	_, line, err := s.cfg.Access.Key(ctx)
+	return line, err
 }
 
 // Try says which hosts units like the one that is needed would be placed on, so many of them,

@@ -65,7 +65,7 @@ type PoolReader interface {
 type PoolRows interface {
 	// PlaceKnown reports whether there is the region with the zone, which may be empty.
 	PlaceKnown(region, zone string) (bool, error)
-	// PutPlace adds a region or a zone, or changes what it is called.
+	// PutPlace adds a region or a zone; of one that is there it changes the name, if there is one.
 	PutPlace(Place) error
 	// InsertHostSecret fails with CodeConflict where there is one of the name.
 	InsertHostSecret(of ID, name SecretName, s secret.Sealed) error

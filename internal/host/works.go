@@ -211,10 +211,7 @@ func (w *work) Withdraw(context.Context, job.Job) error { return nil }
 
 // Undo implements job.Work. What was made on the machine stays for the next try; the unit of the
 // proof removes itself, or the sweep does.
-func (w *work) Undo(context.Context) error {
-	w.Change((*job.Job).UndoSteps)
-	return nil
-}
+func (w *work) Undo(context.Context) error { return nil }
 
 // End implements job.Work: it brings the host to the end of its job.
 func (w *work) End(t job.Tx, j job.Job) (string, error) {

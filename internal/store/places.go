@@ -51,9 +51,11 @@ func (t *tx) PlaceKnown(region, zone string) (bool, error) {
 
 // PutPlace implements host.PoolRows.
 func (t *tx) PutPlace(p host.Place) error {
-	return t.db.Clauses(clause.OnConflict{
-		Columns: []clause.Column{{Name: "region"}, {Name: "zone"}}, DoUpdates: clause.AssignmentColumns([]string{"name"}),
-	}).Create(&placeRow{Region: p.Region, Zone: p.Zone, Name: p.Name, CreatedAt: millis(p.CreatedAt)}).Error
+	there := clause.OnConflict{DoNothing: true}
+	if p.Name != "" {
+		there = clause.OnConflict{Columns: []clause.Column{{Name: "region"}, {Name: "zone"}}, DoUpdates: clause.AssignmentColumns([]string{"name"})}
+	}
+	return t.db.Clauses(there).Create(&placeRow{Region: p.Region, Zone: p.Zone, Name: p.Name, CreatedAt: millis(p.CreatedAt)}).Error
 }
 
 func secretID(of host.ID, name host.SecretName) string { return key(of) + "/" + string(name) }
