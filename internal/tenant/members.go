@@ -192,6 +192,7 @@ func (s *Members) Invite(ctx context.Context, p Principal, which ID, role Role, 
 	if wrong := checkRole(role, memberRoles...); wrong != nil {
 		return Invitation{}, secret.Secret{}, false, fault.Invalid(wrong)
 	}
+	ctx = Within(ctx, which) // where the answer is kept, whoever asks
 	replayed, err = idempotency.Once(ctx, s.tenants.keeper, which, idem, func(keep func(idempotency.Tx, madeInvitation) error) error {
 		token = invitationForm.fresh()
 		now := s.cfg.Now()
