@@ -34,6 +34,8 @@ import (
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
+	"github.com/berth-project/berth/internal/sheet"
+	"github.com/berth-project/berth/internal/ssh"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -112,12 +114,18 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
 	quotas := rooms.NewQuotas(seenStore, newID, clock.System, nil)
 	b.tenants = tenants
-	cfg := api.Config{
+	ports := hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}
+	service := rooms.NewService(rooms.ServiceConfig{
 		Quotas: quotas,
-		Service: rooms.NewService(rooms.ServiceConfig{
-			Quotas: quotas,
-			Store:  seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}, Vault: vault,
-			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
+		Store:  seenStore, Queue: b.queue, Ports: ports, Vault: vault,
+		Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
+	})
+	cfg := api.Config{
+		Quotas: quotas, Service: service, Sheets: sheets{},
+		Hosts: host.NewService(host.ServiceConfig{
+			Store: rooms.Hosts(seenStore), Answers: seenStore, Jobs: service.JobEngine(), Ports: ports, Vault: vault, NewID: newID, Now: clock.System, Log: log,
+			PlainTCP: true, Evict: service.Evict,
+			Access: &host.Access{Store: rooms.Hosts(seenStore), Vault: vault, Machines: ssh.NewMachines(ssh.Config{}), Deployment: "dep"},
 		}),
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accountsOf(tenants)),
@@ -450,3 +458,12 @@ func (b *bench) noSecrets() {
 
 // soon is a generous bound on what should take no time.
 const soon = 10 * time.Second
+
+// sheets are those of cmd/berth.
+type sheets struct{}
+
+func (sheets) Read(r io.Reader, name string) ([]host.Candidate, []fault.FieldError, error) {
+	return sheet.Read(r, name)
+}
+
+func (sheets) Template(format string) ([]byte, error) { return sheet.Template(format) }

@@ -40,7 +40,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeHostState:           http.StatusConflict,
 	fault.CodeHostCordoned:        http.StatusConflict,
 	fault.CodeChecksFailed:        http.StatusUnprocessableEntity,
-	fault.CodeNoCapacity:          http.StatusServiceUnavailable,
+	fault.CodeNoCapacity:          http.StatusConflict,
 	fault.CodeTooManyJobs:         http.StatusTooManyRequests,
 	fault.CodeTooManyRequests:     http.StatusTooManyRequests,
 	fault.CodeCapacity:            http.StatusServiceUnavailable,

@@ -95,6 +95,9 @@ func NewRunner(cfg RunnerConfig) *job.Runner {
 	if cfg.Now == nil {
 		cfg.Now = clock.System
 	}
+	if cfg.Adapters == nil {
+		cfg.Adapters = cfg.Runtimes
+	}
 	hosts := host.NewWorks(host.WorksConfig{
 		Store: Hosts(cfg.Store), Adapters: cfg.Adapters, Known: cfg.Runtimes, Machines: cfg.Machines, Access: cfg.Access, Now: cfg.Now,
 		Fitter:    &instance.Fitter{Catalog: cfg.Catalog, Secrets: secret.Random{}, Now: cfg.Now, Log: cfg.Log},
