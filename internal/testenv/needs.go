@@ -11,6 +11,7 @@ const (
 	Docker    Part = "a Docker engine"
 	Databases Part = "a MySQL or a Redis, which need a Docker engine"
 	OwnEngine Part = "a Docker engine of the test's own, which needs root"
+	Hosts     Part = "hosts made of namespaces on this machine, which needs root"
 	Root      Part = "root"
 )
 
