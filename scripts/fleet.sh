@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fleet.sh: several Docker engines on one machine, as if each were on a host of its own.
 #
-# Usage: scripts/fleet.sh up N          N hosts h1 … hN; prints a line for each: name, endpoint, address
+# Usage: scripts/fleet.sh up N          N hosts h1 … hN; prints a line for each: name, endpoint, address, folder
 #        scripts/fleet.sh kill HOST     its dockerd ends as in a crash; its containers run on
 #        scripts/fleet.sh off HOST      all of it ends as in a power cut
 #        scripts/fleet.sh start HOST    back after both
@@ -127,7 +127,7 @@ up() {
   for host in "${jobs[@]}"; do wait "$host" || failed=1; done
   [ "$failed" = 0 ] || die "not all hosts are up"
   for ((host = 1; host <= n; host++)); do
-    printf 'h%d tcp://%s:2375 %s\n' "$host" "$(address_of "h$host")" "$(address_of "h$host")"
+    printf 'h%d tcp://%s:2375 %s %s\n' "$host" "$(address_of "h$host")" "$(address_of "h$host")" "$bed/h$host"
   done
 }
 

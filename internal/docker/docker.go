@@ -18,6 +18,7 @@ package docker
 import (
 	"cmp"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,6 +52,18 @@ type Config struct {
 	GoldenLimit time.Duration
 	GoldenTotal time.Duration
 	GoldenIdle  time.Duration
+	// Swarm gives the runtimes of the hosts whose endpoint begins with SwarmScheme; nil: there are
+	// none such.
+	Swarm func(Config) Swarm
+}
+
+// SwarmScheme begins the endpoints of nodes of a swarm.
+const SwarmScheme = "swarm://"
+
+// Swarm gives the runtimes of nodes of swarms, and closes what they use.
+type Swarm interface {
+	host.Runtimes
+	Close() error
 }
 
 func (c Config) withDefaults() Config {
@@ -76,13 +89,18 @@ type Hosts struct {
 	mu      sync.Mutex
 	closed  bool
 	engines map[string]*engine // by endpoint
+	swarm   Swarm              // nil: none
 }
 
 var _ host.Runtimes = (*Hosts)(nil)
 
 // New makes Hosts. It connects to nothing.
 func New(config Config) *Hosts {
-	return &Hosts{config: config.withDefaults(), engines: map[string]*engine{}}
+	h := &Hosts{config: config.withDefaults(), engines: map[string]*engine{}}
+	if config.Swarm != nil {
+		h.swarm = config.Swarm(h.config)
+	}
+	return h
 }
 
 // Runtime gives the runtime of the host. It does not connect; an endpoint that
@@ -93,6 +111,9 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	name := cmp.Or(host.Name, host.Endpoint)
 	if h.closed {
 		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
+	}
+	if h.swarm != nil && strings.HasPrefix(host.Endpoint, SwarmScheme) {
+		return h.swarm.Runtime(host)
 	}
 	e, ok := h.engines[host.Endpoint]
 	if !ok {
@@ -111,6 +132,9 @@ func (h *Hosts) Close() error {
 	defer h.mu.Unlock()
 	h.closed = true
 	var first error
+	if h.swarm != nil {
+		first = h.swarm.Close()
+	}
 	for endpoint, e := range h.engines {
 		if err := e.close(); err != nil && first == nil {
 			first = err

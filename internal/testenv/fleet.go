@@ -24,6 +24,7 @@ type FleetHost struct {
 	Name     string // "h1", its host name
 	Endpoint string // "tcp://10.215.7.11:2375"
 	Address  string // "10.215.7.11"
+	Folder   string // of this machine, which goes with the host: for what a host has on its disk
 
 	bed bed
 }
@@ -41,10 +42,10 @@ func Fleet(t testing.TB, n int, images ...string) []FleetHost {
 	var hosts []FleetHost
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
-		if len(fields) != 3 {
+		if len(fields) != 4 {
 			t.Fatalf("the fleet says %q", line)
 		}
-		hosts = append(hosts, FleetHost{Name: fields[0], Endpoint: fields[1], Address: fields[2], bed: b})
+		hosts = append(hosts, FleetHost{Name: fields[0], Endpoint: fields[1], Address: fields[2], Folder: fields[3], bed: b})
 	}
 	return hosts
 }
