@@ -27,6 +27,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/config"
 	"github.com/berth-project/berth/internal/docker"
+	"github.com/berth-project/berth/internal/docker/swarm"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
@@ -194,7 +195,7 @@ func (n *node) openRest(ctx context.Context) error {
 // openHosts opens the way to Docker engines, or to hosts that do not exist.
 func (n *node) openHosts() error {
 	if n.cfg.SimulatedHosts == 0 {
-		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH")})
+		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Swarm: swarm.New})
 		n.runtimes, n.closers = hosts, append(n.closers, hosts.Close)
 		return nil
 	}

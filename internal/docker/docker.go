@@ -1,6 +1,6 @@
 // Package docker runs instances on Docker engines. It implements
-// host.Runtimes and host.Runtime and is the only package that imports
-// the Docker SDK.
+// host.Runtimes and host.Runtime and is, with package swarm below it, the only one
+// that imports the Docker SDK.
 //
 // It owns what an instance is in the terms of Docker: one container and one named
 // volume, both named after the instance's id and labeled with the deployment, the

@@ -107,7 +107,9 @@ func Words(err error) string { return words(cause(err)) }
 func Hostname(w host.Workload) string { return hostname(w) }
 
 // Relative gives the paths of the workload's files from its data folder on.
-func Relative(w host.Workload) ([]string, error) { return relativePaths(w.Files, path.Clean(w.DataPath)) }
+func Relative(w host.Workload) ([]string, error) {
+	return relativePaths(w.Files, path.Clean(w.DataPath))
+}
 
 // Tail keeps the last of what is written to it, as Output gives it.
 type Tail struct{ tail }

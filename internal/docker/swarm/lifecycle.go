@@ -3,14 +3,10 @@ package swarm
 import (
 	"context"
 	"errors"
-	"fmt"
-	"path"
-	"slices"
 	"time"
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 
@@ -27,76 +23,6 @@ const (
 	startLimit = 2 * time.Minute
 	goneMargin = time.Minute
 )
-
-// CreateVolume makes the instance's folder on the node, or finds it there. The config is there before
-// the folder, and goes after it: what is on a node and nobody knows of is never cleared away.
-func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
-	if err := r.begin(ctx); err != nil {
-		return err
-	}
-	made, err := r.register(ctx, w)
-	if err != nil {
-		return err
-	}
-	e := r.folderErrand("make", w.Unit, w.Fence, w.Image)
-	if w.KeepData {
-		e.args[0] = "find"
-	}
-	err = r.do(ctx, e)
-	if made && err != nil && (w.KeepData || fault.CodeOf(err) == fault.CodeImageUnavailable || fault.CodeOf(err) == fault.CodeHostRefused) {
-		return errors.Join(err, r.unregister(context.WithoutCancel(ctx), w.Unit)) // nothing was made on the node
-	}
-	return err
-}
-
-// register makes the config that says that the unit has a folder, or finds it, and reports which.
-func (r *Runtime) register(ctx context.Context, w host.Workload) (made bool, err error) {
-	labels := labelsOn(w, r.deployment, r.at.node)
-	labels[labelImage] = w.Image
-	name := nameOn(w.Unit, r.at.node)
-	c, err := r.config(ctx, w.Unit)
-	if errors.Is(err, fault.ErrNotFound) {
-		err = r.cluster.change(ctx, "create config "+name, func(ctx context.Context, api *client.Client) error {
-			_, err := api.ConfigCreate(ctx, swarm.ConfigSpec{Annotations: swarm.Annotations{Name: name, Labels: labels}, Data: []byte(w.Unit)})
-			return err
-		})
-		if !errors.Is(err, fault.ErrConflict) {
-			return err == nil, err
-		}
-		c, err = r.config(ctx, w.Unit) // somebody was faster
-	}
-	if err != nil {
-		return false, err
-	}
-	switch r.stands(c.Spec.Labels, w.Unit, w.Fence) {
-	case fencing.Foreign:
-		if w.KeepData {
-			return false, r.dataLost(w.Unit)
-		}
-		return false, r.inTheWay("config", name)
-	case fencing.Newer:
-		return false, fenced(w.Unit, "folder")
-	}
-	return false, nil
-}
-
-func (r *Runtime) unregister(ctx context.Context, id host.UnitID) error {
-	err := r.cluster.change(ctx, "remove config of "+string(id), func(ctx context.Context, api *client.Client) error {
-		return api.ConfigRemove(ctx, nameOn(id, r.at.node))
-	})
-	if errors.Is(err, fault.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// folderErrand does something with the unit's folder in the folder of all.
-func (r *Runtime) folderErrand(verb string, id host.UnitID, fence int64, image string) errand {
-	return errand{
-		unit: id, fence: fence, image: image, folder: r.at.data,
-		args: []string{verb, r.deployment, fenceText(fence), path.Join("/berth", string(id))},
-	}
-}
 
 // Create puts the files into the unit's folder and makes the service, which runs nothing yet. As with
 // containers, what is found under the same claim is adopted only if it runs as it was asked to.
@@ -164,27 +90,6 @@ func (r *Runtime) makeWay(ctx context.Context, w host.Workload, digest string) (
 		}
 	}
 	return false, r.removeService(ctx, w.Unit, s)
-}
-
-// fill puts the files into the unit's folder, which an errand sees alone. A folder that is not there is
-// made anew only for an instance without data.
-func (r *Runtime) fill(ctx context.Context, w host.Workload) error {
-	files, err := filesOf(w)
-	if err != nil {
-		return err
-	}
-	e := errand{
-		unit: w.Unit, fence: w.Fence, image: w.Image, files: files, folder: unitFolder(w.Unit, r.at),
-		args: []string{"fill", r.deployment, fenceText(w.Fence), "/berth", w.User},
-	}
-	err = r.do(ctx, e)
-	if fault.CodeOf(err) != fault.CodeDataLost || w.KeepData {
-		return err
-	}
-	if err := r.CreateVolume(ctx, w); err != nil {
-		return err
-	}
-	return r.do(ctx, e)
 }
 
 // Start has the swarm run the service's task, and waits until the node says what has become of it.
@@ -366,33 +271,6 @@ func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data 
 	return r.unregister(ctx, id)
 }
 
-// drop removes the folder, by an image that the node has.
-func (r *Runtime) drop(ctx context.Context, id host.UnitID, fence int64, image string, s swarm.Service) error {
-	candidates := []string{image}
-	if c := s.Spec.TaskTemplate.ContainerSpec; c != nil && c.Image != "" {
-		candidates = slices.Insert(candidates, 0, c.Image)
-	}
-	_, _, configs, err := r.all(ctx)
-	if err != nil {
-		return err
-	}
-	for _, c := range configs {
-		candidates = append(candidates, c.Spec.Labels[labelImage])
-	}
-	tried := map[string]bool{"": true}
-	err = fault.Errorf(fault.CodeImageUnavailable, nil, "host %s: no image is known with which the folder of %s could be removed", r.cluster.name, id)
-	for _, candidate := range candidates {
-		if tried[candidate] {
-			continue
-		}
-		tried[candidate] = true
-		if err = r.do(ctx, r.folderErrand("drop", id, fence, candidate)); fault.CodeOf(err) != fault.CodeImageUnavailable || err == nil {
-			return err
-		}
-	}
-	return err
-}
-
 // removeService comes back when no task of the unit is left on the node.
 func (r *Runtime) removeService(ctx context.Context, id host.UnitID, s swarm.Service) error {
 	err := r.cluster.change(ctx, "remove service "+s.Spec.Name, func(ctx context.Context, api *client.Client) error {
@@ -440,72 +318,4 @@ func (r *Runtime) begin(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// ensureNetwork makes the swarm's network of instances. Each node makes its part of it from its own
-// settings, and refuses instances where it has none.
-func (r *Runtime) ensureNetwork(ctx context.Context) error {
-	if _, ok := r.network.Get(networkName, time.Now()); ok {
-		return nil
-	}
-	err := r.cluster.change(ctx, "create network "+networkName, func(ctx context.Context, api *client.Client) error {
-		n, err := api.NetworkInspect(ctx, networkName, network.InspectOptions{Scope: "swarm"})
-		if err == nil && n.ConfigFrom.Network != settingsName {
-			return fault.Errorf(fault.CodeHostRefused, nil,
-				"host %s: the swarm has a network %s that is not made from %s; remove it, and Berth makes it anew", r.cluster.name, networkName, settingsName)
-		}
-		if err == nil {
-			return nil
-		}
-		_, err = api.NetworkCreate(ctx, networkName, network.CreateOptions{
-			Scope: "swarm", Driver: "bridge", ConfigFrom: &network.ConfigReference{Network: settingsName},
-		})
-		return err
-	})
-	if errors.Is(err, fault.ErrConflict) {
-		err = nil // somebody was faster
-	}
-	if err != nil {
-		return fmt.Errorf("network of instances: %w", err)
-	}
-	r.network.Put(networkName, struct{}{}, time.Now(), imageKnownFor)
-	return nil
-}
-
-// own finds the unit's service for a claim, as package docker does a container.
-func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64) (swarm.Service, error) {
-	s, err := r.service(ctx, id)
-	if err != nil {
-		return s, err
-	}
-	switch r.stands(s.Spec.Labels, id, fence) {
-	case fencing.Foreign:
-		return swarm.Service{}, fault.Errorf(fault.CodeNotFound, nil, "host %s has no service of instance %s (%s is not Berth's)", r.cluster.name, id, s.Spec.Name)
-	case fencing.Newer:
-		return s, fenced(id, "service")
-	default:
-		return s, nil
-	}
-}
-
-func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) fencing.Standing {
-	return docker.Stands(labels, r.deployment, id, fence)
-}
-
-func (r *Runtime) service(ctx context.Context, id host.UnitID) (s swarm.Service, err error) {
-	name := nameOn(id, r.at.node)
-	err = r.cluster.read(ctx, "inspect service "+name, func(ctx context.Context, api *client.Client) (err error) {
-		s, _, err = api.ServiceInspectWithRaw(ctx, name, types.ServiceInspectOptions{})
-		return err
-	})
-	return s, err
-}
-
-func (r *Runtime) config(ctx context.Context, id host.UnitID) (c swarm.Config, err error) {
-	name := nameOn(id, r.at.node)
-	err = r.cluster.read(ctx, "inspect config "+name, func(ctx context.Context, api *client.Client) (err error) {
-		c, _, err = api.ConfigInspectWithRaw(ctx, name)
-		return err
-	})
-	return c, err
 }

@@ -99,7 +99,9 @@ func TestRuntimeContract(t *testing.T) {
 			},
 			AddForeign:   func(t *testing.T, id host.UnitID) { addForeign(t, r, id) },
 			ForeignThere: func(t *testing.T, id host.UnitID) bool { return foreignThere(t, r, id) },
-			File:         func(t *testing.T, id host.UnitID, name string) (host.File, string) { return fileOn(t, b.nodes[1], id, name) },
+			File: func(t *testing.T, id host.UnitID, name string) (host.File, string) {
+				return fileOn(t, b.nodes[1], id, name)
+			},
 		})
 	})
 	b.nothingLeft(t)
