@@ -13,7 +13,8 @@
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says in one line what that is.
 #
 # Settings: BERTH_FLEET (dev), the name of the fleet; BERTH_FLEET_IMAGES (mysql:9.7 redis:8);
-# BERTH_FLEET_OWNER, a process with which the fleet may go; BERTH_FLEET_WAIT (seconds, 120).
+# BERTH_FLEET_ENGINE, the beginning of each daemon.json ('"icc": false,'); BERTH_FLEET_OWNER, a process
+# with which the fleet may go; BERTH_FLEET_WAIT (seconds, 120).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/apt.sh
@@ -34,7 +35,7 @@ answers() { timeout 5 docker --host "tcp://$(address_of "$1"):2375" version --fo
 configure() {
   local dir=$bed/$1
   mkdir -p "$dir"
-  printf '{"deprecated-key-path": "%s/key.json", "tls": false}\n' "$dir" >"$dir/daemon.json"
+  printf '{%s "deprecated-key-path": "%s/key.json", "tls": false}\n' "${BERTH_FLEET_ENGINE:-}" "$dir" >"$dir/daemon.json"
   cat >"$dir/containerd.toml" <<END
 version = 2
 root = "$dir/containerd"

@@ -33,8 +33,14 @@ type FleetHost struct {
 // that the shared engine has. They go with the test, and all that is on them.
 func Fleet(t testing.TB, n int, images ...string) []FleetHost {
 	t.Helper()
+	return fleet(t, n, images)
+}
+
+func fleet(t testing.TB, n int, images []string, settings ...string) []FleetHost {
+	t.Helper()
 	Needs(t, Hosts)
 	b := newBed(t, "fleet.sh", "BERTH_FLEET")
+	b.settings = append(b.settings, settings...)
 	if len(images) > 0 {
 		b.settings = append(b.settings, "BERTH_FLEET_IMAGES="+strings.Join(images, " "))
 	}

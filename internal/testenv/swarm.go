@@ -17,10 +17,10 @@ type SwarmNode struct {
 }
 
 // Swarm starts so many hosts, all of them managers of one swarm, with what Berth wants of a node: a
-// folder for data, and the settings of the network of instances. The first one is its leader.
+// folder for data, and settings that keep instances apart. The first one is its leader.
 func Swarm(t testing.TB, n int, images ...string) []SwarmNode {
 	t.Helper()
-	hosts := Fleet(t, n, images...)
+	hosts := fleet(t, n, images, `BERTH_FLEET_ENGINE="icc": false, "ip-masq": false,`)
 	must := func(h FleetHost, args ...string) string {
 		t.Helper()
 		out, err := h.Docker(t.Context(), args...)
@@ -37,9 +37,8 @@ func Swarm(t testing.TB, n int, images ...string) []SwarmNode {
 		} else {
 			must(h, "swarm", "join", "--token", must(hosts[0], "swarm", "join-token", "--quiet", "manager"), hosts[0].Address+":2377")
 		}
-		must(h, "network", "create", "--config-only", "--opt", "com.docker.network.bridge.enable_icc=false",
-			"--opt", "com.docker.network.bridge.enable_ip_masquerade=false", "berth-instances-node")
 		node := SwarmNode{FleetHost: h, ID: must(h, "info", "--format", "{{.Swarm.NodeID}}"), Data: filepath.Join(h.Folder, "volumes")}
+		must(hosts[0], "node", "update", "--label-add", "berth.isolated=true", node.ID)
 		if err := os.MkdirAll(node.Data, 0o700); err != nil {
 			t.Fatal(err)
 		}

@@ -246,22 +246,37 @@ func nodeOf(n swarm.Node) Node {
 	}
 }
 
-// ready fails unless the node can be reached by its managers. What a node that cannot be reached runs
-// is not known.
-func (c *Cluster) ready(ctx context.Context, id string) error {
-	var n swarm.Node
-	err := c.read(ctx, "look for node "+id, func(ctx context.Context, api *client.Client) (err error) {
+// node looks for a node.
+func (c *Cluster) node(ctx context.Context, id string) (n swarm.Node, err error) {
+	err = c.read(ctx, "look for node "+id, func(ctx context.Context, api *client.Client) (err error) {
 		n, _, err = api.NodeInspectWithRaw(ctx, id)
 		return err
 	})
-	switch {
-	case errors.Is(err, fault.ErrNotFound):
-		return fault.Errorf(fault.CodeHostUnavailable, docker.Cause(err), "host %s: the swarm has no node %s", c.name, id)
-	case err != nil:
-		return err
-	case n.Status.State != swarm.NodeStateReady:
-		return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: node %s of the swarm is %s: %s",
+	if errors.Is(err, fault.ErrNotFound) {
+		err = fault.Errorf(fault.CodeHostUnavailable, docker.Cause(err), "host %s: the swarm has no node %s", c.name, id)
+	}
+	return n, err
+}
+
+// ready fails unless the node can be reached by its managers. What a node that cannot be reached runs
+// is not known.
+func (c *Cluster) ready(ctx context.Context, id string) error {
+	n, err := c.node(ctx, id)
+	if err == nil && n.Status.State != swarm.NodeStateReady {
+		err = fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: node %s of the swarm is %s: %s",
 			c.name, n.Description.Hostname, n.Status.State, cmp.Or(n.Status.Message, "no message"))
 	}
-	return nil
+	return err
+}
+
+// isolated fails unless an operator says that the node keeps instances apart.
+func (c *Cluster) isolated(ctx context.Context, id string) error {
+	n, err := c.node(ctx, id)
+	if err == nil && n.Spec.Labels[labelIsolated] != "true" {
+		name := n.Description.Hostname
+		err = fault.Errorf(fault.CodeHostRefused, nil, `host %s: nobody has said that node %s keeps instances apart: set "icc": false and "ip-masq": false `+
+			"in the daemon.json of the node, restart its engine, and run on a manager: docker node update --label-add %s=true %s",
+			c.name, name, labelIsolated, name)
+	}
+	return err
 }

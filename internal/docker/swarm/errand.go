@@ -1,6 +1,8 @@
 package swarm
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -8,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +26,7 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
-// errandScript is what errands run, with no more than a shell and the core utilities of any image.
+// errandScript is what errands run, with no more of an image than a shell, the core utilities and gzip.
 //
 //go:embed errand.sh
 var errandScript string
@@ -37,6 +40,9 @@ const (
 	// abandonedAfter is when an errand that is there still is nobody's any more.
 	abandonedAfter = time.Hour
 
+	// secretBytes is below the 500 KB that a secret may have.
+	secretBytes = 480_000
+
 	exitForeign, exitNewer, exitLost = 76, 77, 78
 )
 
@@ -47,7 +53,7 @@ type errand struct {
 	image  string
 	args   []string // of errandScript; none: it only has to start
 	folder string   // of the node, which the errand has as /berth; empty: none
-	files  string   // what it has as /run/berth-files
+	files  []byte   // what it has as /run/berth-files.000 and on
 	limit  time.Duration
 }
 
@@ -56,16 +62,16 @@ func (r *Runtime) do(ctx context.Context, e errand) error {
 	limited, cancel := context.WithTimeoutCause(ctx, max(e.limit, errandLimit), errors.New("it took too long"))
 	defer cancel()
 	spec := r.specOf(e)
-	if e.files != "" {
-		id, name, err := r.putSecret(limited, e)
+	for part := range slices.Chunk(e.files, secretBytes) {
+		secret, err := r.putSecret(limited, e, part)
 		if err != nil {
 			return err
 		}
+		id := secret.SecretID
 		defer r.clear(ctx, "remove secret "+id, func(ctx context.Context, api *client.Client) error { return api.SecretRemove(ctx, id) })
-		spec.TaskTemplate.ContainerSpec.Secrets = []*swarm.SecretReference{{
-			SecretID: id, SecretName: name,
-			File: &swarm.SecretReferenceFileTarget{Name: "/run/berth-files", UID: "0", GID: "0", Mode: 0o400},
-		}}
+		c := spec.TaskTemplate.ContainerSpec
+		secret.File = &swarm.SecretReferenceFileTarget{Name: fmt.Sprintf("/run/berth-files.%03d", len(c.Secrets)), UID: "0", GID: "0", Mode: 0o400}
+		c.Secrets = append(c.Secrets, secret)
 	}
 	var id string
 	err := r.cluster.change(limited, "create an errand of "+string(e.unit), func(ctx context.Context, api *client.Client) error {
@@ -160,17 +166,19 @@ func (r *Runtime) errandLabels(e errand) map[string]string {
 	return map[string]string{docker.LabelDeployment: r.deployment, labelNode: r.at.node, labelErrand: string(e.unit)}
 }
 
-// putSecret makes the secret that an errand finds its files in. It carries unit and fence, for people.
-func (r *Runtime) putSecret(ctx context.Context, e errand) (id, name string, err error) {
-	name = fmt.Sprintf("%s-%s-%s", docker.NameOf(e.unit), fenceText(e.fence), strings.ToLower(rand.Text()[:8]))
-	err = r.cluster.change(ctx, "create a secret of "+string(e.unit), func(ctx context.Context, api *client.Client) error {
+// putSecret makes a secret that an errand finds its files in. It carries unit and fence, for people.
+func (r *Runtime) putSecret(ctx context.Context, e errand, data []byte) (*swarm.SecretReference, error) {
+	secret := &swarm.SecretReference{
+		SecretName: fmt.Sprintf("%s-%s-%s", docker.NameOf(e.unit), fenceText(e.fence), strings.ToLower(rand.Text()[:8])),
+	}
+	err := r.cluster.change(ctx, "create a secret of "+string(e.unit), func(ctx context.Context, api *client.Client) error {
 		answer, err := api.SecretCreate(ctx, swarm.SecretSpec{
-			Annotations: swarm.Annotations{Name: name, Labels: r.errandLabels(e)}, Data: []byte(e.files),
+			Annotations: swarm.Annotations{Name: secret.SecretName, Labels: r.errandLabels(e)}, Data: data,
 		})
-		id = answer.ID
+		secret.SecretID = answer.ID
 		return err
 	})
-	return id, name, err
+	return secret, err
 }
 
 // clear removes what an errand has left, also for a caller who has gone. What stays because of an error
@@ -183,23 +191,25 @@ func (r *Runtime) clear(ctx context.Context, doing string, do call) {
 	}
 }
 
-// filesOf gives the workload's files as errand.sh reads them: mode, path and content of each.
-func filesOf(w host.Workload) (string, error) {
+// filesOf gives the workload's files as errand.sh reads them, compressed: mode, path and content of each.
+func filesOf(w host.Workload) ([]byte, error) {
 	names, err := docker.Relative(w)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	var b strings.Builder
+	var b bytes.Buffer
+	to := gzip.NewWriter(&b) // which never fails into a buffer
 	for i, f := range w.Files {
 		if strings.ContainsAny(names[i], " \n\t\\") {
-			return "", fault.Errorf(fault.CodeInternal, nil, "file %q has a name that is not supported", f.Path)
+			return nil, fault.Errorf(fault.CodeInternal, nil, "file %q has a name that is not supported", f.Path)
 		}
-		_, _ = fmt.Fprintf(&b, "%04o %s %s\n", f.Mode&0o777, names[i], base64.StdEncoding.EncodeToString([]byte(f.Content.Reveal())))
+		_, _ = fmt.Fprintf(to, "%04o %s %s\n", f.Mode&0o777, names[i], base64.StdEncoding.EncodeToString([]byte(f.Content.Reveal())))
 	}
-	if b.Len() == 0 {
-		return "\n", nil // a secret is not empty
+	_, _ = fmt.Fprintln(to, "end")
+	if err := to.Close(); err != nil {
+		return nil, fmt.Errorf("pack files: %w", err)
 	}
-	return b.String(), nil
+	return b.Bytes(), nil
 }
 
 // tidy removes errands and secrets that nobody waits for any more.

@@ -39,26 +39,30 @@ case $verb in
     cd "$folder/data"
     chown "$user" .
     chmod 700 .
-    while read -r mode file content; do
-      [ -n "$file" ] || continue
-      # What is no folder is in the way: it may lead elsewhere.
-      rest=$file at=.
-      while [ "${rest#*/}" != "$rest" ]; do
-        at=$at/${rest%%/*} rest=${rest#*/}
-        if [ -h "$at" ] || [ ! -d "$at" ]; then
-          rm -f "$at"
-          mkdir "$at"
-          chmod 700 "$at"
-          chown "$user" "$at"
-        fi
+    cat /run/berth-files.* | gzip -dc | {
+      whole=no
+      while read -r mode file content; do
+        [ "$mode" != end ] || { whole=yes && break; }
+        # What is no folder is in the way: it may lead elsewhere.
+        rest=$file at=.
+        while [ "${rest#*/}" != "$rest" ]; do
+          at=$at/${rest%%/*} rest=${rest#*/}
+          if [ -h "$at" ] || [ ! -d "$at" ]; then
+            rm -f "$at"
+            mkdir "$at"
+            chmod 700 "$at"
+            chown "$user" "$at"
+          fi
+        done
+        umask 077
+        rm -f "$file.berth"
+        printf '%s' "$content" | base64 -d >"$file.berth"
+        chmod "$mode" "$file.berth"
+        chown "$user" "$file.berth"
+        [ ! -h "$file" ] || rm -f "$file"
+        mv -f "$file.berth" "$file"
       done
-      umask 077
-      rm -f "$file.berth"
-      printf '%s' "$content" | base64 -d >"$file.berth"
-      chmod "$mode" "$file.berth"
-      chown "$user" "$file.berth"
-      [ ! -h "$file" ] || rm -f "$file"
-      mv -f "$file.berth" "$file"
-    done </run/berth-files
+      [ "$whole" = yes ]
+    }
     ;;
 esac

@@ -31,19 +31,13 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	if err != nil {
 		return err
 	}
+	if err := r.cluster.isolated(ctx, r.at.node); err != nil {
+		return err
+	}
 	if err := r.begin(ctx); err != nil {
 		return err
 	}
-	c, err := r.config(ctx, w.Unit)
-	switch {
-	case errors.Is(err, fault.ErrNotFound):
-		if err := r.CreateVolume(ctx, w); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	case r.stands(c.Spec.Labels, w.Unit, w.Fence) == fencing.Foreign, r.stands(c.Spec.Labels, w.Unit, w.Fence) == fencing.Newer:
-		_, err := r.register(ctx, w)
+	if err := r.ensureFolder(ctx, w); err != nil {
 		return err
 	}
 	adopted, err := r.makeWay(ctx, w, spec.Labels[docker.LabelSpec])
@@ -53,17 +47,10 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	if err := r.fill(ctx, w); err != nil {
 		return err
 	}
-	if err := r.ensureNetwork(ctx); err != nil {
-		return err
-	}
-	err = r.cluster.change(ctx, "create service "+spec.Name, func(ctx context.Context, api *client.Client) error {
+	return r.cluster.change(ctx, "create service "+spec.Name, func(ctx context.Context, api *client.Client) error {
 		_, err := api.ServiceCreate(ctx, spec, types.ServiceCreateOptions{})
 		return err
 	})
-	if errors.Is(err, fault.ErrNotFound) {
-		r.network.Delete(networkName) // somebody has removed it; the next try makes it anew
-	}
-	return err
 }
 
 // makeWay removes what an earlier claim, or an earlier try, has left under the name.
@@ -265,8 +252,10 @@ func (r *Runtime) Remove(ctx context.Context, id host.UnitID, fence int64, data 
 	if !data || c.ID == "" || r.stands(c.Spec.Labels, id, fence) == fencing.Foreign {
 		return nil
 	}
-	if err := r.drop(ctx, id, fence, c.Spec.Labels[labelImage], s); err != nil {
-		return err
+	if image := c.Spec.Labels[labelImage]; image != "" {
+		if err := r.drop(ctx, id, fence, image); err != nil {
+			return err
+		}
 	}
 	return r.unregister(ctx, id)
 }

@@ -48,7 +48,6 @@ type node struct {
 	images  ttl.Map[string, struct{}] // that it has
 	probing chan struct{}             // holds one token while somebody looks for an image
 	tidied  ttl.Map[string, struct{}] // by deployment
-	network ttl.Map[string, struct{}] // that the network of instances is there
 }
 
 var _ docker.Swarm = (*Hosts)(nil)

@@ -26,10 +26,9 @@ const (
 	labelImage = "berth.image"
 	// labelErrand is on an errand's service and secret: the unit that it is for.
 	labelErrand = "berth.errand"
-	// networkName is the swarm's network of instances: on each node a bridge as on hosts of their own
-	// (docs/adr/0020), made from the settings that the node has under settingsName.
-	networkName  = "berth-instances"
-	settingsName = "berth-instances-node"
+	// labelIsolated is on the nodes of which an operator says that the settings of the engine keep
+	// instances apart (docs/adr/0020). A manager cannot see them.
+	labelIsolated = "berth.isolated"
 	// nodeLetters are what of a node's id is in names, which have at most 63 letters.
 	nodeLetters = 12
 )
@@ -46,7 +45,9 @@ func labelsOn(w host.Workload, deployment, node string) map[string]string {
 	return labels
 }
 
-// serviceOf maps a workload to its service, which runs nothing yet. It holds no secret.
+// serviceOf maps a workload to its service, which runs nothing yet. It holds no secret. It is in the
+// node's own default network: a swarm's network of the driver "bridge" could be as the one of hosts of
+// their own, but an engine that was restarted refuses it for ever ("network … exists", 20.10).
 func serviceOf(w host.Workload, deployment string, at address) (swarm.ServiceSpec, error) {
 	if len(w.Command) == 0 || w.DataPath == "" {
 		return swarm.ServiceSpec{}, fault.Errorf(fault.CodeInternal, nil, "the workload of %s has no command or no data path", w.Unit)
@@ -84,7 +85,6 @@ func taskOf(w host.Workload, at address) swarm.TaskSpec {
 		// What ends stays ended until a claim starts it, and is nowhere else meanwhile.
 		RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
 		Placement:     pinned(at.node),
-		Networks:      []swarm.NetworkAttachmentConfig{{Target: networkName}},
 		LogDriver:     &swarm.Driver{Name: "json-file", Options: map[string]string{"max-size": "10m", "max-file": "3"}},
 	}
 }

@@ -86,19 +86,11 @@ func (r *Runtime) taskError(unit host.UnitID, t swarm.Task) error {
 	case has("No such image", "pull access denied", "manifest unknown", "manifest for", "repository does not exist"):
 		r.forget(image)
 		return fault.Errorf(fault.CodeImageUnavailable, said, "image %s is not on host %s and could not be pulled", image, r.cluster.name)
-	case has(settingsName, "config only network", "configuration network"):
-		return r.noSettings(said)
 	case has("no suitable node"):
 		return fault.Errorf(fault.CodeHostUnavailable, said, "host %s: the swarm gives the node no tasks: %s", r.cluster.name, t.Status.Err)
 	default:
 		return fault.Errorf(fault.CodeStartFailed, said, "host %s could not start instance %s: %s (%s)", r.cluster.name, unit, t.Status.Err, t.Status.State)
 	}
-}
-
-func (r *Runtime) noSettings(err error) error {
-	return fault.Errorf(fault.CodeHostRefused, err, "host %s: the node lacks the network settings that keep instances apart; on the node, run: "+
-		"docker network create --config-only --opt com.docker.network.bridge.enable_icc=false "+
-		"--opt com.docker.network.bridge.enable_ip_masquerade=false %s", r.cluster.name, settingsName)
 }
 
 func (r *Runtime) dataLost(unit host.UnitID) error {
