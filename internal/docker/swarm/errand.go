@@ -142,7 +142,7 @@ func (r *Runtime) specOf(e errand) swarm.ServiceSpec {
 	if len(e.args) > 0 {
 		command = append([]string{"/bin/sh", "-c", errandScript, "berth"}, e.args...)
 	}
-	one, grace := uint64(1), time.Second
+	grace := time.Second
 	c := &swarm.ContainerSpec{
 		Image: e.image, Command: command[:1], Args: command[1:], User: "0:0", ReadOnly: true, StopGracePeriod: &grace,
 		// The folders belong to the users that the servers run as.
@@ -158,7 +158,8 @@ func (r *Runtime) specOf(e errand) swarm.ServiceSpec {
 			Resources: &swarm.ResourceRequirements{Limits: &swarm.Limit{MemoryBytes: 128 << 20, Pids: 64}},
 			LogDriver: &swarm.Driver{Name: "json-file", Options: map[string]string{"max-size": "1m"}},
 		},
-		Mode: swarm.ServiceMode{ReplicatedJob: &swarm.ReplicatedJob{MaxConcurrent: &one, TotalCompletions: &one}},
+		// No job: 20.10 leaves the container of a job on its node for good.
+		Mode: replicas(1),
 	}
 }
 

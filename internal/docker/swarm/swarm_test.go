@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,6 +79,8 @@ func redisWorkload(t *testing.T) host.Workload {
 		StopGrace: 2 * time.Second,
 	}
 }
+
+func portOf(w host.Workload) string { return strconv.Itoa(w.Ports[0].Host) }
 
 const password = "Tell-Nobody-4711"
 
