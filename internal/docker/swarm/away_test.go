@@ -229,7 +229,7 @@ func watch(t *testing.T, r *Runtime) (stop func(), heard func(host.UnitID)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	news, done := make(chan host.UnitID, 1000), make(chan error, 1)
 	go func() { done <- r.Watch(ctx, func(id host.UnitID) { news <- id }) }()
-	return func() { cancel(); <-done }, func(want host.UnitID) {
+	return func() { cancel(); _ = <-done }, func(want host.UnitID) {
 		eventually(t, "the end of "+string(want)+" is told", func(ctx context.Context) error {
 			for {
 				select {

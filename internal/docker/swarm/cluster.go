@@ -26,7 +26,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 
@@ -188,8 +187,10 @@ func leaderless(err error) bool {
 		return false
 	}
 	text := docker.Words(err)
-	for _, words := range []string{"does not have a leader", "DeadlineExceeded", "deadline exceeded", "code = Unavailable", "connection refused",
-		"not a swarm manager", "raft: no elected", "lost leadership"} {
+	for _, words := range []string{
+		"does not have a leader", "DeadlineExceeded", "deadline exceeded", "code = Unavailable", "connection refused",
+		"not a swarm manager", "raft: no elected", "lost leadership",
+	} {
 		if strings.Contains(text, words) {
 			return true
 		}
@@ -226,7 +227,7 @@ type Node struct {
 func (c *Cluster) Nodes(ctx context.Context) ([]Node, error) {
 	var all []swarm.Node
 	err := c.read(ctx, "list the nodes of the swarm", func(ctx context.Context, api *client.Client) (err error) {
-		all, err = api.NodeList(ctx, types.NodeListOptions{})
+		all, err = api.NodeList(ctx, swarm.NodeListOptions{})
 		return err
 	})
 	nodes := make([]Node, 0, len(all))
@@ -274,9 +275,9 @@ func (c *Cluster) isolated(ctx context.Context, id string) error {
 	n, err := c.node(ctx, id)
 	if err == nil && n.Spec.Labels[labelIsolated] != "true" {
 		name := n.Description.Hostname
-		err = fault.Errorf(fault.CodeHostRefused, nil, `host %s: nobody has said that node %s keeps instances apart: set "icc": false and "ip-masq": false `+
-			"in the daemon.json of the node, restart its engine, and run on a manager: docker node update --label-add %s=true %s",
-			c.name, name, labelIsolated, name)
+		err = fault.Errorf(fault.CodeHostRefused, nil, "host %s: nobody has said that node %s keeps instances apart: "+
+			`set "icc": false and "ip-masq": false in the daemon.json of the node, restart its engine, and run on a manager: `+
+			"docker node update --label-add %s=true %s", c.name, name, labelIsolated, name)
 	}
 	return err
 }

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/swarm"
@@ -68,21 +67,27 @@ func (r *Runtime) do(ctx context.Context, e errand) error {
 			return err
 		}
 		id := secret.SecretID
-		defer r.clear(ctx, "remove secret "+id, func(ctx context.Context, api *client.Client) error { return api.SecretRemove(ctx, id) })
+		defer r.clear(ctx, "remove secret "+id, func(ctx context.Context, api *client.Client) error {
+			return api.SecretRemove(ctx, id)
+		})
 		c := spec.TaskTemplate.ContainerSpec
-		secret.File = &swarm.SecretReferenceFileTarget{Name: fmt.Sprintf("/run/berth-files.%03d", len(c.Secrets)), UID: "0", GID: "0", Mode: 0o400}
+		secret.File = &swarm.SecretReferenceFileTarget{
+			Name: fmt.Sprintf("/run/berth-files.%03d", len(c.Secrets)), UID: "0", GID: "0", Mode: 0o400,
+		}
 		c.Secrets = append(c.Secrets, secret)
 	}
 	var id string
 	err := r.cluster.change(limited, "create an errand of "+string(e.unit), func(ctx context.Context, api *client.Client) error {
-		answer, err := api.ServiceCreate(ctx, spec, types.ServiceCreateOptions{})
+		answer, err := api.ServiceCreate(ctx, spec, swarm.ServiceCreateOptions{})
 		id = answer.ID
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	defer r.clear(ctx, "remove an errand of "+string(e.unit), func(ctx context.Context, api *client.Client) error { return api.ServiceRemove(ctx, id) })
+	defer r.clear(ctx, "remove an errand of "+string(e.unit), func(ctx context.Context, api *client.Client) error {
+		return api.ServiceRemove(ctx, id)
+	})
 	return r.outcome(limited, e, id)
 }
 
@@ -110,6 +115,9 @@ func (r *Runtime) outcome(ctx context.Context, e errand, service string) error {
 func (r *Runtime) await(ctx context.Context, service string, is func(swarm.Task) bool) (swarm.Task, error) {
 	for n := 1; ; n++ {
 		tasks, err := r.tasks(ctx, filters.Arg("service", service))
+		if ctx.Err() != nil {
+			return swarm.Task{}, r.late(ctx, tasks)
+		}
 		if err != nil {
 			return swarm.Task{}, err
 		}
@@ -221,13 +229,13 @@ func (r *Runtime) tidy(ctx context.Context) error {
 	}
 	old := func(m swarm.Meta) bool { return time.Since(m.CreatedAt) > abandonedAfter }
 	return r.cluster.change(ctx, "clear old errands away", func(ctx context.Context, api *client.Client) error {
-		services, err := api.ServiceList(ctx, types.ServiceListOptions{Filters: labeled})
+		services, err := api.ServiceList(ctx, swarm.ServiceListOptions{Filters: labeled})
 		for _, s := range services {
 			if old(s.Meta) {
 				err = errors.Join(err, api.ServiceRemove(ctx, s.ID))
 			}
 		}
-		secrets, listed := api.SecretList(ctx, types.SecretListOptions{Filters: labeled})
+		secrets, listed := api.SecretList(ctx, swarm.SecretListOptions{Filters: labeled})
 		for _, s := range secrets {
 			if old(s.Meta) {
 				err = errors.Join(err, api.SecretRemove(ctx, s.ID))

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
@@ -48,7 +47,7 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 		return err
 	}
 	return r.cluster.change(ctx, "create service "+spec.Name, func(ctx context.Context, api *client.Client) error {
-		_, err := api.ServiceCreate(ctx, spec, types.ServiceCreateOptions{})
+		_, err := api.ServiceCreate(ctx, spec, swarm.ServiceCreateOptions{})
 		return err
 	})
 }
@@ -215,7 +214,7 @@ func (r *Runtime) scale(ctx context.Context, id host.UnitID, service string, n u
 		}
 		s.Spec.Mode = replicas(n)
 		err = r.cluster.change(ctx, "scale service "+s.Spec.Name, func(ctx context.Context, api *client.Client) error {
-			_, err := api.ServiceUpdate(ctx, s.ID, s.Version, s.Spec, types.ServiceUpdateOptions{})
+			_, err := api.ServiceUpdate(ctx, s.ID, s.Version, s.Spec, swarm.ServiceUpdateOptions{})
 			return err
 		})
 		if !outOfSequence(err) {
@@ -279,6 +278,9 @@ func (r *Runtime) gone(ctx context.Context, id host.UnitID, grace time.Duration)
 	for n := 1; ; n++ {
 		tasks, err := r.tasks(limited, filters.Arg("label", docker.LabelInstance+"="+string(id)),
 			filters.Arg("label", docker.LabelDeployment+"="+r.deployment), filters.Arg("node", r.at.node))
+		if limited.Err() != nil {
+			return r.late(limited, tasks)
+		}
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package swarm
 import (
 	"context"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 
@@ -21,7 +20,8 @@ func (r *Runtime) own(ctx context.Context, id host.UnitID, fence int64) (swarm.S
 	}
 	switch r.stands(s.Spec.Labels, id, fence) {
 	case fencing.Foreign:
-		return swarm.Service{}, fault.Errorf(fault.CodeNotFound, nil, "host %s has no service of instance %s (%s is not Berth's)", r.cluster.name, id, s.Spec.Name)
+		return swarm.Service{}, fault.Errorf(fault.CodeNotFound, nil,
+			"host %s has no service of instance %s (%s is not Berth's)", r.cluster.name, id, s.Spec.Name)
 	case fencing.Newer:
 		return s, fenced(id, "service")
 	default:
@@ -36,7 +36,7 @@ func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) 
 func (r *Runtime) service(ctx context.Context, id host.UnitID) (s swarm.Service, err error) {
 	name := nameOn(id, r.at.node)
 	err = r.cluster.read(ctx, "inspect service "+name, func(ctx context.Context, api *client.Client) (err error) {
-		s, _, err = api.ServiceInspectWithRaw(ctx, name, types.ServiceInspectOptions{})
+		s, _, err = api.ServiceInspectWithRaw(ctx, name, swarm.ServiceInspectOptions{})
 		return err
 	})
 	return s, err

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/swarm"
@@ -28,6 +27,8 @@ import (
 const (
 	// imageKnownFor is how long an image that a node had is taken to be there still.
 	imageKnownFor = 10 * time.Minute
+	// pullLimit is how long a pull may take unless the Config says otherwise.
+	pullLimit = 30 * time.Minute
 	// tidyEvery is how often old errands are looked for.
 	tidyEvery = time.Hour
 )
@@ -45,6 +46,7 @@ type node struct {
 	cluster *Cluster
 	at      address
 	log     *slog.Logger
+	pull    time.Duration             // how long a pull may take
 	images  ttl.Map[string, struct{}] // that it has
 	probing chan struct{}             // holds one token while somebody looks for an image
 	tidied  ttl.Map[string, struct{}] // by deployment
@@ -69,7 +71,8 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	if !ok {
 		at, err := parse(host.Endpoint)
 		if err == nil && at.node == "" {
-			err = fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: its endpoint %q names no node of the swarm (?node=ID)", name, host.Endpoint)
+			err = fault.Errorf(fault.CodeHostUnavailable, nil,
+				"host %s: its endpoint %q names no node of the swarm (?node=ID)", name, host.Endpoint)
 		}
 		if err != nil {
 			return nil, err
@@ -78,7 +81,10 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 		if err != nil {
 			return nil, err
 		}
-		n = &node{cluster: cluster, at: at, log: h.config.Log.With("host", name), probing: make(chan struct{}, 1)}
+		n = &node{
+			cluster: cluster, at: at, log: h.config.Log.With("host", name),
+			pull: cmp.Or(h.config.PullLimit, pullLimit), probing: make(chan struct{}, 1),
+		}
 		h.nodes[host.Endpoint] = n
 	}
 	return &Runtime{node: n, deployment: h.config.Deployment}, nil
@@ -141,7 +147,7 @@ func (r *Runtime) EnsureImage(ctx context.Context, references []string, progress
 		if progress != nil {
 			progress("looking for " + reference + " on the node, or pulling it")
 		}
-		err := r.do(ctx, errand{unit: "image", image: reference, limit: r.pullLimit()})
+		err := r.do(ctx, errand{unit: "image", image: reference, limit: r.pull})
 		if err == nil {
 			r.images.Put(reference, struct{}{}, time.Now(), imageKnownFor)
 			return reference, nil
@@ -151,11 +157,10 @@ func (r *Runtime) EnsureImage(ctx context.Context, references []string, progress
 		}
 		first = cmp.Or(first, err)
 	}
-	return "", fault.Errorf(fault.CodeImageUnavailable, docker.Cause(first), "none of the images %v is on host %s, and none could be pulled: %s; "+
-		"load one on the node, and set DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 in the environment of its dockerd", references, r.cluster.name, docker.Words(first))
+	return "", fault.Errorf(fault.CodeImageUnavailable, docker.Cause(first),
+		"none of the images %v is on host %s, and none could be pulled: %s; load one on the node, and set "+
+			"DOCKER_SERVICE_PREFER_OFFLINE_IMAGE=1 in the environment of its dockerd", references, r.cluster.name, docker.Words(first))
 }
-
-func (r *Runtime) pullLimit() time.Duration { return 30 * time.Minute }
 
 // forget has the node asked again whether it has the image.
 func (r *Runtime) forget(image string) { r.images.Delete(image) }
@@ -165,7 +170,8 @@ func (r *Runtime) EnsureGolden(ctx context.Context, g host.Golden, _ func(string
 	if err := r.cluster.ready(ctx, r.at.node); err != nil {
 		return "", err
 	}
-	return "", fault.Errorf(fault.CodeImageUnavailable, nil, "host %s is a node of a swarm, which keeps no golden data of %s", r.cluster.name, g.Name)
+	return "", fault.Errorf(fault.CodeImageUnavailable, nil,
+		"host %s is a node of a swarm, which keeps no golden data of %s", r.cluster.name, g.Name)
 }
 
 // Inspect says what is there of the instance.
@@ -247,13 +253,13 @@ func (r *Runtime) all(ctx context.Context) (services []swarm.Service, tasks []sw
 		labeled.Add("label", label)
 	}
 	err = r.cluster.read(ctx, "list services", func(ctx context.Context, api *client.Client) (err error) {
-		if services, err = api.ServiceList(ctx, types.ServiceListOptions{Filters: labeled}); err != nil {
+		if services, err = api.ServiceList(ctx, swarm.ServiceListOptions{Filters: labeled}); err != nil {
 			return err
 		}
-		if configs, err = api.ConfigList(ctx, types.ConfigListOptions{Filters: labeled}); err != nil {
+		if configs, err = api.ConfigList(ctx, swarm.ConfigListOptions{Filters: labeled}); err != nil {
 			return err
 		}
-		tasks, err = api.TaskList(ctx, types.TaskListOptions{Filters: labeled})
+		tasks, err = api.TaskList(ctx, swarm.TaskListOptions{Filters: labeled})
 		return err
 	})
 	return services, tasks, configs, err
@@ -262,7 +268,7 @@ func (r *Runtime) all(ctx context.Context) (services []swarm.Service, tasks []sw
 // tasks lists those that the filter lets through.
 func (r *Runtime) tasks(ctx context.Context, by ...filters.KeyValuePair) (tasks []swarm.Task, err error) {
 	err = r.cluster.read(ctx, "list tasks", func(ctx context.Context, api *client.Client) (err error) {
-		tasks, err = api.TaskList(ctx, types.TaskListOptions{Filters: filters.NewArgs(by...)})
+		tasks, err = api.TaskList(ctx, swarm.TaskListOptions{Filters: filters.NewArgs(by...)})
 		return err
 	})
 	return tasks, err

@@ -107,7 +107,9 @@ func unitFolder(id host.UnitID, at address) string { return path.Join(at.data, s
 func mountsOf(w host.Workload, at address) []mount.Mount {
 	mounts := []mount.Mount{{Type: mount.TypeBind, Source: path.Join(unitFolder(w.Unit, at), "data"), Target: w.DataPath}}
 	for folder, size := range w.Scratch {
-		mounts = append(mounts, mount.Mount{Type: mount.TypeTmpfs, Target: folder, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: size, Mode: 0o1777}})
+		mounts = append(mounts, mount.Mount{
+			Type: mount.TypeTmpfs, Target: folder, TmpfsOptions: &mount.TmpfsOptions{SizeBytes: size, Mode: 0o1777},
+		})
 	}
 	slices.SortFunc(mounts[1:], func(a, b mount.Mount) int { return strings.Compare(a.Target, b.Target) })
 	return mounts

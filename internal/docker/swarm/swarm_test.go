@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/swarm"
 	"github.com/docker/docker/client"
 
@@ -129,7 +128,7 @@ func addForeign(t *testing.T, r *Runtime, id host.UnitID) {
 	_, err := api(t, r).ServiceCreate(t.Context(), swarm.ServiceSpec{
 		Annotations:  name,
 		TaskTemplate: swarm.TaskSpec{ContainerSpec: &swarm.ContainerSpec{Image: redisImages[1], Command: []string{"sleep", "600"}}, Placement: pinned(r.at.node)},
-	}, types.ServiceCreateOptions{})
+	}, swarm.ServiceCreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +136,7 @@ func addForeign(t *testing.T, r *Runtime, id host.UnitID) {
 
 func foreignThere(t *testing.T, r *Runtime, id host.UnitID) bool {
 	t.Helper()
-	s, _, err := api(t, r).ServiceInspectWithRaw(t.Context(), nameOn(id, r.at.node), types.ServiceInspectOptions{})
+	s, _, err := api(t, r).ServiceInspectWithRaw(t.Context(), nameOn(id, r.at.node), swarm.ServiceInspectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,15 +81,17 @@ func (r *Runtime) taskError(unit host.UnitID, t swarm.Task) error {
 	case has("bind source path does not exist: " + r.at.data + "/"):
 		return r.dataLost(unit)
 	case has("bind source path does not exist"):
-		return fault.Errorf(fault.CodeHostRefused, said, "host %s: the node has no folder %s for the data of instances; make it (mkdir -p), and keep it on a disk",
-			r.cluster.name, r.at.data)
+		return fault.Errorf(fault.CodeHostRefused, said,
+			"host %s: the node has no folder %s for the data of instances; make it (mkdir -p), and keep it on a disk", r.cluster.name, r.at.data)
 	case has("No such image", "pull access denied", "manifest unknown", "manifest for", "repository does not exist"):
 		r.forget(image)
 		return fault.Errorf(fault.CodeImageUnavailable, said, "image %s is not on host %s and could not be pulled", image, r.cluster.name)
 	case has("no suitable node"):
-		return fault.Errorf(fault.CodeHostUnavailable, said, "host %s: the swarm gives the node no tasks: %s", r.cluster.name, t.Status.Err)
+		return fault.Errorf(fault.CodeHostUnavailable, said,
+			"host %s: the swarm gives the node no tasks: %s", r.cluster.name, t.Status.Err)
 	default:
-		return fault.Errorf(fault.CodeStartFailed, said, "host %s could not start instance %s: %s (%s)", r.cluster.name, unit, t.Status.Err, t.Status.State)
+		return fault.Errorf(fault.CodeStartFailed, said,
+			"host %s could not start instance %s: %s (%s)", r.cluster.name, unit, t.Status.Err, t.Status.State)
 	}
 }
 
@@ -98,7 +100,8 @@ func (r *Runtime) dataLost(unit host.UnitID) error {
 }
 
 func (r *Runtime) inTheWay(kind, name string) error {
-	return fault.Errorf(fault.CodeInternal, nil, "host %s has a %s %s that is not of this deployment (label %s=%s); it was left alone: remove or rename it",
+	return fault.Errorf(fault.CodeInternal, nil,
+		"host %s has a %s %s that is not of this deployment (label %s=%s); it was left alone: remove or rename it",
 		r.cluster.name, kind, name, docker.LabelDeployment, r.deployment)
 }
 

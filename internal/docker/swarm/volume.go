@@ -192,7 +192,8 @@ func (r *Runtime) fill(ctx context.Context, w host.Workload) error {
 func (r *Runtime) drop(ctx context.Context, id host.UnitID, fence int64, images ...string) error {
 	done, err := r.doWithAny(ctx, r.folderErrand("drop", id, fence, ""), images...)
 	if err == nil && !done {
-		err = fault.Errorf(fault.CodeImageUnavailable, nil, "host %s: no image is known with which the folder of %s could be removed", r.cluster.name, id)
+		err = fault.Errorf(fault.CodeImageUnavailable, nil,
+			"host %s: no image is known with which the folder of %s could be removed", r.cluster.name, id)
 	}
 	return err
 }
