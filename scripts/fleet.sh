@@ -132,16 +132,19 @@ up() {
   done
 }
 
+case "${1:-} $#" in
+  'up 2' | 'kill 2' | 'off 2' | 'start 2' | 'down 1') ;;
+  *) die 'usage: fleet.sh up N | kill HOST | off HOST | start HOST | down' ;;
+esac
 testbed_need
 testbed_open "${BERTH_FLEET:-dev}"
 if [ "${1:-}" != up ] && [ "${1:-}" != down ]; then
   subnet=$(cat "$bed/subnet" 2>/dev/null) || die "the fleet ${bed##*/} is not up"
 fi
-case "${1:-} $#" in
-  'up 2') up "$2" ;;
-  'kill 2') kill_dockerd "$2" ;;
-  'off 2') testbed_end "$bed/$2" ;;
-  'start 2') [ -d "$bed/$2" ] || die "there is no host $2"; start "$2" ;;
-  'down 1') testbed_close ;;
-  *) die 'usage: fleet.sh up N | kill HOST | off HOST | start HOST | down' ;;
+case $1 in
+  up) up "$2" ;;
+  kill) kill_dockerd "$2" ;;
+  off) testbed_end "$bed/$2" ;;
+  start) [ -d "$bed/$2" ] || die "there is no host $2"; start "$2" ;;
+  down) testbed_close ;;
 esac

@@ -184,14 +184,13 @@ func away(t *testing.T, b *bed, off func(testenv.FleetHost, testing.TB)) {
 	remove(t, b, 2, w)
 }
 
-// leaderAway kills the dockerd of the leader, which is the first manager that is asked.
+// leaderAway kills the dockerd of the leader. Instances on other nodes go on, and can be changed when
+// another manager leads.
 func leaderAway(t *testing.T, b *bed) {
-	w, rdb := runRedis(t, b, 1)
 	leader := b.leader(t)
-	if leader == 1 {
-		t.Skip("the leader is the node of the instance") // which the test before it decides
-	}
-	r := b.runtime(t, b.hosts, 1)
+	n := (leader + 1) % len(b.nodes)
+	w, rdb := runRedis(t, b, n)
+	r := b.runtime(t, b.hosts, n)
 	b.nodes[leader].Stop(t)
 	began, codes := time.Now(), map[fault.Code]int{}
 	eventually(t, "another one leads", func(ctx context.Context) error {
@@ -206,10 +205,10 @@ func leaderAway(t *testing.T, b *bed) {
 		t.Errorf("meanwhile calls failed with %v", codes)
 	}
 	must(t, rdb.Ping(t.Context()).Err())
-	other, _ := runRedis(t, b, 1)
-	remove(t, b, 1, other)
+	other, _ := runRedis(t, b, n)
+	remove(t, b, n, other)
 	b.nodes[leader].Start(t)
-	remove(t, b, 1, w)
+	remove(t, b, n, w)
 }
 
 func (b *bed) leader(t *testing.T) int {
@@ -229,7 +228,13 @@ func watch(t *testing.T, r *Runtime) (stop func(), heard func(host.UnitID)) {
 	ctx, cancel := context.WithCancel(t.Context())
 	news, done := make(chan host.UnitID, 1000), make(chan error, 1)
 	go func() { done <- r.Watch(ctx, func(id host.UnitID) { news <- id }) }()
-	return func() { cancel(); _ = <-done }, func(want host.UnitID) {
+	stop = func() {
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("Watch: %v", err)
+		}
+	}
+	return stop, func(want host.UnitID) {
 		eventually(t, "the end of "+string(want)+" is told", func(ctx context.Context) error {
 			for {
 				select {

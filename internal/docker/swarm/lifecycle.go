@@ -43,7 +43,11 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 	if err != nil || adopted {
 		return err
 	}
-	if err := r.fill(ctx, w); err != nil {
+	err = r.fill(ctx, w)
+	if fault.CodeOf(err) == fault.CodeDataLost && !w.KeepData {
+		err = r.fillAnew(ctx, w)
+	}
+	if err != nil {
 		return err
 	}
 	return r.cluster.change(ctx, "create service "+spec.Name, func(ctx context.Context, api *client.Client) error {

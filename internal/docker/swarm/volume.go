@@ -188,6 +188,14 @@ func (r *Runtime) fill(ctx context.Context, w host.Workload) error {
 	})
 }
 
+// fillAnew makes the folder of an instance without data where the making was cut off, and fills it.
+func (r *Runtime) fillAnew(ctx context.Context, w host.Workload) error {
+	if err := r.CreateVolume(ctx, w); err != nil {
+		return err
+	}
+	return r.fill(ctx, w)
+}
+
 // drop removes the folder, by an image that the node has.
 func (r *Runtime) drop(ctx context.Context, id host.UnitID, fence int64, images ...string) error {
 	done, err := r.doWithAny(ctx, r.folderErrand("drop", id, fence, ""), images...)
