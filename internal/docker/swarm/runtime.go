@@ -29,6 +29,8 @@ const (
 	imageKnownFor = 10 * time.Minute
 	// pullLimit is how long a pull may take unless the Config says otherwise.
 	pullLimit = 30 * time.Minute
+	// pingLimit is short: a ping that takes longer tells as much as one that fails.
+	pingLimit = 5 * time.Second
 	// tidyEvery is how often old errands are looked for.
 	tidyEvery = time.Hour
 )
@@ -110,8 +112,16 @@ type Runtime struct {
 
 var _ host.Runtime = (*Runtime)(nil)
 
-// Ping reports whether a manager answers, and has the node.
-func (r *Runtime) Ping(ctx context.Context) error { return r.cluster.ready(ctx, r.at.node) }
+// Ping reports whether a manager answers, and has the node. Without a leader they take 20 s to say so.
+func (r *Runtime) Ping(ctx context.Context) error {
+	limited, cancel := context.WithTimeout(ctx, pingLimit)
+	defer cancel()
+	err := r.cluster.ready(limited, r.at.node)
+	if limited.Err() != nil && ctx.Err() == nil && err != nil {
+		return fault.Errorf(fault.CodeHostUnavailable, err, "host %s: no manager of the swarm answered within %s", r.cluster.name, pingLimit)
+	}
+	return err
+}
 
 // Identity gives the ids of the swarm and of the node, which has another one when it joins again.
 func (r *Runtime) Identity(ctx context.Context) (string, error) {
