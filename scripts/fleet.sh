@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # fleet.sh: several Docker engines on one machine, as if each were on a host of its own.
 #
-# Usage: scripts/fleet.sh up N          N hosts h1 … hN; prints a line for each: name, endpoint, address
+# Usage: scripts/fleet.sh up N          N hosts h1 … hN; prints a line for each: name, endpoint, address, folder
 #        scripts/fleet.sh kill HOST     its dockerd ends as in a crash; its containers run on
 #        scripts/fleet.sh off HOST      all of it ends as in a power cut
 #        scripts/fleet.sh start HOST    back after both
@@ -13,7 +13,8 @@
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says in one line what that is.
 #
 # Settings: BERTH_FLEET (dev), the name of the fleet; BERTH_FLEET_IMAGES (mysql:9.7 redis:8);
-# BERTH_FLEET_OWNER, a process with which the fleet may go; BERTH_FLEET_WAIT (seconds, 120).
+# BERTH_FLEET_ENGINE, the beginning of each daemon.json ('"icc": false,'); BERTH_FLEET_OWNER, a process
+# with which the fleet may go; BERTH_FLEET_WAIT (seconds, 120).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/apt.sh
@@ -34,7 +35,7 @@ answers() { timeout 5 docker --host "tcp://$(address_of "$1"):2375" version --fo
 configure() {
   local dir=$bed/$1
   mkdir -p "$dir"
-  printf '{"deprecated-key-path": "%s/key.json", "tls": false}\n' "$dir" >"$dir/daemon.json"
+  printf '{%s "deprecated-key-path": "%s/key.json", "tls": false}\n' "${BERTH_FLEET_ENGINE:-}" "$dir" >"$dir/daemon.json"
   cat >"$dir/containerd.toml" <<END
 version = 2
 root = "$dir/containerd"
@@ -127,20 +128,23 @@ up() {
   for host in "${jobs[@]}"; do wait "$host" || failed=1; done
   [ "$failed" = 0 ] || die "not all hosts are up"
   for ((host = 1; host <= n; host++)); do
-    printf 'h%d tcp://%s:2375 %s\n' "$host" "$(address_of "h$host")" "$(address_of "h$host")"
+    printf 'h%d tcp://%s:2375 %s %s\n' "$host" "$(address_of "h$host")" "$(address_of "h$host")" "$bed/h$host"
   done
 }
 
+case "${1:-} $#" in
+  'up 2' | 'kill 2' | 'off 2' | 'start 2' | 'down 1') ;;
+  *) die 'usage: fleet.sh up N | kill HOST | off HOST | start HOST | down' ;;
+esac
 testbed_need
 testbed_open "${BERTH_FLEET:-dev}"
 if [ "${1:-}" != up ] && [ "${1:-}" != down ]; then
   subnet=$(cat "$bed/subnet" 2>/dev/null) || die "the fleet ${bed##*/} is not up"
 fi
-case "${1:-} $#" in
-  'up 2') up "$2" ;;
-  'kill 2') kill_dockerd "$2" ;;
-  'off 2') testbed_end "$bed/$2" ;;
-  'start 2') [ -d "$bed/$2" ] || die "there is no host $2"; start "$2" ;;
-  'down 1') testbed_close ;;
-  *) die 'usage: fleet.sh up N | kill HOST | off HOST | start HOST | down' ;;
+case $1 in
+  up) up "$2" ;;
+  kill) kill_dockerd "$2" ;;
+  off) testbed_end "$bed/$2" ;;
+  start) [ -d "$bed/$2" ] || die "there is no host $2"; start "$2" ;;
+  down) testbed_close ;;
 esac

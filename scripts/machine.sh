@@ -79,10 +79,13 @@ up() {
   die "the machine does not take logins"
 }
 
+case "${1:-} $#" in
+  'up 1' | 'down 1') ;;
+  *) die 'usage: machine.sh up | down' ;;
+esac
 testbed_need
 testbed_open "${BERTH_MACHINE:-dev-machine}"
-case "${1:-} $#" in
-  'up 1') up ;;
-  'down 1') testbed_close ;;
-  *) die 'usage: machine.sh up | down' ;;
+case $1 in
+  up) up ;;
+  down) testbed_close ;;
 esac

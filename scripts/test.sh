@@ -20,7 +20,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/apt.sh"
 cd "$here/.."
 
-busy=(docker engine smoke clients fleet)
+busy=(docker docker/swarm engine smoke clients fleet)
 # Packages whose tests all work on real servers or processes. In the others testenv.Needs leaves out, with
 # -short, the tests that do.
 real=(smoke clients chaos fleet startstop testenv)
@@ -72,7 +72,7 @@ main() {
   for part in "${parts[@]}"; do
     started=$SECONDS result=passed
     run_part "$part" || { result=FAILED; failed=1; }
-    table+=$(printf '%-8s  %s  %4d s' "$part" "$result" $((SECONDS - started)))$'\n'
+    table+=$(printf '%-12s  %s  %4d s' "$part" "$result" $((SECONDS - started)))$'\n'
   done
   printf '%s' "$table"
   return "$failed"

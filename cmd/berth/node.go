@@ -27,6 +27,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/config"
 	"github.com/berth-project/berth/internal/docker"
+	"github.com/berth-project/berth/internal/docker/swarm"
 	"github.com/berth-project/berth/internal/engine"
 	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/host"
@@ -197,7 +198,9 @@ func (n *node) openRest(ctx context.Context) error {
 func (n *node) openHosts() error {
 	if n.cfg.SimulatedHosts == 0 {
 		reach := n.openReach()
-		hosts := docker.New(docker.Config{Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Dial: reach.dial})
+		hosts := docker.New(docker.Config{
+			Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Dial: reach.dial, Swarm: swarm.New,
+		})
 		n.runtimes, n.closers = hosts, append(n.closers, hosts.Close)
 		return nil
 	}

@@ -35,6 +35,9 @@ func TestDiskOfItsOwn(t *testing.T) {
 	if info, err := os.Stat(folder); err != nil || !owns(info, 4711) {
 		t.Errorf("the folder is %v, %v, and not the server's own", info, err)
 	}
+	if space, err := runtime.Space(t.Context(), w.Unit); err != nil || space.SizeBytes <= 0 || space.FreeBytes > space.SizeBytes {
+		t.Errorf("its disk is said to have %+v, %v", space, err)
+	}
 	mark := filepath.Join(w.Disk, diskMark)
 	if err := os.Remove(mark); err != nil { // as if the disk were not mounted
 		t.Fatal(err)

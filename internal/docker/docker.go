@@ -1,6 +1,6 @@
 // Package docker runs instances on Docker engines. It implements
-// host.Runtimes and host.Runtime and is the only package that imports
-// the Docker SDK.
+// host.Runtimes and host.Runtime and is, with package swarm below it, the only one
+// that imports the Docker SDK.
 //
 // It owns what an instance is in the terms of Docker: one container and one named
 // volume, both named after the instance's id and labeled with the deployment, the
@@ -57,6 +57,18 @@ type Config struct {
 	GoldenLimit time.Duration
 	GoldenTotal time.Duration
 	GoldenIdle  time.Duration
+	// Swarm gives the runtimes of the hosts whose endpoint begins with SwarmScheme; nil: there are
+	// none such.
+	Swarm func(Config) Swarm
+}
+
+// SwarmScheme begins the endpoints of nodes of a swarm.
+const SwarmScheme = "swarm://"
+
+// Swarm gives the runtimes of nodes of swarms, and closes what they use.
+type Swarm interface {
+	host.Runtimes
+	Close() error
 }
 
 func (c Config) withDefaults() Config {
@@ -82,6 +94,7 @@ type Hosts struct {
 	mu      sync.Mutex
 	closed  bool
 	engines map[way]*engine
+	swarm   Swarm // nil: none
 }
 
 // way is how an engine is reached.
@@ -111,7 +124,11 @@ var _ host.Runtimes = (*Hosts)(nil)
 
 // New makes Hosts. It connects to nothing.
 func New(config Config) *Hosts {
-	return &Hosts{config: config.withDefaults(), engines: map[way]*engine{}}
+	h := &Hosts{config: config.withDefaults(), engines: map[way]*engine{}}
+	if config.Swarm != nil {
+		h.swarm = config.Swarm(h.config)
+	}
+	return h
 }
 
 // Runtime gives the runtime of the host. It does not connect; an endpoint that
@@ -122,6 +139,9 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	name := cmp.Or(host.Name, host.Endpoint)
 	if h.closed {
 		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: Berth is shutting down", name)
+	}
+	if h.swarm != nil && strings.HasPrefix(host.Endpoint, SwarmScheme) {
+		return h.swarm.Runtime(host)
 	}
 	e, ok := h.engines[wayTo(host)]
 	if !ok {
@@ -140,6 +160,9 @@ func (h *Hosts) Close() error {
 	defer h.mu.Unlock()
 	h.closed = true
 	var first error
+	if h.swarm != nil {
+		first = h.swarm.Close()
+	}
 	for way, e := range h.engines {
 		if err := e.close(); err != nil && first == nil {
 			first = err

@@ -37,12 +37,7 @@ func nameOf(id host.UnitID) string { return "berth-" + string(id) }
 
 // stands compares what a thing's labels say with who asks.
 func (r *Runtime) stands(labels map[string]string, id host.UnitID, fence int64) fencing.Standing {
-	made, err := strconv.ParseInt(labels[labelFence], 10, 64)
-	if err != nil || labels[labelInstance] != string(id) {
-		return fencing.Foreign
-	}
-	claim := fencing.Claim{Deployment: r.deployment, Unit: id, Fence: fence}
-	return claim.Standing(fencing.Mark{Deployment: labels[labelDeployment], Fence: made})
+	return Stands(labels, r.deployment, id, fence)
 }
 
 // labelsOf gives the labels of everything that is made for the workload.

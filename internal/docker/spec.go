@@ -152,9 +152,7 @@ func tcp(port int) nat.Port { return nat.Port(strconv.Itoa(port) + "/tcp") }
 
 func containerLabels(w host.Workload, deployment string) map[string]string {
 	labels := labelsOf(w, deployment)
-	for _, p := range w.Ports {
-		labels[labelPort+p.Name] = fmt.Sprintf("%d:%d", p.Host, p.Container)
-	}
+	PortLabels(w, labels)
 	return labels
 }
 

@@ -80,8 +80,8 @@ type Units interface {
 	Settle(ctx context.Context, id UnitID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.
 	Inspect(context.Context, UnitID) (Unit, error)
-	// Space says how large the file system is that its data is on, and what is free there.
-	// CodeNotFound when it does not run.
+	// Space says how large the file system is that its data is on, and what is free there; zero where
+	// the host cannot tell. CodeNotFound when it does not run.
 	Space(context.Context, UnitID) (Space, error)
 	// Stop asks it to end, and ends it after the grace period. Gone is success.
 	Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error

@@ -40,7 +40,7 @@ func TestEngineIsApart(t *testing.T) {
 			answers(t, e.Host)
 		}
 		e.Kill() // and is left like that
-	}) {
+	}) || socket == "" { // which it is where the engine was left out
 		return
 	}
 	dir := filepath.Dir(socket)

@@ -24,6 +24,7 @@ type FleetHost struct {
 	Name     string // "h1", its host name
 	Endpoint string // "tcp://10.215.7.11:2375"
 	Address  string // "10.215.7.11"
+	Folder   string // of this machine, which goes with the host: for what a host has on its disk
 
 	bed bed
 }
@@ -32,8 +33,14 @@ type FleetHost struct {
 // that the shared engine has. They go with the test, and all that is on them.
 func Fleet(t testing.TB, n int, images ...string) []FleetHost {
 	t.Helper()
+	return fleet(t, n, images)
+}
+
+func fleet(t testing.TB, n int, images []string, settings ...string) []FleetHost {
+	t.Helper()
 	Needs(t, Hosts)
 	b := newBed(t, "fleet.sh", "BERTH_FLEET")
+	b.settings = append(b.settings, settings...)
 	if len(images) > 0 {
 		b.settings = append(b.settings, "BERTH_FLEET_IMAGES="+strings.Join(images, " "))
 	}
@@ -41,10 +48,10 @@ func Fleet(t testing.TB, n int, images ...string) []FleetHost {
 	var hosts []FleetHost
 	for line := range strings.Lines(out) {
 		fields := strings.Fields(line)
-		if len(fields) != 3 {
+		if len(fields) != 4 {
 			t.Fatalf("the fleet says %q", line)
 		}
-		hosts = append(hosts, FleetHost{Name: fields[0], Endpoint: fields[1], Address: fields[2], bed: b})
+		hosts = append(hosts, FleetHost{Name: fields[0], Endpoint: fields[1], Address: fields[2], Folder: fields[3], bed: b})
 	}
 	return hosts
 }

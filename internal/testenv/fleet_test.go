@@ -1,6 +1,7 @@
 package testenv_test
 
 import (
+	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -59,7 +60,9 @@ func apart(t *testing.T, hosts []testenv.FleetHost) {
 func back(t *testing.T, h testenv.FleetHost, away func(testenv.FleetHost, testing.TB)) {
 	t.Helper()
 	away(h, t)
-	if _, err := h.Docker(t.Context(), "version"); err == nil {
+	short, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := h.Docker(short, "version"); err == nil {
 		t.Errorf("the engine of %s answers still", h.Name)
 	}
 	began := time.Now()
