@@ -90,7 +90,8 @@ type Rows interface {
 	// it with its id.
 	PutHost(Host) (Host, error)
 	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
-	// CodeConflict unless the row has those of the host before. PutHost leaves them.
+	// CodeConflict unless the row has those of the host before, and with CodeHostExists where another
+	// host of the pool has the engine. PutHost leaves them.
 	MarkHost(after, before Host) error
 	// HostRow gives the host as the transaction sees it, and AllHosts all of them.
 	HostRow(ID) (Host, error)

@@ -196,9 +196,14 @@ func (t *tx) PutHost(h host.Host) (host.Host, error) {
 
 // MarkHost implements host.Rows.
 func (t *tx) MarkHost(after, before host.Host) error {
-	return changed(t.db.Model(&hostRow{}).
+	columns := map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince), "rev": oneMore}
+	if before.Source == host.FromPool {
+		columns["live_engine"] = nullable(after.Engine)
+	}
+	err := changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
-		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince), "rev": oneMore}), fault.ErrConflict)
+		Updates(columns), fault.ErrConflict)
+	return t.explainHost(err, after)
 }
 
 // InsertHost implements host.Rows.
