@@ -53,7 +53,7 @@ func (w *work) checks(ctx context.Context) error {
 		if drift == "" {
 			return nil
 		}
-		return announce(w.Engine(), tx, EventDrift, *h, w.Job().ID, drift, w.cfg.Now())
+		return announce(w.Engine(), tx, EventDrift, *h, w.Claim().Job, drift, w.cfg.Now())
 	})
 	if err != nil {
 		return err
@@ -113,7 +113,7 @@ func (w *work) ledger(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return announce(w.Engine(), t, EventDrift, h, w.Job().ID, text, w.cfg.Now())
+		return announce(w.Engine(), t, EventDrift, h, w.Claim().Job, text, w.cfg.Now())
 	})
 }
 

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type world struct {
 	ctx       context.Context
 	store     *store.Store
 	file      string
+	raw       *sql.DB // the same database
 	hosts     *host.Service
 	instances *instance.Service
 	machines  *hosttest.Machines
@@ -62,6 +64,7 @@ type world struct {
 	relay     *job.Relay
 	log       *slog.Logger
 	logged    *testenv.Log
+	lastHost  host.ID // of which holdsNothing asks, too
 }
 
 // fleet has the runtimes by the endpoints of their engines.
@@ -122,12 +125,27 @@ func (e proofEngine) Probe(ctx context.Context, inst instance.Instance, _ instan
 func inWorld(t *testing.T, run func(*world)) {
 	t.Helper()
 	s, file := storetest.SQLiteFile(t)
+	raw := openRaw(t, file)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, s, file)
+		w.raw = raw
 		run(w)
 		w.noPassword("in the end")
 		w.books()
 	})
+}
+
+// openRaw opens the database once more, outside of the bubble: a pool has goroutines.
+func openRaw(t *testing.T, file string) *sql.DB {
+	raw, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(5000)")
+	if err == nil {
+		err = raw.PingContext(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = raw.Close() })
+	return raw
 }
 
 func newWorld(t *testing.T, s *store.Store, file string) *world {
@@ -192,6 +210,13 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.Fatal(err)
 	}
+}
+
+// exec writes to the database behind everybody's back.
+func (w *world) exec(statement string) {
+	w.Helper()
+	_, err := w.raw.ExecContext(context.Background(), statement) // a context that ends would need a goroutine
+	w.must(err)
 }
 
 func (w *world) tx(do func(rooms.Tx) error) {
@@ -261,7 +286,6 @@ func (w *world) job(which id.Job) job.Job {
 	w.must(err)
 	return j
 }
-
 
 // spin is the worker process: relay and runner go on until the job has ended.
 func (w *world) spin(which id.Job) job.Job {
