@@ -100,10 +100,10 @@ type Rows interface {
 	// address, with CodeEngineKnown where one has the engine.
 	InsertHost(Host) error
 	// UpdateHost writes all of a host but its id, MissingSince and what is used. CodeConflict
-	// unless the row has the revision, or where more is used than its capacity would be;
+	// unless the row has the revision, or where more is used than a capacity that changes would be;
 	// CodeHostExists and CodeEngineKnown as InsertHost.
 	UpdateHost(Host) error
-	// DeleteHost removes the host's row with its disks. CodeConflict unless the row has the
+	// DeleteHost removes the host's row with its disks and ports. CodeConflict unless the row has the
 	// revision, and while it has allocations.
 	DeleteHost(Host) error
 }

@@ -209,9 +209,12 @@ func (w *work) Scrub(text string) string {
 // Withdraw implements job.Work: what a worker did that has lost the job, the next one does again.
 func (w *work) Withdraw(context.Context, job.Job) error { return nil }
 
-// Undo implements job.Work. What was made on the machine stays for the next try; the unit of the
-// proof removes itself, or the sweep does.
-func (w *work) Undo(context.Context) error {
+// Undo implements job.Work. What was made on the machine stays for the next try, but for the unit
+// of the proof.
+func (w *work) Undo(ctx context.Context) error {
+	if w.Kind() == JobImport {
+		w.removeProof(ctx)
+	}
 	w.Change((*job.Job).UndoSteps)
 	return nil
 }
