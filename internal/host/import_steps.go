@@ -362,8 +362,29 @@ func (w *work) proof(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unit := UnitID(proofPrefix + strings.TrimPrefix(string(w.host.ID), Prefix))
-	return w.cfg.Fitter.Prove(ctx, w.host, r, unit, w.Claim().Fence, func(text string) { w.Detail(ctx, stepProof, text) })
+	return w.cfg.Fitter.Prove(ctx, w.host, r, w.proofUnit(), w.Claim().Fence, func(text string) { w.Detail(ctx, stepProof, text) })
+}
+
+// proofUnit names the unit by which the host is proven.
+func (w *work) proofUnit() UnitID {
+	return UnitID(proofPrefix + strings.TrimPrefix(string(w.host.ID), Prefix))
+}
+
+// removeProof removes what a worker has left there that was ended while it proved the host. It is
+// tried once: where the machine does not answer, a sweep or the next job does it.
+func (w *work) removeProof(ctx context.Context) {
+	if w.host.Engine == "" {
+		return
+	}
+	r, err := w.runtime(w.cfg.Known)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, removeTimeout)
+		defer cancel()
+		err = r.Remove(ctx, w.proofUnit(), w.Claim().Fence, true)
+	}
+	if err != nil {
+		w.Log().WarnContext(ctx, "what a host was proven with could not be removed", "host", w.host.Name, "error", err)
+	}
 }
 
 // proofPrefix begins the ids of the units by which hosts are proven. Nothing is written of them.

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-project/berth/internal/event"
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/id"
 	"github.com/berth-project/berth/internal/idempotency"
@@ -293,56 +292,4 @@ func keep(steps []job.Step, wanted func(string) bool) []job.Step {
 		}
 	}
 	return kept
-}
-
-// importsWork is the job of a whole file.
-type importsWork struct{ *job.Run }
-
-func importsPlan() []job.StepOf[*importsWork] {
-	return []job.StepOf[*importsWork]{{Name: stepHosts, Timeout: time.Minute, Do: func(ctx context.Context, w *importsWork) error {
-		return w.Children(ctx, stepHosts, func(job.Tx) ([]job.Job, error) { return nil, nil }) // they are there from the start
-	}}}
-}
-
-func (s *Works) findImports(_ job.Tx, r *job.Run, j job.Job) (*importsWork, int64, error) {
-	return &importsWork{r}, j.Fence, nil
-}
-
-// Begin implements job.Work, and so do the others: there is nothing but the jobs of the hosts.
-func (w *importsWork) Begin(job.Tx, job.Job) error { return nil }
-
-// Open implements job.Work.
-func (w *importsWork) Open(context.Context) error { return nil }
-
-// Undo implements job.Work.
-func (w *importsWork) Undo(context.Context) error { return nil }
-
-// Withdraw implements job.Work.
-func (w *importsWork) Withdraw(context.Context, job.Job) error { return nil }
-
-// Scrub implements job.Work.
-func (w *importsWork) Scrub(text string) string { return text }
-
-// End implements job.Work.
-func (w *importsWork) End(t job.Tx, j job.Job) (string, error) {
-	children, err := t.ChildJobs(j.ID)
-	if err != nil {
-		return "", err
-	}
-	online := 0
-	for _, c := range children {
-		if c.State == job.Succeeded {
-			online++
-		}
-	}
-	return fmt.Sprintf("%d of %s online", online, plural(len(children), "host")), nil
-}
-
-// importsSubject is what imports of several hosts bring to their jobs: there is no more of them
-// than the job.
-type importsSubject struct{ subject }
-
-// Snapshot implements job.Subject.
-func (importsSubject) Snapshot(job.Tx, id.Subject) (event.Part, error) {
-	return event.Part{}, fault.ErrNotFound
 }

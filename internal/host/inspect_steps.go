@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/tenant"
 )
@@ -53,7 +54,7 @@ func (w *work) checks(ctx context.Context) error {
 		if drift == "" {
 			return nil
 		}
-		return announce(w.Engine(), tx, EventDrift, *h, w.Job().ID, drift, w.cfg.Now())
+		return announce(w.Engine(), tx, EventDrift, *h, w.Claim().Job, drift, w.cfg.Now())
 	})
 	if err != nil {
 		return err
@@ -113,7 +114,7 @@ func (w *work) ledger(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return announce(w.Engine(), t, EventDrift, h, w.Job().ID, text, w.cfg.Now())
+		return announce(w.Engine(), t, EventDrift, h, w.Claim().Job, text, w.cfg.Now())
 	})
 }
 
@@ -178,6 +179,9 @@ func (w *work) adopt(ctx context.Context) error {
 	adopted, unknown := 0, []string{}
 	for _, u := range units {
 		ok, err := w.cfg.Residents.Rehome(ctx, w.host, u)
+		if fault.CodeOf(err) == fault.CodeBusy && err != nil {
+			ok, err = false, nil // its own job decides what becomes of it
+		}
 		if err != nil {
 			return err
 		}
@@ -187,9 +191,13 @@ func (w *work) adopt(ctx context.Context) error {
 			unknown = append(unknown, string(u.ID))
 		}
 	}
+	// What they hold is in the books before anything else is placed there.
+	if _, err := (&books{store: w.cfg.Store, now: w.cfg.Now, log: w.Log()}).settle(ctx, w.host); err != nil {
+		return err
+	}
 	text := fmt.Sprintf("%d adopted", adopted)
 	if len(unknown) > 0 {
-		text += clip(fmt.Sprintf("; left as they are, because nothing is written of them: %s", strings.Join(unknown, ", ")), maxReason)
+		text += clip(fmt.Sprintf("; left as they are, because nothing is written of them, or a job is at them: %s", strings.Join(unknown, ", ")), maxReason)
 	}
 	w.Detail(ctx, stepAdopt, text)
 	return nil

@@ -17,8 +17,9 @@ import (
 // nothing of their instances, and what is missing there says nothing: every call to it
 // fails with CodeHostUnavailable.
 //
-// A host is known by the first engine that answers for it. It may change to another one
-// while it has no instances, or when the operator says which one (Accept).
+// A host is known by the first engine that answers for it, one of the pool by the engine that its
+// import has found. It may change to another one while it has no instances, or when the operator
+// says which one (Accept).
 type Known struct {
 	Runtimes Runtimes
 	Store    Store
@@ -113,6 +114,9 @@ func (k *Known) another(ctx context.Context, host Host) error {
 
 // mayBe fails unless the host may change to the engine.
 func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
+	if host.Engine == "" && host.Source == FromPool {
+		return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s is not a host yet: its import says which engine is its own", host.Name)
+	}
 	if host.Engine == "" || id == k.Accept {
 		return nil
 	}

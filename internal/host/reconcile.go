@@ -85,6 +85,9 @@ func (r *Reconciler) RunOnce(ctx context.Context) (int, error) {
 		errs   = make([]error, len(hosts))
 	)
 	for i, host := range hosts {
+		if !host.Joined() {
+			continue // its job is at it, and it has no units
+		}
 		all.Go(func() {
 			n, err := r.RunHost(ctx, host.ID)
 			mended.Add(int64(n))

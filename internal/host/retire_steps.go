@@ -42,13 +42,17 @@ func (w *work) unused(ctx context.Context) error {
 		return err
 	}
 	if len(held) > 0 {
-		return inUse(w.host)
+		return inUse(w.host.Name, max(1, int(w.host.Used.Units)))
 	}
-	return nil
+	unbooked, err := w.cfg.Store.Unbooked(ctx, w.host.ID, reconcileBatch)
+	if err != nil || len(unbooked) == 0 {
+		return err
+	}
+	return inUse(w.host.Name, len(unbooked))
 }
 
-func inUse(h Host) error {
-	return fault.Errorf(fault.CodeHostInUse, nil, "host %s still has %s; drain it, or delete them, and then the host", h.Name, plural(int(h.Used.Units), "instance"))
+func inUse(name string, units int) error {
+	return fault.Errorf(fault.CodeHostInUse, nil, "host %s still has %s; drain it, or delete them, and then the host", name, plural(units, "instance"))
 }
 
 // clean removes what Berth keeps on a host besides units.
@@ -58,6 +62,10 @@ func (w *work) clean(ctx context.Context) error {
 	}
 	r, err := w.runtime(w.cfg.Known)
 	if err != nil {
+		return err
+	}
+	// An import that was cut off may have left what it was proving the host with.
+	if err := r.Remove(ctx, w.proofUnit(), w.Claim().Fence, true); err != nil {
 		return err
 	}
 	return r.Forget(ctx)
@@ -209,7 +217,7 @@ func (s *Service) Delete(ctx context.Context, p tenant.Principal, which ID, forc
 	}
 	return s.start(ctx, p, which, order{kind: JobDelete, limit: deleteDeadline, action: tenant.ActHostDelete, prepare: func(h *Host) error {
 		if h.Used.Units > 0 {
-			return inUse(*h)
+			return inUse(h.Name, int(h.Used.Units))
 		}
 		h.BeforeState = restState(h.State)
 		return h.Move(StateDeleting, "", s.cfg.Now())
@@ -230,12 +238,15 @@ func restState(s State) State {
 }
 
 func (s *Service) forceDelete(outside context.Context, p tenant.Principal, which ID) (j job.Job, err error) {
+	ctx := tenant.Within(outside, tenant.Pool)
+	if err := s.close(ctx, p, which); err != nil {
+		return job.Job{}, err
+	}
 	if s.cfg.Evict != nil {
 		if err := s.cfg.Evict(outside, p, which); err != nil {
 			return job.Job{}, err
 		}
 	}
-	ctx := tenant.Within(outside, tenant.Pool)
 	err = fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			h, err := tx.HostRow(which)
@@ -278,4 +289,16 @@ func (s *Service) forceDelete(outside context.Context, p tenant.Principal, which
 		})
 	})
 	return j, err
+}
+
+// close has nothing more placed on a host, so that what is evicted then is all that there is.
+func (s *Service) close(ctx context.Context, p tenant.Principal, which ID) error {
+	err := s.change(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
+		deed := tenant.Deed{Action: tenant.ActHostCordon, Detail: "to be deleted by force"}
+		if h.State != StateOnline {
+			return deed, nil
+		}
+		return deed, h.Move(StateCordoned, "it is to be deleted by force", s.cfg.Now())
+	})
+	return err
 }

@@ -90,7 +90,8 @@ type Rows interface {
 	// it with its id.
 	PutHost(Host) (Host, error)
 	// MarkHost writes Engine and MissingSince, one of which must change, and fails with
-	// CodeConflict unless the row has those of the host before. PutHost leaves them.
+	// CodeConflict unless the row has those of the host before, and with CodeHostExists where another
+	// host of the pool has the engine. PutHost leaves them.
 	MarkHost(after, before Host) error
 	// HostRow gives the host as the transaction sees it, and AllHosts all of them.
 	HostRow(ID) (Host, error)
@@ -99,10 +100,10 @@ type Rows interface {
 	// address, with CodeEngineKnown where one has the engine.
 	InsertHost(Host) error
 	// UpdateHost writes all of a host but its id, MissingSince and what is used. CodeConflict
-	// unless the row has the revision, or where more is used than its capacity would be;
+	// unless the row has the revision, or where more is used than a capacity that changes would be;
 	// CodeHostExists and CodeEngineKnown as InsertHost.
 	UpdateHost(Host) error
-	// DeleteHost removes the host's row with its disks. CodeConflict unless the row has the
+	// DeleteHost removes the host's row with its disks and ports. CodeConflict unless the row has the
 	// revision, and while it has allocations.
 	DeleteHost(Host) error
 }

@@ -209,9 +209,14 @@ func (w *work) Scrub(text string) string {
 // Withdraw implements job.Work: what a worker did that has lost the job, the next one does again.
 func (w *work) Withdraw(context.Context, job.Job) error { return nil }
 
-// Undo implements job.Work. What was made on the machine stays for the next try; the unit of the
-// proof removes itself, or the sweep does.
-func (w *work) Undo(context.Context) error { return nil }
+// Undo implements job.Work. What was made on the machine stays for the next try, but for the unit
+// of the proof.
+func (w *work) Undo(ctx context.Context) error {
+	if w.Kind() == JobImport {
+		w.removeProof(ctx)
+	}
+	return nil
+}
 
 // End implements job.Work: it brings the host to the end of its job.
 func (w *work) End(t job.Tx, j job.Job) (string, error) {

@@ -24,6 +24,9 @@ func (s *Service) Evict(ctx context.Context, p tenant.Principal, from host.ID) e
 		return err
 	}
 	ctx = tenant.Beyond(ctx) // a host has instances of all tenants
+	if err := s.evictPlaced(ctx, p, from); err != nil {
+		return err
+	}
 	for after := ID(""); ; {
 		list, err := s.cfg.Store.InstancesOn(ctx, from, after, evictBatch)
 		if err != nil {
@@ -36,6 +39,30 @@ func (s *Service) Evict(ctx context.Context, p tenant.Principal, from host.ID) e
 			}
 		}
 		if len(list) < evictBatch {
+			return nil
+		}
+	}
+}
+
+// evictPlaced evicts those that hold a share of the host, of which some do not say yet that they are
+// there.
+func (s *Service) evictPlaced(ctx context.Context, p tenant.Principal, from host.ID) error {
+	for after := host.UnitID(""); ; {
+		held, err := s.cfg.Hosts.Allocations(ctx, host.AllocationFilter{Host: from}, after, evictBatch)
+		if err != nil {
+			return err
+		}
+		for _, a := range held {
+			after = a.Unit
+			inst, err := s.cfg.Store.Instance(ctx, ID(a.Unit))
+			if err == nil && (inst.Status.Host == "" || inst.Status.Host == from) {
+				err = s.evict(ctx, p, &inst)
+			}
+			if fault.IgnoreNotFound(err) != nil {
+				return err
+			}
+		}
+		if len(held) < evictBatch {
 			return nil
 		}
 	}

@@ -196,9 +196,14 @@ func (t *tx) PutHost(h host.Host) (host.Host, error) {
 
 // MarkHost implements host.Rows.
 func (t *tx) MarkHost(after, before host.Host) error {
-	return changed(t.db.Model(&hostRow{}).
+	columns := map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince), "rev": oneMore}
+	if before.Source == host.FromPool {
+		columns["live_engine"] = nullable(after.Engine)
+	}
+	err := changed(t.db.Model(&hostRow{}).
 		Where("id = ? AND engine_id = ? AND missing_since = ?", string(before.ID), before.Engine, millis(before.MissingSince)).
-		Updates(map[string]any{"engine_id": after.Engine, "missing_since": millis(after.MissingSince), "rev": oneMore}), fault.ErrConflict)
+		Updates(columns), fault.ErrConflict)
+	return t.explainHost(err, after)
 }
 
 // InsertHost implements host.Rows.
@@ -227,7 +232,9 @@ func (t *tx) UpdateHost(h host.Host) error {
 		"taken_over": r.TakenOver, "checks": r.Checks, "import_options": r.ImportOptions, "fence": r.Fence, "rev": oneMore, "updated_at": r.UpdatedAt,
 	}
 	err = changed(t.db.Model(&hostRow{}).
-		Where("id = ? AND rev = ? AND (? = 0 OR cpu_used <= ?) AND (? = 0 OR memory_used <= ?)", r.ID, r.Rev, r.CPUCap, r.CPUCap, r.MemoryCap, r.MemoryCap).
+		Where("id = ? AND rev = ?", r.ID, r.Rev).
+		Where("? = 0 OR cpu_used <= ? OR cpu_cap = ?", r.CPUCap, r.CPUCap, r.CPUCap). // what is overfull can still be closed
+		Where("? = 0 OR memory_used <= ? OR memory_cap = ?", r.MemoryCap, r.MemoryCap, r.MemoryCap).
 		Updates(columns), fault.ErrConflict)
 	return t.explainHost(err, h)
 }
@@ -248,6 +255,6 @@ func (t *tx) DeleteHost(h host.Host) error {
 	}
 	return errors.Join(
 		t.db.Where("host_id = ?", string(h.ID)).Delete(&diskRow{}).Error,
-		t.db.Where("host_id = ? AND instance_id IS NULL", string(h.ID)).Delete(&portRow{}).Error,
+		t.db.Where("host_id = ?", string(h.ID)).Delete(&portRow{}).Error,
 	)
 }

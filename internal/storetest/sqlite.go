@@ -39,6 +39,14 @@ var template = sync.OnceValues(func() ([]byte, error) {
 // that never end.
 func SQLite(t testing.TB) *store.Store {
 	t.Helper()
+	s, _ := SQLiteFile(t)
+	return s
+}
+
+// SQLiteFile gives the path of the store's file, too: what is in it, beside what is in the file of
+// its write-ahead log, is all that the database has.
+func SQLiteFile(t testing.TB) (*store.Store, string) {
+	t.Helper()
 	content, err := template()
 	if err != nil {
 		t.Fatal(err)
@@ -56,5 +64,5 @@ func SQLite(t testing.TB) *store.Store {
 			t.Error(err)
 		}
 	})
-	return s
+	return s, path
 }
