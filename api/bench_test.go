@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,7 +36,6 @@ import (
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
 	"github.com/berth-project/berth/internal/sheet"
-	"github.com/berth-project/berth/internal/ssh"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -114,6 +114,8 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
 	quotas := rooms.NewQuotas(seenStore, newID, clock.System, nil)
 	b.tenants = tenants
+	machines := hosttest.NewMachines()
+	access := &host.Access{Store: rooms.Hosts(seenStore), Vault: vault, Machines: machines, Deployment: "dep"}
 	ports := hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}
 	service := rooms.NewService(rooms.ServiceConfig{
 		Quotas: quotas,
@@ -125,7 +127,7 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 		Hosts: host.NewService(host.ServiceConfig{
 			Store: rooms.Hosts(seenStore), Answers: seenStore, Jobs: service.JobEngine(), Ports: ports, Vault: vault, NewID: newID, Now: clock.System, Log: log,
 			PlainTCP: true, Evict: service.Evict,
-			Access: &host.Access{Store: rooms.Hosts(seenStore), Vault: vault, Machines: ssh.NewMachines(ssh.Config{}), Deployment: "dep"},
+			Access: access,
 		}),
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accountsOf(tenants)),
@@ -148,7 +150,7 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	b.config = cfg
 	b.runner = rooms.NewRunner(rooms.RunnerConfig{
 		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
-		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1", Machines: machines, Access: access,
 	})
 	return b, handler
 }
@@ -326,7 +328,7 @@ func (a answer) wellTyped(what string) {
 	switch {
 	case a.status == http.StatusNoContent && kind == "" && a.body == "":
 		return
-	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
+	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "), strings.Contains(what, "/hosts/template."):
 		return
 	case a.status < http.StatusBadRequest || strings.Contains(what, "/readyz"):
 		if !strings.HasPrefix(kind, "application/json") {
@@ -353,11 +355,18 @@ func (a answer) unnamed() string {
 func (a answer) text(path string) string {
 	var v any = a.json
 	for _, name := range strings.Split(path, ".") {
-		m, ok := v.(map[string]any)
-		if !ok {
+		switch m := v.(type) {
+		case map[string]any:
+			v = m[name]
+		case []any: // by its place
+			n, err := strconv.Atoi(name)
+			if err != nil || n >= len(m) {
+				return ""
+			}
+			v = m[n]
+		default:
 			return ""
 		}
-		v = m[name]
 	}
 	s, _ := v.(string)
 	return s

@@ -44,6 +44,8 @@ var sensible = map[string][]any{
 	"parameters": {map[string]any{"maxmemory": "64mb"}, map[string]any{"charset": "latin1"},
 		map[string]any{"max_connections": 20, "binlog_format": "ROW"}, map[string]any{}},
 	"labels": {map[string]any{"a": "b"}, map[string]any{"team": "x", "a": ""}}, "memory": {"512mb", 1 << 30},
+	"region": {"eu"}, "zone": {"eu-1"}, "zones": {[]any{"eu-1"}}, "address": {"10.0.0.7", "db1.example"}, "rack": {"r1", "r2"}, "arch": {"amd64"},
+	"endpoint": {"tcp://10.0.0.7:2375", "unix:///var/run/docker.sock"}, "path": {"/data/1", "/data/2"}, "format": {"csv", "xlsx"},
 	"disk": {"2gb"}, "cpu": {0.5, 1},
 	"Idempotency-Key": {"one", "two", `"three"`}, "Last-Event-ID": {"0", "3"}, "after": {0, 2, 7, 1 << 40},
 	"limit": {1, 2, 50, 200}, "role": {"viewer", "member", "owner"}, "login": {"alice", "Bob@example.com"}, "password": {"correct horse battery"},

@@ -46,7 +46,14 @@ func (s *server) hostRoutes(h huma.API) {
 		"Every row that is wrong is named at once, numbered as a spreadsheet shows it, and nothing is imported. With `?dry_run=true` the response has no job."
 	huma.Register(h, imports, s.importHosts)
 	huma.Register(h, op("take-over-host", http.MethodPost, "/takeover", "Import a machine that has instances of this deployment already, as a reserved host (asynchronous)", operate, 202, 409, 422, 503), s.takeOverHost)
-	huma.Register(h, op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422), s.hostTemplate)
+	file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
+	sheets := h.OpenAPI().Paths[imports.Path].Post.RequestBody.Content
+	for _, kind := range []string{"text/csv", xlsxType} {
+		sheets[kind] = &huma.MediaType{Schema: file}
+	}
+	template := op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422)
+	template.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/csv": {Schema: file}, xlsxType: {Schema: file}}}}
+	huma.Register(h, template, s.hostTemplate)
 	huma.Register(h, op("get-host-key", http.MethodGet, "/key", "Get the line of authorized_keys by which Berth logs in to machines", operate, 200), s.getHostKey)
 	huma.Register(h, op("get-hierarchy", http.MethodGet, "/hierarchy", "Get the pool as regions, zones, racks and hosts", operate, 200), s.getHierarchy)
 	huma.Register(h, op("get-stocks", http.MethodGet, "/stocks", "Get what is free, and how many instances of each plan still fit", operate, 200), s.getStocks)

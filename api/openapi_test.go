@@ -70,7 +70,7 @@ func TestOpenAPIStructure(t *testing.T) {
 				}
 				delete(content, "text/event-stream")    // the same as a stream
 				delete(content, "application/x-ndjson") // and as lines
-				if status == "204" && len(content) == 0 {
+				if status == "204" && len(content) == 0 || status == "200" && strings.Contains(what, "/hosts/template.") { // which is a file
 					continue
 				}
 				if content[want] == nil || len(content) != 1 {
