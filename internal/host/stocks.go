@@ -51,7 +51,8 @@ func branches(hosts []Host, levels []Level) []Branch {
 		groups[domain] = append(groups[domain], hosts[i])
 	}
 	list := make([]Branch, 0, len(groups))
-	for domain, in := range groups {
+	for _, domain := range slices.Sorted(maps.Keys(groups)) { // zones of several regions may have one name
+		in := groups[domain]
 		b := Branch{Level: levels[0], Name: cmp.Or(domain[strings.LastIndex(domain, "/")+1:], "-"), Hosts: len(in), Branches: branches(in, levels[1:])}
 		if levels[0] == LevelHost {
 			b.Name, b.Host = in[0].Name, in[0].ID
@@ -64,7 +65,7 @@ func branches(hosts []Host, levels []Level) []Branch {
 		}
 		list = append(list, b)
 	}
-	slices.SortFunc(list, func(a, b Branch) int {
+	slices.SortStableFunc(list, func(a, b Branch) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(string(a.Host), string(b.Host)))
 	})
 	return list
@@ -105,13 +106,10 @@ func (s *Service) Stocks(ctx context.Context, p tenant.Principal, by Level, size
 	groups := map[string]*Stock{}
 	for i := range all.hosts {
 		h := &all.hosts[i]
-		domain := strings.Trim(h.Domain(by), "/")
-		if by == LevelHost {
-			domain = h.Name
-		}
+		domain := nameOf(h, by)
 		g := groups[domain]
 		if g == nil {
-			g = &Stock{Group: cmp.Or(domain, "-"), Fits: map[string]int{}}
+			g = &Stock{Group: domain, Fits: map[string]int{}}
 			groups[domain] = g
 		}
 		g.add(h, all.disks[h.ID], sizes)
@@ -121,6 +119,19 @@ func (s *Service) Stocks(ctx context.Context, p tenant.Principal, by Level, size
 		list = append(list, *groups[name])
 	}
 	return list, nil
+}
+
+// nameOf names what a host is in at the level, as no other part of the pool is named. "-" is where
+// nobody has said; at the end it is left out.
+func nameOf(h *Host, by Level) string {
+	if by == LevelHost {
+		return h.Name
+	}
+	parts := strings.Split(strings.TrimRight(h.Domain(by), "/"), "/")
+	for i := range parts {
+		parts[i] = cmp.Or(parts[i], "-")
+	}
+	return strings.Join(parts, "/")
 }
 
 func (g *Stock) add(h *Host, disks []Disk, sizes []Size) {
@@ -170,12 +181,12 @@ func room(h *Host, disks []Disk, size Size) int {
 	limit(h.Capacity.MemoryBytes, h.Used.MemoryBytes, size.Resources.MemoryBytes)
 	onDisks, limited := int64(0), len(disks) > 0
 	for i := range disks {
-		switch {
-		case disks[i].State != DiskAvailable:
-		case disks[i].CapacityBytes == 0:
+		switch free := disks[i].Free(); {
+		case disks[i].State != DiskAvailable || free < 0:
+		case disks[i].CapacityBytes == 0 || size.Resources.DiskBytes == 0:
 			limited = false
-		case size.Resources.DiskBytes > 0:
-			onDisks += max(0, disks[i].Free()) / size.Resources.DiskBytes
+		default:
+			onDisks += free / size.Resources.DiskBytes
 		}
 	}
 	if limited && (most < 0 || onDisks < most) {
@@ -184,5 +195,6 @@ func room(h *Host, disks []Disk, size Size) int {
 	if most < 0 {
 		return -1
 	}
-	return int(min(most, int64(h.PortHigh-h.PortLow+1)/int64(max(size.Ports, 1))))
+	ports := max(0, int64(h.PortHigh-h.PortLow+1)-h.Used.Units) // each unit has one at least
+	return int(min(most, ports/int64(max(size.Ports, 1))))
 }

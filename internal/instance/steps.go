@@ -18,14 +18,22 @@ func (w *work) reserve(ctx context.Context) error {
 	if w.run.runtime != nil {
 		return w.takePort(ctx)
 	}
+	which, err := w.heldHost(ctx)
+	if err != nil {
+		return err
+	}
 	for try := 1; ; try++ {
-		h, err := w.place(ctx)
-		if err != nil {
+		if which == "" {
+			h, err := w.place(ctx)
+			if err != nil {
+				return err
+			}
+			which = h.ID
+		}
+		if err := w.useHost(ctx, which); err != nil {
 			return err
 		}
-		if err := w.useHost(ctx, h.ID); err != nil {
-			return err
-		}
+		which = ""
 		err = w.takePort(ctx)
 		if err == nil {
 			break
@@ -39,6 +47,21 @@ func (w *work) reserve(ctx context.Context) error {
 	close(w.run.placed)
 	close(w.run.noted)
 	return nil
+}
+
+// heldHost gives the host of which the instance has a share already: a worker was ended before it
+// could write where the instance is to be. That share may be the last there was.
+func (w *work) heldHost(ctx context.Context) (host.ID, error) {
+	held, err := w.cfg.Hosts.Allocations(ctx, host.AllocationFilter{Unit: host.UnitID(w.inst.ID)}, "", 1)
+	if err != nil || len(held) == 0 {
+		return "", err
+	}
+	h, err := w.cfg.Hosts.Host(ctx, held[0].Host)
+	h.Reserved = false // that was asked when the share was given
+	if err != nil || !h.Takes() {
+		return "", fault.IgnoreNotFound(err) // another one is better
+	}
+	return h.ID, nil
 }
 
 // maxPlaceTries limits how many hosts one attempt goes through that had too little left after all.
