@@ -61,9 +61,9 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 fleet: setup build ## a pool of several real hosts, with more wanted than there is room for, killed workers and engines
 	BERTH_BIN=$(CURDIR)/bin/berth BERTH_FLEET_LONG=1 go test -count=1 -v -timeout 60m ./internal/fleet
 
-bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS: see docs/performance.md)
+bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS, BENCH_INSTANCES, BENCH_BEFORE: see docs/performance.md)
 	go build -o bin/bench ./internal/bench
-	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers "$(BENCH_WORKERS)" -json $(or $(BENCH_JSON),bench.json)
+	@exec bin/bench -bin bin/berth -parts "$(BENCH_PARTS)" -runs $(or $(BENCH_RUNS),7) -jobs $(or $(BENCH_JOBS),4000) -workers "$(BENCH_WORKERS)" -instances $(or $(BENCH_INSTANCES),1400) -before "$(BENCH_BEFORE)" -json $(or $(BENCH_JSON),bench.json)
 
 lint: $(LINTER) ## what the linters say (.golangci.yml)
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted; run make fmt:'; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -32,6 +32,8 @@ type options struct {
 	storm    int
 	jobs     int
 	workers  string
+	made     int
+	before   string
 	mostRows int
 	jsonFile string
 	tc       string
@@ -52,6 +54,7 @@ func parts() []part {
 		{"pages", "list pages at 1,000 to 1,000,000 rows", measurePages},
 		{"ports", "port allocation, by workers and by how full the range is", measurePorts},
 		{"jobs", "simulated jobs per second, by workers", measureJobs},
+		{"hosts", "a pool of 1,000 simulated hosts: creates, placement, hierarchy, stocks, sweep, import", measureHosts},
 		{"fair", "accepted to first step behind 10,000 jobs of another tenant, simulated", measureFair},
 		{"sweep", "one pass of the reconciler over 10,000 containers", measureSweep},
 		{"idle", "memory, CPU and start of idle processes", measureIdle},
@@ -71,6 +74,8 @@ func main() {
 	flag.IntVar(&o.storm, "storm", 200, "how many Redis are made at once, quiet and with all cores busy")
 	flag.IntVar(&o.jobs, "jobs", 4000, "simulated jobs for each number of workers")
 	flag.StringVar(&o.workers, "workers", "", "by how many workers simulated jobs are done, comma-separated (default: 1,2,4)")
+	flag.IntVar(&o.made, "instances", 1400, "how many instances the part hosts creates through the API, up to 100000")
+	flag.StringVar(&o.before, "before", "", "a berth binary of an earlier release, which the part hosts takes turns with; empty: none")
 	flag.IntVar(&o.mostRows, "rows", 1_000_000, "the most rows that pages are read from")
 	flag.StringVar(&o.jsonFile, "json", "bench.json", "where to write the result as JSON; empty: nowhere")
 	flag.StringVar(&o.tc, "testcontainers", "internal/bench/testcontainers", "the folder of the module that uses testcontainers-go; empty: leave it out")

@@ -26,7 +26,7 @@ type row struct {
 	BesideIs   float64 `json:"beside_median,omitempty"`
 	Ratio      float64 `json:"ratio,omitempty"` // the median of the turns' ratios, or of the medians
 	Target     float64 `json:"target,omitempty"`
-	TargetOf   string  `json:"target_of,omitempty"` // ratio, median or p99; none may be above
+	TargetOf   string  `json:"target_of,omitempty"` // ratio, median or p99, none of which may be above; or least ratio
 	Met        *bool   `json:"met,omitempty"`
 	Failed     string  `json:"failed,omitempty"` // why there are no figures
 	sorted     []float64
@@ -103,6 +103,16 @@ func (r row) aim(of string, target float64) row {
 	return r
 }
 
+// aimAtLeast says what the ratio is to be at least, of what is better the more it is.
+func (r row) aimAtLeast(target float64) row {
+	r.Target, r.TargetOf = target, leastRatio
+	met := r.Ratio >= target
+	r.Met = &met
+	return r
+}
+
+const leastRatio = "least ratio"
+
 func (r row) aside() string {
 	if r.Beside == "" {
 		return ""
@@ -116,6 +126,8 @@ func (r row) target() string {
 		return ""
 	case "ratio":
 		return fmt.Sprintf("%.2f×", r.Target)
+	case leastRatio:
+		return fmt.Sprintf("≥ %.2f×", r.Target)
 	case "p99":
 		return fmt.Sprintf("p99 %s %s", number(r.Target), r.Unit)
 	}

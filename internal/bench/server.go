@@ -26,6 +26,7 @@ type server struct {
 	client    *client.Client
 	readyTook time.Duration
 	address   string
+	key       string // of the operator
 }
 
 // unbounded lets a measurement have as many jobs and requests as it wants.
@@ -106,7 +107,7 @@ func (b *bench) startServer(ctx context.Context, settings []string, verb string)
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s := &server{cmd: cmd, address: address}
+	s := &server{cmd: cmd, address: address, key: key}
 	pooled := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
 	if s.client, err = client.New(client.Config{URL: "http://" + address, APIKey: key, HTTP: pooled}); err != nil {
 		s.stop()

@@ -1,13 +1,10 @@
 package host
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,10 +13,6 @@ import (
 )
 
 const (
-	// manyHosts is from where on the list of hosts is remembered for a moment; fewer are
-	// read each time.
-	manyHosts = 16
-	hostsFor  = time.Second
 	// portsSample is how many hosts that fit otherwise are asked for ports that are left. Where
 	// there are more, others may have some.
 	portsSample = 8
@@ -37,9 +30,7 @@ type Placement struct {
 	Ports Ports
 	Now   clock.Clock
 
-	mu    sync.Mutex
-	pool  pool      // as it was read last
-	until time.Time // when it is to be read again
+	memory memory
 	// plentyUntil is until when nobody need ask whether what asks for no place in particular
 	// could be placed, and plentyAsk when to look again whether there is plenty; in milliseconds
 	// since 1970.
@@ -53,12 +44,6 @@ type PlacementStore interface {
 	PortsTaken(ctx context.Context, hosts []ID, now time.Time) ([]int, error)
 }
 
-// pool is all hosts with their disks.
-type pool struct {
-	hosts []Host
-	disks map[ID][]Disk
-}
-
 // Choose gives the host that a unit is to be on: of two drawn from those that fit, the one that
 // stays emptier. So workers who place at the same time do not all take the same one. It fails
 // with CodeHostUnavailable where there is no host, with CodePortsExhausted where only ports are
@@ -70,6 +55,12 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 	}
 	if len(all.hosts) == 0 {
 		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
+	}
+	if h := all.drawTwo(n); h != nil {
+		left, err := p.Ports.Available(ctx, *h, n.Ports)
+		if err != nil || left {
+			return *h, err
+		}
 	}
 	there, err := p.group(ctx, n)
 	if err != nil {
@@ -103,85 +94,6 @@ func (p *Placement) group(ctx context.Context, n Need) (map[ID]int, error) {
 	return p.Store.Spread(ctx, n.Tenant, n.Where.Group)
 }
 
-// filter gives the hosts that fit, but for their ports, and counts what ruled out the others.
-// there counts the units of the group on each host.
-func (all *pool) filter(n Need, there map[ID]int) (fit []*Host, ruled map[string]int) {
-	ruled = map[string]int{}
-	for i := range all.hosts {
-		h := &all.hosts[i]
-		if rule := n.ruledOut(h, all.disks[h.ID]); rule != "" {
-			ruled[rule]++
-			continue
-		}
-		fit = append(fit, h)
-	}
-	if n.Where.Spread == "" || len(fit) == 0 {
-		return fit, ruled
-	}
-	kept := apart(fit, all.hosts, there, n.Where)
-	ruled[ruleSpread] += len(fit) - len(kept)
-	return kept, ruled
-}
-
-// waiting gives the name of a host that would fit if it answered; empty: there is none.
-func (all *pool) waiting(n Need) string {
-	for i := range all.hosts {
-		if all.hosts[i].Health != Unreachable {
-			continue
-		}
-		h := all.hosts[i]
-		h.Health = Healthy
-		if n.ruledOut(&h, all.disks[h.ID]) == "" {
-			return h.Name
-		}
-	}
-	return ""
-}
-
-// apart gives those of the hosts that are in the domains with the fewest of the group; where
-// that is strict, in those with none.
-func apart(fit []*Host, all []Host, there map[ID]int, w Where) []*Host {
-	in := map[string]int{}
-	for i := range all {
-		in[all[i].Domain(w.Spread)] += there[all[i].ID]
-	}
-	fewest := in[fit[0].Domain(w.Spread)]
-	for _, h := range fit {
-		fewest = min(fewest, in[h.Domain(w.Spread)])
-	}
-	if w.Strict && fewest > 0 {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(fit), func(h *Host) bool { return in[h.Domain(w.Spread)] > fewest })
-}
-
-// draw takes from the list the emptier one of two that are drawn.
-func draw(from []*Host, n Need) (*Host, []*Host) {
-	i := rand.IntN(len(from))                                                   //nolint:gosec // spread, not a secret
-	if j := rand.IntN(len(from)); fullness(from[j], n) < fullness(from[i], n) { //nolint:gosec // as above
-		i = j
-	}
-	h := from[i]
-	from[i] = from[len(from)-1]
-	return h, from[:len(from)-1]
-}
-
-// fullness says how full a host would be with the unit: the largest share of what it has. A host
-// that is not limited is as full as it has memory.
-func fullness(h *Host, n Need) float64 {
-	share := func(used, asked, limit int64) float64 {
-		if limit <= 0 {
-			return 0
-		}
-		return float64(used+asked) / float64(limit)
-	}
-	memory := cmp.Or(h.Capacity.MemoryBytes, h.Found.MemoryBytes)
-	if memory == 0 {
-		return float64(h.Used.Units) / 1000
-	}
-	return max(share(h.Used.MemoryBytes, n.Resources.MemoryBytes, memory), share(h.Used.CPUMillis, n.Resources.CPUMillis, h.Capacity.CPUMillis))
-}
-
 // Check fails where no host could take now what is needed, with CodeNoCapacity, or with
 // CodeCapacity where only ports are lacking. Before the first worker has registered its host
 // nothing is known, and a job may wait.
@@ -196,6 +108,9 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 	}
 	if err != nil || len(all.hosts) == 0 {
 		return err
+	}
+	if all.moreThan(portsSample, n) {
+		return nil // the job asks them all for ports
 	}
 	there, err := p.group(ctx, n)
 	if err != nil {
@@ -213,7 +128,7 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 		h, fit = draw(fit, n)
 		left, err := p.Ports.Available(ctx, *h, n.Ports)
 		if err == nil && left {
-			p.notePlenty(ctx, h, now)
+			p.notePlenty(ctx, h, all.disks[h.ID], now)
 		}
 		if err != nil || left {
 			return err
@@ -234,8 +149,9 @@ func (p *Placement) Check(ctx context.Context, n Need) error {
 
 // notePlenty looks, once in a while, whether the host has so much left that nobody need ask for
 // the next.
-func (p *Placement) notePlenty(ctx context.Context, h *Host, now time.Time) {
-	limited := h.Capacity.CPUMillis > 0 || h.Capacity.MemoryBytes > 0 || slices.ContainsFunc(p.disksOf(h.ID), func(d Disk) bool { return d.CapacityBytes > 0 })
+func (p *Placement) notePlenty(ctx context.Context, h *Host, disks []Disk, now time.Time) {
+	limited := h.Capacity.CPUMillis > 0 || h.Capacity.MemoryBytes > 0 ||
+		slices.ContainsFunc(disks, func(d Disk) bool { return d.CapacityBytes > 0 })
 	if limited || h.PortHigh-h.PortLow < plentyOfPorts || now.UnixMilli() < p.plentyAsk.Load() {
 		return
 	}
@@ -243,44 +159,6 @@ func (p *Placement) notePlenty(ctx context.Context, h *Host, now time.Time) {
 	if free, err := p.Store.PortsFree(ctx, *h, now); err == nil && free >= plentyOfPorts {
 		p.plentyUntil.Store(now.Add(plentyFor).UnixMilli())
 	}
-}
-
-func (p *Placement) disksOf(h ID) []Disk {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.pool.disks[h]
-}
-
-// Forget has the hosts read anew: what is remembered of them was not so any more.
-func (p *Placement) Forget() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.until = time.Time{}
-}
-
-// read gives the hosts with their disks, which nobody changes.
-func (p *Placement) read(ctx context.Context, now time.Time) (pool, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Before(p.until) {
-		return p.pool, nil
-	}
-	hosts, err := p.Store.Hosts(ctx)
-	if err != nil {
-		return pool{}, err
-	}
-	disks, err := p.Store.Disks(ctx, "")
-	if err != nil {
-		return pool{}, err
-	}
-	p.pool = pool{hosts: hosts, disks: map[ID][]Disk{}}
-	for _, d := range disks {
-		p.pool.disks[d.Host] = append(p.pool.disks[d.Host], d)
-	}
-	if len(hosts) >= manyHosts {
-		p.until = now.Add(hostsFor)
-	}
-	return p.pool, nil
 }
 
 func count(n int) string { return strconv.Itoa(n) }

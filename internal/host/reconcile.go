@@ -74,7 +74,7 @@ const (
 
 // RunOnce sweeps every host once, and reports how many things were mended.
 func (r *Reconciler) RunOnce(ctx context.Context) (int, error) {
-	hosts, err := r.Store.Hosts(ctx)
+	hosts, err := r.Store.HostsInShort(ctx)
 	if err != nil {
 		return 0, err
 	}

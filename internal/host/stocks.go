@@ -33,7 +33,7 @@ func (s *Service) Hierarchy(ctx context.Context, p tenant.Principal, from Level,
 	if first < 0 || depth < 1 || depth > len(Levels()) {
 		return nil, fault.Invalid([]fault.FieldError{{Field: "level", Message: "must be region, zone, rack or host, with a depth of 1 to 4"}})
 	}
-	hosts, err := s.cfg.Store.Hosts(ctx)
+	hosts, err := s.cfg.Store.HostsInShort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func (s *Service) Stocks(ctx context.Context, p tenant.Principal, by Level, size
 	if !slices.Contains(Levels(), by) {
 		return nil, fault.Invalid([]fault.FieldError{{Field: "group_by", Message: "must be region, zone, rack or host"}})
 	}
-	all, err := s.placement.read(ctx, s.cfg.Now())
+	all, err := s.placement.readNow(ctx, s.cfg.Now()) // whoever asks may have just changed it
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,9 @@ type Reader interface {
 	AllocationReader
 	// Hosts gives all hosts, also those that nothing is placed on.
 	Hosts(context.Context) ([]Host, error)
+	// HostsInShort gives all hosts without Checks and Import, which are long and which nothing
+	// that goes through all of them looks at.
+	HostsInShort(context.Context) ([]Host, error)
 	Host(context.Context, ID) (Host, error)
 	// Occupied reports whether something is written that is to be on the host.
 	Occupied(context.Context, ID) (bool, error)

@@ -35,7 +35,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	ticker := time.NewTicker(hostsEvery)
 	defer ticker.Stop()
 	for {
-		hosts, err := w.Store.Hosts(ctx)
+		hosts, err := w.Store.HostsInShort(ctx)
 		if err != nil && ctx.Err() == nil {
 			w.Log.WarnContext(ctx, "cannot list the hosts to watch", "error", err)
 		}

@@ -157,6 +157,15 @@ func (r reader) Hosts(ctx context.Context) ([]host.Host, error) {
 	return entities(rows, hostRow.entity)
 }
 
+// HostsInShort implements host.Reader.
+func (r reader) HostsInShort(ctx context.Context) ([]host.Host, error) {
+	var rows []hostRow
+	if err := r.db.WithContext(ctx).Omit("checks", "import_options").Order("id").Find(&rows).Error; err != nil {
+		return nil, translate(err)
+	}
+	return entities(rows, hostRow.entity)
+}
+
 // Host implements host.Reader.
 func (r reader) Host(ctx context.Context, id host.ID) (host.Host, error) {
 	return oneHost(r.db.WithContext(ctx).Where("id = ?", key(id)))

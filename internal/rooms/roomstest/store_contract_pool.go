@@ -52,6 +52,12 @@ func poolHosts(s shelf) {
 	changed.Rev++
 	s.same(s.storedHost(h.ID), changed, nil)
 	s.code(update(h), fault.CodeConflict, "UpdateHost of one that has changed")
+	checked := changed
+	checked.Checks, checked.Import = []host.Check{{Name: "swap", Verdict: host.Pass}}, host.ImportOptions{Reserved: true}
+	s.ok(update(checked), "UpdateHost")
+	changed.Rev++
+	short, err := s.store.HostsInShort(s.ctx)
+	s.same(short, []host.Host{changed}, err)
 
 	other, _ := s.poolHost("two", 0, 0, 0)
 	for what, change := range map[string]func(*host.Host){
