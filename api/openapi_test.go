@@ -68,8 +68,8 @@ func TestOpenAPIStructure(t *testing.T) {
 				if status == "default" || status >= "400" {
 					want = "application/problem+json"
 				}
-				delete(content, "text/event-stream")    // the same as a stream
-				delete(content, "application/x-ndjson") // and as lines
+				delete(content, "text/event-stream")                                                                       // the same as a stream
+				delete(content, "application/x-ndjson")                                                                    // and as lines
 				if status == "204" && len(content) == 0 || status == "200" && strings.Contains(what, "/hosts/template.") { // which is a file
 					continue
 				}

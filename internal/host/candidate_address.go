@@ -75,10 +75,38 @@ func SplitAddress(text string) (address, port string, ok bool) {
 	return address, port, err == nil && validPort(port)
 }
 
+var nodePattern = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
+
+// validNode reports whether a text names the managers of a swarm, and one of its nodes.
+func validNode(text string) bool {
+	managers, rest, _ := strings.Cut(text, "?")
+	for manager := range strings.SplitSeq(managers, ",") {
+		address, port, err := net.SplitHostPort(manager)
+		if err != nil || !validAddress(address) || !validPort(port) {
+			return false
+		}
+	}
+	query, err := url.ParseQuery(rest)
+	if err != nil || len(query["node"]) != 1 || !nodePattern.MatchString(query.Get("node")) || len(query["data"]) > 1 {
+		return false
+	}
+	for name := range query {
+		if name != "node" && name != "data" {
+			return false
+		}
+	}
+	data := query.Get("data")
+	return !query.Has("data") || validDiskPath(data) && data != "/"
+}
+
 // checkEndpoint adds what is wrong with the endpoint, and whether nobody is named to log in.
 func (c Candidate) checkEndpoint(f *findings) {
 	if c.Endpoint == "" {
 		f.require(c.User != "", "user", "is required: Berth logs in by SSH where no endpoint is given")
+		return
+	}
+	if rest, swarm := strings.CutPrefix(c.Endpoint, "swarm://"); swarm {
+		f.require(len(c.Endpoint) <= 512 && validNode(rest), "endpoint", "must be swarm://MANAGER:PORT,MANAGER:PORT?node=ID[&data=/PATH]")
 		return
 	}
 	u, err := url.Parse(c.Endpoint)
@@ -97,9 +125,8 @@ func (c Candidate) checkEndpoint(f *findings) {
 	switch u.Scheme {
 	case "ssh":
 		c.checkSSH(f, u)
-	case "tcp", "swarm":
-		f.require(u.User == nil && u.Path == "" && validAddress(u.Hostname()) && validPort(u.Port()), "endpoint",
-			"must be %s://HOST:PORT", u.Scheme)
+	case "tcp":
+		f.require(u.User == nil && u.Path == "" && validAddress(u.Hostname()) && validPort(u.Port()), "endpoint", "must be tcp://HOST:PORT")
 	case "unix":
 		f.require(u.User == nil && u.Host == "" && path.IsAbs(u.Path) && path.Clean(u.Path) == u.Path &&
 			u.Path != "/" && validLine(u.Path),

@@ -102,12 +102,15 @@ func TestCandidateCheck(t *testing.T) {
 func TestCandidateEndpoint(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"ssh://root@10.0.0.7:2222": "", "ssh://10.0.0.7": "", "ssh://root@[fd00::7]:22": "", "tcp://10.0.0.7:2376": "",
-		"unix:///var/run/docker.sock": "", "swarm://10.0.0.7:2377": "",
+		"unix:///var/run/docker.sock": "", "swarm://10.0.0.7:2377?node=abc1": "",
+		"swarm://10.0.0.7:2377,db.example:2376?node=abc1&data=/srv/berth": "",
 		"ssh://other@10.0.0.7": "endpoint", "ssh://root:pw@10.0.0.7": "endpoint", "ssh://root@10.0.0.7:0": "endpoint",
 		"ssh://root@10.0.0.7:": "endpoint", "ssh://root@10.0.0.7/x": "endpoint", "ssh://root@10.0.0.7?x": "endpoint",
 		"ssh://root@10.0.0.7#": "endpoint", "ssh://-oX@10.0.0.7": "endpoint", "ssh:root": "endpoint", "ssh://": "endpoint",
 		"tcp://10.0.0.7": "endpoint", "tcp://u@10.0.0.7:1": "endpoint", "unix://x/y": "endpoint", "unix:///a/../b": "endpoint",
 		"unix:///": "endpoint", "http://10.0.0.7:1": "endpoint", "10.0.0.7": "endpoint", ":": "endpoint",
+		"swarm://10.0.0.7:2377": "endpoint", "swarm://10.0.0.7?node=a": "endpoint", "swarm://10.0.0.7:1,?node=a": "endpoint", "swarm://10.0.0.7:1?node=A/b": "endpoint",
+		"swarm://10.0.0.7:1?node=a&data=x": "endpoint", "swarm://10.0.0.7:1?node=a&other=x": "endpoint", "swarm://u@10.0.0.7:1?node=a": "endpoint",
 		"tcp://10.0.0.7:1/" + strings.Repeat("x", 600): "endpoint",
 	} {
 		c := goodCandidate()

@@ -29,7 +29,7 @@ type pool struct {
 	taken map[host.ID][]int
 }
 
-func (p *pool) Hosts(context.Context) ([]host.Host, error) { return slices.Clone(p.hosts), nil }
+func (p *pool) Hosts(context.Context) ([]host.Host, error)            { return slices.Clone(p.hosts), nil }
 func (p *pool) HostsInShort(ctx context.Context) ([]host.Host, error) { return p.Hosts(ctx) }
 func (p *pool) Disks(context.Context, host.ID) ([]host.Disk, error) {
 	return slices.Clone(p.disks), nil
