@@ -34,7 +34,10 @@ func measureHosts(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	worlds := []*world{{bench: b, name: "pool", hosts: simulatedHosts, ports: poolPorts}, {bench: b, name: "one", hosts: 1, ports: widePorts}}
+	worlds := []*world{
+		{bench: b, name: "pool", hosts: simulatedHosts, ports: poolPorts},
+		{bench: b, name: "one", hosts: 1, ports: widePorts},
+	}
 	if b.before != "" {
 		earlier := *b
 		earlier.binary = b.before
@@ -86,8 +89,9 @@ func (w *world) open(ctx context.Context, redisURL string) (err error) {
 	if w.db, err = sql.Open("mysql", dsn); err != nil {
 		return err
 	}
-	settings := append(w.simulated(w.folder(), w.hosts, poolAs), "BERTH_DATABASE_URL="+w.setting, "BERTH_REDIS_URL="+redisURL, w.masterKey,
-		w.ports, "BERTH_WORKER_CONCURRENCY=64", "BERTH_RECONCILE_EVERY=1h", "BERTH_PROBE_EVERY=1h")
+	settings := append(w.simulated(w.folder(), w.hosts, poolAs),
+		"BERTH_DATABASE_URL="+w.setting, "BERTH_REDIS_URL="+redisURL, w.masterKey, w.ports,
+		"BERTH_WORKER_CONCURRENCY=64", "BERTH_RECONCILE_EVERY=1h", "BERTH_PROBE_EVERY=1h")
 	if err := w.migrate(ctx, settings); err != nil {
 		return err
 	}
@@ -140,7 +144,7 @@ func (w *world) close() (err error) {
 }
 
 // checked is what was checked of a host: one thing of about twenty.
-const checked = `'{"Name":"transparent_hugepages","Verdict":"pass","Found":"madvise","Wanted":"madvise or never","Advice":""}'`
+const checked = `'{"Name":"transparent_hugepages","Verdict":"pass","Found":"madvise","Wanted":"madvise or never"}'`
 
 // limit places the hosts in 4 regions of 5 zones of 10 racks, and limits what they give away as
 // that of imported ones is. It writes rows: workers register simulated hosts, nobody imports them.
@@ -148,12 +152,14 @@ func (w *world) limit(ctx context.Context) error {
 	w.say("  the hosts are put in regions, zones and racks, and limited, by rows in the database")
 	for _, statement := range []string{
 		`UPDATE hosts AS h JOIN (SELECT id, ROW_NUMBER() OVER (ORDER BY id) - 1 AS n FROM hosts) AS o ON o.id = h.id SET
-			h.region = CONCAT('region-', n MOD 4), h.zone = CONCAT('zone-', n DIV 4 MOD 5), h.rack = CONCAT('rack-', n DIV 20 MOD 10), h.arch = 'amd64',
-			h.cpu_found = 64000, h.memory_found = 256 << 30, h.cpu_percent = 400, h.memory_percent = 100, h.cpu_kept = 250, h.memory_kept = 512 << 20,
+			h.region = CONCAT('region-', n MOD 4), h.zone = CONCAT('zone-', n DIV 4 MOD 5), h.rack = CONCAT('rack-', n DIV 20 MOD 10),
+			h.arch = 'amd64', h.cpu_found = 64000, h.memory_found = 256 << 30,
+			h.cpu_percent = 400, h.memory_percent = 100, h.cpu_kept = 250, h.memory_kept = 512 << 20,
 			h.cpu_cap = 64000 * 4 - 250, h.memory_cap = (256 << 30) - (512 << 20)`,
 		"UPDATE disks SET capacity = 4 << 40",
 		"UPDATE hosts SET import_options = '{}', checks = CONCAT('[', " + checked + ", REPEAT(CONCAT(',', " + checked + "), 19), ']')",
-		"INSERT INTO places (region, zone, name, created_at) SELECT DISTINCT region, '', '', 1 FROM hosts UNION SELECT DISTINCT region, zone, '', 1 FROM hosts",
+		`INSERT INTO places (region, zone, name, created_at)
+			SELECT DISTINCT region, '', '', 1 FROM hosts UNION SELECT DISTINCT region, zone, '', 1 FROM hosts`,
 	} {
 		if _, err := w.db.ExecContext(ctx, statement); err != nil {
 			return err
@@ -191,7 +197,8 @@ func (b *bench) creates(ctx context.Context, worlds []*world) error {
 		if err != nil {
 			return err
 		}
-		b.add(one(fmt.Sprintf("%d more creates over %d simulated hosts", left, simulatedHosts), "per s", float64(left)/took.Seconds()))
+		title := fmt.Sprintf("%d more creates over %d simulated hosts", left, simulatedHosts)
+		b.add(one(title, "per s", float64(left)/took.Seconds()))
 	}
 	return worlds[0].checkCreated(ctx)
 }
@@ -199,7 +206,8 @@ func (b *bench) creates(ctx context.Context, worlds []*world) error {
 // checkCreated fails unless everything that was accepted runs, and the books are right.
 func (w *world) checkCreated(ctx context.Context) error {
 	var accepted, running, booked, hosts int
-	err := w.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs), (SELECT COUNT(*) FROM instances WHERE state = 'running'),
+	err := w.db.QueryRowContext(ctx, `SELECT (SELECT COUNT(*) FROM jobs),
+		(SELECT COUNT(*) FROM instances WHERE state = 'running'),
 		(SELECT SUM(units) FROM hosts), (SELECT COUNT(*) FROM hosts WHERE units > 0)`).Scan(&accepted, &running, &booked, &hosts)
 	if err != nil {
 		return err

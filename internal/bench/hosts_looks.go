@@ -44,7 +44,9 @@ func (b *bench) lookAtPool(ctx context.Context, w *world) error {
 	if err := w.fill(ctx, poolRows); err != nil {
 		return fmt.Errorf("fill: %w", err)
 	}
-	for _, measure := range []func(context.Context, *world) error{b.placementByAPI, b.placementInWorker, b.overviews, b.importSheets, b.sweepPool} {
+	for _, measure := range []func(context.Context, *world) error{
+		b.placementByAPI, b.placementInWorker, b.overviews, b.importSheets, b.sweepPool,
+	} {
 		if err := measure(ctx, w); err != nil {
 			return errors.Join(err, errors.New(w.api.said()))
 		}
@@ -98,7 +100,8 @@ func paced(count int, do func() error) (took []time.Duration, err error) {
 
 func (b *bench) placementByAPI(ctx context.Context, w *world) error {
 	for name, body := range map[string]string{
-		"": `{"engine":"redis"}`, ", kept apart by rack": `{"engine":"redis","placement":{"region":"region-1","group":"g","spread":"rack"}}`,
+		"":                     `{"engine":"redis"}`,
+		", kept apart by rack": `{"engine":"redis","placement":{"region":"region-1","group":"g","spread":"rack"}}`,
 	} {
 		took, err := paced(placements*b.runs, func() error {
 			return w.api.call(ctx, http.MethodPost, "/hosts/placement", "application/json", []byte(body))
@@ -124,10 +127,11 @@ func (b *bench) placementInWorker(ctx context.Context, w *world) (err error) {
 	}
 	rdb := redis.NewClient(options)
 	defer rdb.Close() //nolint:errcheck // nothing depends on it
-	placement := host.Placement{
-		Store: rooms.Hosts(s), Ports: ports.New(rooms.Hosts(s), rdb, clock.System, slog.New(slog.DiscardHandler)), Now: clock.System,
+	allocator := ports.New(rooms.Hosts(s), rdb, clock.System, slog.New(slog.DiscardHandler))
+	placement := host.Placement{Store: rooms.Hosts(s), Ports: allocator, Now: clock.System}
+	need := host.Need{
+		Tenant: tenant.Default, Ports: 2, Resources: host.Resources{CPUMillis: 500, MemoryBytes: 128 << 20, DiskBytes: 1 << 30},
 	}
-	need := host.Need{Tenant: tenant.Default, Ports: 2, Resources: host.Resources{CPUMillis: 500, MemoryBytes: 128 << 20, DiskBytes: 1 << 30}}
 	took, err := paced(placements*b.runs, func() error {
 		_, err := placement.Choose(ctx, need)
 		return err
@@ -140,8 +144,8 @@ func (b *bench) placementInWorker(ctx context.Context, w *world) (err error) {
 // remembered of the hosts has grown old.
 func (b *bench) overviews(ctx context.Context, w *world) error {
 	paths := []string{
-		"/hosts/hierarchy", "/hosts/stocks?group_by=region", "/hosts/stocks?group_by=zone", "/hosts/stocks?group_by=rack", "/hosts/stocks?group_by=host",
-		"/hosts?limit=50",
+		"/hosts/hierarchy", "/hosts/stocks?group_by=region", "/hosts/stocks?group_by=zone", "/hosts/stocks?group_by=rack",
+		"/hosts/stocks?group_by=host", "/hosts?limit=50",
 	}
 	took := make([][]time.Duration, len(paths))
 	for turn := range 3*b.runs + 1 {
@@ -165,7 +169,9 @@ func (b *bench) overviews(ctx context.Context, w *world) error {
 
 // importSheets checks a filled-in template of 2,000 rows and imports nothing.
 func (b *bench) importSheets(ctx context.Context, w *world) error {
-	for format, kind := range map[string]string{"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"} {
+	for format, kind := range map[string]string{
+		"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	} {
 		file, err := sheetOf(format, sheetRows)
 		if err != nil {
 			return err
@@ -207,9 +213,10 @@ func (b *bench) sweepPool(ctx context.Context, w *world) (err error) {
 	log := slog.New(slog.DiscardHandler)
 	runtimes := &counted{Runtimes: hosts}
 	jobs := rooms.NewEngine(rooms.EngineConfig{Store: s, Queue: idleQueue{}, NewID: newID, Log: log})
+	mender := &instance.Mender{Store: rooms.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log}
 	r := host.Reconciler{
-		Store: rooms.Hosts(s), Runtimes: runtimes, Now: clock.System, Log: log, Owner: "bench", Every: 10 * time.Second, Grace: time.Minute,
-		Residents: &instance.Mender{Store: rooms.Instances(s), Hosts: s, Runtimes: runtimes, Jobs: jobs, Now: clock.System, Log: log},
+		Store: rooms.Hosts(s), Runtimes: runtimes, Residents: mender, Now: clock.System, Log: log, Owner: "bench",
+		Every: 10 * time.Second, Grace: time.Minute,
 	}
 	var took []time.Duration
 	for range b.runs + 1 {

@@ -36,11 +36,13 @@ func sheetOf(format string, rows int) ([]byte, error) {
 
 func machineRow(header []string, i int) []string {
 	cells := map[string]string{
-		"Host Name": fmt.Sprintf("machine-%04d", i), "IP": fmt.Sprintf("10.20.%d.%d", i/250, i%250+1), "Login UserName": "root",
-		"Login Password": fmt.Sprintf("secret-of-%d", i), "RegionID": fmt.Sprintf("region-%d", i%4), "ZoneID": fmt.Sprintf("zone-%d", i/4%5),
-		"RackID": fmt.Sprintf("rack-%d", i/20%10), "Arch": "x86_64", "OS Version": "Debian 13", "Kernel": "6.12", "CpuCores": "64", "Memory": "256",
-		"Nic": "10GE", "Cluster Purpose": "Database", "Component Purpose": "Compute,Storage", "Disk Type": "nvme", "Labels": fmt.Sprintf("team=data;cost=%d", i%9),
-		"Disks": `[{"name":"nvme0n1","capacity":3576,"status":"Available","path":"/data1"},{"name":"nvme1n1","capacity":3576,"status":"Available","path":"/data2"}]`,
+		"Host Name": fmt.Sprintf("machine-%04d", i), "IP": fmt.Sprintf("10.20.%d.%d", i/250, i%250+1),
+		"Login UserName": "root", "Login Password": fmt.Sprintf("secret-of-%d", i),
+		"RegionID": fmt.Sprintf("region-%d", i%4), "ZoneID": fmt.Sprintf("zone-%d", i/4%5), "RackID": fmt.Sprintf("rack-%d", i/20%10),
+		"Arch": "x86_64", "OS Version": "Debian 13", "Kernel": "6.12", "CpuCores": "64", "Memory": "256", "Nic": "10GE",
+		"Cluster Purpose": "Database", "Component Purpose": "Compute,Storage", "Labels": fmt.Sprintf("team=data;cost=%d", i%9),
+		"Disk Type": "nvme", "Disks": `[{"name":"nvme0n1","capacity":3576,"status":"Available","path":"/data1"},` +
+			`{"name":"nvme1n1","capacity":3576,"status":"Available","path":"/data2"}]`,
 	}
 	row := make([]string, len(header))
 	for c, name := range header {

@@ -138,7 +138,7 @@ func (b *bench) checkJobs(ctx context.Context, db *sql.DB, workers, want int) er
 		query string
 	}{
 		{&succeeded, "SELECT COUNT(*) FROM jobs WHERE state = 'succeeded'"}, {&running, "SELECT COUNT(*) FROM instances WHERE state = 'running'"},
-		{&held, "SELECT COUNT(*) FROM ports WHERE instance_id IS NOT NULL"}, {&hosts, "SELECT COUNT(DISTINCT host_id) FROM instances"},
+		{&held, "SELECT COUNT(DISTINCT instance_id) FROM ports"}, {&hosts, "SELECT COUNT(DISTINCT host_id) FROM instances"},
 	} {
 		if err := db.QueryRowContext(ctx, q.query).Scan(q.into); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (b *bench) checkJobs(ctx context.Context, db *sql.DB, workers, want int) er
 	if err != nil {
 		return err
 	}
-	b.say("  of %d jobs %d succeeded; %d instances run on %d hosts, which have %d, with %d ports", want, succeeded, running, hosts, len(there), held)
+	b.say("  of %d jobs %d succeeded; %d instances run on %d hosts, which have %d; %d hold ports", want, succeeded, running, hosts, len(there), held)
 	if succeeded != running || running != len(there) || running != held {
 		return errors.New("rows and hosts do not agree")
 	}

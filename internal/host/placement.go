@@ -57,6 +57,9 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 		return Host{}, fault.Errorf(fault.CodeHostUnavailable, nil, "no host is registered; start a worker that has a Docker engine")
 	}
 	if h := all.drawTwo(n); h != nil {
+		if h.sparesPorts() {
+			return *h, nil
+		}
 		left, err := p.Ports.Available(ctx, *h, n.Ports)
 		if err != nil || left {
 			return *h, err
@@ -84,6 +87,13 @@ func (p *Placement) Choose(ctx context.Context, n Need) (Host, error) {
 		return Host{}, fault.Errorf(fault.CodePortsExhausted, nil, "every port from %d to %d is in use or in quarantine; delete an instance or widen BERTH_PORT_RANGE", h.PortLow, h.PortHigh)
 	}
 	return Host{}, n.refuse(all.hosts, ruled)
+}
+
+// sparesPorts reports whether a host has so many more ports than it may hold, by what is known of
+// it, that nobody need ask. Where many rest after all, taking one fails, and another host is chosen.
+func (h *Host) sparesPorts() bool {
+	const each = 4 // more than any unit has, with some that rest
+	return h.PortHigh-h.PortLow-each*int(h.Used.Units) >= plentyOfPorts
 }
 
 // group counts the units on each host that the unit is to be apart from.

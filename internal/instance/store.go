@@ -31,7 +31,7 @@ type Reader interface {
 	Instance(context.Context, ID) (Instance, error)
 	Instances(context.Context, Filter, page.Page) ([]Instance, error)
 	// InstancesOn gives instances of the host that are not deleted, in the order of
-	// their ids, after the one given.
+	// their ids, after the one given: what they are, not what was asked for (Spec, but Engine; Labels).
 	InstancesOn(ctx context.Context, host host.ID, after ID, limit int) ([]Instance, error)
 	// InstancesByID gives those of the instances that there are, deleted ones too.
 	InstancesByID(context.Context, []ID) ([]Instance, error)

@@ -196,6 +196,9 @@ func (r reader) Unbooked(ctx context.Context, of host.ID, limit int) ([]host.All
 	if err != nil {
 		return nil, translate(err)
 	}
+	if len(rows) == 0 {
+		return nil, nil // as nearly always
+	}
 	disks, err := r.Disks(ctx, of)
 	if err != nil {
 		return nil, err
