@@ -168,6 +168,11 @@ func (c Candidate) place() (endpoint, address string) {
 	if written == "" && c.Address != "" {
 		written = c.defaultEndpoint()
 	}
+	if rest, swarm := strings.CutPrefix(written, "swarm://"); swarm { // whose nodes differ by the query alone
+		_, query, _ := strings.Cut(rest, "?")
+		values, _ := url.ParseQuery(query)
+		return "swarm " + values.Get("node"), ""
+	}
 	u, err := url.Parse(written)
 	if err != nil || (u.Host == "" && u.Scheme != "unix") {
 		return "", ""
