@@ -34,6 +34,7 @@ import (
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/internal/sender"
+	"github.com/berth-project/berth/internal/sheet"
 	"github.com/berth-project/berth/internal/store"
 	"github.com/berth-project/berth/internal/storetest"
 	"github.com/berth-project/berth/internal/tenant"
@@ -51,22 +52,23 @@ type bench struct {
 
 // behind is what the views of one bench share.
 type behind struct {
-	config  api.Config // of the handler
-	tenants tenant.Config
-	users   int // made by this test
-	store   *store.Store
-	down    atomic.Bool // the database, as the API sees it
-	txDown  atomic.Bool // only its transactions
-	hold    atomic.Pointer[chan struct{}]
-	held    chan struct{}
-	queue   *belltest.Queue
-	runtime *hosttest.Runtime
-	runner  *job.Runner
-	vault   *secret.Keyring
-	host    host.Host
-	events  atomic.Int64 // made up by say
-	log     *testenv.Log
-	fences  fences
+	config   api.Config // of the handler
+	tenants  tenant.Config
+	users    int // made by this test
+	store    *store.Store
+	down     atomic.Bool // the database, as the API sees it
+	txDown   atomic.Bool // only its transactions
+	hold     atomic.Pointer[chan struct{}]
+	held     chan struct{}
+	queue    *belltest.Queue
+	runtime  *hosttest.Runtime
+	machines *hosttest.Machines
+	runner   *job.Runner
+	vault    *secret.Keyring
+	host     host.Host
+	events   atomic.Int64 // made up by say
+	log      *testenv.Log
+	fences   fences
 
 	mu   sync.Mutex
 	seen []string // every answer's body but those that may hold secrets
@@ -100,7 +102,7 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 		t.Fatal(err)
 	}
 	b := &behind{
-		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
+		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), machines: hosttest.NewMachines(), vault: vault,
 		log: &testenv.Log{}, held: make(chan struct{}, 10),
 	}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -133,6 +135,11 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 			return b.store.Ping(ctx)
 		}},
 	}
+	cfg.Hosts = host.NewService(host.ServiceConfig{
+		Store: rooms.Hosts(seenStore), Answers: seenStore, Jobs: cfg.Service.JobEngine(), Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System},
+		Vault: vault, NewID: newID, Log: log, Evict: cfg.Service.Evict,
+	})
+	cfg.Sheets = sheets{}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -140,10 +147,20 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	b.config = cfg
 	b.runner = rooms.NewRunner(rooms.RunnerConfig{
 		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
-		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1",
+		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1", Adapters: hosttest.NewRuntimes(b.runtime), Machines: b.machines,
+		Access: &host.Access{Store: rooms.Hosts(b.store), Vault: vault, Machines: b.machines, Deployment: "dep"},
 	})
 	return b, handler
 }
+
+// sheets reads files as the program does.
+type sheets struct{}
+
+func (sheets) Read(r io.Reader, name string) ([]host.Candidate, []fault.FieldError, error) {
+	return sheet.Read(r, name)
+}
+
+func (sheets) Template(format string) ([]byte, error) { return sheet.Template(format) }
 
 // process gives the bench of another process of the same API.
 func (b *bench) process(change ...func(*tenant.AccountConfig)) *bench {
@@ -318,7 +335,7 @@ func (a answer) wellTyped(what string) {
 	switch {
 	case a.status == http.StatusNoContent && kind == "" && a.body == "":
 		return
-	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
+	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "/hosts/template.") && a.status == http.StatusOK, strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
 		return
 	case a.status < http.StatusBadRequest || strings.Contains(what, "/readyz"):
 		if !strings.HasPrefix(kind, "application/json") {
@@ -423,7 +440,7 @@ func (b *bench) noSecrets() {
 		}
 		instances = append(instances, some...)
 	}
-	secrets := append([]string{adminKey}, b.keys...)
+	secrets := append([]string{adminKey, machinePassword}, b.keys...)
 	for _, inst := range instances {
 		sealed, err := b.store.Credentials(ctx, inst.ID)
 		if err != nil {

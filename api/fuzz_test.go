@@ -25,7 +25,7 @@ import (
 
 // The usual run: so many requests from each of these seeds. BERTH_FUZZ_REQUESTS asks for
 // a run of that many from one seed, which it names: a new one, or BERTH_FUZZ_SEED.
-const fuzzRequests = 500
+const fuzzRequests = 800
 
 var fuzzSeeds = []uint64{1, 2, 3, 4}
 
@@ -72,8 +72,12 @@ func fuzz(t *testing.T, seed uint64, count int) {
 	t.Parallel()
 	b := newBench(t)
 	b.setPorts(20000, 29999)
+	for range 10 {
+		b.addHost()
+	}
 	d := describe(t, b)
 	r := &draws{Rand: rand.New(rand.NewPCG(seed, 0)), d: d}
+	r.learn(b.call("GET", "/api/v1/hosts", "").body)
 	sequencer := event.NewSequencer(rooms.Events(b.store), &bell.Local{}, clock.System, "test")
 	succeeded := map[string]bool{}
 	failures := 0
@@ -128,7 +132,10 @@ func judge(d *description, q request, a answer) error {
 		method = http.MethodGet
 	}
 	op := d.byRoute[method+" "+q.op.path]
-	if a.status >= http.StatusInternalServerError {
+	if op == nil && strings.HasPrefix(q.op.path, "/api/v1/hosts/") && strings.Count(q.op.path, "/") == 4 {
+		op = d.byRoute[method+" /api/v1/hosts/{id}"] // of a host whose id is "import"
+	}
+	if a.status >= http.StatusInternalServerError && a.text("code") != "no_capacity" {
 		return fmt.Errorf("a fault of the server's")
 	}
 	refused := op != nil && op.id == "log-in" && a.status == http.StatusUnauthorized
@@ -236,7 +243,7 @@ func prefixOf(op *operation, p parameter) string {
 	return prefixes[before[strings.LastIndexByte(before, '/')+1:]]
 }
 
-var prefixes = map[string]string{"jobs": "job_", "instances": "ins_", "webhooks": "whk_", "deliveries": "dlv_", "tenants": "ten_", "keys": "key_", "users": "usr_", "members": "usr_", "invitations": "inv_"}
+var prefixes = map[string]string{"jobs": "job_", "instances": "ins_", "webhooks": "whk_", "deliveries": "dlv_", "tenants": "ten_", "keys": "key_", "users": "usr_", "members": "usr_", "invitations": "inv_", "hosts": "hst_", "disks": "dsk_"}
 
 func (r *draws) inQuery(query url.Values, p parameter) {
 	v := r.value(p.name, p.schema)

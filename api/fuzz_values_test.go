@@ -39,7 +39,10 @@ var sensible = map[string][]any{
 	"plan":    {"small", "medium", "large"},
 	"timeout": {"10s", "5m", "1h"}, "overlap": {"0s", "1h", "24h"}, "callback_url": {"https://93.184.215.14/x"},
 	"url":  {"https://93.184.215.14/hook", "http://93.184.215.14/"},
-	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed"},
+	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed", "ssd"},
+	"region": {"eu"}, "zone": {"a"}, "rack": {"r1"}, "arch": {"amd64"}, "address": {"10.0.0.7", "10.0.0.8", "db.example"}, "user": {"root"}, "endpoint": {""},
+	"host_key": {""}, "path": {"/data7", "/data8"}, "capacity": {1 << 30, 1 << 40}, "prepare": {[]any{}, []any{"sysctls"}}, "purpose": {"databases"},
+	"first": {20000}, "last": {20999}, "certificates": {nil}, "zones": {[]any{"a", "b"}}, "disks": {[]any{}},
 	"events": {[]any{"instance.*"}, []any{}, []any{"job.failed", "job.succeeded"}},
 	"parameters": {map[string]any{"maxmemory": "64mb"}, map[string]any{"charset": "latin1"},
 		map[string]any{"max_connections": 20, "binlog_format": "ROW"}, map[string]any{}},
@@ -73,6 +76,10 @@ func (r *draws) value(name string, schema map[string]any) any {
 		items, _ := schema["items"].(map[string]any)
 		list := []any{}
 		for range r.IntN(4) {
+			if hosts := r.hosts(); strings.HasPrefix(name, "host") && items["type"] == "string" && len(hosts) > 0 {
+				list = append(list, pick(r, hosts...))
+				continue
+			}
 			list = append(list, r.value("", items))
 		}
 		return list
@@ -187,4 +194,14 @@ func (r *draws) spoilText(text []byte) []byte {
 		return append([]byte(strings.Repeat("[", 5000)), text...)
 	}
 	return bytes.Repeat([]byte(" "), 1<<20+1)
+}
+
+// hosts gives the ids of hosts that are known.
+func (r *draws) hosts() (all []string) {
+	for _, id := range r.ids {
+		if strings.HasPrefix(id, "hst_") {
+			all = append(all, id)
+		}
+	}
+	return all
 }

@@ -46,7 +46,9 @@ func (s *server) hostRoutes(h huma.API) {
 		"Every row that is wrong is named at once, numbered as a spreadsheet shows it, and nothing is imported. With `?dry_run=true` the response has no job."
 	huma.Register(h, imports, s.importHosts)
 	huma.Register(h, op("take-over-host", http.MethodPost, "/takeover", "Import a machine that has instances of this deployment already, as a reserved host (asynchronous)", operate, 202, 409, 422, 503), s.takeOverHost)
-	huma.Register(h, op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422), s.hostTemplate)
+	template := op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422)
+	template.Responses = map[string]*huma.Response{"200": {Description: "the file", Content: templateContent()}}
+	huma.Register(h, template, s.hostTemplate)
 	huma.Register(h, op("get-hierarchy", http.MethodGet, "/hierarchy", "Get the pool as regions, zones, racks and hosts", operate, 200), s.getHierarchy)
 	huma.Register(h, op("get-stocks", http.MethodGet, "/stocks", "Get what is free, and how many instances of each plan still fit", operate, 200), s.getStocks)
 	huma.Register(h, op("try-placement", http.MethodPost, "/placement", "Get the hosts that instances would be placed on; nothing is placed", operate, 200, 404, 409, 422, 503), s.tryPlacement)
@@ -57,10 +59,10 @@ func (s *server) hostRoutes(h huma.API) {
 	huma.Register(h, op("change-host", http.MethodPatch, "/{id}", "Change a host", operate, 200, 404, 409, 422), s.changeHost)
 	huma.Register(h, op("delete-host", http.MethodDelete, "/{id}", "Delete a host that nothing is on (asynchronous)", operate, 202, 404, 409, 422), s.deleteHost)
 	huma.Register(h, op("cordon-host", http.MethodPost, "/{id}/cordon", "Place nothing on a host any more", operate, 200, 404, 409), func(ctx context.Context, in *HostPath) (*body[hostView], error) {
-		return s.hostAnswer(s.Hosts.Cordon(ctx, principalOf(ctx), in.id(), true))
+		return s.oneHost(s.Hosts.Cordon(ctx, principalOf(ctx), true, in.id()))
 	})
 	huma.Register(h, op("uncordon-host", http.MethodPost, "/{id}/uncordon", "Place instances on a host again", operate, 200, 404, 409), func(ctx context.Context, in *HostPath) (*body[hostView], error) {
-		return s.hostAnswer(s.Hosts.Cordon(ctx, principalOf(ctx), in.id(), false))
+		return s.oneHost(s.Hosts.Cordon(ctx, principalOf(ctx), false, in.id()))
 	})
 	huma.Register(h, op("drain-host", http.MethodPost, "/{id}/drain", "Cordon a host and move away what can be moved (asynchronous)", operate, 202, 404, 409), func(ctx context.Context, in *HostPath) (*jobAcceptedOutput, error) {
 		return s.hostJob(s.Hosts.Drain(ctx, principalOf(ctx), in.id()))
@@ -81,6 +83,20 @@ func (s *server) hostAnswer(v host.View, err error) (*body[hostView], error) {
 		return nil, s.fail(err)
 	}
 	return &body[hostView]{viewHost(v)}, nil
+}
+
+func (s *server) oneHost(list []host.View, err error) (*body[hostView], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return s.hostAnswer(list[0], nil)
+}
+
+func (s *server) hostList(list []host.View, err error) (*body[pageView[hostView]], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[hostView]]{viewPage(list, "", viewHost)}, nil
 }
 
 func (s *server) hostJob(j job.Job, err error) (*jobAcceptedOutput, error) {
@@ -268,46 +284,31 @@ func (s *server) deleteHost(ctx context.Context, in *struct {
 	Force bool `query:"force" doc:"delete the rows at once, and by force what is on the host: for a machine that will not be back"`
 },
 ) (*jobAcceptedOutput, error) {
-	return s.hostJob(s.Hosts.Delete(ctx, principalOf(ctx), in.id(), in.Force))
-}
-
-type hostIDsBody struct {
-	Hosts []host.ID `json:"hosts" minItems:"1" maxItems:"500"`
-}
-
-// each does the same to several hosts, and fails with the first that it cannot be done to.
-func (s *server) each(ids []host.ID, do func(host.ID) (host.View, error)) (*body[pageView[hostView]], error) {
-	list := make([]host.View, 0, len(ids))
-	for _, which := range ids {
-		v, err := do(which)
-		if err != nil {
-			return nil, s.fail(err)
-		}
-		list = append(list, v)
+	jobs, err := s.Hosts.Delete(ctx, principalOf(ctx), in.Force, in.id())
+	if err != nil {
+		return nil, s.fail(err)
 	}
-	return &body[pageView[hostView]]{viewPage(list, "", viewHost)}, nil
+	return s.hostJob(jobs[0], nil)
 }
 
 func (s *server) reserveHosts(ctx context.Context, in *struct {
 	Body struct {
-		hostIDsBody
-		Reserved bool `json:"reserved"`
+		Hosts    []host.ID `json:"hosts" minItems:"1" maxItems:"500"`
+		Reserved bool      `json:"reserved"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.each(in.Body.Hosts, func(h host.ID) (host.View, error) { return s.Hosts.Reserve(ctx, principalOf(ctx), h, in.Body.Reserved) })
+	return s.hostList(s.Hosts.Reserve(ctx, principalOf(ctx), in.Body.Reserved, in.Body.Hosts...))
 }
 
 func (s *server) setHostStatus(ctx context.Context, in *struct {
 	Body struct {
-		hostIDsBody
+		Hosts  []host.ID  `json:"hosts" minItems:"1" maxItems:"500"`
 		Status host.State `json:"status" enum:"online,cordoned"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.each(in.Body.Hosts, func(h host.ID) (host.View, error) {
-		return s.Hosts.Cordon(ctx, principalOf(ctx), h, in.Body.Status == host.StateCordoned)
-	})
+	return s.hostList(s.Hosts.Cordon(ctx, principalOf(ctx), in.Body.Status == host.StateCordoned, in.Body.Hosts...))
 }
 
 type jobsView struct {
@@ -319,13 +320,17 @@ func (s *server) deleteHosts(ctx context.Context, in *struct {
 	Force bool     `query:"force"`
 },
 ) (*body[jobsView], error) {
-	out := jobsView{Items: []jobView{}}
-	for _, which := range in.Host {
-		j, err := s.Hosts.Delete(ctx, principalOf(ctx), host.ID(which), in.Force)
-		if err != nil {
-			return nil, s.fail(err)
-		}
-		out.Items = append(out.Items, viewJob(j))
+	all := make([]host.ID, len(in.Host))
+	for i, which := range in.Host {
+		all[i] = host.ID(which)
+	}
+	jobs, err := s.Hosts.Delete(ctx, principalOf(ctx), in.Force, all...)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	out := jobsView{Items: make([]jobView, len(jobs))}
+	for i, j := range jobs {
+		out.Items[i] = viewJob(j)
 	}
 	return &body[jobsView]{out}, nil
 }

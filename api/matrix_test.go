@@ -22,6 +22,7 @@ var open = map[string]tenant.Right{
 type estate struct {
 	tenant, instance, job, webhook, delivery, keyID, invitation, grant string
 	user, spare                                                        string // a member, and somebody who is none
+	host, disk                                                         string // which are no tenant's
 }
 
 func (b *bench) estate(of string) estate {
@@ -39,17 +40,21 @@ func (b *bench) estate(of string) estate {
 	e.spare, _ = b.user("", "")
 	e.invitation = b.as(owner, "POST", "/api/v1/tenants/"+of+"/invitations", `{"role":"viewer"}`).is(201, "").text("id")
 	e.grant = b.call("POST", "/api/v1/tenants/"+of+"/grants", `{"reason":"a look"}`).is(201, "").text("id")
+	e.host, e.disk = b.addHost()
 	return e
 }
 
 // path fills a route's path in with what the tenant has.
 func (e estate) path(route string) string {
 	_, path, _ := strings.Cut(route, " ")
-	of := map[string]string{"/jobs/": e.job, "/webhooks/": e.webhook, "/deliveries/": e.delivery, "/instances/": e.instance, "/tenants/": e.tenant, "/keys/": e.keyID, "/users/": e.user}
+	of := map[string]string{"/jobs/": e.job, "/webhooks/": e.webhook, "/deliveries/": e.delivery, "/instances/": e.instance, "/tenants/": e.tenant, "/keys/": e.keyID, "/users/": e.user, "/hosts/": e.host}
 	for place, which := range of {
 		path = strings.Replace(path, place+":id", place+which, 1)
 	}
-	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, "*", "x").Replace(path)
+	if route == "DELETE /api/v1/hosts" {
+		path += "?host=" + e.host
+	}
+	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, ":disk", e.disk, ":format", "csv", "*", "x").Replace(path)
 }
 
 // bodies are what requests need to say to be understood.
@@ -61,11 +66,16 @@ var bodies = map[string]string{
 	"POST /api/v1/invitations/use": `{"token":"x"}`, "POST /api/v1/me/password": `{"old":"x","new":"y"}`,
 	"POST /api/v1/password-resets/use": `{"token":"x","password":"y"}`, "POST /api/v1/users": `{"login":"x","password":"y"}`,
 	"POST /api/v1/password-resets": `{"user_id":"USER"}`, "POST /api/v1/tenants/:id/members": `{"user_id":"SPARE","role":"viewer"}`,
+	"POST /api/v1/hosts": aMachine("one"), "POST /api/v1/hosts/import": "[" + aMachine("two") + "]", "POST /api/v1/hosts/takeover": aMachine("three"),
+	"POST /api/v1/hosts/placement": `{"engine":"mysql"}`, "PUT /api/v1/hosts/reserved": `{"hosts":["HOST"],"reserved":true}`,
+	"PUT /api/v1/hosts/status": `{"hosts":["HOST"],"status":"cordoned"}`, "PATCH /api/v1/hosts/:id": `{"purpose":"x"}`,
+	"POST /api/v1/hosts/:id/disks": `{"path":"/data2","type":"ssd","capacity":1073741824}`, "PATCH /api/v1/hosts/:id/disks/:disk": `{"state":"error"}`,
+	"POST /api/v1/regions":                    `{"region":"us","zones":["x"]}`,
 	"PATCH /api/v1/tenants/:id/members/:user": `{"role":"member"}`, "POST /api/v1/tenants/:id/invitations": `{"role":"viewer"}`,
 }
 
 func (e estate) body(route string) string {
-	return strings.NewReplacer("TENANT", e.tenant, "USER", e.user, "SPARE", e.spare).Replace(bodies[route])
+	return strings.NewReplacer("TENANT", e.tenant, "USER", e.user, "SPARE", e.spare, "HOST", e.host).Replace(bodies[route])
 }
 
 // caller is one kind of caller, of any tenant.
@@ -144,7 +154,7 @@ func TestMatrix(t *testing.T) {
 			if mine.path(route) == foreign.path(route) {
 				continue
 			}
-			got, ofAll := b.try(route, foreign, shown[i]), strings.Contains(route, "/tenants/:id") || strings.Contains(route, "/users/:id")
+			got, ofAll := b.try(route, foreign, shown[i]), strings.Contains(route, "/tenants/:id") || strings.Contains(route, "/users/:id") || strings.Contains(route, "/hosts")
 			switch {
 			case ofAll && c.role == tenant.Operator && got != 401 && got != 403 && got != 404: // who runs all of them
 			case got != 404 && (may || got != 403):

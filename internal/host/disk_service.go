@@ -32,7 +32,7 @@ func (s *Service) AddDisk(ctx context.Context, p tenant.Principal, of ID, spec D
 		ID: DiskID(s.cfg.NewID(DiskPrefix)), Host: of, Path: spec.Path, Type: spec.Type, CapacityBytes: spec.CapacityBytes, State: spec.state(),
 		Enforcement: EnforcedByNone, Rev: 1,
 	}
-	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
 		err := tx.InsertDisk(d)
 		if errors.Is(err, fault.ErrConflict) {
 			err = fault.Invalid([]fault.FieldError{{Field: "path", Message: "is that of another disk of the host"}})
@@ -62,7 +62,7 @@ func (s *Service) ChangeDisk(ctx context.Context, p tenant.Principal, of ID, whi
 	if c.CapacityBytes != nil && (*c.CapacityBytes < 0 || *c.CapacityBytes > maxDiskCapacity) {
 		return Disk{}, fault.Invalid([]fault.FieldError{{Field: "capacity", Message: "must be 0 (not limited) to 1048576 GiB"}})
 	}
-	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
 		if d, err = s.disk(tx, of, which); err != nil {
 			return tenant.Deed{}, err
 		}
@@ -87,7 +87,7 @@ func (s *Service) RemoveDisk(ctx context.Context, p tenant.Principal, of ID, whi
 	if err != nil {
 		return err
 	}
-	_, err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
 		d, err := s.disk(tx, of, which)
 		if err != nil {
 			return tenant.Deed{}, err

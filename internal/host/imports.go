@@ -32,15 +32,15 @@ const (
 // Import accepts machines as hosts of the pool, all of them or none: everything that is wrong
 // with any of them is said at once. Each is imported by a job of its own; one job waits for all.
 func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candidate, unread []fault.FieldError, o ImportOptions, idem *idempotency.Request) (made Imported, replayed bool, err error) {
-	outside := ctx
 	if ctx, err = s.enter(ctx, p); err != nil {
 		return Imported{}, false, err
 	}
-	hosts, err := s.candidates(ctx, list, unread, o)
-	if err != nil {
-		return Imported{}, false, err
-	}
-	replayed, err = idempotency.Once(outside, s.keeper, p.Tenant, idem, func(keep func(idempotency.Tx, Imported) error) error {
+	replayed, err = idempotency.Once(ctx, s.keeper, tenant.Pool, idem, func(keep func(idempotency.Tx, Imported) error) error {
+		// Asked again, these hosts exist: what was answered then goes before that.
+		hosts, err := s.candidates(ctx, list, unread, o)
+		if err != nil {
+			return err
+		}
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			if made, err = s.insertImport(tx, p, hosts, o); err != nil {
 				return err

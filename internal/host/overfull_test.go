@@ -12,7 +12,7 @@ func TestOverfullHostCanBeCordoned(t *testing.T) {
 		h := w.imported(1)
 		w.created(host.Where{})
 		w.exec("UPDATE hosts SET memory_cap = 1000")
-		if _, err := w.hosts.Cordon(w.ctx, operator, h.ID, true); err != nil {
+		if _, err := w.hosts.Cordon(w.ctx, operator, true, h.ID); err != nil {
 			w.Errorf("cordon: %v", err)
 		}
 		if j, err := w.hosts.Drain(w.ctx, operator, h.ID); err != nil {

@@ -19,9 +19,9 @@ import (
 
 func (w *world) remove(which host.ID, force bool) job.Job {
 	w.Helper()
-	j, err := w.hosts.Delete(w.ctx, operator, which, force)
+	jobs, err := w.hosts.Delete(w.ctx, operator, force, which)
 	w.must(err)
-	return j
+	return jobs[0]
 }
 
 func TestDeleteOfAHost(t *testing.T) {
@@ -47,7 +47,7 @@ func TestDeleteOfAHostInUse(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h := w.imported(1)
 		inst := w.created(host.Where{})
-		if _, err := w.hosts.Delete(w.ctx, operator, h.ID, false); fault.CodeOf(err) != fault.CodeHostInUse {
+		if _, err := w.hosts.Delete(w.ctx, operator, false, h.ID); fault.CodeOf(err) != fault.CodeHostInUse {
 			w.Error(err)
 		}
 		if got := w.host(h.ID); got.State != host.StateOnline {
@@ -122,7 +122,7 @@ func TestDeleteThatFails(t *testing.T) {
 					h = w.imported(1)
 				}
 				if before == host.StateCordoned {
-					_, err := w.hosts.Cordon(w.ctx, operator, h.ID, true)
+					_, err := w.hosts.Cordon(w.ctx, operator, true, h.ID)
 					w.must(err)
 				}
 				w.runtimeAt(1).Fail(hosttest.MethodForget, hosttest.Fault{Before: true})
@@ -154,10 +154,10 @@ func TestDeleteThatFails(t *testing.T) {
 func TestDrain(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h, other := w.imported(1), w.imported(2)
-		_, err := w.hosts.Cordon(w.ctx, operator, other.ID, true)
+		_, err := w.hosts.Cordon(w.ctx, operator, true, other.ID)
 		w.must(err)
 		inst := w.created(host.Where{})
-		_, err = w.hosts.Cordon(w.ctx, operator, other.ID, false)
+		_, err = w.hosts.Cordon(w.ctx, operator, false, other.ID)
 		w.must(err)
 		for _, which := range []host.ID{h.ID, other.ID} {
 			j, err := w.hosts.Drain(w.ctx, operator, which)
@@ -185,7 +185,7 @@ func TestDrain(t *testing.T) {
 		}
 		j, err := w.hosts.Drain(w.ctx, operator, h.ID)
 		w.must(err)
-		if _, err := w.hosts.Cordon(w.ctx, operator, h.ID, false); fault.CodeOf(err) != fault.CodeBusy {
+		if _, err := w.hosts.Cordon(w.ctx, operator, false, h.ID); fault.CodeOf(err) != fault.CodeBusy {
 			w.Errorf("uncordon while it drains: %v", err)
 		}
 		if _, err := w.instances.CancelJob(tenant.Within(w.ctx, tenant.Default), operator, j.ID); err != nil {
@@ -203,7 +203,7 @@ func TestCordonRacesWithACreate(t *testing.T) {
 	inWorld(t, func(w *world) {
 		one := w.imported(1)
 		a := w.create(host.Where{})
-		_, err := w.hosts.Cordon(w.ctx, operator, one.ID, true)
+		_, err := w.hosts.Cordon(w.ctx, operator, true, one.ID)
 		w.must(err)
 		two := w.imported(2)
 		if j := w.spin(a.Job.ID); j.State != job.Succeeded {
@@ -223,7 +223,7 @@ func TestCordonRacesWithACreate(t *testing.T) {
 func TestReserve(t *testing.T) {
 	inWorld(t, func(w *world) {
 		one := w.imported(1)
-		_, err := w.hosts.Reserve(w.ctx, operator, one.ID, true)
+		_, err := w.hosts.Reserve(w.ctx, operator, true, one.ID)
 		w.must(err)
 		for _, where := range []host.Where{{}, {Host: "h1"}, {Host: string(one.ID), Reserved: true}} {
 			if _, err := w.tryCreate(where); fault.CodeOf(err) != fault.CodeNoCapacity {

@@ -158,27 +158,42 @@ func unknownHost(which ID) error {
 
 // change writes a host as the function makes it, in a transaction with the audit log. It is run
 // again where somebody else was faster.
-func (s *Service) change(ctx context.Context, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) (h Host, err error) {
-	err = fault.Redecide(func() error {
+func (s *Service) change(ctx context.Context, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	return s.changeAll(ctx, p, []ID{which}, do)
+}
+
+// changeAll does so with several hosts, all of them or none.
+func (s *Service) changeAll(ctx context.Context, p tenant.Principal, all []ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	return fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
-			if h, err = tx.HostRow(which); errors.Is(err, fault.ErrNotFound) {
-				return unknownHost(which)
-			} else if err != nil {
-				return err
+			for _, which := range all {
+				if err := s.changeOne(tx, p, which, do); err != nil {
+					return err
+				}
 			}
-			deed, err := do(tx, &h)
-			if err != nil {
-				return err
-			}
-			h.UpdatedAt = s.cfg.Now()
-			if err := tx.UpdateHost(h); err != nil {
-				return err
-			}
-			deed.On, deed.Tenant = string(which), tenant.Pool
-			return s.note(tx, p, deed)
+			return nil
 		})
 	})
-	return h, err
+}
+
+func (s *Service) changeOne(tx Tx, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	h, err := tx.HostRow(which)
+	if errors.Is(err, fault.ErrNotFound) {
+		return unknownHost(which)
+	}
+	if err != nil {
+		return err
+	}
+	deed, err := do(tx, &h)
+	if err != nil {
+		return err
+	}
+	h.UpdatedAt = s.cfg.Now()
+	if err := tx.UpdateHost(h); err != nil {
+		return err
+	}
+	deed.On, deed.Tenant = string(which), tenant.Pool
+	return s.note(tx, p, deed)
 }
 
 func (s *Service) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error {
@@ -202,7 +217,7 @@ func (s *Service) ChangeHost(ctx context.Context, p tenant.Principal, which ID, 
 	if err != nil {
 		return View{}, err
 	}
-	_, err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
 		detail, err := s.apply(tx, h, c)
 		return tenant.Deed{Action: tenant.ActHostChange, Detail: detail}, err
 	})
@@ -247,7 +262,7 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 		}
 		changed = append(changed, fmt.Sprintf("overcommit cpu %d %%, memory %d %%", c.Overcommit.CPUPercent, c.Overcommit.MemoryPercent))
 	}
-	if wrong := checkChange(*h); wrong != nil {
+	if wrong := checkChange(*h); len(wrong) > 0 {
 		return "", fault.Invalid(wrong)
 	}
 	return strings.Join(changed, ", "), s.checkPlace(tx, h.Region, h.Zone)
@@ -288,21 +303,22 @@ func (s *Service) checkPlace(tx Tx, region, zone string) error {
 	return fault.Invalid([]fault.FieldError{{Field: "zone", Message: fmt.Sprintf("there is no zone %s in region %s; add it: POST /api/v1/regions", zone, region)}})
 }
 
-// Cordon keeps units from being placed on a host, or lets them be again.
-func (s *Service) Cordon(ctx context.Context, p tenant.Principal, which ID, cordoned bool) (View, error) {
+// Cordon keeps units from being placed on hosts, or lets them be again: on all of them, or none is
+// changed.
+func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool, all ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
 	to, action := StateOnline, tenant.ActHostUncordon
 	if cordoned {
 		to, action = StateCordoned, tenant.ActHostCordon
 	}
-	_, err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, all, func(tx Tx, h *Host) (tenant.Deed, error) {
 		if h.State == to {
 			return tenant.Deed{Action: action}, nil
 		}
-		if err := job.Idle(tx, id.Subject(which)); err != nil {
+		if err := job.Idle(tx, id.Subject(h.ID)); err != nil {
 			return tenant.Deed{}, err
 		}
 		if err := h.Move(to, "", s.cfg.Now()); err != nil {
@@ -311,26 +327,37 @@ func (s *Service) Cordon(ctx context.Context, p tenant.Principal, which ID, cord
 		return tenant.Deed{Action: action}, announce(s.cfg.Jobs, tx, "host."+string(to), *h, "", "by "+p.Name, s.cfg.Now())
 	})
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	return s.view(ctx, which)
+	return s.views(ctx, all)
 }
 
-// Reserve marks a host, or takes the mark away: nothing is placed on a reserved one that does
-// not name it.
-func (s *Service) Reserve(ctx context.Context, p tenant.Principal, which ID, reserved bool) (View, error) {
+// Reserve marks hosts, or takes the mark away, of all of them or none: nothing is placed on a
+// reserved one that does not name it.
+func (s *Service) Reserve(ctx context.Context, p tenant.Principal, reserved bool, all ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	_, err = s.change(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, all, func(_ Tx, h *Host) (tenant.Deed, error) {
 		h.Reserved = reserved
 		return tenant.Deed{Action: tenant.ActHostReserve, Detail: fmt.Sprintf("reserved %t", reserved)}, nil
 	})
 	if err != nil {
-		return View{}, err
+		return nil, err
 	}
-	return s.view(ctx, which)
+	return s.views(ctx, all)
+}
+
+func (s *Service) views(ctx context.Context, all []ID) ([]View, error) {
+	list := make([]View, len(all))
+	for i, which := range all {
+		var err error
+		if list[i], err = s.view(ctx, which); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 // Instances gives the units on a host, in the order of their ids, after the one given.

@@ -209,6 +209,9 @@ func (n *Need) refuse(all []Host, ruled map[string]int) error {
 }
 
 func noCapacity(ruled map[string]int, hosts int) error {
+	if hosts == 0 {
+		return &fault.Error{Code: fault.CodeNoCapacity, RetryAfter: fullRetry, Message: "no host fits: there is none"}
+	}
 	var parts []string
 	var reasons []fault.Reason
 	for _, rule := range rules() {
