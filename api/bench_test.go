@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -53,22 +52,23 @@ type bench struct {
 
 // behind is what the views of one bench share.
 type behind struct {
-	config  api.Config // of the handler
-	tenants tenant.Config
-	users   int // made by this test
-	store   *store.Store
-	down    atomic.Bool // the database, as the API sees it
-	txDown  atomic.Bool // only its transactions
-	hold    atomic.Pointer[chan struct{}]
-	held    chan struct{}
-	queue   *belltest.Queue
-	runtime *hosttest.Runtime
-	runner  *job.Runner
-	vault   *secret.Keyring
-	host    host.Host
-	events  atomic.Int64 // made up by say
-	log     *testenv.Log
-	fences  fences
+	config   api.Config // of the handler
+	tenants  tenant.Config
+	users    int // made by this test
+	store    *store.Store
+	down     atomic.Bool // the database, as the API sees it
+	txDown   atomic.Bool // only its transactions
+	hold     atomic.Pointer[chan struct{}]
+	held     chan struct{}
+	queue    *belltest.Queue
+	runtime  *hosttest.Runtime
+	machines *hosttest.Machines
+	runner   *job.Runner
+	vault    *secret.Keyring
+	host     host.Host
+	events   atomic.Int64 // made up by say
+	log      *testenv.Log
+	fences   fences
 
 	mu   sync.Mutex
 	seen []string // every answer's body but those that may hold secrets
@@ -102,7 +102,7 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 		t.Fatal(err)
 	}
 	b := &behind{
-		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), vault: vault,
+		store: storetest.SQLite(t), queue: belltest.NewQueue(), runtime: hosttest.NewRuntime("dep"), machines: hosttest.NewMachines(), vault: vault,
 		log: &testenv.Log{}, held: make(chan struct{}, 10),
 	}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -114,20 +114,12 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	tenants := tenant.Config{Store: rooms.Tenants(seenStore), Vault: vault, NewID: newID, Now: clock.System, Engines: catalog.Names(), CheckLabels: instance.CheckLabels}
 	quotas := rooms.NewQuotas(seenStore, newID, clock.System, nil)
 	b.tenants = tenants
-	machines := hosttest.NewMachines()
-	access := &host.Access{Store: rooms.Hosts(seenStore), Vault: vault, Machines: machines, Deployment: "dep"}
-	ports := hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}
-	service := rooms.NewService(rooms.ServiceConfig{
-		Quotas: quotas,
-		Store:  seenStore, Queue: b.queue, Ports: ports, Vault: vault,
-		Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
-	})
 	cfg := api.Config{
-		Quotas: quotas, Service: service, Sheets: sheets{},
-		Hosts: host.NewService(host.ServiceConfig{
-			Store: rooms.Hosts(seenStore), Answers: seenStore, Jobs: service.JobEngine(), Ports: ports, Vault: vault, NewID: newID, Now: clock.System, Log: log,
-			PlainTCP: true, Evict: service.Evict,
-			Access: access,
+		Quotas: quotas,
+		Service: rooms.NewService(rooms.ServiceConfig{
+			Quotas: quotas,
+			Store:  seenStore, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System}, Vault: vault,
+			Secrets: secret.Random{}, Sender: sender, Catalog: catalog, NewID: newID, Log: log,
 		}),
 		Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accountsOf(tenants)),
@@ -143,6 +135,12 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 			return b.store.Ping(ctx)
 		}},
 	}
+	cfg.Hosts = host.NewService(host.ServiceConfig{
+		Store: rooms.Hosts(seenStore), Answers: seenStore, Jobs: cfg.Service.JobEngine(), Ports: hosttest.Ports{Store: rooms.Hosts(seenStore), Now: clock.System},
+		Vault: vault, NewID: newID, Log: log, Evict: cfg.Service.Evict,
+		Access: &host.Access{Store: rooms.Hosts(seenStore), Vault: vault, Machines: b.machines, Deployment: "dep"},
+	})
+	cfg.Sheets = sheets{}
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -150,10 +148,20 @@ func newBehind(t testing.TB, private bool, change ...func(*api.Config)) (*behind
 	b.config = cfg
 	b.runner = rooms.NewRunner(rooms.RunnerConfig{
 		Store: b.store, Queue: b.queue, Ports: hosttest.Ports{Store: rooms.Hosts(b.store), Now: clock.System}, Runtimes: hosttest.NewRuntimes(b.runtime),
-		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1", Machines: machines, Access: access,
+		Vault: vault, Catalog: catalog, NewID: newID, Log: log, Owner: "w1", Adapters: hosttest.NewRuntimes(b.runtime), Machines: b.machines,
+		Access: &host.Access{Store: rooms.Hosts(b.store), Vault: vault, Machines: b.machines, Deployment: "dep"},
 	})
 	return b, handler
 }
+
+// sheets reads files as the program does.
+type sheets struct{}
+
+func (sheets) Read(r io.Reader, name string) ([]host.Candidate, []fault.FieldError, error) {
+	return sheet.Read(r, name)
+}
+
+func (sheets) Template(format string) ([]byte, error) { return sheet.Template(format) }
 
 // process gives the bench of another process of the same API.
 func (b *bench) process(change ...func(*tenant.AccountConfig)) *bench {
@@ -328,7 +336,7 @@ func (a answer) wellTyped(what string) {
 	switch {
 	case a.status == http.StatusNoContent && kind == "" && a.body == "":
 		return
-	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "), strings.Contains(what, "/hosts/template."):
+	case strings.HasPrefix(kind, "text/html") && strings.HasSuffix(what, "/"), strings.Contains(what, " /queues"), strings.Contains(what, " /debug/pprof"), strings.Contains(what, " /docs"), strings.Contains(what, "/hosts/template.") && a.status == http.StatusOK, strings.Contains(what, "OPTIONS "), strings.Contains(what, " /openapi"), strings.Contains(what, "HEAD "):
 		return
 	case a.status < http.StatusBadRequest || strings.Contains(what, "/readyz"):
 		if !strings.HasPrefix(kind, "application/json") {
@@ -355,18 +363,11 @@ func (a answer) unnamed() string {
 func (a answer) text(path string) string {
 	var v any = a.json
 	for _, name := range strings.Split(path, ".") {
-		switch m := v.(type) {
-		case map[string]any:
-			v = m[name]
-		case []any: // by its place
-			n, err := strconv.Atoi(name)
-			if err != nil || n >= len(m) {
-				return ""
-			}
-			v = m[n]
-		default:
+		m, ok := v.(map[string]any)
+		if !ok {
 			return ""
 		}
+		v = m[name]
 	}
 	s, _ := v.(string)
 	return s
@@ -440,7 +441,7 @@ func (b *bench) noSecrets() {
 		}
 		instances = append(instances, some...)
 	}
-	secrets := append([]string{adminKey}, b.keys...)
+	secrets := append([]string{adminKey, machinePassword}, b.keys...)
 	for _, inst := range instances {
 		sealed, err := b.store.Credentials(ctx, inst.ID)
 		if err != nil {
@@ -467,12 +468,3 @@ func (b *bench) noSecrets() {
 
 // soon is a generous bound on what should take no time.
 const soon = 10 * time.Second
-
-// sheets are those of cmd/berth.
-type sheets struct{}
-
-func (sheets) Read(r io.Reader, name string) ([]host.Candidate, []fault.FieldError, error) {
-	return sheet.Read(r, name)
-}
-
-func (sheets) Template(format string) ([]byte, error) { return sheet.Template(format) }

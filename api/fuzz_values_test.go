@@ -39,13 +39,14 @@ var sensible = map[string][]any{
 	"plan":    {"small", "medium", "large"},
 	"timeout": {"10s", "5m", "1h"}, "overlap": {"0s", "1h", "24h"}, "callback_url": {"https://93.184.215.14/x"},
 	"url":  {"https://93.184.215.14/hook", "http://93.184.215.14/"},
-	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed"},
+	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed", "ssd"},
+	"region": {"eu"}, "zone": {"a"}, "rack": {"r1"}, "arch": {"amd64"}, "address": {"10.0.0.7", "10.0.0.8", "db.example"}, "user": {"root"}, "endpoint": {""},
+	"host_key": {""}, "path": {"/data7", "/data8"}, "capacity": {1 << 30, 1 << 40}, "prepare": {[]any{}, []any{"sysctls"}}, "purpose": {"databases"},
+	"first": {20000}, "last": {20999}, "certificates": {nil}, "zones": {[]any{"a", "b"}}, "disks": {[]any{}},
 	"events": {[]any{"instance.*"}, []any{}, []any{"job.failed", "job.succeeded"}},
 	"parameters": {map[string]any{"maxmemory": "64mb"}, map[string]any{"charset": "latin1"},
 		map[string]any{"max_connections": 20, "binlog_format": "ROW"}, map[string]any{}},
 	"labels": {map[string]any{"a": "b"}, map[string]any{"team": "x", "a": ""}}, "memory": {"512mb", 1 << 30},
-	"region": {"eu"}, "zone": {"eu-1"}, "zones": {[]any{"eu-1"}}, "address": {"10.0.0.7", "db1.example"}, "rack": {"r1", "r2"}, "arch": {"amd64"},
-	"endpoint": {"tcp://10.0.0.7:2375", "unix:///var/run/docker.sock"}, "path": {"/data/1", "/data/2"}, "format": {"csv", "xlsx"},
 	"disk": {"2gb"}, "cpu": {0.5, 1},
 	"Idempotency-Key": {"one", "two", `"three"`}, "Last-Event-ID": {"0", "3"}, "after": {0, 2, 7, 1 << 40},
 	"limit": {1, 2, 50, 200}, "role": {"viewer", "member", "owner"}, "login": {"alice", "Bob@example.com"}, "password": {"correct horse battery"},
@@ -75,6 +76,10 @@ func (r *draws) value(name string, schema map[string]any) any {
 		items, _ := schema["items"].(map[string]any)
 		list := []any{}
 		for range r.IntN(4) {
+			if hosts := r.hosts(); strings.HasPrefix(name, "host") && items["type"] == "string" && len(hosts) > 0 {
+				list = append(list, pick(r, hosts...))
+				continue
+			}
 			list = append(list, r.value("", items))
 		}
 		return list
@@ -189,4 +194,14 @@ func (r *draws) spoilText(text []byte) []byte {
 		return append([]byte(strings.Repeat("[", 5000)), text...)
 	}
 	return bytes.Repeat([]byte(" "), 1<<20+1)
+}
+
+// hosts gives the ids of hosts that are known.
+func (r *draws) hosts() (all []string) {
+	for _, id := range r.ids {
+		if strings.HasPrefix(id, "hst_") {
+			all = append(all, id)
+		}
+	}
+	return all
 }

@@ -46,14 +46,12 @@ func (s *server) hostRoutes(h huma.API) {
 		"Every row that is wrong is named at once, numbered as a spreadsheet shows it, and nothing is imported. With `?dry_run=true` the response has no job."
 	huma.Register(h, imports, s.importHosts)
 	huma.Register(h, op("take-over-host", http.MethodPost, "/takeover", "Import a machine that has instances of this deployment already, as a reserved host (asynchronous)", operate, 202, 409, 422, 503), s.takeOverHost)
-	file := &huma.Schema{Type: huma.TypeString, Format: "binary"}
-	sheets := h.OpenAPI().Paths[imports.Path].Post.RequestBody.Content
-	for _, kind := range []string{"text/csv", xlsxType} {
-		sheets[kind] = &huma.MediaType{Schema: file}
-	}
 	template := op("get-host-template", http.MethodGet, "/template.{format}", "Get the empty file to import hosts from", operate, 200, 404, 422)
-	template.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{"text/csv": {Schema: file}, xlsxType: {Schema: file}}}}
+	template.Responses = map[string]*huma.Response{"200": {Description: "the file", Content: templateContent()}}
 	huma.Register(h, template, s.hostTemplate)
+	for kind, media := range templateContent() {
+		h.OpenAPI().Paths[imports.Path].Post.RequestBody.Content[kind] = media
+	}
 	huma.Register(h, op("get-host-key", http.MethodGet, "/key", "Get the line of authorized_keys by which Berth logs in to machines", operate, 200), s.getHostKey)
 	huma.Register(h, op("get-hierarchy", http.MethodGet, "/hierarchy", "Get the pool as regions, zones, racks and hosts", operate, 200), s.getHierarchy)
 	huma.Register(h, op("get-stocks", http.MethodGet, "/stocks", "Get what is free, and how many instances of each plan still fit", operate, 200), s.getStocks)
@@ -89,6 +87,20 @@ func (s *server) hostAnswer(v host.View, err error) (*body[hostView], error) {
 		return nil, s.fail(err)
 	}
 	return &body[hostView]{viewHost(v)}, nil
+}
+
+func (s *server) oneHost(list []host.View, err error) (*body[hostView], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return s.hostAnswer(list[0], nil)
+}
+
+func (s *server) hostList(list []host.View, err error) (*body[pageView[hostView]], error) {
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return &body[pageView[hostView]]{viewPage(list, "", viewHost)}, nil
 }
 
 func (s *server) hostJob(j job.Job, err error) (*jobAcceptedOutput, error) {
@@ -289,47 +301,31 @@ func (s *server) deleteHost(ctx context.Context, in *struct {
 	Force bool `query:"force" doc:"delete the rows at once, and by force what is on the host: for a machine that will not be back"`
 },
 ) (*jobAcceptedOutput, error) {
-	return s.hostJob(s.Hosts.Delete(ctx, principalOf(ctx), in.id(), in.Force))
-}
-
-// HostIDsBody names several hosts.
-type HostIDsBody struct {
-	Hosts []host.ID `json:"hosts" minItems:"1" maxItems:"500"`
-}
-
-func (s *server) hostAnswers(list []host.View, err error) (*body[pageView[hostView]], error) {
+	jobs, err := s.Hosts.Delete(ctx, principalOf(ctx), in.Force, in.id())
 	if err != nil {
 		return nil, s.fail(err)
 	}
-	return &body[pageView[hostView]]{viewPage(list, "", viewHost)}, nil
-}
-
-// oneHost encodes the only one of several hosts.
-func (s *server) oneHost(list []host.View, err error) (*body[hostView], error) {
-	if err != nil {
-		return nil, s.fail(err)
-	}
-	return s.hostAnswer(list[0], nil)
+	return s.hostJob(jobs[0], nil)
 }
 
 func (s *server) reserveHosts(ctx context.Context, in *struct {
 	Body struct {
-		HostIDsBody
-		Reserved bool `json:"reserved"`
+		Hosts    []host.ID `json:"hosts" minItems:"1" maxItems:"500"`
+		Reserved bool      `json:"reserved"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.hostAnswers(s.Hosts.Reserve(ctx, principalOf(ctx), in.Body.Reserved, in.Body.Hosts...))
+	return s.hostList(s.Hosts.Reserve(ctx, principalOf(ctx), in.Body.Reserved, in.Body.Hosts...))
 }
 
 func (s *server) setHostStatus(ctx context.Context, in *struct {
 	Body struct {
-		HostIDsBody
+		Hosts  []host.ID  `json:"hosts" minItems:"1" maxItems:"500"`
 		Status host.State `json:"status" enum:"online,cordoned"`
 	}
 },
 ) (*body[pageView[hostView]], error) {
-	return s.hostAnswers(s.Hosts.Cordon(ctx, principalOf(ctx), in.Body.Status == host.StateCordoned, in.Body.Hosts...))
+	return s.hostList(s.Hosts.Cordon(ctx, principalOf(ctx), in.Body.Status == host.StateCordoned, in.Body.Hosts...))
 }
 
 type jobsView struct {
@@ -341,13 +337,17 @@ func (s *server) deleteHosts(ctx context.Context, in *struct {
 	Force bool     `query:"force"`
 },
 ) (*body[jobsView], error) {
-	out := jobsView{Items: []jobView{}}
-	for _, which := range in.Host {
-		j, err := s.Hosts.Delete(ctx, principalOf(ctx), host.ID(which), in.Force)
-		if err != nil {
-			return nil, s.fail(err)
-		}
-		out.Items = append(out.Items, viewJob(j))
+	all := make([]host.ID, len(in.Host))
+	for i, which := range in.Host {
+		all[i] = host.ID(which)
+	}
+	jobs, err := s.Hosts.Delete(ctx, principalOf(ctx), in.Force, all...)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	out := jobsView{Items: make([]jobView, len(jobs))}
+	for i, j := range jobs {
+		out.Items[i] = viewJob(j)
 	}
 	return &body[jobsView]{out}, nil
 }

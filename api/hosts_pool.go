@@ -68,7 +68,16 @@ type templateOutput struct {
 	Body        []byte
 }
 
-var templateTypes = map[string]string{"csv": "text/csv; charset=utf-8", "xlsx": xlsxType}
+var templateTypes = map[string]string{"csv": csvType + "; charset=utf-8", "xlsx": xlsxType}
+
+// templateContent describes the file in each format.
+func templateContent() map[string]*huma.MediaType {
+	return map[string]*huma.MediaType{
+		csvType: {Schema: &huma.Schema{Type: huma.TypeString}}, xlsxType: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
+	}
+}
+
+const csvType = "text/csv"
 
 const xlsxType = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 

@@ -26,6 +26,7 @@ func (b *bench) pathsOf() []string {
 	doc := b.call("GET", "/openapi.json", "").json
 	paths, _ := doc["paths"].(map[string]any)
 	var all []string
+	host, disk := b.addHost()
 	for path, v := range paths {
 		user := "usr_x"
 		id := map[bool]string{true: instance}[strings.Contains(path, "/storage/")]
@@ -42,8 +43,10 @@ func (b *bench) pathsOf() []string {
 			id, _ = b.key(string(tenant.Default), "viewer")
 		case strings.Contains(path, "/users/"):
 			id = user
+		case strings.Contains(path, "/hosts/"):
+			id = host
 		}
-		path = strings.NewReplacer("{user}", user, "{invitation}", "inv_x", "{engine}", "mysql", "{id}", id, "{delivery_id}", ping).Replace(path)
+		path = strings.NewReplacer("{user}", user, "{invitation}", "inv_x", "{engine}", "mysql", "{id}", id, "{delivery_id}", ping, "{disk}", disk, "{format}", "csv").Replace(path)
 		methods, _ := v.(map[string]any)
 		for method := range methods {
 			all = append(all, strings.ToUpper(method)+" "+path)

@@ -22,7 +22,7 @@ var open = map[string]tenant.Right{
 type estate struct {
 	tenant, instance, job, webhook, delivery, keyID, invitation, grant string
 	user, spare                                                        string // a member, and somebody who is none
-	host, disk                                                         string // which are the platform's
+	host, disk                                                         string // which are no tenant's
 }
 
 func (b *bench) estate(of string) estate {
@@ -39,25 +39,22 @@ func (b *bench) estate(of string) estate {
 	e.user, _ = b.user(e.tenant, "viewer")
 	e.spare, _ = b.user("", "")
 	e.invitation = b.as(owner, "POST", "/api/v1/tenants/"+of+"/invitations", `{"role":"viewer"}`).is(201, "").text("id")
-	b.call("POST", "/api/v1/regions", `{"region":"eu","zones":["eu-1"]}`).is(201, "")
-	name := strings.ToLower(strings.ReplaceAll(e.instance, "_", "-"))
-	e.host = b.call("POST", "/api/v1/hosts", fmt.Sprintf(`{"name":%q,"address":%q,"endpoint":"tcp://%s:2375","region":"eu","zone":"eu-1"}`, name, name, name)).is(202, "").text("hosts.0")
-	e.disk = b.call("GET", "/api/v1/hosts/"+e.host+"/disks", "").is(200, "").text("items.0.id")
 	e.grant = b.call("POST", "/api/v1/tenants/"+of+"/grants", `{"reason":"a look"}`).is(201, "").text("id")
+	e.host, e.disk = b.addHost()
 	return e
 }
 
 // path fills a route's path in with what the tenant has.
 func (e estate) path(route string) string {
 	_, path, _ := strings.Cut(route, " ")
-	if route == "DELETE /api/v1/hosts" {
-		return path + "?host=" + e.host
-	}
 	of := map[string]string{"/jobs/": e.job, "/webhooks/": e.webhook, "/deliveries/": e.delivery, "/instances/": e.instance, "/tenants/": e.tenant, "/keys/": e.keyID, "/users/": e.user, "/hosts/": e.host}
 	for place, which := range of {
 		path = strings.Replace(path, place+":id", place+which, 1)
 	}
-	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":disk", e.disk, ":format", "csv", ":delivery_id", e.delivery, "*", "x").Replace(path)
+	if route == "DELETE /api/v1/hosts" {
+		path += "?host=" + e.host
+	}
+	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, ":disk", e.disk, ":format", "csv", "*", "x").Replace(path)
 }
 
 // bodies are what requests need to say to be understood.
@@ -69,11 +66,11 @@ var bodies = map[string]string{
 	"POST /api/v1/invitations/use": `{"token":"x"}`, "POST /api/v1/me/password": `{"old":"x","new":"y"}`,
 	"POST /api/v1/password-resets/use": `{"token":"x","password":"y"}`, "POST /api/v1/users": `{"login":"x","password":"y"}`,
 	"POST /api/v1/password-resets": `{"user_id":"USER"}`, "POST /api/v1/tenants/:id/members": `{"user_id":"SPARE","role":"viewer"}`,
-	"POST /api/v1/hosts": `{"name":"x","address":"x","region":"eu","zone":"eu-1"}`, "POST /api/v1/hosts/import": `[]`,
-	"POST /api/v1/hosts/takeover":  `{"name":"x","address":"x","region":"eu","zone":"eu-1"}`,
-	"POST /api/v1/hosts/placement": `{}`, "PUT /api/v1/hosts/reserved": `{"hosts":["HOST"],"reserved":true}`, "PATCH /api/v1/hosts/:id": `{"purpose":"x"}`,
-	"PUT /api/v1/hosts/status": `{"hosts":["HOST"],"status":"cordoned"}`, "POST /api/v1/hosts/:id/disks": `{"path":"/d","type":"ssd","capacity":1}`,
-	"PATCH /api/v1/hosts/:id/disks/:disk": `{"state":"error"}`, "POST /api/v1/regions": `{"region":"eu","zones":[]}`,
+	"POST /api/v1/hosts": aMachine("one"), "POST /api/v1/hosts/import": "[" + aMachine("two") + "]", "POST /api/v1/hosts/takeover": aMachine("three"),
+	"POST /api/v1/hosts/placement": `{"engine":"mysql"}`, "PUT /api/v1/hosts/reserved": `{"hosts":["HOST"],"reserved":true}`,
+	"PUT /api/v1/hosts/status": `{"hosts":["HOST"],"status":"cordoned"}`, "PATCH /api/v1/hosts/:id": `{"purpose":"x"}`,
+	"POST /api/v1/hosts/:id/disks": `{"path":"/data2","type":"ssd","capacity":1073741824}`, "PATCH /api/v1/hosts/:id/disks/:disk": `{"state":"error"}`,
+	"POST /api/v1/regions":                    `{"region":"us","zones":["x"]}`,
 	"PATCH /api/v1/tenants/:id/members/:user": `{"role":"member"}`, "POST /api/v1/tenants/:id/invitations": `{"role":"viewer"}`,
 }
 

@@ -73,6 +73,9 @@ func TestOpenAPIStructure(t *testing.T) {
 				if status == "204" && len(content) == 0 || status == "200" && strings.Contains(what, "/hosts/template.") { // which is a file
 					continue
 				}
+				if id == "get-host-template" && status == "200" {
+					continue // a file, of either type
+				}
 				if content[want] == nil || len(content) != 1 {
 					t.Errorf("%s %s: content %v, want %s", what, status, content, want)
 				}

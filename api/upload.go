@@ -30,7 +30,7 @@ func uploadOf(ctx context.Context) *upload {
 // form. nil: it has none. Only who may use it has it read.
 func uploaded(r *http.Request, w http.ResponseWriter) (*upload, *problem) {
 	kind, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || kind != "multipart/form-data" && kind != "text/csv" && kind != xlsxType {
+	if err != nil || kind != "multipart/form-data" && kind != csvType && kind != xlsxType {
 		return nil, nil
 	}
 	if err := principalOf(r.Context()).MayAll(tenant.Operate); err != nil {

@@ -44,7 +44,7 @@ func TestCapacity(t *testing.T) {
 	disturbed := make(chan struct{})
 	go func() {
 		defer close(disturbed)
-		time.Sleep(500 * time.Millisecond) // in the middle of the creates, wherever that is
+		<-time.After(500 * time.Millisecond) // in the middle of the creates, wherever that is
 		p.workers[0].Kill()
 		hosts[1].Stop(t)
 		p.workers[0] = testenv.Start(t, binary, p.settings, "worker")

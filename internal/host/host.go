@@ -108,10 +108,13 @@ type Used struct {
 	Units       int64
 }
 
-// capacity returns what the host has to give away of what was found. What is limited has at
-// least 1, because 0 is not limited.
+// capacity returns what the host has to give away of what was found; where nobody has looked yet,
+// it is not limited until then. What is limited has at least 1, because 0 is not limited.
 func (o Overcommit) capacity(f Found) Capacity {
 	c := Capacity{Overcommit: o}
+	if f.At.IsZero() {
+		return c
+	}
 	if o.CPUPercent > 0 {
 		c.CPUMillis = max(1, f.CPUMillis*int64(o.CPUPercent)/100-o.CPUMillis)
 	}

@@ -288,9 +288,7 @@ func TestSweepDuringAnImport(t *testing.T) {
 		if h := w.host(made.Hosts[0]); h.Engine != "" {
 			w.Errorf("a sweep made %s the engine of a host that has failed", h.Engine)
 		}
-		j, err := w.hosts.Delete(w.ctx, operator, made.Hosts[0], false)
-		w.must(err)
-		if j = w.spin(j.ID); j.State != job.Succeeded {
+		if j := w.spin(w.remove(made.Hosts[0], false).ID); j.State != job.Succeeded {
 			w.Errorf("delete of the failed one: %s: %+v", j.State, j.Error)
 		}
 		if units := w.unitsAt(1); len(units) != 1 || units[0].ID != host.UnitID(running.ID) || w.host(first.ID).Engine == "" {
@@ -407,8 +405,7 @@ func TestCancelOfAnImport(t *testing.T) {
 					w.Errorf("all: %s (%+v), the other host: %s", all.State, all.Error, other.State)
 				}
 				for _, h := range made.Hosts {
-					j, err := w.hosts.Delete(w.ctx, operator, h, false)
-					w.must(err)
+					j := w.remove(h, false)
 					w.machines.Set(sshAddress(1), func(m *hosttest.Machine) { m.Away = false })
 					if j := w.spin(j.ID); j.State != job.Succeeded {
 						w.Errorf("delete: %s: %+v", j.State, j.Error)

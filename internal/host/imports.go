@@ -35,11 +35,12 @@ func (s *Service) Import(ctx context.Context, p tenant.Principal, list []Candida
 	if ctx, err = s.enter(ctx, p); err != nil {
 		return Imported{}, false, err
 	}
-	hosts, err := s.candidates(ctx, list, unread, o)
-	if err != nil {
-		return Imported{}, false, err
-	}
 	replayed, err = idempotency.Once(ctx, s.keeper, tenant.Pool, idem, func(keep func(idempotency.Tx, Imported) error) error {
+		// Asked again, these hosts exist: what was answered then goes before that.
+		hosts, err := s.candidates(ctx, list, unread, o)
+		if err != nil {
+			return err
+		}
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			if made, err = s.insertImport(tx, p, hosts, o); err != nil {
 				return err

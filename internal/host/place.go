@@ -37,7 +37,7 @@ func (s *Service) AddPlace(ctx context.Context, p tenant.Principal, region, name
 				return err
 			}
 		}
-		return s.note(tx, p, tenant.Deed{Action: tenant.ActRegionAdd, Tenant: tenant.Pool, Detail: "region " + region + ", zones " + strings.Join(zones, ", ")})
+		return s.note(tx, p, tenant.Deed{Action: tenant.ActRegionAdd, Tenant: tenant.Pool, On: region, Detail: "region " + region + ", zones " + strings.Join(zones, ", ")})
 	})
 	if err != nil {
 		return nil, err

@@ -157,71 +157,101 @@ type order struct {
 	limit   time.Duration
 	action  tenant.Action
 	prepare func(*Host) error // makes the host what it is while the job is at it
-	keeps   func(h Host, step string) bool
 }
 
 // start begins a job on a host. Asked again while it is under way, it gives the same job.
-func (s *Service) start(ctx context.Context, p tenant.Principal, which ID, o order) (j job.Job, err error) {
-	err = s.change(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
-		active, err := tx.ActiveJob(id.Subject(which))
-		switch {
-		case err == nil && active.Kind == o.kind:
-			j = active
-			return tenant.Deed{Action: o.action, Job: j.ID, Detail: "under way already"}, nil
-		case err == nil && o.kind == JobDelete:
-			if err := s.cfg.Jobs.CutOff(tx, active, "the host was deleted while this job was running"); err != nil {
-				return tenant.Deed{}, err
-			}
-			h.Fence = max(h.Fence, active.Fence) + 1
-		case err == nil:
-			return tenant.Deed{}, &fault.Error{
-				Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second, Message: fmt.Sprintf("host %s has a job already: wait for %s (%s)", h.Name, active.ID, active.Kind),
-			}
-		case !errors.Is(err, fault.ErrNotFound):
-			return tenant.Deed{}, err
-		}
-		before := h.State
-		if err := o.prepare(h); err != nil {
-			return tenant.Deed{}, err
-		}
-		if j, err = s.cfg.Jobs.New(o.kind, id.Subject(h.ID), "", o.limit); err != nil {
-			return tenant.Deed{}, err
-		}
-		j.Tenant, j.Class = tenant.Pool, class
-		if o.keeps != nil {
-			j.Steps = keep(j.Steps, func(step string) bool { return o.keeps(*h, step) })
-		}
-		if err := s.cfg.Jobs.Insert(tx, j); err != nil {
-			return tenant.Deed{}, err
-		}
-		deed := tenant.Deed{Action: o.action, Job: j.ID, Detail: "name " + h.Name}
-		if h.State == before {
-			return deed, nil
-		}
-		return deed, announce(s.cfg.Jobs, tx, "host."+string(h.State), *h, j.ID, "accepted", s.cfg.Now())
-	})
-	return j, err
-}
-
-// Delete takes a host out of the pool that nothing is on. With force its rows go at once, whatever
-// is on it: the instances there are deleted on the record, and what is left of them on the machine
-// is removed if it is ever seen again.
-func (s *Service) Delete(ctx context.Context, p tenant.Principal, which ID, force bool) (job.Job, error) {
-	outside := ctx
-	ctx, err := s.enter(ctx, p)
+func (s *Service) start(ctx context.Context, p tenant.Principal, which ID, o order) (job.Job, error) {
+	jobs, err := s.startAll(ctx, p, []ID{which}, o)
 	if err != nil {
 		return job.Job{}, err
 	}
-	if force {
-		return s.forceDelete(outside, p, which)
+	return jobs[0], nil
+}
+
+// startAll does so on several hosts, on all of them or none.
+func (s *Service) startAll(ctx context.Context, p tenant.Principal, all []ID, o order) ([]job.Job, error) {
+	jobs := make(map[ID]job.Job, len(all))
+	err := s.changeAll(ctx, p, all, func(tx Tx, h *Host) (deed tenant.Deed, err error) {
+		jobs[h.ID], deed, err = s.begin(tx, h, o)
+		return deed, err
+	})
+	if err != nil {
+		return nil, err
 	}
-	return s.start(ctx, p, which, order{kind: JobDelete, limit: deleteDeadline, action: tenant.ActHostDelete, prepare: func(h *Host) error {
-		if h.Used.Units > 0 {
-			return inUse(h.Name, int(h.Used.Units))
+	list := make([]job.Job, len(all))
+	for i, which := range all {
+		list[i] = jobs[which]
+	}
+	return list, nil
+}
+
+func (s *Service) begin(tx Tx, h *Host, o order) (job.Job, tenant.Deed, error) {
+	active, err := tx.ActiveJob(id.Subject(h.ID))
+	switch {
+	case err == nil && active.Kind == o.kind:
+		return active, tenant.Deed{Action: o.action, Job: active.ID, Detail: "under way already"}, nil
+	case err == nil && o.kind == JobDelete:
+		if err := s.cfg.Jobs.CutOff(tx, active, "the host was deleted while this job was running"); err != nil {
+			return job.Job{}, tenant.Deed{}, err
 		}
-		h.BeforeState = restState(h.State)
-		return h.Move(StateDeleting, "", s.cfg.Now())
-	}})
+		h.Fence = max(h.Fence, active.Fence) + 1
+	case err == nil:
+		return job.Job{}, tenant.Deed{}, &fault.Error{
+			Code: fault.CodeBusy, Job: active.ID, RetryAfter: time.Second,
+			Message: fmt.Sprintf("host %s has a job already: wait for %s (%s)", h.Name, active.ID, active.Kind),
+		}
+	case !errors.Is(err, fault.ErrNotFound):
+		return job.Job{}, tenant.Deed{}, err
+	}
+	before := h.State
+	if err := o.prepare(h); err != nil {
+		return job.Job{}, tenant.Deed{}, err
+	}
+	j, err := s.cfg.Jobs.New(o.kind, id.Subject(h.ID), "", o.limit)
+	if err != nil {
+		return job.Job{}, tenant.Deed{}, err
+	}
+	j.Tenant, j.Class = tenant.Pool, class
+	if err := s.cfg.Jobs.Insert(tx, j); err != nil {
+		return job.Job{}, tenant.Deed{}, err
+	}
+	deed := tenant.Deed{Action: o.action, Job: j.ID, Detail: "name " + h.Name}
+	if h.State == before {
+		return j, deed, nil
+	}
+	return j, deed, announce(s.cfg.Jobs, tx, "host."+string(h.State), *h, j.ID, "accepted", s.cfg.Now())
+}
+
+// Delete takes hosts out of the pool that nothing is on: all of them, or none. With force their
+// rows go at once, one host after the other, whatever is on it: the instances there are deleted on
+// the record, and what is left of them on the machine is removed if it is ever seen again.
+func (s *Service) Delete(ctx context.Context, p tenant.Principal, force bool, all ...ID) ([]job.Job, error) {
+	outside := ctx
+	ctx, err := s.enter(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if !force {
+		return s.startAll(ctx, p, all, order{kind: JobDelete, limit: deleteDeadline, action: tenant.ActHostDelete, prepare: func(h *Host) error {
+			if h.Used.Units > 0 {
+				return inUse(h.Name, int(h.Used.Units))
+			}
+			h.BeforeState = restState(h.State)
+			return h.Move(StateDeleting, "", s.cfg.Now())
+		}})
+	}
+	if _, err := s.views(ctx, all); err != nil { // nothing is done where one is not there
+		return nil, err
+	}
+	var jobs []job.Job
+	for _, which := range all {
+		j, err := s.forceDelete(outside, p, which)
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, j)
+	}
+	return jobs, nil
 }
 
 // restState gives the state that a host goes back to that could not be deleted: one that no job
@@ -293,12 +323,11 @@ func (s *Service) forceDelete(outside context.Context, p tenant.Principal, which
 
 // close has nothing more placed on a host, so that what is evicted then is all that there is.
 func (s *Service) close(ctx context.Context, p tenant.Principal, which ID) error {
-	err := s.change(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
+	return s.change(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
 		deed := tenant.Deed{Action: tenant.ActHostCordon, Detail: "to be deleted by force"}
 		if h.State != StateOnline {
 			return deed, nil
 		}
 		return deed, h.Move(StateCordoned, "it is to be deleted by force", s.cfg.Now())
 	})
-	return err
 }

@@ -19,9 +19,9 @@ import (
 
 func (w *world) remove(which host.ID, force bool) job.Job {
 	w.Helper()
-	j, err := w.hosts.Delete(w.ctx, operator, which, force)
+	jobs, err := w.hosts.Delete(w.ctx, operator, force, which)
 	w.must(err)
-	return j
+	return jobs[0]
 }
 
 func TestDeleteOfAHost(t *testing.T) {
@@ -47,7 +47,7 @@ func TestDeleteOfAHostInUse(t *testing.T) {
 	inWorld(t, func(w *world) {
 		h := w.imported(1)
 		inst := w.created(host.Where{})
-		if _, err := w.hosts.Delete(w.ctx, operator, h.ID, false); fault.CodeOf(err) != fault.CodeHostInUse {
+		if _, err := w.hosts.Delete(w.ctx, operator, false, h.ID); fault.CodeOf(err) != fault.CodeHostInUse {
 			w.Error(err)
 		}
 		if got := w.host(h.ID); got.State != host.StateOnline {

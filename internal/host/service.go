@@ -163,34 +163,38 @@ func (s *Service) change(ctx context.Context, p tenant.Principal, which ID, do f
 	return s.changeAll(ctx, p, []ID{which}, do)
 }
 
-// changeAll is change for several hosts, in one transaction.
+// changeAll does so with several hosts, all of them or none.
 func (s *Service) changeAll(ctx context.Context, p tenant.Principal, all []ID, do func(Tx, *Host) (tenant.Deed, error)) error {
 	return fault.Redecide(func() error {
 		return s.cfg.Store.Tx(ctx, func(tx Tx) error {
 			for _, which := range all {
-				h, err := tx.HostRow(which)
-				if errors.Is(err, fault.ErrNotFound) {
-					err = unknownHost(which)
-				}
-				if err != nil {
-					return err
-				}
-				deed, err := do(tx, &h)
-				if err != nil {
-					return err
-				}
-				h.UpdatedAt = s.cfg.Now()
-				if err := tx.UpdateHost(h); err != nil {
-					return err
-				}
-				deed.On, deed.Tenant = string(which), tenant.Pool
-				if err := s.note(tx, p, deed); err != nil {
+				if err := s.changeOne(tx, p, which, do); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	})
+}
+
+func (s *Service) changeOne(tx Tx, p tenant.Principal, which ID, do func(Tx, *Host) (tenant.Deed, error)) error {
+	h, err := tx.HostRow(which)
+	if errors.Is(err, fault.ErrNotFound) {
+		return unknownHost(which)
+	}
+	if err != nil {
+		return err
+	}
+	deed, err := do(tx, &h)
+	if err != nil {
+		return err
+	}
+	h.UpdatedAt = s.cfg.Now()
+	if err := tx.UpdateHost(h); err != nil {
+		return err
+	}
+	deed.On, deed.Tenant = string(which), tenant.Pool
+	return s.note(tx, p, deed)
 }
 
 func (s *Service) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error {
@@ -304,8 +308,9 @@ func (s *Service) checkPlace(tx Tx, region, zone string) error {
 	return fault.Invalid([]fault.FieldError{{Field: "zone", Message: fmt.Sprintf("there is no zone %s in region %s; add it: POST /api/v1/regions", zone, region)}})
 }
 
-// Cordon keeps units from being placed on hosts, or lets them be again: on all of them or none.
-func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool, which ...ID) ([]View, error) {
+// Cordon keeps units from being placed on hosts, or lets them be again: on all of them, or none is
+// changed.
+func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool, all ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
 		return nil, err
@@ -314,7 +319,7 @@ func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool,
 	if cordoned {
 		to, action = StateCordoned, tenant.ActHostCordon
 	}
-	err = s.changeAll(ctx, p, which, func(tx Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, all, func(tx Tx, h *Host) (tenant.Deed, error) {
 		if h.State == to {
 			return tenant.Deed{Action: action}, nil
 		}
@@ -329,34 +334,33 @@ func (s *Service) Cordon(ctx context.Context, p tenant.Principal, cordoned bool,
 	if err != nil {
 		return nil, err
 	}
-	return s.views(ctx, which)
+	return s.views(ctx, all)
 }
 
-// Reserve marks hosts, or takes the mark away: nothing is placed on a reserved one that does
-// not name it. It is done to all of them or none.
-func (s *Service) Reserve(ctx context.Context, p tenant.Principal, reserved bool, which ...ID) ([]View, error) {
+// Reserve marks hosts, or takes the mark away, of all of them or none: nothing is placed on a
+// reserved one that does not name it.
+func (s *Service) Reserve(ctx context.Context, p tenant.Principal, reserved bool, all ...ID) ([]View, error) {
 	ctx, err := s.enter(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	err = s.changeAll(ctx, p, which, func(_ Tx, h *Host) (tenant.Deed, error) {
+	err = s.changeAll(ctx, p, all, func(_ Tx, h *Host) (tenant.Deed, error) {
 		h.Reserved = reserved
 		return tenant.Deed{Action: tenant.ActHostReserve, Detail: fmt.Sprintf("reserved %t", reserved)}, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.views(ctx, which)
+	return s.views(ctx, all)
 }
 
-func (s *Service) views(ctx context.Context, which []ID) ([]View, error) {
-	list := make([]View, 0, len(which))
-	for _, h := range which {
-		v, err := s.view(ctx, h)
-		if err != nil {
+func (s *Service) views(ctx context.Context, all []ID) ([]View, error) {
+	list := make([]View, len(all))
+	for i, which := range all {
+		var err error
+		if list[i], err = s.view(ctx, which); err != nil {
 			return nil, err
 		}
-		list = append(list, v)
 	}
 	return list, nil
 }

@@ -31,7 +31,7 @@ const (
 func (w *Watcher) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	defer all.Wait()
-	watched := map[ID]bool{}
+	watched := map[ID]watchedHost{}
 	ticker := time.NewTicker(hostsEvery)
 	defer ticker.Stop()
 	for {
@@ -39,19 +39,44 @@ func (w *Watcher) Run(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			w.Log.WarnContext(ctx, "cannot list the hosts to watch", "error", err)
 		}
+		if err == nil {
+			endGone(watched, hosts)
+		}
 		for _, host := range hosts {
-			if host.Joined() && !watched[host.ID] {
-				watched[host.ID] = true
-				// Each host has its own, so that one that hangs delays no news of another.
-				news := make(chan UnitID, maxNews)
-				all.Go(func() { w.listen(ctx, host, news) })
-				all.Go(func() { w.look(ctx, host.ID, news) })
+			if _, known := watched[host.ID]; known || !host.Joined() {
+				continue
 			}
+			// Each host has its own, so that one that hangs delays no news of another.
+			of, end := context.WithCancel(ctx)
+			watched[host.ID] = watchedHost{endpoint: host.Endpoint, end: end}
+			news := make(chan UnitID, maxNews)
+			all.Go(func() { w.listen(of, host, news) })
+			all.Go(func() { w.look(of, host.ID, news) })
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		}
+	}
+}
+
+// watchedHost is a host whose news are listened to.
+type watchedHost struct {
+	endpoint string
+	end      context.CancelFunc
+}
+
+// endGone ends the listening to hosts that are not there any more, or are reached otherwise by now.
+func endGone(watched map[ID]watchedHost, hosts []Host) {
+	at := make(map[ID]string, len(hosts))
+	for i := range hosts {
+		at[hosts[i].ID] = hosts[i].Endpoint
+	}
+	for id, w := range watched {
+		if endpoint, there := at[id]; !there || endpoint != w.endpoint {
+			w.end()
+			delete(watched, id)
 		}
 	}
 }

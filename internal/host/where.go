@@ -163,7 +163,7 @@ func (n *Need) ruledOut(h *Host, disks []Disk) string {
 		return ruleState
 	case !h.healthy():
 		return ruleHealth
-	case h.Reserved && !(named && w.Reserved):
+	case h.Reserved && (!named || !w.Reserved):
 		return ruleReserved
 	case w.Host != "" && !named:
 		return ruleHost
