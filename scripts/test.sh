@@ -5,7 +5,8 @@
 #
 #   fast      what needs no Docker engine, MySQL, Redis, browser or root; `make test-fast` runs it
 #   quick     every package that leaves the machine room for others, side by side, with the race detector
-#   NAME      internal/NAME, one of those that keep the Docker engine or all cores busy, with the race detector
+#   NAME      internal/NAME, one of those that keep the Docker engine or all cores busy, with the race detector where
+#             they have anything for it to watch
 #   newer     what Berth needs of a Docker engine, in short, on a newer one than most machines have
 #   chaos     internal/chaos; Berth's processes are what works there, so it does without the race detector
 #   image     deployments/Dockerfile, built and run
@@ -53,6 +54,8 @@ run_part() {
     fast) fast ;;
     quick) quick ;;
     chaos) CGO_ENABLED=0 go test -count=1 -parallel 3 -timeout 30m ./internal/chaos ;;
+    # What works there are Berth's processes, built without the detector, and other people's servers.
+    smoke | clients | fleet) CGO_ENABLED=0 go test -count=1 -parallel 4 -timeout 30m "./internal/$1" ;;
     newer) scripts/second-engine.sh sid scripts/engine-checks.sh short ;;
     image) scripts/image-test.sh ;;
     compose) scripts/compose-test.sh ;;
