@@ -223,6 +223,7 @@ func TestChoose(t *testing.T) {
 			addUp(t, err, len(p.hosts))
 		case code == fault.CodePortsExhausted && n.Where.Empty(), code == fault.CodeHostUnavailable && len(p.hosts) == 0:
 		case code == fault.CodeHostCordoned && n.Where.Host != "":
+		case code == fault.CodeHostUnavailable && slices.ContainsFunc(p.hosts, func(h host.Host) bool { return h.Health == host.Unreachable }):
 		default:
 			t.Fatal(err)
 		}

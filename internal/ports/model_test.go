@@ -77,9 +77,12 @@ func TestAgainstModel(t *testing.T) {
 	ctx := t.Context()
 	var runs atomic.Int64
 	rapid.Check(t, func(rt *rapid.T) {
-		run := &modelRun{quay: q, ctx: ctx, host: quayside(fmt.Sprint("run-", runs.Add(1)), modelPorts), model: model{map[int]int{}, map[int]time.Time{}}}
+		run := &modelRun{quay: q, ctx: ctx, model: model{map[int]int{}, map[int]time.Time{}}}
+		var err error
+		if run.host, err = q.side(ctx, fmt.Sprint("run-", runs.Add(1)), modelPorts); err != nil {
+			rt.Fatal(err)
+		}
 		for i := range run.claims {
-			var err error
 			if run.claims[i], err = q.claim(ctx, fmt.Sprintf("%s-%d", run.host.Name, i)); err != nil {
 				rt.Fatal(err)
 			}

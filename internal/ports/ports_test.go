@@ -61,8 +61,26 @@ func newQuay(t *testing.T, redisURL string) *quay {
 	return q
 }
 
-func quayside(id string, count int) host.Host {
-	return host.Host{ID: host.ID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1}
+// side gives a host with so many ports.
+func (q *quay) side(ctx context.Context, id string, count int) (host.Host, error) {
+	h := host.Host{ID: host.ID("hst_" + id), Name: id, PortLow: 20000, PortHigh: 20000 + count - 1, State: host.StateOnline, Source: host.FromEnvironment}
+	return h, q.store.Tx(ctx, func(tx rooms.Tx) error { return tx.InsertHost(h) })
+}
+
+func (q *quay) mustSide(t *testing.T, id string, count int) host.Host {
+	t.Helper()
+	h, err := q.side(t.Context(), id, count)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// withSide is newQuay with a host.
+func withSide(t *testing.T, redisURL, id string, count int) (*quay, host.Host) {
+	t.Helper()
+	q := newQuay(t, redisURL)
+	return q, q.mustSide(t, id, count)
 }
 
 // claim makes an instance with a running job and gives the claim to it.
@@ -116,7 +134,7 @@ func (q *quay) one(ctx context.Context, claim job.Claim, h host.Host, name strin
 
 // TestAllocateTogether takes all of several ports or none.
 func TestAllocateTogether(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 5)
+	q, h := withSide(t, testenv.Redis(t), "h", 5)
 	both := host.Ask{Ports: []string{"redis", "redis-tls"}}
 	a, b, c := q.mustClaim(t, "a"), q.mustClaim(t, "b"), q.mustClaim(t, "c")
 	want := func(claim job.Claim, want ...int) {
@@ -143,7 +161,7 @@ func TestAllocateTogether(t *testing.T) {
 }
 
 func TestAllocate(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 3)
+	q, h := withSide(t, testenv.Redis(t), "h", 3)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
 	for range 2 { // asked again it gives the same one
 		port, err := q.one(t.Context(), a, h, "redis")
@@ -175,7 +193,7 @@ func TestAllocate(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 2)
+	q, h := withSide(t, testenv.Redis(t), "h", 2)
 	a, b := q.mustClaim(t, "a"), q.mustClaim(t, "b")
 	port, err := q.one(t.Context(), a, h, "redis")
 	wantPort(t, port, err, 20000)
@@ -224,7 +242,7 @@ func wantAll(t *testing.T, got []int, h host.Host) {
 
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 16)
+	q, h := withSide(t, testenv.Redis(t), "h", 16)
 	wantAll(t, q.allocateAll(t, h, 16), h)
 	_, err := q.one(t.Context(), q.mustClaim(t, "one-too-many"), h, "redis")
 	wantCode(t, err, fault.CodePortsExhausted)
@@ -235,7 +253,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestRedisAway(t *testing.T) {
 	t.Parallel()
 	proxied, proxy := testenv.NewProxy(t, testenv.Redis(t))
-	q, h := newQuay(t, proxied), quayside("h", 32)
+	q, h := withSide(t, proxied, "h", 32)
 	began := time.Now()
 	first := q.allocateAll(t, h, 4)
 	proxy.Cut()
@@ -259,7 +277,7 @@ func TestRedisAway(t *testing.T) {
 func TestLockHeld(t *testing.T) {
 	t.Parallel()
 	redisURL := testenv.Redis(t)
-	q, h := newQuay(t, redisURL), quayside("h", 4)
+	q, h := withSide(t, redisURL, "h", 4)
 	options, err := redis.ParseURL(redisURL)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +292,7 @@ func TestLockHeld(t *testing.T) {
 		t.Errorf("the lock of another one is now %q, %v", holder, err)
 	}
 	// One's own lock is gone when it is not needed any more.
-	other := quayside("other", 1)
+	other := q.mustSide(t, "other", 1)
 	q.allocateAll(t, other, 1)
 	if err := rdb.Get(t.Context(), "berth:ports:"+string(other.ID)).Err(); !errors.Is(err, redis.Nil) {
 		t.Errorf("the lock is still there: %v", err)
@@ -282,7 +300,7 @@ func TestLockHeld(t *testing.T) {
 }
 
 func TestContextEnded(t *testing.T) {
-	q, h := newQuay(t, testenv.Redis(t)), quayside("h", 4)
+	q, h := withSide(t, testenv.Redis(t), "h", 4)
 	c := q.mustClaim(t, "a")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
