@@ -2,6 +2,7 @@ package instance_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
+	"github.com/berth-project/berth/internal/rooms"
 )
 
 // faults are the ways in which a call to the host goes wrong.
@@ -58,6 +60,30 @@ func TestCreateOutlivesOneFault(t *testing.T) {
 		w.usable(a.Job.ID)
 		if job.Attempt != 1 || job.Crashes != 0 {
 			w.Errorf("%d failed attempts, %d crashes", job.Attempt, job.Crashes)
+		}
+	})
+}
+
+// Whatever comes between, the data is on the disk that was given to the instance.
+func TestDataIsOnItsDisk(t *testing.T) {
+	create, _ := dryRun(t)
+	eachFault(t, create, func(w *world, m hosttest.Method, i int) {
+		disk := host.Disk{ID: "dsk_named", Host: w.host.ID, Path: "/data1", Type: host.DiskSSD, State: host.DiskAvailable, Enforcement: host.EnforcedByNone}
+		w.tx(func(tx rooms.Tx) error {
+			disks, err := tx.HostDisks(w.host.ID)
+			for _, d := range disks {
+				err = errors.Join(err, tx.DeleteDisk(d.ID))
+			}
+			return errors.Join(err, tx.InsertDisk(disk))
+		})
+		f := faults[i].fault
+		f.Times = 1
+		w.runtime.Fail(m, f)
+		a := w.create()
+		w.spin(a.Job.ID)
+		w.usable(a.Job.ID)
+		if at := w.runtime.DiskOf(host.UnitID(a.Instance.ID)); at != disk.Path {
+			w.Errorf("the data is below %q, want %s", at, disk.Path)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 
 // reserve finds a host and a port.
 func (w *work) reserve(ctx context.Context) error {
-	if w.run.runtime != nil {
+	if w.run.runtime != nil { // an earlier run has come to here, and steps beside this one use what it chose
 		return w.takePort(ctx)
 	}
 	which, err := w.heldHost(ctx)
@@ -34,7 +34,7 @@ func (w *work) reserve(ctx context.Context) error {
 			return err
 		}
 		which = ""
-		err = w.takePort(ctx)
+		w.run.disk, err = w.takeShare(ctx)
 		if err == nil {
 			break
 		}
@@ -47,6 +47,19 @@ func (w *work) reserve(ctx context.Context) error {
 	close(w.run.placed)
 	close(w.run.noted)
 	return nil
+}
+
+// heldDisk gives the disk of the host that the instance's data is to be on.
+func (w *work) heldDisk(ctx context.Context) (host.Disk, error) {
+	held, err := w.cfg.Hosts.Allocations(ctx, host.AllocationFilter{Unit: host.UnitID(w.inst.ID)}, "", 1)
+	if err != nil || len(held) == 0 || held[0].Host != w.run.host.ID {
+		return host.Disk{}, err
+	}
+	disks, err := w.cfg.Hosts.Disks(ctx, w.run.host.ID)
+	if i := slices.IndexFunc(disks, func(d host.Disk) bool { return d.ID == held[0].Disk }); i >= 0 {
+		return disks[i], err
+	}
+	return host.Disk{}, err
 }
 
 // heldHost gives the host of which the instance has a share already: a worker was ended before it
@@ -67,16 +80,22 @@ func (w *work) heldHost(ctx context.Context) (host.ID, error) {
 // maxPlaceTries limits how many hosts one attempt goes through that had too little left after all.
 const maxPlaceTries = 10
 
-// takePort reserves a port and writes where the instance will be.
+// takePort reserves a port on the host that the instance has already.
 func (w *work) takePort(ctx context.Context) error {
+	_, err := w.takeShare(ctx)
+	return err
+}
+
+// takeShare reserves the instance's share of the host, with a port, and writes where the instance
+// will be. It gives the disk for the data.
+func (w *work) takeShare(ctx context.Context) (host.Disk, error) {
 	held, err := w.cfg.Ports.Allocate(ctx, w.Claim(), w.run.host, w.inst.ask())
 	if err != nil {
-		return err
+		return host.Disk{}, err
 	}
 	ports := held.Ports
-	w.run.disk = held.Disk
 	w.Detail(ctx, "reserve", fmt.Sprintf("port %s on %s", listed(ports), w.run.host.Name))
-	return w.save(ctx, func(tx Tx) error {
+	return held.Disk, w.save(ctx, func(tx Tx) error {
 		inst, err := tx.Instance(w.inst.ID)
 		if err != nil {
 			return err

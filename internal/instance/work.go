@@ -169,6 +169,9 @@ func (w *work) Open(ctx context.Context) error {
 		w.Log().WarnContext(ctx, "the host of a deleted instance is no longer registered; nothing can be removed there", "instance", w.inst.ID, "host", w.inst.Status.Host)
 		return nil
 	}
+	if err == nil && w.Kind() == JobCreate {
+		w.run.disk, err = w.heldDisk(ctx)
+	}
 	if err == nil {
 		close(w.run.placed)
 		close(w.run.noted)

@@ -36,4 +36,14 @@ func (r *Runtime) KeepDisk(id host.UnitID, refuse func(int64) bool) (int64, erro
 	return v.used, nil
 }
 
+// DiskOf gives the folder that the data of the unit is below; empty: the engine's own, or there is none.
+func (r *Runtime) DiskOf(id host.UnitID) string {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	if v := r.machine.volumes[id]; v != nil {
+		return v.disk
+	}
+	return ""
+}
+
 var errNothingRuns = errors.New("nothing runs")

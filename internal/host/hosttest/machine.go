@@ -66,6 +66,7 @@ type volume struct {
 	tenant  tenant.ID
 	owner   string
 	fence   int64
+	disk    string // the folder that it is below
 	user    string
 	files   map[string]host.File
 	used    int64 // bytes, beside the files
