@@ -268,13 +268,15 @@ type changeHostBody struct {
 	Purpose    *string            `json:"purpose,omitempty"`
 	Labels     *map[string]string `json:"labels,omitempty" doc:"replaces all labels"`
 	HostKey    *string            `json:"host_key,omitempty" doc:"public key that the machine must show from now on"`
-	Region     *string            `json:"region,omitempty" doc:"only while nothing is on the host, as zone, rack, address and endpoint"`
+	Region     *string            `json:"region,omitempty" doc:"only while nothing is on the host, as zone, rack, address and endpoint; the endpoint's user and port always"`
 	Zone       *string            `json:"zone,omitempty"`
 	Rack       *string            `json:"rack,omitempty"`
 	Address    *string            `json:"address,omitempty"`
 	Endpoint   *string            `json:"endpoint,omitempty"`
 	Ports      *portsView         `json:"ports,omitempty"`
 	Overcommit *overcommitView    `json:"overcommit,omitempty"`
+
+	Certificates *certificatesBody `json:"certificates,omitempty" doc:"replace those that prove Berth to an engine that is reached by TCP"`
 }
 
 func (s *server) changeHost(ctx context.Context, in *struct {
@@ -292,6 +294,10 @@ func (s *server) changeHost(ctx context.Context, in *struct {
 	if b.Overcommit != nil {
 		o := b.Overcommit.overcommit()
 		c.Overcommit = &o
+	}
+	if b.Certificates != nil {
+		certificates := b.Certificates.certificates()
+		c.Certificates = &certificates
 	}
 	return s.hostAnswer(s.Hosts.ChangeHost(ctx, principalOf(ctx), in.id(), c))
 }

@@ -154,6 +154,10 @@ type certificatesBody struct {
 	Key  string `json:"key" doc:"PEM" writeOnly:"true"`
 }
 
+func (b certificatesBody) certificates() host.Certificates {
+	return host.Certificates{CA: b.CA, Cert: b.Cert, Key: secret.New(b.Key)}
+}
+
 type diskBody struct {
 	Name     string        `json:"name,omitempty"`
 	Path     string        `json:"path" doc:"absolute path of the folder on the host"`
@@ -172,7 +176,7 @@ func (b hostBody) candidate() host.Candidate {
 		Zone: b.Zone, Rack: b.Rack, Arch: b.Arch, Purpose: b.Purpose, Labels: b.Labels,
 	}
 	if b.Certificates != nil {
-		c.Certificates = host.Certificates{CA: b.Certificates.CA, Cert: b.Certificates.Cert, Key: secret.New(b.Certificates.Key)}
+		c.Certificates = b.Certificates.certificates()
 	}
 	for _, d := range b.Disks {
 		c.Disks = append(c.Disks, d.spec())

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +26,8 @@ type reach struct {
 	tunnels *ssh.Tunnels
 	logins  ttl.Map[host.ID, host.Login]
 	certs   ttl.Map[host.ID, *tls.Config]
+	// plainTCP allows engines without certificates. It is for tests.
+	plainTCP bool
 }
 
 const (
@@ -41,7 +42,7 @@ func (n *node) openReach() *reach {
 	n.machines = machines
 	n.access = &host.Access{Store: rooms.Hosts(n.rows), Vault: n.vault, Machines: machines, Deployment: n.deployment}
 	n.closers = append(n.closers, func() error { tunnels.Close(); return nil })
-	return &reach{access: n.access, tunnels: tunnels}
+	return &reach{access: n.access, tunnels: tunnels, plainTCP: n.cfg.PlainTCP}
 }
 
 // dial connects to the engine of a host.
@@ -83,25 +84,23 @@ func (r *reach) login(ctx context.Context, h host.Host) (host.Login, error) {
 // tls gives the certificates for a host; nil: it has none, which only tests allow.
 func (r *reach) tls(ctx context.Context, h host.Host, name string) (*tls.Config, error) {
 	now := clock.System()
-	if config, ok := r.certs.Get(h.ID, now); ok {
+	if config, ok := r.certs.Get(h.ID, now); ok && config.ServerName == name {
 		return config, nil
 	}
 	c, err := r.access.Certificates(ctx, h)
 	if errors.Is(err, fault.ErrNotFound) {
-		return nil, nil
+		if r.plainTCP {
+			return nil, nil
+		}
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s is reached by TCP and has no certificates", h.Name)
 	}
 	if err != nil {
 		return nil, err
 	}
-	pair, err := tls.X509KeyPair([]byte(c.Cert), []byte(c.Key.Reveal()))
+	config, err := c.Client(name)
 	if err != nil {
-		return nil, fault.Errorf(fault.CodeHostUnavailable, err, "host %s: its client certificate and key do not go together", h.Name)
+		return nil, fmt.Errorf("certificates of host %s: %w", h.Name, err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM([]byte(c.CA)) {
-		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: its authority is no PEM certificate", h.Name)
-	}
-	config := &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12}
 	r.certs.Put(h.ID, config, now, reachFor)
 	return config, nil
 }

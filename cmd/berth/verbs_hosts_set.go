@@ -17,6 +17,7 @@ type setFlags struct {
 	texts         map[string]*string // by flag
 	labels, drop  []string
 	ports         string
+	certificates  string
 	cpu, memory   int // percent
 	keepCPU       float64
 	keepMemory    string
@@ -28,15 +29,17 @@ func (f *setFlags) add(cmd *cobra.Command) {
 	for name, usage := range map[string]string{
 		"name": "name, unique in the pool", "purpose": "what it is meant for, for people",
 		"host-key": "public key that the machine must show from now on",
-		"region":   "region; only while nothing is on the host, as zone, rack, address and endpoint",
+		"region":   "region; only while nothing is on the host, as zone, rack, address and the machine of the endpoint",
 		"zone":     "zone of the region", "rack": "rack of the zone",
-		"address": "address that tenants connect to", "endpoint": "how its Docker engine is reached",
+		"address": "address that tenants connect to", "endpoint": "how its Docker engine is reached; its user and port change at any time",
 	} {
 		f.texts[name] = flags.String(name, "", usage)
 	}
 	flags.StringArrayVar(&f.labels, "label", nil, "a label to set, `name=value`; repeatable, the others stay")
 	flags.StringArrayVar(&f.drop, "remove-label", nil, "`name` of a label to remove; repeatable")
 	flags.StringVar(&f.ports, "ports", "", "ports that instances may get, `first-last`")
+	flags.StringVar(&f.certificates, "certificates", "",
+		"`folder` with ca.pem, cert.pem and key.pem that replace those for an engine by TCP")
 	flags.IntVar(&f.cpu, "overcommit-cpu", 0, "percent of the cores that are given away; 0: not limited")
 	flags.IntVar(&f.memory, "overcommit-memory", 0, "percent of the memory that is given away; 0: not limited")
 	flags.Float64Var(&f.keepCPU, "keep-cpu", 0, "cores kept for the system")
@@ -73,6 +76,12 @@ func (f *setFlags) change(cmd *cobra.Command, h client.Host) (client.HostChange,
 	if cmd.Flag("ports").Changed {
 		if c.Ports, err = parsePorts(f.ports); err != nil {
 			return c, usagef(cmd, "%v", err)
+		}
+		some = true
+	}
+	if f.certificates != "" {
+		if c.Certificates, err = readCertificates(f.certificates); err != nil {
+			return c, err
 		}
 		some = true
 	}

@@ -154,6 +154,8 @@ type HostChange struct {
 	Endpoint   *string            `json:"endpoint,omitempty"`
 	Ports      *PortRange         `json:"ports,omitempty"`
 	Overcommit *Overcommit        `json:"overcommit,omitempty"`
+
+	Certificates *HostCertificates `json:"certificates,omitempty"`
 }
 
 // Imported is the answer to an import.

@@ -26,6 +26,7 @@ func TestPool(t *testing.T) {
 	t.Run("spread", func(t *testing.T) { p.with(t).spread() })
 	t.Run("engine away", func(t *testing.T) { p.with(t).away(hosts[2]) })
 	t.Run("drain and delete", func(t *testing.T) { p.with(t).retired(hosts) })
+	t.Run("certificates", func(t *testing.T) { p.with(t).certified(hosts[0]) })
 	p.books()
 }
 
@@ -162,17 +163,21 @@ func (p *pool) spread() {
 	p.books()
 }
 
+// health fails where the host is not as wanted.
+func (p *pool) health(name, want string) error {
+	p.Helper()
+	if got := p.host(name).text("health"); got != want {
+		return fmt.Errorf("it is %s", got)
+	}
+	return nil
+}
+
 // away ends the engine of a host, and brings it back.
 func (p *pool) away(h testenv.FleetHost) {
 	id := p.host(h.Name).text("id")
 	health := func(want string) {
 		p.Helper()
-		p.eventually("host "+h.Name+" is "+want, 2*time.Minute, func() error {
-			if got := p.host(h.Name).text("health"); got != want {
-				return fmt.Errorf("it is %s", got)
-			}
-			return nil
-		})
+		p.eventually("host "+h.Name+" is "+want, 2*time.Minute, func() error { return p.health(h.Name, want) })
 	}
 	h.Stop(p.T)
 	health("unreachable")

@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +37,32 @@ func SecretPlaceOf(id string) string { return "host/" + id }
 type Certificates struct {
 	CA, Cert string
 	Key      secret.Secret
+}
+
+// given reports whether there are any.
+func (c Certificates) given() bool { return c.CA != "" || c.Cert != "" || !c.Key.Empty() }
+
+// Check says what is wrong with certificates; empty: nothing. It does not name the key.
+func (c Certificates) Check() string {
+	_, err := c.Client("")
+	var wrong *fault.Error
+	if errors.As(err, &wrong) {
+		return wrong.Message
+	}
+	return ""
+}
+
+// Client gives what a TLS client needs that connects to the engine of the name.
+func (c Certificates) Client(name string) (*tls.Config, error) {
+	pair, err := tls.X509KeyPair([]byte(c.Cert), []byte(c.Key.Reveal()))
+	if err != nil {
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "must have a cert and a key that go together, as PEM") // the cause may quote the key
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(c.CA)) {
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "must have a ca, as PEM")
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: name, MinVersion: tls.VersionTLS12}, nil
 }
 
 // openCertificates is Certificates with the key in the open; it exists while they are sealed and

@@ -106,8 +106,8 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 		if c.Region != "" && c.Zone != "" && !known[[2]string{c.Region, c.Zone}] {
 			wrong = append(wrong, fault.FieldError{Field: field("zone"), Message: fmt.Sprintf("there is no zone %s in region %s; add it first", c.Zone, c.Region)})
 		}
-		if strings.HasPrefix(c.Endpoint, "tcp://") && !s.cfg.PlainTCP && c.Certificates.Key.Empty() {
-			wrong = append(wrong, fault.FieldError{Field: field("certificates"), Message: "are required for an engine that is reached by TCP"})
+		if message := s.wrongCertificates(c.Endpoint, c.Certificates, true); message != "" {
+			wrong = append(wrong, fault.FieldError{Field: field("certificates"), Message: message})
 		}
 		for name, other := range map[string]*Host{"name": taken["name "+c.Name], "address": taken["address "+c.Address]} {
 			if other != nil {
@@ -128,6 +128,21 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 		hosts[i] = s.newHost(c, o, taken)
 	}
 	return hosts, nil
+}
+
+// wrongCertificates says what is wrong with the certificates for an endpoint; empty: nothing.
+func (s *Service) wrongCertificates(endpoint string, c Certificates, required bool) string {
+	byTCP := strings.HasPrefix(endpoint, tcpScheme)
+	switch {
+	case c.given() && !byTCP:
+		return "are for an engine that is reached by TCP"
+	case c.given():
+		return c.Check()
+	case byTCP && required && !s.cfg.PlainTCP:
+		return "are required for an engine that is reached by TCP"
+	default:
+		return ""
+	}
 }
 
 // takenBy gives the hosts by the names and addresses that a new one cannot have. One whose import
@@ -249,7 +264,7 @@ func (s *Service) insertHost(tx Tx, n newHost) error {
 			return err
 		}
 	}
-	if !n.certificates.Key.Empty() {
+	if n.certificates.given() {
 		if err := s.keepSecret(tx, n.host.ID, secretTLS, n.certificates.open()); err != nil {
 			return err
 		}

@@ -129,6 +129,21 @@ func (k *Known) mayBe(ctx context.Context, host Host, id string) error {
 		host.Name, host.Endpoint, id, host.Engine, id)
 }
 
+// ofPool fails where the engine is that of a host of the pool: what it has would be sold twice.
+func (k *Known) ofPool(ctx context.Context, host Host, engine string) error {
+	all, err := k.Store.Hosts(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.Source == FromPool && other.Engine == engine && other.ID != host.ID {
+			return fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: the engine at %s is that of host %s of the pool already; give this worker "+
+				"an engine of its own (BERTH_DOCKER_HOST), or delete host %s", host.Name, host.Endpoint, other.Name, other.Name)
+		}
+	}
+	return nil
+}
+
 // check fails unless the engine that answers is the host's.
 func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh bool) error {
 	if _, recent := k.seen.Get(seenAt{host.ID, host.Endpoint}, k.Now()); recent && !fresh {
@@ -163,6 +178,9 @@ func (k *Known) check(ctx context.Context, runtime Runtime, host Host, fresh boo
 
 func (k *Known) change(ctx context.Context, host Host, id string) error {
 	if err := k.mayBe(ctx, host, id); err != nil {
+		return err
+	}
+	if err := k.ofPool(ctx, host, id); err != nil {
 		return err
 	}
 	after := host

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -201,8 +202,8 @@ func (s *Service) note(tx tenant.Trail, p tenant.Principal, d tenant.Deed) error
 	return tenant.Auditor{NewID: s.cfg.NewID, Now: s.cfg.Now}.Note(tx, p, d)
 }
 
-// Change is what an operator changes of a host; nil leaves it as it is. Where a host is and how
-// it is reached is not changed while something is on it.
+// Change is what an operator changes of a host; nil leaves it as it is. Where a host is is not
+// changed while something is on it, how Berth logs in there is.
 type Change struct {
 	Name, Purpose              *string
 	Labels                     *map[string]string
@@ -210,6 +211,8 @@ type Change struct {
 	Address, Endpoint, HostKey *string
 	PortLow, PortHigh          *int
 	Overcommit                 *Overcommit
+	// Certificates replace those that prove Berth to an engine that is reached by TCP.
+	Certificates *Certificates
 }
 
 // ChangeHost changes a host.
@@ -241,6 +244,10 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 	set("name", c.Name, &h.Name)
 	set("purpose", c.Purpose, &h.Purpose)
 	set("host key", c.HostKey, &h.HostKey)
+	before := h.Endpoint
+	if c.Endpoint != nil && sameMachine(*c.Endpoint, h.Endpoint) && h.Source == FromPool {
+		set("endpoint", c.Endpoint, &h.Endpoint)
+	}
 	free := len(changed)
 	set("region", c.Region, &h.Region)
 	set("zone", c.Zone, &h.Zone)
@@ -267,10 +274,42 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 		}
 		changed = append(changed, fmt.Sprintf("overcommit cpu %d %%, memory %d %%", c.Overcommit.CPUPercent, c.Overcommit.MemoryPercent))
 	}
-	if wrong := checkChange(*h); len(wrong) > 0 {
+	wrong := checkChange(*h)
+	if message := s.changeCertificates(h.Endpoint, before, c.Certificates); message != "" {
+		wrong = append(wrong, fault.FieldError{Field: "certificates", Message: message})
+	}
+	if len(wrong) > 0 {
 		return "", fault.Invalid(wrong)
 	}
+	if c.Certificates != nil {
+		if err := tx.DeleteHostSecrets(h.ID, secretTLS); err != nil {
+			return "", err
+		}
+		if err := s.keepSecret(tx, h.ID, secretTLS, c.Certificates.open()); err != nil {
+			return "", err
+		}
+		changed = append(changed, "certificates")
+	}
 	return strings.Join(changed, ", "), s.checkPlace(tx, h.Region, h.Zone)
+}
+
+// changeCertificates says what is wrong with certificates that replace those of a host. One that
+// has been reached otherwise has none yet.
+func (s *Service) changeCertificates(endpoint, before string, c *Certificates) string {
+	if c != nil && !c.given() {
+		return "must have ca, cert and key"
+	}
+	if c == nil {
+		c = new(Certificates)
+	}
+	return s.wrongCertificates(endpoint, *c, !strings.HasPrefix(before, tcpScheme))
+}
+
+// sameMachine reports whether two endpoints differ in how one logs in only: in user or port.
+func sameMachine(a, b string) bool {
+	u, err := url.Parse(a)
+	v, also := url.Parse(b)
+	return err == nil && also == nil && u.Scheme == v.Scheme && u.Hostname() == v.Hostname() && u.Hostname() != "" && u.Path == v.Path
 }
 
 // checkChange says what is wrong with a host that somebody has changed.

@@ -189,6 +189,9 @@ func (w *work) loggedIn(ctx context.Context, l Login, do func(Shell) error) erro
 // bySSH reports whether Berth can log in to the host's machine.
 func (h *Host) bySSH() bool { return strings.HasPrefix(h.Endpoint, "ssh://") }
 
+// tcpScheme begins the endpoint of an engine that is reached by TCP, with certificates.
+const tcpScheme = "tcp://"
+
 // runtime gives the host's runtime as long as the job's lease is held.
 func (w *work) runtime(of Runtimes) (Runtime, error) {
 	r, err := of.Runtime(w.host)

@@ -61,13 +61,13 @@ func (a *Authority) sign(template, parent *x509.Certificate, key *ecdsa.PublicKe
 	return cert
 }
 
-// Pair makes a certificate with the serial number, and its key, in PEM.
+// Pair makes a certificate with the serial number, of a server and of a client, and its key, in PEM.
 func (a *Authority) Pair(serial int64) (cert, key []byte) {
 	a.t.Helper()
 	own := a.newKey()
 	leaf := a.sign(&x509.Certificate{
 		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "berth"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, KeyUsage: x509.KeyUsageDigitalSignature,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, KeyUsage: x509.KeyUsageDigitalSignature,
 	}, a.cert, &own.PublicKey)
 	der, err := x509.MarshalPKCS8PrivateKey(own)
 	if err != nil {
