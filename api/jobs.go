@@ -31,12 +31,14 @@ func (s *server) jobRoutes(h huma.API) {
 func (s *server) listJobs(ctx context.Context, in *struct {
 	PageInput
 	SubjectInput
+	Parent string `query:"parent" doc:"return only the jobs that wait below the job with this id"`
+
 	State string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
 },
 ) (*body[pageView[jobView]], error) {
 	jobs, next, err := s.Service.Jobs(ctx, principalOf(ctx), job.Filter{
-		Subject: in.subject(), State: job.State(in.State), Kind: job.Kind(in.Kind),
+		Subject: in.subject(), Parent: id.Job(in.Parent), State: job.State(in.State), Kind: job.Kind(in.Kind),
 	}, in.page())
 	if err != nil {
 		return nil, s.fail(err)

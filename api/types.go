@@ -123,6 +123,7 @@ type jobErrorView struct {
 
 type jobView struct {
 	ID          id.Job        `json:"id"`
+	Parent      id.Job        `json:"parent,omitempty" doc:"the job that waits for this one"`
 	Subject     id.Subject    `json:"subject" doc:"id of the resource the job works on"`
 	InstanceID  instance.ID   `json:"instance_id" doc:"the subject, if it is an instance"`
 	Engine      string        `json:"engine"`
@@ -144,7 +145,7 @@ type jobView struct {
 
 func viewJob(j job.Job) jobView {
 	v := jobView{
-		ID: j.ID, Subject: j.Subject, InstanceID: instanceOf(j.Subject), Engine: j.Class, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
+		ID: j.ID, Parent: j.Parent, Subject: j.Subject, InstanceID: instanceOf(j.Subject), Engine: j.Class, Kind: j.Kind, State: j.State, Progress: j.Progress(), Attempt: j.Attempt + 1,
 		Undoing: j.Undoing && !j.State.Ended(), CallbackURL: j.CallbackURL, OnFailure: string(j.OnFailure), Worker: j.Owner,
 		Deadline: at(j.Deadline), CreatedAt: at(j.CreatedAt),
 		StartedAt: at(j.StartedAt), FinishedAt: at(j.FinishedAt), Steps: make([]stepView, len(j.Steps)),

@@ -274,7 +274,7 @@ func TestAddresses(t *testing.T) {
 		func() error { _, err := c.Find(ctx, "ins_2"); return err },
 		func() error { _, err := c.Connection(ctx, client.Instance{ID: "ins_2", Engine: "redis"}); return err },
 		func() error {
-			_, err := c.Jobs(ctx, client.JobFilter{InstanceID: "ins_2", State: "failed"})
+			_, err := c.Jobs(ctx, client.JobFilter{InstanceID: "ins_2", Parent: "job_9", State: "failed"})
 			return err
 		},
 		func() error { _, err := c.Job(ctx, "job/../1", 30*time.Second); return err },
@@ -285,7 +285,7 @@ func TestAddresses(t *testing.T) {
 		"GET /api/v1/storage/instances?name=cache",
 		"GET /api/v1/storage/instances/ins_2",
 		"GET /api/v1/storage/redis/instances/ins_2/config",
-		"GET /api/v1/jobs?instance_id=ins_2&state=failed",
+		"GET /api/v1/jobs?instance_id=ins_2&parent=job_9&state=failed",
 		"GET /api/v1/jobs/job%2F..%2F1?wait=30s",
 		"POST /api/v1/jobs/job_1/cancel",
 	}

@@ -14,6 +14,7 @@ import (
 // JobFilter narrows a list of jobs.
 type JobFilter struct {
 	InstanceID string
+	Parent     string // only the jobs below the one with this id
 	State      string
 	Limit      int // at most so many; 0: as the server likes
 	Cursor     string
@@ -23,6 +24,7 @@ type JobFilter struct {
 func (c *Client) Jobs(ctx context.Context, f JobFilter) (Page[Job], error) {
 	q := url.Values{}
 	set(q, "instance_id", f.InstanceID)
+	set(q, "parent", f.Parent)
 	set(q, "state", f.State)
 	set(q, "cursor", f.Cursor)
 	if f.Limit > 0 {

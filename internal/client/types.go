@@ -144,8 +144,9 @@ const (
 // Job is one asynchronous operation on one thing.
 type Job struct {
 	ID          string     `json:"id"`
-	Subject     string     `json:"subject"`     // id of what it is about
-	InstanceID  string     `json:"instance_id"` // the subject, if it is an instance
+	Parent      string     `json:"parent,omitempty"` // id of the job that waits for it
+	Subject     string     `json:"subject"`          // id of what it is about
+	InstanceID  string     `json:"instance_id"`      // the subject, if it is an instance
 	Engine      string     `json:"engine"`
 	Kind        string     `json:"kind"`
 	State       string     `json:"state"`

@@ -67,6 +67,7 @@ type Tx interface {
 type Filter struct {
 	Tenant  tenant.ID
 	Subject id.Subject
+	Parent  id.Job
 	Kind    Kind
 	State   State
 }

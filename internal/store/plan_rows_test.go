@@ -133,6 +133,9 @@ func planJob(i int, inst instanceRow, now int64) jobRow {
 	if i%1000 == 500 {
 		row.Kind = string(instance.JobDelete)
 	}
+	if parent := "job_0000100"; i > 100 && i <= 200 {
+		row.ParentID = &parent
+	}
 	if i >= planRows-planLive {
 		row.State, row.FinishedAt, row.LiveInstanceID, row.WakeAt = string(job.Queued), 0, &inst.ID, &now
 	}

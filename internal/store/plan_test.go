@@ -243,6 +243,7 @@ func questions() []question {
 		{name: "jobs: first page", ask: jobsListed(job.Filter{Tenant: "default"}, "")},
 		{name: "jobs: deep page", ask: jobsListed(job.Filter{Tenant: "default"}, deepJob)},
 		{name: "jobs: of an instance", ask: jobsListed(job.Filter{Tenant: "default", Subject: "ins_0000100"}, "")},
+		{name: "jobs: below another", ask: jobsListed(job.Filter{Tenant: "default", Parent: "job_0000100"}, "")},
 		{name: "jobs: of a state", ask: jobsListed(job.Filter{Tenant: "default", State: job.Queued}, "")},
 		{name: "jobs: of a rare kind", ask: jobsListed(job.Filter{Tenant: "default", Kind: instance.JobDelete}, "")},
 		{name: "jobs: that have ended", ask: ask(func(ctx context.Context, s *Store) ([]id.Job, error) {

@@ -157,6 +157,9 @@ func (r reader) Jobs(ctx context.Context, f job.Filter, page page.Page) ([]job.J
 	if f.Subject != "" {
 		q = q.Where("instance_id = ?", key(f.Subject))
 	}
+	if f.Parent != "" {
+		q = q.Where("parent_id = ?", key(f.Parent))
+	}
 	if f.State != "" {
 		q = q.Where("state = ?", string(f.State))
 	}

@@ -237,6 +237,7 @@ func jobFilters(s shelf) {
 	a := s.job("a")
 	b := s.end(s.job("b", func(j *job.Job) { j.Kind = instance.JobDelete }), job.Failed)
 	c := s.job("c", func(j *job.Job) { j.Tenant = "other" })
+	below := s.job("below", func(j *job.Job) { j.Tenant, j.Parent, j.ParentStep = "parents", a.ID, "step" })
 	for _, test := range []struct {
 		filter job.Filter
 		want   []id.Job
@@ -246,6 +247,9 @@ func jobFilters(s shelf) {
 		{job.Filter{Tenant: owner, Subject: a.Subject}, []id.Job{a.ID}},
 		{job.Filter{Tenant: owner, Subject: c.Subject}, nil},
 		{job.Filter{Tenant: owner, State: job.Failed}, []id.Job{b.ID}},
+		{job.Filter{Tenant: "parents", Parent: a.ID}, []id.Job{below.ID}},
+		{job.Filter{Tenant: "parents", Parent: b.ID}, nil},
+		{job.Filter{Tenant: owner, Parent: a.ID}, nil},
 		{job.Filter{Tenant: owner, Kind: instance.JobCreate}, []id.Job{a.ID}},
 	} {
 		list, err := s.store.Jobs(s.ctx, test.filter, page.Page{Limit: 10})
