@@ -238,11 +238,41 @@ func markReachable(registry huma.Registry, schema *huma.Schema, seen map[*huma.S
 // documentRoutes serves the document: 3.1, and 3.0 for tools that do not know 3.1 yet.
 func documentRoutes(e *echo.Echo, doc *huma.OpenAPI) {
 	both := sync.OnceValues(func() ([]byte, error) { return json.Marshal(doc) })
-	older := sync.OnceValues(doc.Downgrade)
+	older := sync.OnceValues(func() ([]byte, error) { return downgrade(doc) })
 	for path, text := range map[string]func() ([]byte, error){"/openapi": both, "/openapi-3.0": older} {
 		inYAML := sync.OnceValues(func() ([]byte, error) { return toYAML(text) })
 		e.Match([]string{http.MethodGet, http.MethodHead}, path+".json", documentPage("application/openapi+json", text))
 		e.Match([]string{http.MethodGet, http.MethodHead}, path+".yaml", documentPage("application/openapi+yaml", inYAML))
+	}
+}
+
+// downgrade writes the document as OpenAPI 3.0, whose schemas say by the format alone that something
+// is binary.
+func downgrade(doc *huma.OpenAPI) ([]byte, error) {
+	text, err := doc.Downgrade()
+	if err != nil {
+		return nil, err
+	}
+	var all any
+	if err := json.Unmarshal(text, &all); err != nil {
+		return nil, err
+	}
+	dropKey(all, "contentMediaType")
+	return json.Marshal(all)
+}
+
+// dropKey removes a key from all objects below.
+func dropKey(value any, key string) {
+	switch v := value.(type) {
+	case map[string]any:
+		delete(v, key)
+		for _, below := range v {
+			dropKey(below, key)
+		}
+	case []any:
+		for _, below := range v {
+			dropKey(below, key)
+		}
 	}
 }
 
