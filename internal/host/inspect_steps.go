@@ -128,9 +128,9 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	there := map[UnitID]bool{}
+	there, containers := map[UnitID]bool{}, map[UnitID]bool{}
 	for _, u := range units {
-		there[u.ID] = true
+		there[u.ID], containers[u.ID] = true, u.Container
 	}
 	var found []string
 	for after := UnitID(""); ; {
@@ -144,6 +144,16 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 				found = append(found, fmt.Sprintf("%s is in the books, and the engine has nothing of it", a.Unit))
 			}
 			delete(there, a.Unit)
+			if !containers[a.Unit] {
+				continue
+			}
+			other, err := sizes(ctx, r, a)
+			if err != nil {
+				return nil, err
+			}
+			if other != "" {
+				found = append(found, other)
+			}
 		}
 		if len(held) < reconcileBatch {
 			break
@@ -153,6 +163,26 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 		found = append(found, fmt.Sprintf("the engine has %s, which is not in the books", unit))
 	}
 	return found, nil
+}
+
+// sizes says where a unit may use something else than the books say; empty: it may not. What it may
+// use changes only when its container is made anew.
+func sizes(ctx context.Context, r Runtime, a Allocation) (string, error) {
+	u, err := r.Inspect(ctx, a.Unit)
+	if err != nil {
+		return "", fault.IgnoreNotFound(err) // it went meanwhile
+	}
+	var parts []string
+	if u.CPUMillis != a.Resources.CPUMillis {
+		parts = append(parts, fmt.Sprintf("%d millicores instead of %d", u.CPUMillis, a.Resources.CPUMillis))
+	}
+	if u.MemoryBytes != a.Resources.MemoryBytes {
+		parts = append(parts, fmt.Sprintf("%s of memory instead of %s", gibibytes(u.MemoryBytes), gibibytes(a.Resources.MemoryBytes)))
+	}
+	if len(parts) == 0 {
+		return "", nil
+	}
+	return fmt.Sprintf("%s may use %s", a.Unit, strings.Join(parts, " and ")), nil
 }
 
 func takeoverPlan() []job.StepOf[*work] {

@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,22 @@ import (
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/tenant"
 )
+
+func TestInspectFindsOtherSizes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.imported(1)
+		inst := w.created(host.Where{})
+		w.exec("UPDATE allocations SET memory_bytes = memory_bytes + 1073741824, cpu_millis = cpu_millis + 500")
+		j, err := w.hosts.Inspect(w.ctx, operator, h.ID)
+		w.must(err)
+		j = w.spin(j.ID)
+		size := inst.Spec.Resources
+		want := fmt.Sprintf("%s may use %d millicores instead of %d and ", inst.ID, size.CPUMillis, size.CPUMillis+500)
+		if detail := j.Steps[1].Detail; !strings.Contains(detail, want) || !strings.Contains(detail, "GiB of memory instead of") {
+			w.Errorf("%q does not say %q", detail, want)
+		}
+	})
+}
 
 func TestInspectMendsTheBooks(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -211,6 +211,8 @@ type Unit struct {
 	Volume     bool           // its volume exists
 	Bounded    bool           // its host refuses what its volume would hold beyond Resources.DiskCeiling (a list does not know)
 	Created    time.Time      // when the host made it; zero: not known
+	// CPUMillis and MemoryBytes are what its container may use; 0: it is not limited (a list does not know).
+	CPUMillis, MemoryBytes int64
 }
 
 // Ending describes a unit that does not run.

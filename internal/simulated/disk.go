@@ -45,6 +45,8 @@ type container struct {
 	Running bool           `json:"running"`
 	Settled bool           `json:"settled"`
 	Ports   map[string]int `json:"ports"`
+	CPU     int64          `json:"cpu,omitempty"`    // millicores
+	Memory  int64          `json:"memory,omitempty"` // bytes
 }
 
 // marks says who made the two; nil: it is not there. A file is one deployment's as a whole:

@@ -157,7 +157,9 @@ func (r *Runtime) Create(ctx context.Context, w host.Workload) error {
 		asAsked := t.Container != nil && t.Container.Running && maps.Equal(t.Container.Ports, ports)
 		create, err := r.claim(w.Unit, w.Fence).CreateContainer(there, asAsked)
 		if create {
-			t.Container = &container{Fence: w.Fence, Created: time.Now(), Ports: ports}
+			t.Container = &container{
+				Fence: w.Fence, Created: time.Now(), Ports: ports, CPU: w.Resources.CPUMillis, Memory: w.Resources.MemoryBytes,
+			}
 		}
 		return err
 	})
@@ -327,6 +329,7 @@ func (t *thing) unit() host.Unit {
 	}
 	if c := t.Container; c != nil {
 		u.Container, u.Fence, u.Created, u.Running, u.Ports = true, c.Fence, c.Created, c.Running, c.Ports
+		u.CPUMillis, u.MemoryBytes = c.CPU, c.Memory
 	}
 	return u
 }

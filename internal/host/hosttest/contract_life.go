@@ -34,6 +34,8 @@ func wholeLife(t *testing.T, s Subject) {
 	b.ok(s.Runtime.Create(b.ctx, w), "Create")
 	if u := b.inspect(id); u.Running || !u.Volume || u.Fence != w.Fence {
 		t.Fatalf("created, it is %+v", u)
+	} else if u.CPUMillis != w.Resources.CPUMillis || u.MemoryBytes != w.Resources.MemoryBytes {
+		t.Fatalf("asked for %+v, it may use %d millicores and %d bytes", w.Resources, u.CPUMillis, u.MemoryBytes)
 	}
 	ports, err := s.Runtime.Start(b.ctx, w)
 	b.ok(err, "Start")

@@ -138,6 +138,7 @@ func (c *container) unit(m *machine) host.Unit {
 		OOMKilled: c.oom,
 		Ports:     c.ports(),
 		Volume:    ok && v.owner == c.owner,
+		CPUMillis: c.workload.Resources.CPUMillis, MemoryBytes: c.workload.Resources.MemoryBytes,
 	}
 }
 
