@@ -426,3 +426,19 @@ func TestOnlyOperators(t *testing.T) {
 		}
 	})
 }
+
+// The address of a host whose import has failed is still its own, and that is said of the row.
+func TestAddressOfAFailedHost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		c := w.candidate(1)
+		c.Password = secret.New("wrong")
+		if j := w.spin(w.accept(host.ImportOptions{}, c).Job.ID); j.State != job.Failed {
+			w.Fatalf("%s", j.State)
+		}
+		other := w.candidate(1)
+		other.Name = "other"
+		_, _, err := w.hosts.Import(w.ctx, operator, []host.Candidate{w.candidate(2), other}, nil, host.ImportOptions{}, nil)
+		w.invalid("hosts[1].address", err)
+		w.imported(1)
+	})
+}

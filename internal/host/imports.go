@@ -109,6 +109,12 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 		if message := s.wrongCertificates(c.Endpoint, c.Certificates, true); message != "" {
 			wrong = append(wrong, fault.FieldError{Field: field("certificates"), Message: message})
 		}
+		if other := taken["failed at "+c.Address]; other != nil && other.Name != c.Name {
+			exists = true
+			wrong = append(wrong, fault.FieldError{
+				Field: field("address"), Message: "is that of host " + other.Name + " (" + string(other.ID) + "), whose import has failed: import it by that name, or delete it",
+			})
+		}
 		for name, other := range map[string]*Host{"name": taken["name "+c.Name], "address": taken["address "+c.Address]} {
 			if other != nil {
 				exists = true
@@ -152,7 +158,7 @@ func takenBy(there []Host) map[string]*Host {
 	for i := range there {
 		h := &there[i]
 		if h.State == StateFailed {
-			taken["failed "+h.Name] = h
+			taken["failed "+h.Name], taken["failed at "+h.Advertise] = h, h
 			continue
 		}
 		taken["name "+h.Name] = h
