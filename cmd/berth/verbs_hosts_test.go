@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -303,5 +305,27 @@ func TestCreatePlacement(t *testing.T) {
 	}
 	if got := berth(t.Context(), t, f, nil, nil, "create", "redis", "--zone="); got.code != exitUsage {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Certificates are read from the files of Docker's own client.
+func TestHostsSetCertificates(t *testing.T) {
+	dir := t.TempDir()
+	set := func() (result, []string) {
+		f := fakeWithHosts()
+		return berth(t.Context(), t, f, nil, nil, "hosts", "set", "db-1", "--certificates", dir), f.sent()
+	}
+	for _, name := range []string{"ca", "cert", "key"} {
+		if got, sent := set(); got.code != 1 || !strings.Contains(got.errOut, "read the certificates") || len(sent) != 0 {
+			t.Errorf("without %s.pem: %+v, sent %q", name, got, sent)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".pem"), []byte("PEM of "+name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, sent := set()
+	want := `PATCH /hosts/hst_1 {"certificates":{"ca":"PEM of ca","cert":"PEM of cert","key":"PEM of key"}}`
+	if got.code != 0 || len(sent) == 0 || sent[len(sent)-1] != want {
+		t.Errorf("%+v, sent %q", got, sent)
 	}
 }
