@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -49,53 +50,55 @@ func Take(tx Tx, claim job.Claim, h Host, ask Ask, now time.Time) (Held, error) 
 		return Held{}, err
 	}
 	unit := UnitID(claim.Subject)
-	disk, err := takeShare(tx, claim, h, ask, now)
+	has, err := tx.Situation(h.ID, unit)
+	if err != nil {
+		return Held{}, err
+	}
+	disk, err := takeShare(tx, claim, h, ask, has, now)
 	if err != nil {
 		return Held{}, err
 	}
 	held := Held{Disk: disk, Ports: make([]int, len(ask.Ports))}
 	for i, name := range ask.Ports {
-		port, err := tx.HeldPort(h.ID, unit, name)
-		if errors.Is(err, fault.ErrNotFound) {
-			port, err = tx.TakePort(h, unit, name, now)
-		}
-		if err != nil {
-			return Held{}, err
+		port, mine := has.Ports[name]
+		if !mine {
+			if port, err = tx.TakePort(h, unit, name, now); err != nil {
+				return Held{}, err
+			}
 		}
 		held.Ports[i] = port
 	}
 	return held, nil
 }
 
-func takeShare(tx Tx, claim job.Claim, h Host, ask Ask, now time.Time) (Disk, error) {
+// Situation is how a unit stands on a host before it takes something there.
+type Situation struct {
+	Host  ID             // that the unit has a share of, this one or another; empty: of none
+	Disk  DiskID         // the one of its share
+	Ports map[string]int // that the unit holds on this host, by name
+	Disks []Disk         // of this host, in the order of their ids
+}
+
+func takeShare(tx Tx, claim job.Claim, h Host, ask Ask, has Situation, now time.Time) (Disk, error) {
 	unit := UnitID(claim.Subject)
-	has, err := tx.Allocation(unit)
-	switch {
-	case err == nil && has.Host == h.ID:
-		if has.Disk == "" {
-			return Disk{Host: h.ID}, nil
-		}
-		return tx.Disk(has.Disk)
-	case err == nil:
+	switch has.Host {
+	case "":
+	case h.ID:
+		return has.booked()
+	default:
 		if err := tx.Release(unit); err != nil {
 			return Disk{}, err
 		}
-	case !errors.Is(err, fault.ErrNotFound):
-		return Disk{}, err
 	}
 	if err := keepApart(tx, h, ask); err != nil {
-		return Disk{}, err
-	}
-	disks, err := tx.HostDisks(h.ID)
-	if err != nil {
 		return Disk{}, err
 	}
 	a := Allocation{
 		Unit: unit, Tenant: ask.Tenant, Host: h.ID, Resources: ask.Resources, Ports: len(ask.Ports), Holder: ask.Where.Group,
 		Job: claim.Job, CreatedAt: now,
 	}
-	disk, found := chooseDisk(disks, ask)
-	if !found && len(disks) > 0 {
+	disk, found := chooseDisk(has.Disks, ask)
+	if !found && len(has.Disks) > 0 {
 		return Disk{}, noShare(h, "no disk with "+gibibytes(ask.Resources.DiskBytes)+" left")
 	}
 	a.Disk = disk.ID
@@ -106,6 +109,18 @@ func takeShare(tx Tx, claim job.Claim, h Host, ask Ask, now time.Time) (Disk, er
 		return Disk{}, err
 	}
 	return disk, nil
+}
+
+// booked gives the disk that the unit has a share of already.
+func (s Situation) booked() (Disk, error) {
+	if s.Disk == "" {
+		return Disk{Host: s.Host}, nil
+	}
+	i := slices.IndexFunc(s.Disks, func(d Disk) bool { return d.ID == s.Disk })
+	if i < 0 {
+		return Disk{}, fault.Errorf(fault.CodeInternal, nil, "host %s has no disk %s, of which a unit has a share", s.Host, s.Disk)
+	}
+	return s.Disks[i], nil
 }
 
 // ErrNoShare is what Rows.Allocate fails with where the host or the disk has too little left.

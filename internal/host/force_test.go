@@ -56,13 +56,16 @@ func (w *world) holdsNothing(which instance.ID) {
 	}
 	w.tx(func(tx rooms.Tx) error {
 		hosts, err := tx.AllHosts()
-		for _, h := range append(hosts, host.Host{ID: w.lastHost}) {
-			if port, err := tx.HeldPort(h.ID, host.UnitID(which), "fake"); err == nil {
-				w.Errorf("%s still holds port %d of %s", which, port, h.ID)
+		for _, h := range hosts {
+			if has, err := tx.Situation(h.ID, host.UnitID(which)); err != nil || len(has.Ports) > 0 {
+				w.Errorf("%s still holds ports %v of %s, %v", which, has.Ports, h.ID, err)
 			}
 		}
 		return err
 	})
+	if ports, err := w.store.PortsTaken(w.ctx, []host.ID{w.lastHost}, time.Unix(1<<40, 0)); err != nil || len(ports) > 0 {
+		w.Errorf("the ports %v of the last host are held, %v", ports, err)
+	}
 }
 
 func TestForcedDeleteDuringACreate(t *testing.T) {

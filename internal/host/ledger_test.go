@@ -71,9 +71,10 @@ func (l *ledger) check(*rapid.T) {
 	seen := map[string]host.UnitID{}
 	_ = l.tx(func(tx rooms.Tx) error {
 		for unit, a := range l.units {
-			port, err := tx.HeldPort(a.Host, unit, "p")
+			has, err := tx.Situation(a.Host, unit)
+			port := has.Ports["p"]
 			place := fmt.Sprint(a.Host, port)
-			if other := seen[place]; err != nil || other != "" {
+			if other := seen[place]; err != nil || port == 0 || other != "" {
 				l.Fatalf("%s holds port %d of %s, as %q does: %v", unit, port, a.Host, other, err)
 			}
 			seen[place] = unit

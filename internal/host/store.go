@@ -78,8 +78,9 @@ type PoolRows interface {
 
 // Rows are the rows of hosts and their ports in a transaction.
 type Rows interface {
-	// HeldPort gives the port that the unit holds on the host under the name.
-	HeldPort(host ID, holder UnitID, name string) (int, error)
+	// Situation gives what the unit has already, and what disks the host has, in one round trip. Of a
+	// host that is not there it is empty.
+	Situation(host ID, unit UnitID) (Situation, error)
 	// TakePort gives the unit the port of the host that nobody has held for the longest
 	// time, in a time that does not depend on how many are taken. CodePortsExhausted when
 	// there is none; CodeConflict when somebody else was faster: try again.

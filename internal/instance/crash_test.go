@@ -158,9 +158,10 @@ func TestCrashBeforePlaced(t *testing.T) {
 		}
 		for _, h := range []host.ID{w.host.ID, other.ID} {
 			var held int
-			w.tx(func(tx rooms.Tx) (err error) {
-				held, err = tx.HeldPort(h, host.UnitID(inst.ID), instancetest.EngineName)
-				return ignore(err)
+			w.tx(func(tx rooms.Tx) error {
+				has, err := tx.Situation(h, host.UnitID(inst.ID))
+				held = has.Ports[instancetest.EngineName]
+				return err
 			})
 			if want := map[bool]int{true: inst.Status.Port}[h == inst.Status.Host]; held != want {
 				t.Errorf("it is on %s at port %d, and holds port %d of %s", inst.Status.Host, inst.Status.Port, held, h)

@@ -13,7 +13,6 @@ import (
 	"github.com/berth-project/berth/internal/bell"
 	"github.com/berth-project/berth/internal/bell/belltest"
 	"github.com/berth-project/berth/internal/clock"
-	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/id"
@@ -257,11 +256,8 @@ func (w *world) unit(id instance.ID) *host.Unit {
 func (w *world) port(id instance.ID) (port int) {
 	w.Helper()
 	w.tx(func(tx rooms.Tx) error {
-		var err error
-		port, err = tx.HeldPort(w.host.ID, host.UnitID(id), instancetest.EngineName)
-		if errors.Is(err, fault.ErrNotFound) {
-			return nil
-		}
+		has, err := tx.Situation(w.host.ID, host.UnitID(id))
+		port = has.Ports[instancetest.EngineName]
 		return err
 	})
 	return port

@@ -1,8 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -44,6 +47,40 @@ func (t *tx) Allocation(unit host.UnitID) (host.Allocation, error) {
 		return host.Allocation{}, err
 	}
 	return row.entity()
+}
+
+// situationRow is a disk of a host beside a port of a unit; either may be lacking.
+type situationRow struct {
+	Disk           diskRow `gorm:"embedded"`
+	OnHost, OnDisk string  // what the unit is booked on
+	Port           int
+	PortName       string
+}
+
+// Situation implements host.Rows.
+func (t *tx) Situation(of host.ID, unit host.UnitID) (host.Situation, error) {
+	var rows []situationRow
+	err := t.db.Table("hosts AS h").
+		Select("d.*, a.host_id AS on_host, a.disk_id AS on_disk, p.port AS port, p.name AS port_name").
+		Joins("LEFT JOIN disks AS d ON d.host_id = h.id").
+		Joins("LEFT JOIN allocations AS a ON a.instance_id = ?", key(unit)).
+		Joins("LEFT JOIN ports AS p ON p.instance_id = ? AND p.host_id = h.id", key(unit)).
+		Where("h.id = ?", key(of)).Scan(&rows).Error
+	if err != nil {
+		return host.Situation{}, err
+	}
+	s, disks := host.Situation{Ports: map[string]int{}}, map[string]diskRow{}
+	for _, r := range rows {
+		s.Host, s.Disk = host.ID(r.OnHost), host.DiskID(r.OnDisk)
+		if r.Port > 0 {
+			s.Ports[r.PortName] = r.Port
+		}
+		if r.Disk.ID != "" {
+			disks[r.Disk.ID] = r.Disk
+		}
+	}
+	s.Disks, err = entities(slices.SortedFunc(maps.Values(disks), func(a, b diskRow) int { return cmp.Compare(a.ID, b.ID) }), diskRow.entity)
+	return s, err
 }
 
 // Allocate implements host.AllocationRows.

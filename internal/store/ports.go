@@ -77,12 +77,6 @@ func nextPort(db *gorm.DB, host host.Host, now time.Time) (port int, fresh bool,
 	return port, true, err
 }
 
-// HeldPort implements host.Rows.
-func (t *tx) HeldPort(host host.ID, holder host.UnitID, name string) (int, error) {
-	row, err := one[portRow](t.db.Where("instance_id = ? AND host_id = ? AND name = ?", string(holder), string(host), name))
-	return row.Port, err
-}
-
 // TakePort implements host.Rows.
 func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.Time) (int, error) {
 	port, fresh, err := nextPort(t.db, host, now)

@@ -177,6 +177,25 @@ func allocations(s shelf) {
 		Job: "job_1", CreatedAt: at,
 	}
 	s.allocate(a)
+	elsewhere, _ := s.poolHost("two", 0, 0, 0)
+	s.commit("Situation", func(tx rooms.Tx) error {
+		first, err := tx.TakePort(h, a.Unit, "one", at)
+		s.ok(err, "TakePort")
+		second, err := tx.TakePort(h, a.Unit, "two", at)
+		s.ok(err, "TakePort")
+		other := d
+		other.ID, other.Path = host.DiskID(s.newID(host.DiskPrefix)), "/data/2"
+		s.ok(tx.InsertDisk(other), "InsertDisk")
+		of, err := tx.Situation(h.ID, a.Unit)
+		s.same(of.Ports, map[string]int{"one": first, "two": second}, err)
+		s.same([]host.DiskID{of.Disks[0].ID, of.Disks[1].ID, of.Disk}, []host.DiskID{d.ID, other.ID, d.ID}, err)
+		s.same([]int{len(of.Disks), int(of.Disks[0].Units)}, []int{2, 1}, err)
+		away, err := tx.Situation(elsewhere.ID, a.Unit)
+		s.same([]any{away.Host, away.Disk, len(away.Ports), len(away.Disks)}, []any{h.ID, d.ID, 0, 1}, err)
+		nothing, err := tx.Situation("nowhere", a.Unit)
+		s.same([]any{nothing.Host, len(nothing.Ports), len(nothing.Disks)}, []any{host.ID(""), 0, 0}, err)
+		return errors.Join(tx.RestPorts(a.Unit, at), tx.DeleteDisk(other.ID))
+	})
 	got, err := s.store.Allocations(s.ctx, host.AllocationFilter{}, "", 10)
 	s.same(got, []host.Allocation{a}, err)
 	s.code(s.tx(func(tx rooms.Tx) error { return tx.Allocate(a) }), fault.CodeConflict, "Allocate twice")

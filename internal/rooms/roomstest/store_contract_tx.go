@@ -54,8 +54,8 @@ func (s shelf) everyWrite() (write func(rooms.Tx) error, nothing func()) {
 		_, err = s.store.Host(s.ctx, h.ID)
 		s.code(err, fault.CodeNotFound, "Host")
 		s.commit("what the failed transaction took is free", func(tx rooms.Tx) error {
-			if _, err := tx.HeldPort(h.ID, host.UnitID(i.ID), "redis"); !errors.Is(err, fault.ErrNotFound) {
-				s.Errorf("HeldPort: %v", err)
+			if port, err := heldPort(tx, h, host.UnitID(i.ID), "redis"); err != nil || port != 0 {
+				s.Errorf("it holds %d, %v", port, err)
 			}
 			if mine, err := tx.TakeDuty("whole", "another", at, at.Add(time.Hour)); err != nil || !mine {
 				s.Errorf("TakeDuty: %v, %v", mine, err)
