@@ -50,7 +50,7 @@ func Take(tx Tx, claim job.Claim, h Host, ask Ask, now time.Time) (Held, error) 
 		return Held{}, err
 	}
 	unit := UnitID(claim.Subject)
-	has, err := tx.Situation(h.ID, unit)
+	has, err := tx.Situation(h, unit)
 	if err != nil {
 		return Held{}, err
 	}
