@@ -25,7 +25,7 @@ func eachCrash(t *testing.T, m mortalJob) {
 	var calls []string
 	inWorld(t, func(w *world) {
 		which, h := m.begin(w)
-		calls = w.runMortal(which, -1, false).calls
+		calls = w.runMortal(which, -1, false).Calls()
 		j := w.job(which)
 		if !j.State.Ended() {
 			w.Fatalf("dry run: the job is %s: %+v", j.State, j.Error)

@@ -285,7 +285,7 @@ func TestCrashInAnAllocation(t *testing.T) {
 		if got := w.host(h.ID).Used.Units; got != 1 {
 			w.Errorf("%d units", got)
 		}
-		return len(l.calls)
+		return len(l.Calls())
 	})
 }
 

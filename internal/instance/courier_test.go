@@ -8,10 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/instance"
 	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/page"
 	"github.com/berth-project/berth/internal/rooms"
+	"github.com/berth-project/berth/internal/rooms/roomstest"
 	"github.com/berth-project/berth/internal/tenant"
 	"github.com/berth-project/berth/internal/tenant/tenanttest"
 	"github.com/berth-project/berth/internal/webhook"
@@ -154,15 +156,15 @@ func TestCallbackRedirected(t *testing.T) {
 func TestCourierCrash(t *testing.T) {
 	inWorld(t, func(w *world) {
 		_, d := w.undelivered()
-		l := &life{left: 2, end: func() {}} // it takes the delivery, sends, and never writes
+		l := hosttest.NewLife(2, false, func() {}) // it takes the delivery, sends, and never writes
 		cfg := w.courierConfig()
-		cfg.Store = rooms.Webhooks(mortalStore{w.store, l})
+		cfg.Store = rooms.Webhooks(roomstest.MortalStore{Store: w.store, Life: l})
 		mortal := webhook.NewCourier(cfg)
 		w.sender.hook = func() {
 			w.sender.hook = nil
 			w.must(w.courier.Deliver(w.ctx, d.ID)) // somebody else is told at the same time
 		}
-		if err := mortal.Deliver(w.ctx, d.ID); !errors.Is(err, errDead) {
+		if err := mortal.Deliver(w.ctx, d.ID); !errors.Is(err, hosttest.ErrDead) {
 			w.Errorf("mortal courier says %v", err)
 		}
 		if sent := w.sender.all(); len(sent) != 1 {

@@ -104,7 +104,7 @@ func TestCrashDuringUndo(t *testing.T) {
 	var calls []string
 	inWorld(t, func(w *world) {
 		id := undo(w)
-		calls = w.runMortal(id, -1, false).calls
+		calls = w.runMortal(id, -1, false).Calls()
 		w.clean(id, job.Canceled, instance.StateFailed)
 	})
 	eachCrash(t, calls, func(w *world, n int, after bool) {
