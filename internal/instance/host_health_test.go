@@ -100,6 +100,37 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// What has filled a disk is deleted, and with it all that could tell that there is space again.
+func TestFullDiskThatIsEmptied(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.reconciler()
+		r.Jobs = w.service.Engine
+		there := w.created()
+		w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+		if j := w.spin(w.delete(there.ID).Job.ID); j.State != job.Succeeded {
+			t.Fatalf("the delete is %s: %+v", j.State, j.Error)
+		}
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.Healthy, host.EventDiskOK, 1)
+		disks, err := w.store.Disks(w.ctx, w.host.ID)
+		w.must(err)
+		if len(disks) != 1 || disks[0].State != host.DiskAvailable {
+			t.Errorf("the disks are %+v", disks)
+		}
+		w.created()
+		for range 4 { // it is full after all
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 2)
+	})
+}
+
 // What a host is is found by itself, and again when that has changed.
 func TestFactsOfAHost(t *testing.T) {
 	inWorld(t, func(w *world) {
