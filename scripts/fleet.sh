@@ -95,7 +95,7 @@ in_background() {
 }
 
 start() {
-  local dir=$bed/$1 deadline=$((SECONDS + wait_seconds)) fresh=no
+  local dir=$bed/$1 deadline=$((SECONDS + wait_seconds)) fresh=no listen
   [ -d "$dir" ] || fresh=yes
   if ! testbed_alive "$dir"; then
     testbed_end "$dir"
@@ -108,7 +108,9 @@ start() {
   fi
   if ! answers "$1"; then
     rm -f "$dir/docker.pid"
-    in_background "$1" dockerd.log dockerd --host "tcp://$(address_of "$1"):2375" ${sshd:+--host unix:///run/docker.sock} --containerd "$dir/containerd.sock" --pidfile "$dir/docker.pid" \
+    listen=(--host "tcp://$(address_of "$1"):2375")
+    [ ! -e "$dir/sshd_config" ] || listen+=(--host unix:///run/docker.sock)
+    in_background "$1" dockerd.log dockerd "${listen[@]}" --containerd "$dir/containerd.sock" --pidfile "$dir/docker.pid" \
       --data-root "$dir/data" --exec-root "$dir/exec" --config-file "$dir/daemon.json" --log-level warn \
       --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/berth-${bed##*/}/$1"
     until answers "$1"; do
@@ -124,7 +126,6 @@ start_sshd() {
   local dir=$bed/$1 deadline=$((SECONDS + wait_seconds)) program
   # Absolute, because sshd demands it.
   program=$(PATH=$PATH:/usr/sbin:/usr/local/sbin command -v sshd) || die "sshd is missing; run scripts/sshd.sh"
-  # It has its network before the link of the host is up again.
   if pid_in "$dir" sshd.pid >/dev/null; then return 0; fi
   in_background "$1" sshd.log "$program" -D -e -f "$dir/sshd_config"
   until (exec 3<>"/dev/tcp/$(address_of "$1")/22") 2>/dev/null; do
