@@ -37,7 +37,7 @@ func (r *Reconciler) tend(ctx context.Context, h Host, memory *hostSweeps, swept
 	}
 	var err error
 	switch {
-	case fault.CodeOf(swept) == fault.CodeHostUnavailable && swept != nil:
+	case unreached(swept):
 		if memory.misses++; memory.misses >= missesToUnreachable && h.Health != Unreachable {
 			err = r.turn(ctx, h, Unreachable, fault.Explain(swept), EventUnreachable)
 		}
@@ -53,6 +53,13 @@ func (r *Reconciler) tend(ctx context.Context, h Host, memory *hostSweeps, swept
 	if fault.IgnoreLostRace(err) != nil && ctx.Err() == nil {
 		r.Log.WarnContext(ctx, "the health of a host could not be written", "host", h.Name, "error", err)
 	}
+}
+
+// unreached reports whether nothing can be done on a host: it does not answer, or is reached by SSH and does
+// not let Berth in, or may be another machine.
+func unreached(err error) bool {
+	code := fault.CodeOf(err)
+	return err != nil && (code == fault.CodeHostUnavailable || code == fault.CodeLoginRefused || code == fault.CodeHostKeyChanged)
 }
 
 // turn writes another health of the host, and says so.

@@ -65,6 +65,23 @@ func TestUnreachableHost(t *testing.T) {
 	})
 }
 
+// A host that does not let Berth in any more, or may be another machine, takes nothing either.
+func TestHostThatRefusesTheLogin(t *testing.T) {
+	for _, code := range []fault.Code{fault.CodeLoginRefused, fault.CodeHostKeyChanged} {
+		inWorld(t, func(w *world) {
+			r := w.reconciler()
+			r.Jobs = w.service.Engine
+			w.runtime.Fail(hosttest.MethodList, hosttest.Fault{Before: true, Err: fault.Errorf(code, nil, "it is not let in")})
+			w.looked(r)
+			w.looked(r)
+			w.hostHealth(host.Unreachable, host.EventUnreachable, 1)
+			w.runtime.Heal()
+			w.looked(r)
+			w.hostHealth(host.Healthy, host.EventReachable, 1)
+		})
+	}
+}
+
 // A disk that is full closes its host, and opens it again. What is there goes on.
 func TestFullDisk(t *testing.T) {
 	inWorld(t, func(w *world) {
