@@ -75,10 +75,15 @@ func (h FleetHost) Password(t testing.TB) string {
 // Data is the disk of the engine of a host of SmallFleet, until PowerOff.
 func (h FleetHost) Data(t testing.TB) *Disk {
 	t.Helper()
-	// It is seen by the host's processes only; this is the number of one of them.
-	of, err := os.ReadFile(filepath.Join(h.Folder, "pid"))
+	return &Disk{Path: filepath.Join(h.Root(t), h.Folder, "data"), t: t}
+}
+
+// Root leads to the files of the host as its processes see them, until PowerOff.
+func (h FleetHost) Root(t testing.TB) string {
+	t.Helper()
+	of, err := os.ReadFile(filepath.Join(h.Folder, "pid")) // the number of one of them
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Disk{Path: filepath.Join("/proc", strings.TrimSpace(string(of)), "root", h.Folder, "data"), t: t}
+	return filepath.Join("/proc", strings.TrimSpace(string(of)), "root")
 }
