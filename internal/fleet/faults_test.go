@@ -146,20 +146,12 @@ func (b *bed) points(f breakage) []point {
 // breaks begins a job, breaks something at the point, and sees how it ends.
 func (b *bed) breaks(f breakage, at point, result *table) {
 	b.Helper()
-	o := operations[slices.IndexFunc(operations, func(o operation) bool { return o.kind == at.kind })]
-	started := time.Now()
+	o, started, id := find(at.kind), time.Now(), ""
 	o.ready(b)
 	old := b.workers[len(b.workers)-1]
-	var id string
 	switch {
 	case at.side == middle:
-		running, err := b.docker("ps", "-q", "--no-trunc")
-		if err != nil {
-			b.Fatal(err)
-		}
-		id = o.begin(b)
-		b.awaitUnit(running, id)
-		f.do(b)
+		id = b.inMiddle(o, f.do, f.undo)
 	case f.kills:
 		old.Stop()
 		mortal := b.startWorker("BERTH_CHAOS_KILL=" + at.String())

@@ -2,8 +2,9 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -185,17 +186,51 @@ func (b *bed) docker(args ...string) (string, error) {
 	return b.host.Docker(ctx, args...)
 }
 
-// awaitUnit waits until the job has made a container besides those that run.
-func (b *bed) awaitUnit(running, job string) {
+// inMiddle begins the operation, and does something as soon as there is a container that it has made, while
+// its worker stands still. An operation that was over before that is begun again, after undo.
+func (b *bed) inMiddle(o operation, do, undo func(*bed)) (job string) {
 	b.Helper()
-	b.eventually("a container is there", time.Minute, func() error {
-		out, err := b.docker("ps", "-q", "--no-trunc")
-		if err != nil || len(out) > len(running) {
-			return err
+	for range 5 {
+		o.ready(b)
+		there, worker := b.containers(), b.workers[len(b.workers)-1]
+		job = o.begin(b)
+		for until := time.Now().Add(testenv.Limit(time.Minute)); b.containers() <= there; <-time.After(2 * time.Millisecond) {
+			if time.Now().After(until) {
+				b.Fatalf("%s has made no container", o.kind)
+			}
 		}
-		if state := b.do("GET", "/jobs/"+job, nil, 200).text("state"); state == "succeeded" || state == "failed" {
-			b.Fatalf("the job is %s, and nobody saw its container", state)
+		worker.Freeze()
+		do(b)
+		over := b.over(job)
+		worker.Continue()
+		if !over {
+			return job
 		}
-		return errors.New("none")
-	})
+		if undo != nil {
+			undo(b)
+		}
+	}
+	b.Fatalf("%s is over each time before anything can be done in its middle", o.kind)
+	return ""
+}
+
+// containers counts what the engine keeps of containers on its disk, which takes no time.
+func (b *bed) containers() int {
+	b.Helper()
+	list, err := os.ReadDir(filepath.Join(b.host.Folder, "data", "containers"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return len(list)
+}
+
+func (b *bed) over(job string) bool {
+	b.Helper()
+	state := b.do("GET", "/jobs/"+job, nil, 200).text("state")
+	return state == "succeeded" || state == "failed" || state == "canceled"
+}
+
+// find gives the operation of the kind.
+func find(kind string) operation {
+	return operations[slices.IndexFunc(operations, func(o operation) bool { return o.kind == kind })]
 }

@@ -108,6 +108,9 @@ func (p *Process) Ended() (bool, error) {
 	}
 }
 
+// Freeze has the process stand still until Continue.
+func (p *Process) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+
 // Stopped fails unless the process stands still, by a SIGSTOP.
 func (p *Process) Stopped() error {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
