@@ -58,8 +58,8 @@ chaos: setup ## break things on purpose for CHAOS_MINUTES (10) from CHAOS_SEED (
 	@BERTH_TEST_PACE=$${BERTH_TEST_PACE:-$$(go run ./internal/testenv/pace)} \
 	CHAOS_MINUTES=$(or $(CHAOS_MINUTES),10) CHAOS_SEED=$(CHAOS_SEED) CHAOS_WORLDS=$(CHAOS_WORLDS) go test -count=1 -v -timeout 0 -parallel 5 ./internal/chaos
 
-fleet: setup build ## a pool of several real hosts, with more wanted than there is room for, killed workers and engines
-	BERTH_BIN=$(CURDIR)/bin/berth BERTH_FLEET_LONG=1 go test -count=1 -v -timeout 60m ./internal/fleet
+fleet: setup build ## a pool of several real hosts, with more wanted than there is room for, and all that can be away meanwhile
+	BERTH_BIN=$(CURDIR)/bin/berth BERTH_FLEET_LONG=1 go test -count=1 -v -timeout 90m -parallel 4 ./internal/fleet
 
 bench: setup build ## how fast it is, beside what else does it (BENCH_PARTS, BENCH_RUNS, BENCH_JOBS, BENCH_WORKERS, BENCH_INSTANCES, BENCH_BEFORE: see docs/performance.md)
 	go build -o bin/bench ./internal/bench

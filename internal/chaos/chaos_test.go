@@ -159,7 +159,7 @@ func (w *world) round(number int, broken []breakage, r *rand.Rand, result *table
 	var load sync.WaitGroup
 	for range 3 + r.IntN(4) {
 		engine, delay := "redis", upTo(r, time.Second)
-		if r.IntN(8) == 0 && w.engine == nil {
+		if r.IntN(8) == 0 && !w.shape.redisOnly() {
 			engine = "mysql"
 		}
 		load.Go(func() {

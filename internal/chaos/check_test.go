@@ -115,12 +115,16 @@ func (w *world) lookAtHost(v *verdict, running map[string]int) {
 	w.Helper()
 	label := "label=berth.deployment=" + w.deployment
 	containers, volumes := map[string]string{}, map[string]string{}
-	for line := range strings.Lines(w.dockerCLI("ps", "-a", "--format", "{{.Names}} {{.Ports}}", "--filter", label)) {
-		name, ports, _ := strings.Cut(strings.TrimSpace(line), " ")
-		containers[name] = ports
-	}
-	for _, name := range strings.Fields(w.dockerCLI("volume", "ls", "-q", "--filter", label)) {
-		volumes[name] = ""
+	for _, engine := range w.engines() {
+		for line := range strings.Lines(w.dockerAt(engine, "ps", "-a", "--format", "{{.Names}} {{.Ports}}", "--filter", label)) {
+			name, ports, _ := strings.Cut(strings.TrimSpace(line), " ")
+			w.lookWhere(v, "container", name, engine)
+			containers[name] = ports
+		}
+		for _, name := range strings.Fields(w.dockerAt(engine, "volume", "ls", "-q", "--filter", label)) {
+			w.lookWhere(v, "volume", name, engine)
+			volumes[name] = ""
+		}
 	}
 	for what, have := range map[string]map[string]string{"container": containers, "volume": volumes} {
 		for name := range have {
@@ -168,6 +172,7 @@ func (w *world) lookAtRows(ctx context.Context, v *verdict, running map[string]i
 			v.lost = append(v.lost, fmt.Sprintf("port %d of %s is not its own", port, name))
 		}
 	}
+	w.lookAtBooks(ctx, v, running)
 	for query, what := range map[string]string{
 		"SELECT COUNT(*) FROM jobs WHERE live_instance_id IS NOT NULL": "jobs that have not ended",
 		"SELECT COUNT(*) FROM ports p LEFT JOIN instances i ON i.id = p.instance_id AND i.tls_port = p.port AND i.state <> 'deleted' WHERE p.name LIKE '%-tls' AND i.id IS NULL":        "ports for TLS of nobody",

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // mode is what a dockerProxy does to a connection.
@@ -22,12 +23,12 @@ const (
 
 // dockerProxy stands between the workers and the Docker engine.
 type dockerProxy struct {
-	engine string // the path of its socket
-	l      net.Listener
-	mu     sync.Mutex
-	mode   mode
-	open   map[net.Conn]bool
-	all    sync.WaitGroup
+	network, engine string // where it listens: "unix" or "tcp", and a path or an address
+	l               net.Listener
+	mu              sync.Mutex
+	mode            mode
+	open            map[net.Conn]bool
+	all             sync.WaitGroup
 	// watches is how many streams of events the engine was asked for.
 	watches atomic.Int64
 }
@@ -40,7 +41,8 @@ func newDockerProxy(t *testing.T, engine string) *dockerProxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &dockerProxy{engine: strings.TrimPrefix(engine, "unix://"), l: l, open: map[net.Conn]bool{}}
+	network, address, _ := strings.Cut(engine, "://")
+	p := &dockerProxy{network: network, engine: address, l: l, open: map[net.Conn]bool{}}
 	p.all.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -93,7 +95,7 @@ func (p *dockerProxy) serve(from net.Conn) {
 		_, _ = io.Copy(io.Discard, from) // until set ends it
 		return
 	}
-	to, err := net.Dial("unix", p.engine)
+	to, err := net.DialTimeout(p.network, p.engine, 10*time.Second)
 	if err != nil {
 		return
 	}

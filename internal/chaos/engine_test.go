@@ -26,12 +26,12 @@ const (
 
 // restartEngine takes the engine away and gives it back. What ran must come back with
 // its data, and Berth must hear of containers as quickly as before.
-func restartEngine(w *world, r *rand.Rand, end func()) {
+func restartEngine(w *world, r *rand.Rand, end, start func()) {
 	w.Helper()
 	kept := w.keep()
 	end()
 	pause(w, upTo(r, engineAway))
-	w.engine.Start()
+	start()
 	begun := time.Now()
 	for _, inst := range kept {
 		w.usableAgain(inst)
@@ -111,7 +111,7 @@ func (w *world) reacts() {
 		w.Fatalf("created with the engine back, %s is %s: %s (%v)", inst.ID, seen.State, seen.Reason, err)
 	}
 	before := w.saidDown(w.Context(), inst)
-	w.dockerCLI("kill", "berth-"+inst.ID)
+	w.dockerAt(w.engineOf(inst.ID), "kill", "berth-"+inst.ID)
 	begun := time.Now()
 	testenv.Eventually(w.T, "Berth says that "+inst.ID+" is down", reactLimit, func(ctx context.Context) error {
 		if n := w.saidDown(ctx, inst); n <= before {

@@ -34,15 +34,18 @@ type breakage struct {
 }
 
 var (
-	everywhere = []shape{production, oneFile, alone, pooled}
-	separate   = []shape{production, oneFile, pooled} // API, workers and Redis are processes of their own
-	onMySQL    = []shape{production}
-	onSQLite   = []shape{oneFile, alone, pooled}
-	onWarm     = []shape{pooled}
+	onOneEngine = []shape{production, oneFile, alone, pooled} // which is this machine's
+	everywhere  = append(onOneEngine, spread)
+	separate    = []shape{production, oneFile, pooled, spread} // API, workers and Redis are processes of their own
+	onServer    = []shape{production, spread}                  // the metadata are in a MySQL
+	onMySQL     = []shape{production}
+	onSQLite    = []shape{oneFile, alone, pooled}
+	onWarm      = []shape{pooled}
 	// In the short form each fault comes once, in one of its shapes.
 	onOneFile    = []shape{oneFile}
 	onOneProcess = []shape{alone}
 	onItsOwn     = []shape{ashore}
+	onHosts      = []shape{spread}
 )
 
 func faults(in shape) []breakage {
@@ -55,14 +58,14 @@ func faults(in shape) []breakage {
 		{"Redis away", separate, onMySQL, false, func(w *world, r *rand.Rand) { redisAway(w, 3*time.Second+upTo(r, 5*time.Second)) }},
 		{"Redis away for 45 s", separate, nil, false, func(w *world, _ *rand.Rand) { redisAway(w, 45*time.Second) }},
 		{"Redis restarted, empty", separate, nil, false, restartRedis},
-		{"metadata MySQL away", onMySQL, nil, false, databaseAway},
-		{"metadata MySQL killed and restarted", onMySQL, onMySQL, false, restartDatabase},
+		{"metadata MySQL away", onServer, nil, false, databaseAway},
+		{"metadata MySQL killed and restarted", onServer, onMySQL, false, restartDatabase},
 		{"metadata SQLite locked by another", onSQLite, onOneFile, false, lockDatabase},
 		{"each task doubled", separate, onWarm, false, doubleTasks},
-		{"ports taken by another process", everywhere, onWarm, false, takePorts},
-		{"Docker calls fail", everywhere, onOneFile, true, func(w *world, r *rand.Rand) { breakDocker(w, refuse, r) }},
-		{"Docker calls hang", everywhere, nil, true, func(w *world, r *rand.Rand) { breakDocker(w, hang, r) }},
-		{"Docker answers are lost", everywhere, onOneProcess, true, func(w *world, r *rand.Rand) { breakDocker(w, lose, r) }},
+		{"ports taken by another process", onOneEngine, onWarm, false, takePorts},
+		{"Docker calls fail", onOneEngine, onOneFile, true, func(w *world, r *rand.Rand) { breakDocker(w, w.docker, refuse, r) }},
+		{"Docker calls hang", onOneEngine, nil, true, func(w *world, r *rand.Rand) { breakDocker(w, w.docker, hang, r) }},
+		{"Docker answers are lost", onOneEngine, onOneProcess, true, func(w *world, r *rand.Rand) { breakDocker(w, w.docker, lose, r) }},
 		{"container killed by hand", everywhere, onWarm, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "kill") }},
 		{"container removed by hand", everywhere, nil, false, func(w *world, r *rand.Rand) { damage(w, r, client.InstanceRunning, "rm", "-f") }},
 		{"container and volume removed by hand", everywhere, onMySQL, false, loseData},
@@ -72,9 +75,10 @@ func faults(in shape) []breakage {
 		{"webhooks are redirected inside", everywhere, onOneFile, false, func(w *world, _ *rand.Rand) { upset(w, sideways) }},
 		{"webhooks get an endless answer", everywhere, onOneProcess, false, func(w *world, _ *rand.Rand) { upset(w, babbling) }},
 		{"webhooks are answered with 410", everywhere, onWarm, false, leave},
-		{"dockerd restarted", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop) }},
-		{"dockerd killed", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill) }},
+		{"dockerd restarted", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Stop, w.engine.Start) }},
+		{"dockerd killed", onItsOwn, onItsOwn, true, func(w *world, r *rand.Rand) { restartEngine(w, r, w.engine.Kill, w.engine.Start) }},
 	}
+	all = append(all, hostFaults()...)
 	return slices.DeleteFunc(all, func(f breakage) bool { return !slices.Contains(f.in, in) })
 }
 
@@ -339,7 +343,7 @@ func loseWarm(w *world, _ *rand.Rand) {
 		return w.rows.QueryRowContext(ctx, waiting).Scan(&id)
 	})
 	// Somebody may take it at this moment: then the job notices.
-	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "rm", "-f", "berth-"+id).Run()
+	_ = exec.CommandContext(w.Context(), "docker", "--host", w.engineOf(id), "rm", "-f", "berth-"+id).Run()
 }
 
 // damage does something to an instance's container and waits until Berth has dealt
@@ -347,7 +351,7 @@ func loseWarm(w *world, _ *rand.Rand) {
 func damage(w *world, r *rand.Rand, want string, args ...string) {
 	w.Helper()
 	inst := victim(w, r)
-	args = slices.Concat([]string{"--host", w.dockerURL()}, args, []string{"berth-" + inst.ID})
+	args = slices.Concat([]string{"--host", w.engineOf(inst.ID)}, args, []string{"berth-" + inst.ID})
 	if out, err := exec.CommandContext(w.Context(), "docker", args...).CombinedOutput(); err != nil {
 		seen, unseen := w.client.Instance(w.Context(), inst.ID)
 		if unseen != nil || (seen.State != "deleting" && seen.State != "deleted") { // which the load may do at this moment
@@ -369,8 +373,9 @@ func loseData(w *world, r *rand.Rand) {
 	inst := victim(w, r)
 	w.doom(inst)
 	// In one go, before anybody mends the first half.
-	w.dockerCLI("rm", "-f", "-v", "berth-"+inst.ID)
-	_ = exec.CommandContext(w.Context(), "docker", "--host", w.dockerURL(), "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
+	engine := w.engineOf(inst.ID)
+	w.dockerAt(engine, "rm", "-f", "-v", "berth-"+inst.ID)
+	_ = exec.CommandContext(w.Context(), "docker", "--host", engine, "volume", "rm", "-f", "berth-"+inst.ID).Run() // or it was quicker
 	testenv.Eventually(w.T, inst.ID+" was dealt with", time.Minute, func(ctx context.Context) error {
 		seen, err := w.client.Instance(ctx, inst.ID)
 		if err == nil && seen.State == client.InstanceRunning {
@@ -400,8 +405,8 @@ func (w *world) dealtWith(inst client.Instance, want string) {
 	})
 }
 
-func breakDocker(w *world, m mode, r *rand.Rand) {
-	w.docker.set(m)
+func breakDocker(w *world, p *dockerProxy, m mode, r *rand.Rand) {
+	p.set(m)
 	pause(w, time.Second+upTo(r, 4*time.Second))
-	w.docker.set(pass)
+	p.set(pass)
 }

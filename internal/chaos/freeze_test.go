@@ -3,7 +3,6 @@ package chaos
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -76,7 +75,7 @@ func (w *world) freezeAt(kind, point string) (took, still time.Duration, v verdi
 // standsStill waits until the process has stopped.
 func (w *world) standsStill(p *testenv.Process, point string) {
 	w.Helper()
-	testenv.Eventually(w.T, "a worker stands still at "+point, time.Minute, func(context.Context) error { return stopped(p) })
+	testenv.Eventually(w.T, "a worker stands still at "+point, time.Minute, func(context.Context) error { return p.Stopped() })
 }
 
 // standsStillOrEnds waits until the process has stopped, or the job is done: a step that
@@ -89,19 +88,8 @@ func (w *world) standsStillOrEnds(p *testenv.Process, o *order, point string) {
 		if err == nil && left == 0 {
 			return nil
 		}
-		return stopped(p)
+		return p.Stopped()
 	})
-}
-
-func stopped(p *testenv.Process) error {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
-	if err != nil {
-		return err
-	}
-	if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
-		return fmt.Errorf("it is in state %.1s", state)
-	}
-	return nil
 }
 
 // tracks gives what a worker leaves of its work on an instance: the job, the instance and

@@ -15,9 +15,15 @@ type shape struct {
 	// ownEngine says that its instances, of Redis only, are on a Docker engine of its own,
 	// which can be restarted.
 	ownEngine bool
+	// hosts is how many hosts of the pool its instances, of Redis only, are on; 0: they are on the
+	// workers' own.
+	hosts int
 	// warm is what waits for creates.
 	warm string
 }
+
+// redisOnly says that what its instances are on has no image of MySQL.
+func (sh shape) redisOnly() bool { return sh.ownEngine || sh.hosts > 0 }
 
 var (
 	// production is what docker-compose.yml runs.
@@ -30,9 +36,11 @@ var (
 	ashore = shape{name: "engine", api: "api", workers: 2, ownEngine: true}
 	// pooled gives creates what was started before.
 	pooled = shape{name: "warm", api: "api", workers: 2, warm: "redis:small=3"}
+	// spread has a pool of hosts, which come and go one by one.
+	spread = shape{name: "hosts", api: "api", workers: 2, mysql: true, hosts: 2}
 )
 
-var shapes = []shape{production, oneFile, alone, ashore, pooled}
+var shapes = []shape{production, oneFile, alone, ashore, pooled, spread}
 
 // openDatabase gives the world its database and the setting that names it.
 func (w *world) openDatabase() string {

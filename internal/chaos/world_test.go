@@ -44,6 +44,7 @@ type world struct {
 	redis          *testenv.Proxy // nil: it is in the process
 	docker         *dockerProxy
 	engine         *testenv.Engine // that the instances are on; nil: the one that everybody shares
+	hosts          []*poolHost     // of the pool, that the instances are on; none: they are on the workers' own
 	api            *testenv.Process
 	workers        []*testenv.Process
 	receiver       *receiver
@@ -82,6 +83,7 @@ func newWorld(t *testing.T, sh shape) *world {
 		w.lease = min(testenv.Limit(shortLease), w.lease)
 	}
 	w.docker = newDockerProxy(t, w.dockerURL())
+	w.startHosts()
 	ports := testenv.PortRange(t, 400)
 	w.key = rand.Text() + rand.Text()
 	_, _ = fmt.Sscanf(ports, "%d-", &w.ports)
@@ -90,6 +92,7 @@ func newWorld(t *testing.T, sh shape) *world {
 		"BERTH_HTTP_ADDR=" + w.addr, "BERTH_ADMIN_KEY=" + w.key, "BERTH_PORT_RANGE=" + ports, "BERTH_PORT_QUARANTINE=5s",
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]),
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LEASE_TTL=" + w.lease.String(), "BERTH_LOG_FORMAT=json", "BERTH_CALLBACK_ALLOW_PRIVATE=true", "BERTH_DATA_DIR=" + t.TempDir(), "BERTH_WARM_POOL=" + sh.warm, "BERTH_RATE_LIMIT=0",
+		"BERTH_HOST_PLAIN_TCP=true",
 	}
 	if w.engine != nil {
 		w.settings = append(w.settings, "BERTH_ADVERTISE_HOST="+w.engine.Host, "BERTH_BIND_HOST="+w.engine.Host)
@@ -108,6 +111,7 @@ func newWorld(t *testing.T, sh shape) *world {
 	if _, err := w.client.AddWebhook(t.Context(), rand.Text(), client.WebhookRequest{URL: w.receiver.url + pathAll}); err != nil {
 		t.Fatal(err)
 	}
+	w.joinHosts()
 	if err := w.rows.QueryRowContext(t.Context(), "SELECT value FROM settings WHERE name = 'deployment'").Scan(&w.deployment); err != nil {
 		t.Fatal(err)
 	}
@@ -287,11 +291,17 @@ func (w *world) dockerURL() string {
 	return dockerSocket
 }
 
+// dockerCLI runs the docker command on the engine that the instances are on.
 func (w *world) dockerCLI(args ...string) string {
+	w.Helper()
+	return w.dockerAt(w.dockerURL(), args...)
+}
+
+func (w *world) dockerAt(engine string, args ...string) string {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.Context()), testenv.Limit(time.Minute))
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "docker", append([]string{"--host", w.dockerURL()}, args...)...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, "docker", append([]string{"--host", engine}, args...)...).CombinedOutput()
 	if err != nil {
 		w.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
 	}
@@ -300,7 +310,7 @@ func (w *world) dockerCLI(args ...string) string {
 
 // sweep removes what a failed run left.
 func (w *world) sweep() {
-	if w.deployment == "" || w.engine != nil { // that one goes with all that it has
+	if w.deployment == "" || w.shape.redisOnly() { // those go with all that they have
 		return
 	}
 	label := "label=berth.deployment=" + w.deployment

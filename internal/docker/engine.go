@@ -57,7 +57,10 @@ func newEngine(name, endpoint string, config Config, dial func(context.Context) 
 	}
 	options := []client.Opt{client.WithHTTPClient(newConnections()), client.WithHost(at), client.WithAPIVersionNegotiation()}
 	if dial != nil {
-		options = append(options, client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }))
+		options = append(options, client.WithDialContext(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := dial(ctx)
+			return conn, unseen(ctx, err)
+		}))
 	}
 	if dial == nil && config.CertPath != "" && strings.HasPrefix(endpoint, "tcp://") {
 		options = append(options, client.WithTLSClientConfig(

@@ -23,7 +23,10 @@ import (
 // translate turns an error of the Docker SDK into one of the domain. It is the
 // only place that does.
 func translate(host, doing string, err error) *fault.Error {
+	var undialed *undialedError
 	switch {
+	case errors.As(err, &undialed):
+		return undialed.why
 	case errors.Is(err, fs.ErrPermission):
 		return fault.Errorf(fault.CodeHostUnavailable, err, "host %s: %s (%s)", host, notPermitted(err), doing)
 	case unanswered(err):
@@ -40,6 +43,22 @@ func translate(host, doing string, err error) *fault.Error {
 	default:
 		return fault.Errorf(fault.CodeInternal, err, "host %s: the Docker engine could not %s: %s", host, doing, words(err))
 	}
+}
+
+// undialedError is that of a dialer that has said why a machine is not reached. The SDK takes errors of the network,
+// and texts that look like them, for those of an engine, and drops what they say: so nothing of this one is seen
+// before it is translated.
+type undialedError struct{ why *fault.Error }
+
+func (*undialedError) Error() string { return "the machine of the engine is not reached" }
+
+// unseen hides what a dialer says from the SDK, unless nobody waits for it any more.
+func unseen(ctx context.Context, err error) error {
+	var why *fault.Error
+	if !errors.As(err, &why) || ctx.Err() != nil {
+		return err
+	}
+	return &undialedError{why}
 }
 
 // notPermitted says which socket this process may not open, and who may.

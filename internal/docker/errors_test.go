@@ -22,6 +22,33 @@ import (
 	"github.com/berth-project/berth/internal/host"
 )
 
+// What a dialer says of a machine that is not reached is what is said, however the SDK takes it.
+func TestUndialed(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	for name, want := range map[string]*fault.Error{
+		"refused":       fault.Errorf(fault.CodeHostUnavailable, refused, "10.0.0.7:22 does not answer by SSH: connection refused; check that its SSH server runs"),
+		"too late":      fault.Errorf(fault.CodeHostUnavailable, os.ErrDeadlineExceeded, "10.0.0.7:22 does not answer by SSH: i/o timeout"),
+		"out of time":   fault.Errorf(fault.CodeHostUnavailable, context.DeadlineExceeded, "10.0.0.7:22 does not answer by SSH in time"),
+		"another key":   fault.Errorf(fault.CodeHostKeyChanged, nil, "10.0.0.7:22 shows another key"),
+		"login refused": fault.Errorf(fault.CodeLoginRefused, refused, "10.0.0.7:22 refuses the login"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			hosts := New(Config{Deployment: "dep_1", Dial: func(context.Context, host.Host) (net.Conn, error) { return nil, want }})
+			defer hosts.Close() //nolint:errcheck // it is of no use any more
+			r, err := hosts.Runtime(host.Host{ID: "hst_1", Name: "h", Endpoint: "ssh://root@10.0.0.7", Source: host.FromPool})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, unknown := r.Identity(t.Context())
+			for call, err := range map[string]error{"ping": r.Ping(t.Context()), "identity": unknown} {
+				if fault.CodeOf(err) != want.Code || fault.Explain(err) != want.Message {
+					t.Errorf("%s: %s: %v", call, fault.CodeOf(err), err)
+				}
+			}
+		})
+	}
+}
+
 func TestTranslate(t *testing.T) {
 	for name, test := range map[string]struct {
 		err  error

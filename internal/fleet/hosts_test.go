@@ -22,7 +22,7 @@ func TestPool(t *testing.T) {
 
 	t.Run("import", func(t *testing.T) { p.with(t).imported(hosts, sheet) })
 	t.Run("machine", func(t *testing.T) { p.with(t).machine(machine) })
-	t.Run("disk", func(t *testing.T) { p.with(t).disk(hosts[0]) })
+	t.Run("disk", func(t *testing.T) { p.with(t).onDisk(hosts[0]) })
 	t.Run("spread", func(t *testing.T) { p.with(t).spread() })
 	t.Run("engine away", func(t *testing.T) { p.with(t).away(hosts[2]) })
 	t.Run("drain and delete", func(t *testing.T) { p.with(t).retired(hosts) })
@@ -104,8 +104,8 @@ func (p *pool) machine(m testenv.BareMachine) {
 	}
 }
 
-// disk puts the data of instances on a disk of the host.
-func (p *pool) disk(h testenv.FleetHost) {
+// onDisk puts the data of instances on a disk of the host.
+func (p *pool) onDisk(h testenv.FleetHost) {
 	folder, err := os.MkdirTemp("", "disk") // the engines are on this machine's file system
 	if err == nil {
 		err = os.Chmod(folder, 0o755) //nolint:gosec // servers of other users go through it

@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +25,9 @@ import (
 )
 
 var (
-	binary        string
+	binary string
+	// breakable gives a berth that can be told to end itself at a step, which is built when it is first asked for.
+	breakable     = sync.OnceValues(buildBreakable)
 	repository, _ = filepath.Abs("../..")
 	// long is the form of `make fleet`.
 	long = os.Getenv("BERTH_FLEET_LONG") != ""
@@ -38,7 +42,15 @@ func TestMain(m *testing.M) {
 	binary = found
 	code := testenv.Run(m)
 	cleanUp()
+	cleanUpBreakable()
 	os.Exit(code)
+}
+
+var cleanUpBreakable = func() {}
+
+func buildBreakable() (path string, err error) {
+	path, cleanUpBreakable, err = testenv.ChaosBinary(repository)
+	return path, err
 }
 
 // pool is a deployment whose own machine takes nothing: what is placed is placed on the hosts of the
@@ -47,6 +59,7 @@ type pool struct {
 	*testing.T
 	url, key string
 	database string
+	binary   string // of its workers
 	settings []string
 	api      *testenv.Process
 	workers  []*testenv.Process
@@ -70,20 +83,25 @@ func (o object) items() (list []object) {
 }
 
 // newPool starts Berth in its production shape with so many workers, and cordons their own host.
-func newPool(t *testing.T, workers int) *pool {
+func newPool(t *testing.T, workers int, settings ...string) *pool {
+	t.Helper()
+	return newPoolOf(t, binary, workers, settings...)
+}
+
+func newPoolOf(t *testing.T, program string, workers int, settings ...string) *pool {
 	t.Helper()
 	addr, key := testenv.FreeAddress(t), rand.Text()+rand.Text()
-	p := &pool{T: t, url: "http://" + addr, key: key, database: testenv.MySQL(t)}
-	p.settings = []string{
+	p := &pool{T: t, url: "http://" + addr, key: key, database: testenv.MySQL(t), binary: program}
+	p.settings = append([]string{
 		"BERTH_DATABASE_URL=" + p.database, "BERTH_REDIS_URL=" + testenv.Redis(t), "BERTH_HTTP_ADDR=" + addr, "BERTH_ADMIN_KEY=" + key,
 		"BERTH_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]), "BERTH_PORT_RANGE=" + testenv.PortRange(t, 200),
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug", "BERTH_LEASE_TTL=10s", "BERTH_HOST_PLAIN_TCP=true",
 		"BERTH_RECONCILE_EVERY=2s", "BERTH_RECONCILE_GRACE=15s",
-	}
+	}, settings...) // the last of a name counts
 	testenv.Start(t, binary, p.settings, "migrate").Finish(60 * time.Second)
 	p.api = testenv.Start(t, binary, p.settings, "api")
 	for range workers {
-		p.workers = append(p.workers, testenv.Start(t, binary, p.settings, "worker"))
+		p.startWorker()
 	}
 	var own object
 	p.eventually("the workers' own host", 60*time.Second, func() error {
@@ -97,6 +115,14 @@ func newPool(t *testing.T, workers int) *pool {
 	p.do("POST", "/hosts/"+own.text("id")+"/cordon", nil, 200)
 	p.do("POST", "/regions", object{"region": "eu", "zones": []string{"eu-1"}}, 201)
 	return p
+}
+
+// startWorker starts one more worker, with these settings besides.
+func (p *pool) startWorker(extra ...string) *testenv.Process {
+	p.Helper()
+	w := testenv.Start(p.T, p.binary, slices.Concat(p.settings, extra), "worker")
+	p.workers = append(p.workers, w)
+	return w
 }
 
 func (p *pool) eventually(what string, limit time.Duration, check func() error) {
@@ -239,8 +265,25 @@ func (p *pool) creates(name string, placement object) object {
 	return p.do("GET", "/storage/instances/"+a.below("instance").text("id"), nil, 200)
 }
 
-// uses works on a Redis with its tenant's credentials.
+// uses writes to a Redis with its tenant's credentials.
 func (p *pool) uses(instance object) {
+	p.Helper()
+	p.redis(instance, func(ctx context.Context, c *redis.Client) error { return c.Set(ctx, "k", "v", 0).Err() })
+}
+
+// reads reads from a Redis what uses has written.
+func (p *pool) reads(instance object) {
+	p.Helper()
+	p.redis(instance, func(ctx context.Context, c *redis.Client) error {
+		got, err := c.Get(ctx, "k").Result()
+		if err == nil && got != "v" {
+			err = fmt.Errorf("it has %q", got)
+		}
+		return err
+	})
+}
+
+func (p *pool) redis(instance object, do func(context.Context, *redis.Client) error) {
 	p.Helper()
 	config := p.do("GET", "/storage/redis/instances/"+instance.text("id")+"/config", nil, 200)
 	options, err := redis.ParseURL(config.text("uri"))
@@ -252,7 +295,7 @@ func (p *pool) uses(instance object) {
 	defer c.Close() //nolint:errcheck // nothing depends on it
 	ctx, cancel := context.WithTimeout(p.Context(), 20*time.Second)
 	defer cancel()
-	if err := c.Set(ctx, "k", "v", 0).Err(); err != nil {
+	if err := do(ctx, c); err != nil {
 		p.Fatalf("use %s: %v", instance.text("name"), err)
 	}
 }
@@ -331,16 +374,8 @@ func (p *pool) column(db *sql.DB, query string) (values []string) {
 // than there is.
 func (p *pool) books() {
 	p.Helper()
-	wrong := p.column(testenv.OpenDatabase(p.T, p.database), `
-		SELECT CONCAT(h.name, ': ', h.cpu_used, ' ', h.memory_used, ' ', h.units) FROM hosts AS h
-		LEFT JOIN (SELECT host_id, SUM(cpu_millis) AS cpu, SUM(memory_bytes) AS memory, COUNT(*) AS units FROM allocations GROUP BY host_id) AS a ON a.host_id = h.id
-		WHERE h.cpu_used <> COALESCE(a.cpu, 0) OR h.memory_used <> COALESCE(a.memory, 0) OR h.units <> COALESCE(a.units, 0)
-			OR (h.cpu_cap > 0 AND h.cpu_used > h.cpu_cap) OR (h.memory_cap > 0 AND h.memory_used > h.memory_cap)
-		UNION ALL
-		SELECT CONCAT(d.id, ': ', d.used) FROM disks AS d
-		LEFT JOIN (SELECT disk_id, SUM(disk_bytes) AS bytes FROM allocations GROUP BY disk_id) AS a ON a.disk_id = d.id
-		WHERE d.used <> COALESCE(a.bytes, 0) OR (d.capacity > 0 AND d.used > d.capacity)`)
-	if len(wrong) > 0 {
-		p.Errorf("the books are wrong: %v", wrong)
+	wrong, err := testenv.WrongBooks(p.Context(), testenv.OpenDatabase(p.T, p.database))
+	if err != nil || len(wrong) > 0 {
+		p.Errorf("the books are wrong: %v, %v", wrong, err)
 	}
 }

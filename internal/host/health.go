@@ -37,7 +37,7 @@ func (r *Reconciler) tend(ctx context.Context, h Host, memory *hostSweeps, swept
 	}
 	var err error
 	switch {
-	case fault.CodeOf(swept) == fault.CodeHostUnavailable && swept != nil:
+	case unreached(swept):
 		if memory.misses++; memory.misses >= missesToUnreachable && h.Health != Unreachable {
 			err = r.turn(ctx, h, Unreachable, fault.Explain(swept), EventUnreachable)
 		}
@@ -53,6 +53,13 @@ func (r *Reconciler) tend(ctx context.Context, h Host, memory *hostSweeps, swept
 	if fault.IgnoreLostRace(err) != nil && ctx.Err() == nil {
 		r.Log.WarnContext(ctx, "the health of a host could not be written", "host", h.Name, "error", err)
 	}
+}
+
+// unreached reports whether nothing can be done on a host: it does not answer, or is reached by SSH and does
+// not let Berth in, or may be another machine.
+func unreached(err error) bool {
+	code := fault.CodeOf(err)
+	return err != nil && (code == fault.CodeHostUnavailable || code == fault.CodeLoginRefused || code == fault.CodeHostKeyChanged)
 }
 
 // turn writes another health of the host, and says so.
@@ -129,8 +136,8 @@ func (r *Reconciler) look(ctx context.Context, which ID, memory *hostSweeps) err
 	return r.measure(ctx, h, runtime)
 }
 
-// measure looks how full the disks of a host are, by one unit on each that runs: a disk that nothing
-// is on fills nobody's data.
+// measure looks how full the disks of a host are, by one unit on each that runs. A disk that nothing is on
+// fills nobody's data, and nothing there can tell of it: it is open, until something runs there.
 func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error {
 	disks, err := r.Store.Disks(ctx, h.ID)
 	if err != nil {
@@ -141,10 +148,12 @@ func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error
 		return err
 	}
 	for _, d := range disks {
+		used := len(held) == reconcileBatch // where there are more, one of them may be there
 		for _, a := range held {
 			if a.Disk != d.ID {
 				continue
 			}
+			used = true
 			space, err := runtime.Space(ctx, a.Unit)
 			if fault.CodeOf(err) == fault.CodeHostUnavailable && err != nil {
 				return err
@@ -156,6 +165,11 @@ func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error
 				return err
 			}
 			break
+		}
+		if closed := d.State == DiskIsFull || d.Path == "" && h.Health == DiskFull; closed && !used {
+			if err := r.decide(ctx, h, d, false, "nothing is on disk "+d.name()+" any more"); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -170,25 +184,29 @@ func (s Space) full(was bool) bool {
 	return s.FreeBytes < limit
 }
 
-// measured writes what was seen of a disk. One that is full takes nothing any more, and where it is
-// the engine's own folder, nor does its host; what is there goes on.
+// measured writes what was seen of a disk.
 func (r *Reconciler) measured(ctx context.Context, h Host, d Disk, s Space) error {
 	was := d.State == DiskIsFull
 	is := (was || d.State == DiskAvailable) && s.full(was)
-	seen := d
-	seen.TotalBytes, seen.FreeBytes, seen.SeenAt = s.SizeBytes, s.FreeBytes, r.Now()
+	d.TotalBytes, d.FreeBytes, d.SeenAt = s.SizeBytes, s.FreeBytes, r.Now()
+	return r.decide(ctx, h, d, is, fmt.Sprintf("%s of %s are free on disk %s", gibibytes(s.FreeBytes), gibibytes(s.SizeBytes), d.name()))
+}
+
+// decide writes a disk, and whether it is full. One that is full takes nothing any more, and where it is
+// the engine's own folder, nor does its host; what is there goes on.
+func (r *Reconciler) decide(ctx context.Context, h Host, d Disk, is bool, note string) error {
+	was := d.State == DiskIsFull
 	switch {
 	case is && !was:
-		seen.State = DiskIsFull
+		d.State = DiskIsFull
 	case was && !is:
-		seen.State = DiskAvailable
+		d.State = DiskAvailable
 	}
-	if err := r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateHostDisk(seen) }); err != nil {
+	if err := r.Store.Tx(ctx, func(tx Tx) error { return tx.UpdateHostDisk(d) }); err != nil {
 		return err
 	}
 	closes := d.Path == "" && is && h.Health == Healthy
 	opens := d.Path == "" && !is && h.Health == DiskFull
-	note := fmt.Sprintf("%s of %s are free on disk %s", gibibytes(s.FreeBytes), gibibytes(s.SizeBytes), d.name())
 	switch {
 	case closes:
 		return r.turn(ctx, h, DiskFull, note, EventDiskFull)

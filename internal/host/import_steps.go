@@ -246,15 +246,16 @@ func (w *work) verify(ctx context.Context) error {
 	return fault.Errorf(fault.CodeChecksFailed, nil, "%s%s", summary(checks), advice)
 }
 
-// look takes the inventory of the machine, where Berth can log in, and asks the engine.
+// look takes the inventory of the machine, where Berth can log in, and asks the engine. One that does not
+// answer, and has a socket there, may be on its way back; a machine without one has none.
 func (w *work) look(ctx context.Context) ([]Check, error) {
 	r, err := w.cfg.Adapters.Runtime(w.host)
 	if err != nil {
 		return nil, err
 	}
-	facts, err := r.Facts(ctx)
-	if err != nil && !w.host.bySSH() {
-		return nil, err
+	facts, silent := r.Facts(ctx)
+	if silent != nil && !w.host.bySSH() {
+		return nil, silent
 	}
 	if !w.host.bySSH() { // the engine is all that can be asked
 		inventory := Inventory{Clock: facts.Clock}
@@ -266,6 +267,9 @@ func (w *work) look(ctx context.Context) ([]Check, error) {
 		inventory, err := TakeInventory(ctx, sh, facts.RootDir, paths(w.disks)...)
 		if err != nil {
 			return w.explainScript(err, "the inventory")
+		}
+		if fault.CodeOf(silent) == fault.CodeHostUnavailable && silent != nil && inventory.Socket == "accessible" {
+			return silent
 		}
 		now := w.cfg.Now()
 		checks = inventory.Checks(begun.Add(now.Sub(begun)/2), facts, paths(w.disks))

@@ -106,6 +106,38 @@ func TestWrongPassword(t *testing.T) {
 	})
 }
 
+// An engine that does not answer while its machine is checked may be on its way back; a machine without a
+// socket has none.
+func TestEngineThatDoesNotAnswerTheChecks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		socket string
+		times  int
+		state  job.State
+		code   fault.Code
+	}{
+		"for a moment": {"accessible", 2, job.Succeeded, ""},
+		"ever":         {"accessible", 0, job.Failed, fault.CodeHostUnavailable},
+		"not there":    {"missing", 0, job.Failed, fault.CodeChecksFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				c := w.candidate(1)
+				w.machines.Set(sshAddress(1), func(m *hosttest.Machine) {
+					m.Inventory = func() string {
+						return strings.Replace(hosttest.SoundInventory(), "docker_socket=accessible", "docker_socket="+tt.socket, 1)
+					}
+				})
+				w.runtimeAt(1).Fail(hosttest.MethodFacts, hosttest.Fault{Before: true, Times: tt.times})
+				made := w.accept(host.ImportOptions{}, c)
+				j := w.spin(w.jobAt(made.Hosts[0]))
+				if j.State != tt.state || tt.code != "" && j.Error.Code != tt.code {
+					t.Errorf("the import is %s: %+v", j.State, j.Error)
+				}
+			})
+		})
+	}
+}
+
 // The key of the machine is another one than the one that was given with it: nothing is sent there.
 func TestSwappedHostKey(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -65,6 +65,23 @@ func TestUnreachableHost(t *testing.T) {
 	})
 }
 
+// A host that does not let Berth in any more, or may be another machine, takes nothing either.
+func TestHostThatRefusesTheLogin(t *testing.T) {
+	for _, code := range []fault.Code{fault.CodeLoginRefused, fault.CodeHostKeyChanged} {
+		inWorld(t, func(w *world) {
+			r := w.reconciler()
+			r.Jobs = w.service.Engine
+			w.runtime.Fail(hosttest.MethodList, hosttest.Fault{Before: true, Err: fault.Errorf(code, nil, "it is not let in")})
+			w.looked(r)
+			w.looked(r)
+			w.hostHealth(host.Unreachable, host.EventUnreachable, 1)
+			w.runtime.Heal()
+			w.looked(r)
+			w.hostHealth(host.Healthy, host.EventReachable, 1)
+		})
+	}
+}
+
 // A disk that is full closes its host, and opens it again. What is there goes on.
 func TestFullDisk(t *testing.T) {
 	inWorld(t, func(w *world) {
@@ -97,6 +114,37 @@ func TestFullDisk(t *testing.T) {
 		if len(disks) != 1 || disks[0].State != host.DiskAvailable || disks[0].FreeBytes != gib+1 || disks[0].SeenAt.IsZero() {
 			t.Errorf("the disks are %+v", disks)
 		}
+	})
+}
+
+// What has filled a disk is deleted, and with it all that could tell that there is space again.
+func TestFullDiskThatIsEmptied(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.reconciler()
+		r.Jobs = w.service.Engine
+		there := w.created()
+		w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+		if j := w.spin(w.delete(there.ID).Job.ID); j.State != job.Succeeded {
+			t.Fatalf("the delete is %s: %+v", j.State, j.Error)
+		}
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.Healthy, host.EventDiskOK, 1)
+		disks, err := w.store.Disks(w.ctx, w.host.ID)
+		w.must(err)
+		if len(disks) != 1 || disks[0].State != host.DiskAvailable {
+			t.Errorf("the disks are %+v", disks)
+		}
+		w.created()
+		for range 4 { // it is full after all
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 2)
 	})
 }
 

@@ -23,6 +23,17 @@ func Binary(repository string) (path string, cleanUp func(), err error) {
 		}
 		return given, func() {}, nil
 	}
+	return build(repository)
+}
+
+// ChaosBinary builds a program that can be told to end itself, or to stand still, at a step of a job
+// (BERTH_CHAOS_KILL, BERTH_CHAOS_STOP). cleanUp removes it.
+func ChaosBinary(repository string) (path string, cleanUp func(), err error) {
+	return build(repository, "-tags", "chaos")
+}
+
+// build builds the program into a folder of its own.
+func build(repository string, flags ...string) (path string, cleanUp func(), err error) {
 	dir, err := os.MkdirTemp("", "berth-binary-")
 	if err != nil {
 		return "", nil, err
@@ -30,7 +41,7 @@ func Binary(repository string) (path string, cleanUp func(), err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	path = filepath.Join(dir, "berth")
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, "./cmd/berth")
+	build := exec.CommandContext(ctx, "go", append(append([]string{"build"}, flags...), "-o", path, "./cmd/berth")...)
 	build.Dir, build.Env = repository, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", nil, errors.Join(fmt.Errorf("build the program: %w\n%s", err, out), os.RemoveAll(dir))

@@ -36,6 +36,18 @@ func Fleet(t testing.TB, n int, images ...string) []FleetHost {
 	return fleet(t, n, images)
 }
 
+// SSHFleet starts hosts as Fleet does that are reached by SSH, too. A login changes nothing of this machine.
+func SSHFleet(t testing.TB, n int, images ...string) []FleetHost {
+	t.Helper()
+	return fleet(t, n, images, "BERTH_FLEET_SSHD=yes")
+}
+
+// SmallFleet starts hosts as Fleet does whose engines keep their data on a disk of so many MiB, in memory.
+func SmallFleet(t testing.TB, n, megabytes int, images ...string) []FleetHost {
+	t.Helper()
+	return fleet(t, n, images, fmt.Sprintf("BERTH_FLEET_DATA=%dm", megabytes))
+}
+
 func fleet(t testing.TB, n int, images []string, settings ...string) []FleetHost {
 	t.Helper()
 	Needs(t, Hosts)
@@ -54,24 +66,6 @@ func fleet(t testing.TB, n int, images []string, settings ...string) []FleetHost
 		hosts = append(hosts, FleetHost{Name: fields[0], Endpoint: fields[1], Address: fields[2], Folder: fields[3], bed: b})
 	}
 	return hosts
-}
-
-// Stop ends the host's dockerd as a crash would. Its containers run on, and nobody looks after them.
-func (h FleetHost) Stop(t testing.TB) {
-	t.Helper()
-	h.bed.must(t, "kill", h.Name)
-}
-
-// PowerOff ends everything on the host as a power cut would.
-func (h FleetHost) PowerOff(t testing.TB) {
-	t.Helper()
-	h.bed.must(t, "off", h.Name)
-}
-
-// Start brings the host back after Stop or PowerOff, and waits until its engine answers.
-func (h FleetHost) Start(t testing.TB) {
-	t.Helper()
-	h.bed.must(t, "start", h.Name)
 }
 
 // Docker runs the docker command on the host's engine.

@@ -108,6 +108,24 @@ func (p *Process) Ended() (bool, error) {
 	}
 }
 
+// Freeze has the process stand still until Continue.
+func (p *Process) Freeze() { _ = p.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Stopped fails unless the process stands still, by a SIGSTOP.
+func (p *Process) Stopped() error {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Pid()))
+	if err != nil {
+		return err
+	}
+	if _, state, _ := strings.Cut(string(stat), ") "); !strings.HasPrefix(state, "T") {
+		return fmt.Errorf("it is in state %.1s", state)
+	}
+	return nil
+}
+
+// Continue has the process go on that stands still.
+func (p *Process) Continue() { _ = p.cmd.Process.Signal(syscall.SIGCONT) }
+
 // Stop asks the process to stop; it must end with 0.
 func (p *Process) Stop() {
 	if over, _ := p.Ended(); over {
