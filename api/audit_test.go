@@ -31,6 +31,7 @@ var unwritten = map[string]string{"POST /api/v1/hosts/placement": "it places not
 // deeds are the actions of operations, where the answer to a request of the matrix is success.
 var deeds = map[string]tenant.Action{
 	"POST /api/v1/storage/:engine/instances": tenant.ActInstanceCreate, "DELETE /api/v1/storage/:engine/instances/:id": tenant.ActInstanceDelete,
+	"POST /api/v1/storage/:engine/instances/:id/restart": tenant.ActInstanceRestart, "POST /api/v1/storage/:engine/instances/:id/stop": tenant.ActInstanceStop, "POST /api/v1/storage/:engine/instances/:id/start": tenant.ActInstanceStart,
 	"GET /api/v1/storage/:engine/instances/:id/config": tenant.ActInstanceCredentials, "POST /api/v1/jobs/:id/cancel": tenant.ActJobCancel,
 	"POST /api/v1/webhooks": tenant.ActWebhookCreate, "PATCH /api/v1/webhooks/:id": tenant.ActWebhookChange, "DELETE /api/v1/webhooks/:id": tenant.ActWebhookDelete,
 	"POST /api/v1/webhooks/:id/rotate": tenant.ActWebhookRotate, "POST /api/v1/webhooks/:id/ping": tenant.ActWebhookPing,
@@ -147,6 +148,9 @@ func (b *bench) actor(route string, e *estate) (header, body string) {
 	case "POST /api/v1/me/password":
 		header, _ = login("member")
 		return header, fmt.Sprintf(`{"old":%q,"new":"another good password"}`, goodPassword)
+	case "POST /api/v1/storage/:engine/instances/:id/start":
+		b.as(owner, "POST", mysqlPath+"/"+e.instance+"/stop", "").is(202, "")
+		b.work()
 	case "POST /api/v1/sessions":
 		_, name := login("member")
 		return "", fmt.Sprintf(`{"login":%q,"password":%q}`, name, goodPassword)

@@ -28,6 +28,21 @@ func (s *server) instanceRoutes(h huma.API) {
 	const remove = "Delete an instance, even while it is being created (asynchronous)"
 	huma.Register(h, op("delete-instance", http.MethodDelete, "/{engine}/instances/{id}", remove, tenant.Change, 202, 404, 409, 410, 422, 503), s.deleteInstance)
 
+	for _, a := range []struct {
+		verb, summary string
+		do            func(context.Context, tenant.Principal, string, instance.ID, instance.Action) (instance.Accepted, error)
+	}{
+		{"restart", "Restart the server of an instance (asynchronous)", s.Service.Restart},
+		{"stop", "Stop the server of an instance, which keeps its data (asynchronous)", s.Service.Stop},
+		{"start", "Start the server of a stopped instance (asynchronous)", s.Service.Start},
+	} {
+		act := op(a.verb+"-instance", http.MethodPost, "/{engine}/instances/{id}/"+a.verb, a.summary, tenant.Change, 202, 403, 404, 409, 410, 422, 429, 503)
+		huma.Register(h, act, func(ctx context.Context, in *actionInput) (*acceptedOutput, error) {
+			return s.actOnInstance(ctx, in, a.do)
+		})
+		h.OpenAPI().Paths[act.Path].Post.RequestBody.Required = false
+	}
+
 	huma.Register(h, op("list-all-instances", http.MethodGet, "/instances", "List instances of all engines, newest first", tenant.Read, 200),
 		func(ctx context.Context, in *ListInput) (*body[pageView[instanceView]], error) {
 			return s.listInstances(ctx, "", in)
@@ -178,6 +193,28 @@ func (s *server) deleteInstance(ctx context.Context, in *struct {
 		return nil, s.fail(err)
 	}
 	return accepted(a), nil
+}
+
+type actionBody struct {
+	Force       bool   `json:"force,omitempty" doc:"do not let the server end by itself (restart, stop)"`
+	CallbackURL string `json:"callback_url,omitempty" doc:"URL that receives a signed POST when the job ends"`
+}
+
+type actionInput struct {
+	EngineInstancePath
+	Body *actionBody
+}
+
+func (s *server) actOnInstance(ctx context.Context, in *actionInput, do func(context.Context, tenant.Principal, string, instance.ID, instance.Action) (instance.Accepted, error)) (*acceptedOutput, error) {
+	var a instance.Action
+	if in.Body != nil {
+		a = instance.Action{Force: in.Body.Force, CallbackURL: in.Body.CallbackURL}
+	}
+	acted, err := do(ctx, principalOf(ctx), in.Engine, instance.ID(in.ID), a)
+	if err != nil {
+		return nil, s.fail(err)
+	}
+	return accepted(acted), nil
 }
 
 func (s *server) listInstances(ctx context.Context, engine string, in *ListInput) (*body[pageView[instanceView]], error) {

@@ -34,7 +34,7 @@ func (s *server) listJobs(ctx context.Context, in *struct {
 	Parent string `query:"parent" doc:"return only the jobs that wait below the job with this id"`
 
 	State string `query:"state" enum:"queued,running,succeeded,failed,canceled"`
-	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
+	Kind  string `query:"kind" enum:"instance.create,instance.delete,instance.restart,instance.stop,instance.start,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
 },
 ) (*body[pageView[jobView]], error) {
 	jobs, next, err := s.Service.Jobs(ctx, principalOf(ctx), job.Filter{

@@ -37,6 +37,7 @@ var statuses = map[fault.Code]int{
 	fault.CodeEngineKnown:         http.StatusConflict,
 	fault.CodeHostInUse:           http.StatusConflict,
 	fault.CodeDiskInUse:           http.StatusConflict,
+	fault.CodeInstanceState:       http.StatusConflict,
 	fault.CodeHostState:           http.StatusConflict,
 	fault.CodeHostCordoned:        http.StatusConflict,
 	fault.CodeChecksFailed:        http.StatusUnprocessableEntity,

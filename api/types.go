@@ -127,7 +127,7 @@ type jobView struct {
 	Subject     id.Subject    `json:"subject" doc:"id of the resource the job works on"`
 	InstanceID  instance.ID   `json:"instance_id" doc:"the subject, if it is an instance"`
 	Engine      string        `json:"engine"`
-	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
+	Kind        job.Kind      `json:"kind" enum:"instance.create,instance.delete,instance.restart,instance.stop,instance.start,instance.repair,instance.renew,hosts.import,host.import,host.takeover,host.inspect,host.drain,host.delete"`
 	State       job.State     `json:"state" enum:"queued,running,succeeded,failed,canceled"`
 	Progress    int           `json:"progress" minimum:"0" maximum:"100"`
 	Attempt     int           `json:"attempt" doc:"number of the attempt, from 1"`

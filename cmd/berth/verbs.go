@@ -66,6 +66,7 @@ func (c *cli) commands() []*cobra.Command {
 	log, ofLog := c.auditCommands()
 	grants, ofGrants := c.grantsCommands()
 	hosts, ofHosts := c.hostsCommands()
+	commands = append(commands, c.powerCommands()...)
 	for _, cmd := range slices.Concat(commands, ofWebhooks, ofTenants, ofKeys, ofUsers, ofMembers, ofInvitations, ofContexts, ofLog, ofGrants, ofHosts) {
 		url := c.getenv("BERTH_URL")
 		if url == "" {

@@ -12,16 +12,53 @@ import (
 )
 
 func (c *cli) rmCommand() *cobra.Command {
+	var force bool
+	cmd := c.severalCommand(several{
+		verb: "delete", doing: "Deleting", done: "Deleted",
+		ask: func(ctx context.Context, cl *client.Client, i client.Instance) (client.Accepted, error) {
+			if force {
+				return cl.ForceDelete(ctx, i)
+			}
+			return cl.Delete(ctx, i)
+		},
+	})
+	cmd.Use, cmd.Aliases, cmd.Short = "rm NAME|ID...", []string{"delete"}, "Delete instances and their data"
+	cmd.Flags().BoolVar(&force, "force", false, "do not wait for a host that does not respond; it is cleaned up once it does")
+	return cmd
+}
+
+// powerCommands give the verbs for servers.
+func (c *cli) powerCommands() []*cobra.Command {
+	one := func(verb, doing, done, short, force string) *cobra.Command {
+		var kill bool
+		cmd := c.severalCommand(several{
+			verb: verb, doing: doing, done: done,
+			ask: func(ctx context.Context, cl *client.Client, i client.Instance) (client.Accepted, error) {
+				return cl.Act(ctx, i, verb, kill)
+			},
+		})
+		cmd.Use, cmd.Short = verb+" NAME|ID...", short
+		if force != "" {
+			cmd.Flags().BoolVar(&kill, "force", false, force)
+		}
+		return cmd
+	}
+	const force = "kill the server instead of asking it to end"
+	return []*cobra.Command{
+		one("restart", "Restarting", "Restarted", "Restart the servers of instances", force),
+		one("stop", "Stopping", "Stopped", "Stop the servers of instances; their data stays", force),
+		one("start", "Starting", "Started", "Start the servers of stopped instances", ""),
+	}
+}
+
+// severalCommand gives a verb that is done with several instances. The caller names and describes it.
+func (c *cli) severalCommand(s several) *cobra.Command {
 	var (
 		wait    bool
-		force   bool
 		timeout time.Duration
 	)
 	cmd := &cobra.Command{
-		Use:     "rm NAME|ID...",
-		Aliases: []string{"delete"},
-		Short:   "Delete instances and their data",
-		Args:    cobra.MinimumNArgs(1),
+		Args: cobra.MinimumNArgs(1),
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			if timeout <= 0 {
 				return usagef(cmd, "--timeout must be above 0")
@@ -30,41 +67,42 @@ func (c *cli) rmCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := removal{cli: c, cmd: cmd, cl: cl, timeout: timeout, force: force}
-			r.request(ctx, args)
+			s := s
+			s.cli, s.cmd, s.cl, s.timeout = c, cmd, cl, timeout
+			s.request(ctx, args)
 			if wait {
-				r.wait(ctx)
+				s.wait(ctx)
 			}
-			return r.finish(wait, len(args))
+			return s.finish(wait, len(args))
 		}),
 	}
 	waitFlags(cmd, &wait, &timeout)
-	cmd.Flags().BoolVar(&force, "force", false, "do not wait for a host that does not respond; it is cleaned up once it does")
 	return cmd
 }
 
-// removal is one call of `berth rm`. What goes wrong with one instance does not
-// keep the others from being deleted.
-type removal struct {
+// several is one call of a verb that is done with several instances. What goes wrong with one
+// does not keep it from being done with the others.
+type several struct {
+	verb, doing, done string
+	ask               func(context.Context, *client.Client, client.Instance) (client.Accepted, error)
+
 	cli      *cli
 	cmd      *cobra.Command
 	cl       *client.Client
 	timeout  time.Duration
-	force    bool
 	accepted []client.Accepted
 	failed   []error
 }
 
-// request asks for all deletions before any is waited for, so that they run side
-// by side.
-func (r *removal) request(ctx context.Context, names []string) {
+// request asks for all before any is waited for, so that they run side by side.
+func (s *several) request(ctx context.Context, names []string) {
 	for _, name := range names {
-		accepted, err := r.one(ctx, name)
+		accepted, err := s.one(ctx, name)
 		if err == nil {
-			r.accepted = append(r.accepted, accepted)
+			s.accepted = append(s.accepted, accepted)
 			continue
 		}
-		r.failed = append(r.failed, err)
+		s.failed = append(s.failed, err)
 		var unreachable *client.UnreachableError
 		if ctx.Err() != nil || errors.As(err, &unreachable) {
 			return
@@ -72,28 +110,25 @@ func (r *removal) request(ctx context.Context, names []string) {
 	}
 }
 
-func (r *removal) one(ctx context.Context, name string) (client.Accepted, error) {
-	instance, err := r.cl.Find(ctx, name)
+func (s *several) one(ctx context.Context, name string) (client.Accepted, error) {
+	instance, err := s.cl.Find(ctx, name)
 	if err != nil {
 		return client.Accepted{}, err
 	}
-	if r.force {
-		return r.cl.ForceDelete(ctx, instance)
-	}
-	return r.cl.Delete(ctx, instance)
+	return s.ask(ctx, s.cl, instance)
 }
 
-func (r *removal) wait(ctx context.Context) {
-	for i := range r.accepted {
-		a := &r.accepted[i]
-		title := fmt.Sprintf("delete %s %s", clean(a.Instance.Engine), clean(a.Instance.Name))
-		job, err := r.cli.follow(ctx, r.cmd, r.cl, followed{job: a.Job, title: title, timeout: r.timeout})
+func (s *several) wait(ctx context.Context) {
+	for i := range s.accepted {
+		a := &s.accepted[i]
+		title := fmt.Sprintf("%s %s %s", s.verb, clean(a.Instance.Engine), clean(a.Instance.Name))
+		job, err := s.cli.follow(ctx, s.cmd, s.cl, followed{job: a.Job, title: title, timeout: s.timeout})
 		a.Job = job
 		if err != nil {
-			r.failed = append(r.failed, err)
+			s.failed = append(s.failed, err)
 			continue
 		}
-		if instance, err := r.cl.Instance(ctx, a.Instance.ID); err == nil {
+		if instance, err := s.cl.Instance(ctx, a.Instance.ID); err == nil {
 			a.Instance = instance
 		}
 	}
@@ -101,35 +136,35 @@ func (r *removal) wait(ctx context.Context) {
 
 // finish prints what was accepted: the API's document for one instance, a list of
 // them for several.
-func (r *removal) finish(waited bool, asked int) error {
-	p := printer{w: r.cmd.OutOrStdout()}
+func (s *several) finish(waited bool, asked int) error {
+	p := printer{w: s.cmd.OutOrStdout()}
 	switch {
-	case r.cli.json() && asked == 1 && len(r.accepted) == 1:
-		p.err = printJSON(p.w, r.accepted[0])
-	case r.cli.json() && asked > 1:
-		items := append([]client.Accepted{}, r.accepted...)
+	case s.cli.json() && asked == 1 && len(s.accepted) == 1:
+		p.err = printJSON(p.w, s.accepted[0])
+	case s.cli.json() && asked > 1:
+		items := append([]client.Accepted{}, s.accepted...)
 		p.err = printJSON(p.w, client.Page[client.Accepted]{Items: items})
-	case !r.cli.json():
-		for _, a := range r.accepted {
-			r.say(&p, a, waited)
+	case !s.cli.json():
+		for _, a := range s.accepted {
+			s.say(&p, a, waited)
 		}
 	}
 	if p.err != nil {
-		r.failed = append(r.failed, p.err)
+		s.failed = append(s.failed, p.err)
 	}
-	if len(r.failed) > 0 {
-		return errorList(r.failed)
+	if len(s.failed) > 0 {
+		return errorList(s.failed)
 	}
 	return nil
 }
 
-func (r *removal) say(p *printer, a client.Accepted, waited bool) {
+func (s *several) say(p *printer, a client.Accepted, waited bool) {
 	name := clean(a.Instance.Engine) + " " + clean(a.Instance.Name)
 	switch {
 	case a.Job.State == client.JobSucceeded:
-		p.linef("Deleted %s.", name)
+		p.linef("%s %s.", s.done, name)
 	case !waited:
-		p.linef("Deleting %s. Wait for it: berth wait %s", name, clean(a.Job.ID))
+		p.linef("%s %s. Wait for it: berth wait %s", s.doing, name, clean(a.Job.ID))
 	}
 }
 

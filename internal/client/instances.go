@@ -109,6 +109,18 @@ func (c *Client) Connection(ctx context.Context, i Instance) (Connection, error)
 	return out, err
 }
 
+// Act asks for something to be done with the server of an instance: "restart", "stop" or "start".
+// With force the server is not let end by itself.
+func (c *Client) Act(ctx context.Context, i Instance, verb string, force bool) (Accepted, error) {
+	var body any
+	if force {
+		body = map[string]bool{"force": true}
+	}
+	var out Accepted
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"storage", i.Engine, "instances", i.ID, verb}, body: body}, &out)
+	return out, err
+}
+
 // Delete asks for the end of an instance. While it is being deleted, the answer is
 // the same job again; afterwards it is a Problem with CodeGone.
 func (c *Client) Delete(ctx context.Context, i Instance) (Accepted, error) {

@@ -37,14 +37,15 @@ const (
 	CodeUnavailable         Code = "unavailable"           // a part that is needed is down
 
 	// Refusals of what is asked of hosts.
-	CodeNoCapacity   Code = "no_capacity"   // no host fits what was asked for; Error.Reasons counts why
-	CodeHostExists   Code = "host_exists"   // another host has the name or the address
-	CodeEngineKnown  Code = "engine_known"  // the engine is another host's already
-	CodeHostInUse    Code = "host_in_use"   // something is still on the host
-	CodeHostState    Code = "host_state"    // the host's state does not allow it
-	CodeHostCordoned Code = "host_cordoned" // nothing is placed on the host
-	CodeDiskInUse    Code = "disk_in_use"   // something is still on the disk
-	CodeChecksFailed Code = "checks_failed" // the machine is not fit to be a host
+	CodeNoCapacity    Code = "no_capacity"    // no host fits what was asked for; Error.Reasons counts why
+	CodeHostExists    Code = "host_exists"    // another host has the name or the address
+	CodeEngineKnown   Code = "engine_known"   // the engine is another host's already
+	CodeHostInUse     Code = "host_in_use"    // something is still on the host
+	CodeInstanceState Code = "instance_state" // the instance's state does not allow it
+	CodeHostState     Code = "host_state"     // the host's state does not allow it
+	CodeHostCordoned  Code = "host_cordoned"  // nothing is placed on the host
+	CodeDiskInUse     Code = "disk_in_use"    // something is still on the disk
+	CodeChecksFailed  Code = "checks_failed"  // the machine is not fit to be a host
 
 	// Failures of a job.
 	CodeHostUnavailable  Code = "host_unavailable"  // the host's engine does not answer

@@ -233,4 +233,7 @@ type HolderRows interface {
 	// Holding gives the units of the allocations that the filter selects.
 	Holding(AllocationFilter) ([]UnitID, error)
 	Release(UnitID) error
+	// Resize changes what the unit has a share of, on its host and its disk. ErrNoShare where that
+	// would be more than there is; CodeNotFound where the unit has no allocation.
+	Resize(UnitID, Resources) error
 }

@@ -31,7 +31,7 @@ const (
 	WantsData
 	// WantsNothing is for one whose end has come.
 	WantsNothing
-	// WantsToStay is for one that has failed and is kept as it is, for somebody to look at.
+	// WantsToStay is for one that is left as it is: stopped, or failed and kept for somebody to look at.
 	WantsToStay
 )
 

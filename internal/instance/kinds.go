@@ -51,6 +51,12 @@ func (s *Works) Register(r *job.Registry) {
 		Kind: JobRepair, Find: s.find, Pool: upkeep, Plans: [][]job.StepOf[*work]{repairPlan()},
 		Attempts: func(code fault.Code) int { return attempts(code, maxRepairAttempts) },
 	})
+	for kind, plans := range map[job.Kind][][]job.StepOf[*work]{JobRestart: restartPlans(), JobStop: stopPlans(), JobStart: {startPlan()}} {
+		job.Register(r, job.Definition[*work]{
+			Kind: kind, Find: s.find, Pool: upkeep, Plans: plans,
+			Attempts: func(code fault.Code) int { return attempts(code, maxPowerAttempts) },
+		})
+	}
 	job.Register(r, job.Definition[*work]{
 		Kind: JobRenew, Find: s.find, Pool: upkeep, Plans: [][]job.StepOf[*work]{renewPlan()},
 		Attempts: func(code fault.Code) int { return attempts(code, maxRenewAttempts) },
@@ -84,13 +90,14 @@ func createPlan() []job.StepOf[*work] {
 		{Name: "reserve", Timeout: 30 * time.Second, Do: do((*work).reserve), Redo: job.RedoAlways},
 		{Name: "image", Timeout: 10 * time.Minute, Do: do((*work).image), Beside: true},
 		{Name: "data", Timeout: time.Minute, Do: do((*work).data), Beside: true},
-		{Name: "start", Timeout: 2 * time.Minute, Do: do((*work).start), Redo: job.RedoAlways},
+		{Name: startName, Timeout: 2 * time.Minute, Do: do((*work).start), Redo: job.RedoAlways},
 		{Name: "ready", Timeout: 2 * time.Minute, Do: do((*work).ready), Redo: job.RedoAlways},
 	}
 }
 
 const (
 	reserveStep = "reserve"
+	startName   = "start" // of the step that starts a server
 	// adoptStep is the first step of a create that was given a warm instance.
 	adoptStep = "adopt"
 )
@@ -114,7 +121,7 @@ func repairPlan() []job.StepOf[*work] {
 	return []job.StepOf[*work]{
 		{Name: "data", Timeout: time.Minute, Do: do((*work).dataThere), Redo: job.RedoAlways},
 		{Name: "image", Timeout: 10 * time.Minute, Do: do((*work).image)},
-		{Name: "start", Timeout: 2 * time.Minute, Do: do((*work).start), Redo: job.RedoAlways},
+		{Name: startName, Timeout: 2 * time.Minute, Do: do((*work).start), Redo: job.RedoAlways},
 		{Name: "ready", Timeout: 2 * time.Minute, Do: do((*work).ready), Redo: job.RedoAlways},
 	}
 }

@@ -35,7 +35,7 @@ func (i *Instance) resident() host.Resident {
 		r.Wants = host.WantsServer
 	case i.State == StateDeleted:
 		r.Wants = host.WantsNothing
-	case i.kept():
+	case i.kept() || i.State == StateStopped:
 		r.Wants = host.WantsToStay
 	case i.State == StateFailed && i.Status.DataLost:
 		r.Wants = host.WantsData

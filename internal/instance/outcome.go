@@ -1,7 +1,9 @@
 package instance
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,6 +68,8 @@ func (w *work) outcome(j job.Job) outcome {
 		return outcome{state: StateDeleted, message: "deleted; container, volume and ports are released", release: true}
 	case j.Kind == JobCreate && w.inst.Stock():
 		return outcome{state: StateWarm, message: "warm and ready for adoption"}
+	case j.Kind == JobStop:
+		return outcome{state: StateStopped, reason: "stopped on request", message: "stopped; its data, its disk and its ports are kept"}
 	case j.Kind == JobRenew:
 		return w.unchanged("its certificate was renewed; it is good until " + w.inst.Status.CertifiedUntil.Format(time.RFC3339))
 	}
@@ -81,6 +85,16 @@ func (w *work) unchanged(message string) outcome {
 	return outcome{state: w.inst.State, reason: w.inst.Reason, message: message}
 }
 
+// begun reports whether a worker has begun the step, whatever became of it.
+func begun(j job.Job, step string) bool {
+	return slices.ContainsFunc(j.Steps, func(s job.Step) bool { return s.Name == step && s.Attempt > 0 })
+}
+
+// failures begin the reason of an instance whose job gave up and left its data as it is.
+var failures = map[job.Kind]string{
+	JobRepair: "it could not be repaired: ", JobRestart: "it could not be restarted: ", JobStop: "it could not be stopped: ", JobStart: "it could not be started: ",
+}
+
 // outcomeOfFailure is that of a job that gave up. What a delete could not remove keeps its
 // ports: a later delete goes on.
 func (w *work) outcomeOfFailure(j job.Job) outcome {
@@ -91,9 +105,13 @@ func (w *work) outcomeOfFailure(j job.Job) outcome {
 	if j.Kind == JobRenew {
 		return w.unchanged(message)
 	}
-	if j.Kind == JobRepair && j.Error.Code != fault.CodeDataLost {
-		// Its data may be there: it stays as it is, and is repaired again later.
-		return outcome{state: StateUnhealthy, reason: "it could not be repaired: " + message, message: message}
+	switch {
+	case j.Error.Code == fault.CodeDataLost:
+	case j.Kind == JobStart && !begun(j, startName):
+		return outcome{state: StateStopped, reason: "it could not be started: " + message, message: message}
+	case j.Kind == JobStop || onKeptData(j.Kind):
+		// Its data may be there: it stays as it is, and is repaired later, or again.
+		return outcome{state: StateUnhealthy, reason: failures[j.Kind] + message, message: message}
 	}
 	if j.Keeps() && w.inst.Status.Host != "" {
 		until := j.FinishedAt.Add(w.cfg.KeepFailed)
@@ -123,6 +141,11 @@ func (w *work) settle(tx Tx, inst Instance, o outcome, j job.Job) error {
 	switch o.state {
 	case StateRunning:
 		return tx.StartWatch(inst.ID, now.Add(firstProbe()))
+	case StateUnhealthy: // it may run after all
+		_, err := watchOf(tx, inst.ID, now)
+		return err
+	case StateStopped:
+		return errors.Join(giveUp(tx, inst), tx.EndWatch(inst.ID))
 	case StateDeleted, StateFailed:
 		return tx.EndWatch(inst.ID)
 	default:

@@ -181,7 +181,7 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 		return host.Workload{}, err
 	}
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
-	load.KeepData = w.Kind() == JobRepair
+	load.KeepData = onKeptData(w.Kind())
 	if !load.KeepData {
 		load.Disk = w.run.disk.Path
 	}
@@ -251,7 +251,7 @@ func (w *work) start(ctx context.Context) error {
 		if fault.CodeOf(err) != fault.CodePortRefused || err == nil {
 			return err
 		}
-		if w.Kind() == JobRepair { // its tenants know it by its port
+		if onKeptData(w.Kind()) { // its tenants know it by its port
 			return fault.Errorf(fault.CodePortRefused, err, "host %s cannot give port %s back to the instance, because another program uses it", w.run.host.Name, listed(w.inst.hostPorts()))
 		}
 		if try == maxPortTries {
@@ -295,7 +295,7 @@ func (w *work) proof(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	caretaker, ok := w.run.engine.(Caretaker)
-	if !ok || w.Kind() != JobRepair {
+	if !ok || !onKeptData(w.Kind()) {
 		return w.run.engine.Probe(ctx, w.inst, w.run.creds)
 	}
 	found, err := caretaker.Look(ctx, w.inst, w.run.creds)

@@ -314,7 +314,7 @@ var unfencedMethods = strings.Fields(`
 	OnCommit
 	HostSecret InsertHostSecret DeleteHostSecrets Places PlaceKnown PutPlace PortsTaken HostsInShort Unbooked Unheld Book Recount HoldPort
 	AllHosts HostRow InsertHost UpdateHost DeleteHost Disks HostDisks Disk InsertDisk UpdateHostDisk DeleteDisk Allocations Allocation Allocate Release Holding Spread LockGroups
-	Host Hosts PortsLeft PortsFree PutHost MarkHost Situation TakePort RestPort RestPorts RestPortsElsewhere TakeDuty
+	Host Hosts PortsLeft PortsFree PutHost MarkHost Situation Resize TakePort RestPort RestPorts RestPortsElsewhere TakeDuty
 	Standing PutStanding DeleteStanding DeleteStandings
 	Tenant Tenants InsertTenant UpdateTenant EndAccess Quota LockQuota PutQuota
 	KeyByHash Keys InsertKey Key LiveKeys RevokeKey UseKey

@@ -88,6 +88,9 @@ func (t *tx) PutQuota(of tenant.ID, limits tenant.Amounts) error {
 	return t.db.Model(&quotaRow{}).Where("tenant_id = ?", key(of)).Update("limits", text).Error
 }
 
+// ofServers counts nothing of instances whose servers were stopped.
+const ofServers = "CASE WHEN state = ? THEN 0 ELSE "
+
 // Held implements tenant.Reader. A failed instance may still be on its host as long as it
 // has a port: ports are given back when it is confirmed gone.
 func (r reader) Held(ctx context.Context, of tenant.ID, kinds []string, since time.Time) (tenant.Amounts, error) {
@@ -96,7 +99,8 @@ func (r reader) Held(ctx context.Context, of tenant.ID, kinds []string, since ti
 	}
 	var sum struct{ Instances, CPU, Memory, Disk, Ports int64 }
 	err := r.db.WithContext(ctx).Model(&instanceRow{}).
-		Select("COUNT(*) AS instances, COALESCE(SUM(cpu_millis), 0) AS cpu, COALESCE(SUM(memory_bytes), 0) AS memory, COALESCE(SUM(disk_bytes), 0) AS disk, COALESCE(SUM(ports), 0) AS ports").
+		Select("COUNT(*) AS instances, COALESCE(SUM("+ofServers+"cpu_millis END), 0) AS cpu, COALESCE(SUM("+ofServers+"memory_bytes END), 0) AS memory, "+
+			"COALESCE(SUM(disk_bytes), 0) AS disk, COALESCE(SUM(ports), 0) AS ports", string(instance.StateStopped), string(instance.StateStopped)).
 		Where("tenant_id = ? AND deleted_at = 0", key(of)).
 		Where("(state <> ? OR EXISTS (SELECT 1 FROM ports WHERE ports.instance_id = instances.id))", string(instance.StateFailed)).
 		Scan(&sum).Error

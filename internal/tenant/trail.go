@@ -24,6 +24,9 @@ const (
 	ActInstanceCreate      Action = "instance.create"
 	ActInstanceDelete      Action = "instance.delete"
 	ActInstanceForceDelete Action = "instance.force_delete"
+	ActInstanceRestart     Action = "instance.restart"
+	ActInstanceStop        Action = "instance.stop"
+	ActInstanceStart       Action = "instance.start"
 	ActInstanceCredentials Action = "instance.credentials" // they were read
 	ActJobCancel           Action = "job.cancel"
 	ActWebhookCreate       Action = "webhook.create"

@@ -2,6 +2,7 @@ package hosttest
 
 import (
 	"maps"
+	"time"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
@@ -186,4 +187,11 @@ func (r *Runtime) File(id host.UnitID, path string) (f host.File, owner string, 
 	}
 	f, ok = v.files[path]
 	return f, v.user, ok
+}
+
+// Grace gives how long the unit was given to end by itself, when it was last asked to.
+func (r *Runtime) Grace(id host.UnitID) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.grace[id]
 }

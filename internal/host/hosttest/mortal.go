@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/berth-project/berth/internal/host"
 )
@@ -118,6 +119,10 @@ func (r mortalRuntime) Adopt(ctx context.Context, w host.Workload) error {
 
 func (r mortalRuntime) Settle(ctx context.Context, id host.UnitID, fence int64) error {
 	return r.Call("Settle", func() error { return r.Runtime.Settle(context.WithoutCancel(ctx), id, fence) })
+}
+
+func (r mortalRuntime) Stop(ctx context.Context, id host.UnitID, fence int64, grace time.Duration) error {
+	return r.Call("Stop", func() error { return r.Runtime.Stop(context.WithoutCancel(ctx), id, fence, grace) })
 }
 
 func (r mortalRuntime) Remove(ctx context.Context, id host.UnitID, fence int64, data bool) error {

@@ -26,6 +26,7 @@ type Runtime struct {
 	behave func(host.Workload) Behavior
 	probe  func(host.UnitID) error
 	stuck  func(host.UnitID) bool
+	grace  map[host.UnitID]time.Duration
 }
 
 var _ host.Runtime = (*Runtime)(nil)
@@ -33,7 +34,7 @@ var _ host.Runtime = (*Runtime)(nil)
 // NewRuntime makes the runtime of a deployment on a host of its own, which has no
 // image but gets every one that is asked for.
 func NewRuntime(deployment string) *Runtime {
-	return &Runtime{machine: newMachine(), deployment: deployment, faults: map[Method]*Fault{}, calls: map[Method]int{}}
+	return &Runtime{machine: newMachine(), deployment: deployment, faults: map[Method]*Fault{}, calls: map[Method]int{}, grace: map[host.UnitID]time.Duration{}}
 }
 
 // Beside makes the runtime of another deployment on the same host.
@@ -186,8 +187,11 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (u host.Unit, err
 }
 
 // Stop ends the container at once, with exit code 0.
-func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, _ time.Duration) error {
+func (r *Runtime) Stop(ctx context.Context, id host.UnitID, fence int64, grace time.Duration) error {
 	return r.call(ctx, MethodStop, id, func() error {
+		r.mu.Lock()
+		r.grace[id] = grace
+		r.mu.Unlock()
 		c, err := r.own(id, fence)
 		if err == nil && c.running {
 			c.end(Behavior{})

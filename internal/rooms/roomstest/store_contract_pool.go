@@ -196,6 +196,16 @@ func allocations(s shelf) {
 		s.same([]any{nothing.Host, len(nothing.Ports), len(nothing.Disks)}, []any{host.ID(""), 0, 0}, err)
 		return errors.Join(tx.RestPorts(a.Unit, at), tx.DeleteDisk(other.ID))
 	})
+	resize := func(unit host.UnitID, to host.Resources) error {
+		return s.tx(func(tx rooms.Tx) error { return tx.Resize(unit, to) })
+	}
+	for _, to := range []host.Resources{{DiskBytes: 7}, {DiskBytes: 7}, {CPUMillis: 1, MemoryBytes: 2, DiskBytes: 3}, a.Resources} {
+		s.ok(resize(a.Unit, to), "Resize")
+		s.books()
+		found, err := s.store.Allocations(s.ctx, host.AllocationFilter{Unit: a.Unit}, "", 10)
+		s.same(found[0].Resources, to, err)
+	}
+	s.code(resize("nobody", a.Resources), fault.CodeNotFound, "Resize of what has nothing")
 	got, err := s.store.Allocations(s.ctx, host.AllocationFilter{}, "", 10)
 	s.same(got, []host.Allocation{a}, err)
 	s.code(s.tx(func(tx rooms.Tx) error { return tx.Allocate(a) }), fault.CodeConflict, "Allocate twice")
@@ -227,6 +237,13 @@ func allocationGuard(s shelf) {
 		if !test.fits {
 			continue
 		}
+		more := func(r host.Resources) error { return s.tx(func(tx rooms.Tx) error { return tx.Resize(a.Unit, r) }) }
+		for _, size := range []host.Resources{{CPUMillis: 11}, {MemoryBytes: 21}, {DiskBytes: 31}} {
+			s.code(more(size), fault.CodeNoCapacity, "Resize to more than there is")
+		}
+		s.ok(more(host.Resources{}), "Resize to nothing")
+		s.ok(more(a.Resources), "Resize")
+		s.books()
 		smaller := s.storedHost(h.ID)
 		smaller.Capacity.CPUMillis = 9
 		if err := s.tx(func(tx rooms.Tx) error { return tx.UpdateHost(smaller) }); (test.cpu > 9) != errors.Is(err, fault.ErrConflict) {

@@ -52,8 +52,9 @@ func quotaRoundTrip(s shelf) {
 func (s shelf) held(since time.Time, instances, jobs int64) {
 	s.Helper()
 	kinds := []string{string(instance.JobCreate)}
+	servers := max(instances-1, 0) // one of them is stopped
 	want := tenant.Amounts{
-		tenant.Instances: instances, tenant.CPU: 500 * instances, tenant.Memory: instances * 256 << 20, tenant.Disk: instances << 30, tenant.Ports: 2 * instances,
+		tenant.Instances: instances, tenant.CPU: 500 * servers, tenant.Memory: servers * 256 << 20, tenant.Disk: instances << 30, tenant.Ports: 2 * instances,
 		tenant.JobsPerHour: jobs,
 	}
 	got, err := s.store.Held(s.ctx, owner, kinds, since)
