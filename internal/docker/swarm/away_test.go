@@ -67,7 +67,7 @@ func lists(t *testing.T, b *bed) {
 	for i, n := range nodes {
 		want := b.nodes[i]
 		if n.ID != want.ID || n.Hostname != want.Name || n.Address != want.Address || n.Availability != "active" || n.State != "ready" ||
-			!n.Manager || n.CPUs <= 0 || n.Memory <= 0 || n.Arch == "" || n.EngineVersion == "" || n.Labels[labelIsolated] != "true" {
+			!n.Manager || n.CPUs <= 0 || n.Memory <= 0 || n.Arch == "" || n.EngineVersion == "" || n.Labels[host.LabelIsolated] != "true" {
 			t.Errorf("node %s is listed as %+v", want.Name, n)
 		}
 	}
@@ -109,13 +109,13 @@ func notIsolated(t *testing.T, b *bed) {
 		_, err := b.nodes[0].Docker(t.Context(), "node", "update", option, b.nodes[2].ID)
 		must(t, err)
 	}
-	label("--label-rm=" + labelIsolated)
+	label("--label-rm=" + host.LabelIsolated)
 	w := redisWorkload(t)
 	err := b.runtime(t, b.hosts, 2).Create(t.Context(), w)
 	if fault.CodeOf(err) != fault.CodeHostRefused || !strings.Contains(err.Error(), "icc") {
 		t.Errorf("create there: %v", err)
 	}
-	label("--label-add=" + labelIsolated + "=true")
+	label("--label-add=" + host.LabelIsolated + "=true")
 	remove(t, b, 2, w)
 }
 
