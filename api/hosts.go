@@ -80,6 +80,7 @@ func (s *server) hostRoutes(h huma.API) {
 	huma.Register(h, op("change-disk", http.MethodPatch, "/{id}/disks/{disk}", "Change a disk, or mark it as bad", operate, 200, 404, 409, 422), s.changeDisk)
 	huma.Register(h, op("delete-disk", http.MethodDelete, "/{id}/disks/{disk}", "Remove a disk that nothing is on", operate, 204, 404, 409), s.deleteDisk)
 	s.regionRoutes(h)
+	s.swarmRoutes(h)
 }
 
 func (s *server) hostAnswer(v host.View, err error) (*body[hostView], error) {
