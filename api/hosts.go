@@ -179,7 +179,7 @@ type importedView struct {
 }
 
 type importedOutput struct {
-	Location string `header:"Location" doc:"path of the job"`
+	Location string `header:"Location" doc:"path of the job; absent after a dry run"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key was accepted; the response has its job"`
 	Body     importedView
 }
