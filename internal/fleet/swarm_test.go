@@ -51,6 +51,9 @@ func TestSwarm(t *testing.T) {
 	for _, off := range p.waysOff() {
 		p.nodeAway(units, off)
 	}
+	if long {
+		p.drained(units[2])
+	}
 	p.leaderAway(units)
 	p.retired()
 }
@@ -314,6 +317,24 @@ func (p *swarmPool) nodeAway(units []unit, way off) {
 	p.whole("its node was started after "+way.name, began, there...)
 	p.eventually("the host is healthy", 2*time.Minute, func() error { return p.health(node.Name, "healthy") })
 	p.books()
+}
+
+// drained has the swarm give the node of an instance no tasks for a while.
+func (p *swarmPool) drained(u unit) {
+	node := u.on
+	began := time.Now()
+	p.node("update", "--availability=drain", node.ID)
+	p.eventually(u.name+" is unhealthy", 2*time.Minute, func() error { return p.state(u, "unhealthy") })
+	p.took(u.name+" is unhealthy after its node was drained", began)
+	p.eventually("the swarm says that the node is drained", time.Minute, func() error {
+		if n := p.seen(2); n.text("host") != node.Name || !strings.Contains(n.text("reason"), "drain") {
+			return fmt.Errorf("node %v", n)
+		}
+		return nil
+	})
+	began = time.Now()
+	p.node("update", "--availability=active", node.ID)
+	p.whole("its node was active again", began, u)
 }
 
 // leaderAway kills the dockerd of the leader while a create and a delete are under way on other nodes.

@@ -71,6 +71,16 @@ func lists(t *testing.T, b *bed) {
 			t.Errorf("node %s is listed as %+v", want.Name, n)
 		}
 	}
+	seen, err := b.hosts.Nodes(t.Context(), "prod", b.nodes[0].Cluster)
+	if err != nil || len(seen) != 3 || seen[1].ID != b.nodes[1].ID || seen[1].Address != b.nodes[1].Address || seen[1].State != host.NodeReady ||
+		seen[1].Availability != host.NodeActive || seen[1].Labels[host.LabelIsolated] != "true" {
+		t.Errorf("the nodes of the swarm are %+v, %v", seen, err)
+	}
+	if _, err := b.hosts.Nodes(t.Context(), "prod", "swarm://127.0.0.1:1"); fault.CodeOf(err) != fault.CodeHostUnavailable {
+		t.Errorf("where nobody answers: %v", err)
+	} else {
+		t.Log(err)
+	}
 	one, err := b.runtime(t, b.hosts, 0).Identity(t.Context())
 	must(t, err)
 	other, err := b.runtime(t, b.hosts, 1).Identity(t.Context())
