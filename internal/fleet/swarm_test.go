@@ -237,11 +237,16 @@ func (p *swarmPool) state(u unit, want string) error {
 func (p *swarmPool) whole(what string, since time.Time, units ...unit) {
 	p.Helper()
 	for _, u := range units {
-		testenv.Eventually(p.T, u.name+" runs with its data", 2*time.Minute, func(ctx context.Context) error {
-			return errors.Join(p.state(u, "running"), u.kept(ctx))
-		})
+		p.eventually(u.name+" runs with its data", 2*time.Minute, func() error { return errors.Join(p.state(u, "running"), p.kept(u)) })
 		p.took(u.name+" runs with its data after "+what, since)
 	}
+}
+
+// kept fails unless what was written to the instance is there.
+func (p *swarmPool) kept(u unit) error {
+	ctx, cancel := context.WithTimeout(p.Context(), 10*time.Second)
+	defer cancel()
+	return u.kept(ctx)
 }
 
 // killed kills two servers and stops the third, each on its node: repairs bring them back.
