@@ -387,10 +387,14 @@ func (p *swarmPool) leaderAway(units []unit) {
 // retired deletes all instances and hosts. A node without its label does not come back.
 func (p *swarmPool) retired() {
 	began := time.Now()
+	var jobs []string
 	for _, i := range p.do("GET", "/storage/instances?limit=200", nil, 200).items() {
-		p.succeeded(p.do("DELETE", "/storage/"+i.text("engine")+"/instances/"+i.text("id"), nil, 202).below("job").text("id"), 3*time.Minute)
+		jobs = append(jobs, p.do("DELETE", "/storage/"+i.text("engine")+"/instances/"+i.text("id"), nil, 202).below("job").text("id"))
 	}
-	p.took("three instances are deleted, one after the other", began)
+	for _, j := range jobs {
+		p.succeeded(j, 3*time.Minute)
+	}
+	p.took("three instances are deleted", began)
 	p.node("update", "--label-rm=berth.isolated", p.nodes[2].ID)
 	began = time.Now()
 	p.deleted(p.nodes[2])
