@@ -116,9 +116,10 @@ func (e *Enroller) unseen(ctx context.Context, sw Swarm, why error) error {
 	return lostRace(e.Service.cfg.Store.Tx(ctx, func(tx Tx) error { return tx.SeeSwarm(sw) }))
 }
 
-// lostRace takes it for success that somebody else was faster: the next look sees what they did.
+// lostRace takes it for success that somebody else was faster, also with a host of the same name or
+// address: the next look sees what they did.
 func lostRace(err error) error {
-	if errors.Is(err, fault.ErrConflict) {
+	if code := fault.CodeOf(err); err != nil && (code == fault.CodeConflict || code == fault.CodeHostExists) {
 		return nil
 	}
 	return err
