@@ -48,7 +48,7 @@ var deeds = map[string]tenant.Action{
 	"PATCH /api/v1/hosts/:id": tenant.ActHostChange, "DELETE /api/v1/hosts/:id": tenant.ActHostDelete, "POST /api/v1/hosts/:id/cordon": tenant.ActHostCordon,
 	"POST /api/v1/hosts/:id/uncordon": tenant.ActHostUncordon, "POST /api/v1/hosts/:id/drain": tenant.ActHostDrain, "POST /api/v1/hosts/:id/inspect": tenant.ActHostInspect,
 	"POST /api/v1/hosts/:id/disks": tenant.ActDiskAdd, "PATCH /api/v1/hosts/:id/disks/:disk": tenant.ActDiskChange, "DELETE /api/v1/hosts/:id/disks/:disk": tenant.ActDiskRemove,
-	"POST /api/v1/regions":     tenant.ActRegionAdd,
+	"POST /api/v1/regions": tenant.ActRegionAdd, "POST /api/v1/swarms": tenant.ActSwarmAdd, "DELETE /api/v1/swarms/:name": tenant.ActSwarmRemove,
 	"POST /api/v1/me/password": tenant.ActPasswordChange, "POST /api/v1/password-resets": tenant.ActResetCreate, "POST /api/v1/password-resets/use": tenant.ActResetUse,
 }
 
@@ -125,7 +125,7 @@ func (b *bench) actor(route string, e *estate) (header, body string) {
 	}
 	_, owner := b.key(e.tenant, "owner")
 	header = "Bearer " + owner
-	if strings.Contains(route, "/api/v1/hosts") || strings.Contains(route, "/api/v1/regions") {
+	if strings.Contains(route, "/api/v1/hosts") || strings.Contains(route, "/api/v1/regions") || strings.Contains(route, "/api/v1/swarms") {
 		return "Bearer " + adminKey, body
 	}
 	switch route {

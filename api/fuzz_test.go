@@ -25,7 +25,7 @@ import (
 
 // The usual run: so many requests from each of these seeds. BERTH_FUZZ_REQUESTS asks for
 // a run of that many from one seed, which it names: a new one, or BERTH_FUZZ_SEED.
-const fuzzRequests = 1000
+const fuzzRequests = 1500
 
 var fuzzSeeds = []uint64{1, 2, 3, 4}
 

@@ -40,7 +40,7 @@ var sensible = map[string][]any{
 	"timeout": {"10s", "5m", "1h"}, "overlap": {"0s", "1h", "24h"}, "callback_url": {"https://93.184.215.14/x"},
 	"url":  {"https://93.184.215.14/hook", "http://93.184.215.14/"},
 	"wait": {"0s", "1ms", "2ms"}, "label": {"a=b", "team=x"}, "type": {"instance.running", "job.failed", "ssd"},
-	"region": {"eu"}, "zone": {"a"}, "rack": {"r1"}, "arch": {"amd64"}, "address": {"10.0.0.7", "10.0.0.8", "db.example"}, "user": {"root"}, "endpoint": {""},
+	"region": {"eu"}, "zone": {"a"}, "rack": {"r1"}, "arch": {"amd64"}, "address": {"10.0.0.7", "10.0.0.8", "db.example"}, "user": {"root"}, "endpoint": {"", "", "swarm://10.0.0.1:2376"},
 	"host_key": {""}, "path": {"/data7", "/data8"}, "capacity": {1 << 30, 1 << 40}, "prepare": {[]any{}, []any{"sysctls"}}, "purpose": {"databases"},
 	"first": {20000}, "last": {20999}, "certificates": {nil}, "zones": {[]any{"a", "b"}}, "disks": {[]any{}},
 	"events": {[]any{"instance.*"}, []any{}, []any{"job.failed", "job.succeeded"}},

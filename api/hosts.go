@@ -80,6 +80,7 @@ func (s *server) hostRoutes(h huma.API) {
 	huma.Register(h, op("change-disk", http.MethodPatch, "/{id}/disks/{disk}", "Change a disk, or mark it as bad", operate, 200, 404, 409, 422), s.changeDisk)
 	huma.Register(h, op("delete-disk", http.MethodDelete, "/{id}/disks/{disk}", "Remove a disk that nothing is on", operate, 204, 404, 409), s.deleteDisk)
 	s.regionRoutes(h)
+	s.swarmRoutes(h)
 }
 
 func (s *server) hostAnswer(v host.View, err error) (*body[hostView], error) {
@@ -178,7 +179,7 @@ type importedView struct {
 }
 
 type importedOutput struct {
-	Location string `header:"Location" doc:"path of the job"`
+	Location string `header:"Location" doc:"path of the job; absent after a dry run"`
 	Replayed string `header:"Idempotency-Replayed" doc:"true if an earlier request with this Idempotency-Key was accepted; the response has its job"`
 	Body     importedView
 }

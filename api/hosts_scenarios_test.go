@@ -105,6 +105,20 @@ func TestHostRoutes(t *testing.T) {
 		{"GET", one, "", 404, "not_found", ""},
 		{"GET", "/api/v1/regions", "", 200, "", ""},
 		{"POST", "/api/v1/regions", `{"region":"a b","zones":[]}`, 422, "invalid", "region"},
+		{"GET", "/api/v1/swarms", "", 200, "", ""},
+		{"POST", "/api/v1/swarms", `{"name":"prod","endpoint":"swarm://10.0.0.1:2376,m2.example:2376?data=/srv/berth","region":"eu","zone":"a","reserved":true}`, 201, "", ""},
+		{"POST", "/api/v1/swarms", `{"name":"prod","endpoint":"swarm://10.0.0.1:2376","region":"eu"}`, 422, "invalid", "name"},
+		{"POST", "/api/v1/swarms", `{"name":"Not A Name","endpoint":"swarm://10.0.0.1:2376","region":"eu"}`, 422, "invalid", "name"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"tcp://10.0.0.1:2376","region":"eu"}`, 422, "invalid", "endpoint"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"swarm://10.0.0.1:2376?node=n1","region":"eu"}`, 422, "invalid", "endpoint"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"swarm://10.0.0.1","region":"eu"}`, 422, "invalid", "endpoint"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"swarm://10.0.0.1:2376","region":"mars"}`, 422, "invalid", "region"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"swarm://10.0.0.1:2376","region":"eu","zone":"z"}`, 422, "invalid", "zone"},
+		{"POST", "/api/v1/swarms", `{"name":"x","endpoint":"swarm://10.0.0.1:2376"}`, 422, "invalid", "region"},
+		{"GET", "/api/v1/swarms/prod", "", 200, "", ""},
+		{"GET", "/api/v1/swarms/none", "", 404, "not_found", ""},
+		{"DELETE", "/api/v1/swarms/prod", "", 204, "", ""},
+		{"DELETE", "/api/v1/swarms/prod", "", 404, "not_found", ""},
 	} {
 		a := b.call(c.method, c.path, c.body)
 		if a.status != c.status || c.code != "" && a.text("code") != c.code {

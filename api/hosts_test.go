@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/id"
@@ -35,3 +36,11 @@ func aMachine(name string) string {
 }
 
 const machinePassword = "the-password-of-a-machine"
+
+// addSwarm gives a swarm that nobody has looked at.
+func (b *bench) addSwarm() string {
+	b.Helper()
+	name := strings.ToLower(strings.TrimPrefix(id.NewSource().New("swm"), "swm_"))
+	b.call("POST", "/api/v1/swarms", fmt.Sprintf(`{"name":%q,"endpoint":"swarm://10.0.0.1:2376","region":"eu","zone":"a"}`, name)).is(201, "")
+	return name
+}

@@ -22,7 +22,7 @@ var open = map[string]tenant.Right{
 type estate struct {
 	tenant, instance, job, webhook, delivery, keyID, invitation, grant string
 	user, spare                                                        string // a member, and somebody who is none
-	host, disk                                                         string // which are no tenant's
+	host, disk, swarm                                                  string // which are no tenant's
 }
 
 func (b *bench) estate(of string) estate {
@@ -41,6 +41,7 @@ func (b *bench) estate(of string) estate {
 	e.invitation = b.as(owner, "POST", "/api/v1/tenants/"+of+"/invitations", `{"role":"viewer"}`).is(201, "").text("id")
 	e.grant = b.call("POST", "/api/v1/tenants/"+of+"/grants", `{"reason":"a look"}`).is(201, "").text("id")
 	e.host, e.disk = b.addHost()
+	e.swarm = b.addSwarm()
 	return e
 }
 
@@ -54,7 +55,7 @@ func (e estate) path(route string) string {
 	if route == "DELETE /api/v1/hosts" {
 		path += "?host=" + e.host
 	}
-	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, ":disk", e.disk, ":format", "csv", "*", "x").Replace(path)
+	return strings.NewReplacer(":user", e.user, ":invitation", e.invitation, ":grant", e.grant, ":engine", "mysql", ":delivery_id", e.delivery, ":disk", e.disk, ":name", e.swarm, ":format", "csv", "*", "x").Replace(path)
 }
 
 // bodies are what requests need to say to be understood.
@@ -71,11 +72,12 @@ var bodies = map[string]string{
 	"PUT /api/v1/hosts/status": `{"hosts":["HOST"],"status":"cordoned"}`, "PATCH /api/v1/hosts/:id": `{"purpose":"x"}`,
 	"POST /api/v1/hosts/:id/disks": `{"path":"/data2","type":"ssd","capacity":1073741824}`, "PATCH /api/v1/hosts/:id/disks/:disk": `{"state":"error"}`,
 	"POST /api/v1/regions":                    `{"region":"us","zones":["x"]}`,
+	"POST /api/v1/swarms":                     `{"name":"SWARM-2","endpoint":"swarm://10.0.0.1:2376","region":"eu"}`,
 	"PATCH /api/v1/tenants/:id/members/:user": `{"role":"member"}`, "POST /api/v1/tenants/:id/invitations": `{"role":"viewer"}`,
 }
 
 func (e estate) body(route string) string {
-	return strings.NewReplacer("TENANT", e.tenant, "USER", e.user, "SPARE", e.spare, "HOST", e.host).Replace(bodies[route])
+	return strings.NewReplacer("TENANT", e.tenant, "USER", e.user, "SPARE", e.spare, "HOST", e.host, "SWARM", e.swarm).Replace(bodies[route])
 }
 
 // caller is one kind of caller, of any tenant.
@@ -154,7 +156,7 @@ func TestMatrix(t *testing.T) {
 			if mine.path(route) == foreign.path(route) {
 				continue
 			}
-			got, ofAll := b.try(route, foreign, shown[i]), strings.Contains(route, "/tenants/:id") || strings.Contains(route, "/users/:id") || strings.Contains(route, "/hosts")
+			got, ofAll := b.try(route, foreign, shown[i]), strings.Contains(route, "/tenants/:id") || strings.Contains(route, "/users/:id") || strings.Contains(route, "/hosts") || strings.Contains(route, "/swarms")
 			switch {
 			case ofAll && c.role == tenant.Operator && got != 401 && got != 403 && got != 404: // who runs all of them
 			case got != 404 && (may || got != 403):

@@ -13,7 +13,7 @@
 #
 # Each engine has network, host name, processes, folders and id of its own, and is reached from this
 # machine at tcp://ADDRESS:2375, its containers' ports at ADDRESS. The hosts reach each other and
-# nothing else. They have the images that this machine's engine has. Whatever is there already stays.
+# nothing else. FOLDER/volumes is the folder /run/volumes of the host. They have the images that this machine's engine has. Whatever is there already stays.
 # As root on Debian or Ubuntu it installs what is missing; elsewhere it says in one line what that is.
 #
 # Settings: BERTH_FLEET (dev), the name of the fleet; BERTH_FLEET_IMAGES (mysql:9.7 redis:8);
@@ -71,6 +71,8 @@ hostname $1
 ${BERTH_FLEET_DATA:+mkdir -p $dir/data
 mount -t tmpfs -o size=$BERTH_FLEET_DATA,mode=0711 tmpfs $dir/data}
 mount -t tmpfs tmpfs /run
+mkdir -p "$dir/volumes" /run/volumes
+mount --bind "$dir/volumes" /run/volumes
 ${sshd:+$ssh_files}
 $testbed_pid
 mount -t proc proc /proc

@@ -16,6 +16,7 @@ import (
 type Upkeep struct {
 	Reconciler *host.Reconciler
 	Watcher    *host.Watcher
+	Enroller   *host.Enroller
 	Health     *instance.Health
 	Pool       *instance.Pool
 	Renewer    *instance.Renewer
@@ -28,6 +29,9 @@ func (u Upkeep) start(ctx context.Context, group *errgroup.Group, log *slog.Logg
 	}
 	if u.Watcher != nil {
 		group.Go(func() error { return u.Watcher.Run(ctx) })
+	}
+	if u.Enroller != nil {
+		group.Go(func() error { return duty.Every("enroller", u.Enroller.Every, u.Enroller.RunOnce).Run(ctx, log) })
 	}
 	if u.Pool != nil {
 		group.Go(func() error { return duty.Every("pool", u.Pool.Every(), u.Pool.RunOnce).Run(ctx, log) })

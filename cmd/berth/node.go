@@ -307,7 +307,7 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	accounts := tenant.AccountConfig{Config: tenants, Passwords: password.New(password.Params), SignUp: tenant.SignUp(n.cfg.SignUp), Terms: terms}
 	instances := n.service(quotas)
 	return api.New(api.Config{
-		Service: instances, Hosts: n.pool(instances), Sheets: sheets{}, Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
+		Service: instances, Hosts: n.pool(instances.JobEngine(), instances.Evict), Sheets: sheets{}, Quotas: quotas, Tenants: tenant.NewTenants(tenants), Keys: tenant.NewKeys(tenants),
 		Accounts: tenant.NewAccounts(accounts), Members: tenant.NewMembers(tenants),
 		Grants:   tenant.NewGrants(tenants),
 		Audit:    &audit.Log{Store: rooms.Audit(n.rows), Auditor: tenant.Auditor{NewID: n.newID, Now: clock.System}},
@@ -317,12 +317,12 @@ func (n *node) handler(ctx context.Context, withDocker bool) (http.Handler, erro
 	}), nil
 }
 
-// pool makes the use cases of hosts.
-func (n *node) pool(instances *instance.Service) *host.Service {
+// pool makes the use cases of hosts. A process that deletes none by force needs no evict.
+func (n *node) pool(jobs *job.Engine, evict func(context.Context, tenant.Principal, host.ID) error) *host.Service {
 	env := n.cfg.Host()
 	return host.NewService(host.ServiceConfig{
-		Store: rooms.Hosts(n.rows), Answers: n.rows, Jobs: instances.JobEngine(), Ports: n.ports, Vault: n.vault, NewID: n.newID, Log: n.log,
-		PlainTCP: n.cfg.PlainTCP, Access: n.access, Evict: instances.Evict, PortLow: env.PortLow, PortHigh: env.PortHigh,
+		Store: rooms.Hosts(n.rows), Answers: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, NewID: n.newID, Log: n.log,
+		PlainTCP: n.cfg.PlainTCP, Access: n.access, Evict: evict, PortLow: env.PortLow, PortHigh: env.PortHigh,
 	})
 }
 

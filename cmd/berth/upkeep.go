@@ -4,6 +4,7 @@ import (
 	"github.com/berth-project/berth/internal/clock"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/instance"
+	"github.com/berth-project/berth/internal/job"
 	"github.com/berth-project/berth/internal/rooms"
 	"github.com/berth-project/berth/internal/secret"
 	"github.com/berth-project/berth/worker"
@@ -22,6 +23,7 @@ func (n *node) upkeep() worker.Upkeep {
 	return worker.Upkeep{
 		Reconciler: reconciler,
 		Watcher:    &host.Watcher{Store: n.rows, Runtimes: n.hosts, Reconciler: reconciler, Log: n.log},
+		Enroller:   n.enroller(jobs),
 		Health: &instance.Health{
 			Store: rooms.Instances(n.rows), Hosts: n.rows, Vault: n.vault, Authority: n.authority, Catalog: n.catalog, Runtimes: n.hosts, NewID: n.newID, Jobs: jobs, Now: clock.System, Log: n.log,
 			Every: n.cfg.ProbeEvery,
@@ -31,5 +33,16 @@ func (n *node) upkeep() worker.Upkeep {
 			Store: rooms.Instances(n.rows), Hosts: n.rows, Jobs: jobs, Ports: n.ports, Vault: n.vault, Authority: n.authority, Secrets: secret.Random{}, Catalog: n.catalog, NewID: n.newID,
 			Now: clock.System, Log: n.log, Owner: n.owner, Want: n.cfg.Warm, MaxAge: n.cfg.WarmMaxAge,
 		},
+	}
+}
+
+// enroller makes what makes hosts of the nodes of swarms; nil: this process reaches none.
+func (n *node) enroller(jobs *job.Engine) *host.Enroller {
+	managers, ok := n.runtimes.(host.SwarmManagers)
+	if !ok {
+		return nil
+	}
+	return &host.Enroller{
+		Service: n.pool(jobs, nil), Managers: managers, Log: n.log, Owner: n.owner, Every: n.cfg.ReconcileEvery, DryRun: n.cfg.ReconcileDryRun,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -32,9 +33,9 @@ func (c *cli) hostsCommands() (group *cobra.Command, verbs []*cobra.Command) {
 	}
 	disks, ofDisks := c.disksCommands()
 	regions, ofRegions := c.regionsCommands()
-	group.AddCommand(append(direct, disks, regions)...)
-	verbs = append(verbs, direct...)
-	return group, append(append(verbs, ofDisks...), ofRegions...)
+	swarms, ofSwarms := c.swarmsCommands()
+	group.AddCommand(append(direct, disks, regions, swarms)...)
+	return group, slices.Concat(direct, ofDisks, ofRegions, ofSwarms)
 }
 
 func (c *cli) hostsLsCommand() *cobra.Command {

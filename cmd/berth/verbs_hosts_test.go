@@ -31,6 +31,10 @@ const (
 		`{"name":"ledger","state":"%[4]s","attempt":1,"detail":"the books are right",` +
 		`"started_at":"2026-11-05T11:59:59.500Z"}],%[5]s` +
 		`"deadline":"2026-11-05T12:10:00.000Z","created_at":"2026-11-05T11:59:58.000Z"}`
+	swarmDoc = `{"name":"prod","endpoint":"swarm://10.0.0.1:2376","region":"eu","zone":"a","reserved":false,"nodes":[` +
+		`{"id":"n1","hostname":"m1","address":"10.0.0.1","state":"ready","availability":"active","host":"m1"},` +
+		`{"id":"n2","hostname":"m2","state":"down","availability":"active","host":null,"reason":"the node is down in the swarm"}],` +
+		`"seen_at":"2026-11-05T11:57:00.000Z","error":"no answer","created_at":"2026-11-05T11:57:00.000Z"}`
 	loginRefused = `"error":{"code":"login_refused","step":"login","message":"10.0.0.2:22 does not take the ` +
 		`password","retryable":false},`
 )
@@ -82,6 +86,8 @@ func fakeWithHosts() *fakeBerth {
 		"POST /hosts/placement": `200 {"hosts":[{"id":"hst_1","name":"db-1","region":"eu","zone":"a","rack":"r1"},` +
 			`{"id":"hst_2","name":"db-2","region":"eu","zone":"b"}]}`,
 		"GET /regions": "200 " + regions, "POST /regions": "201 " + regions,
+		"GET /swarms": `200 {"items":[` + swarmDoc + `]}`, "GET /swarms/prod": "200 " + swarmDoc, "POST /swarms": "201 " + swarmDoc,
+		"DELETE /swarms/prod": "204 ",
 	} {
 		f.routes[route] = []string{answer}
 	}
@@ -156,7 +162,21 @@ func TestHostVerbs(t *testing.T) {
 		"regions ls": {"REGION  ZONES  NAME\neu      a, b   Europe\n", "GET /regions"},
 		"regions add eu a b": {"REGION  ZONES  NAME\neu      a, b   Europe\n",
 			`POST /regions {"region":"eu","zones":["a","b"]}`},
-		"template csv": {"Host Name,IP\r\n", "GET /hosts/template.csv"},
+		"swarms ls": {"" +
+			"NAME  REGION  ZONE  NODES  HOSTS  SEEN  ENDPOINT               ERROR\n" +
+			"prod  eu      a     2      1      3m    swarm://10.0.0.1:2376  no answer\n", "GET /swarms"},
+		"swarms show prod": {"" +
+			"Name:      prod\nEndpoint:  swarm://10.0.0.1:2376\nPlace:     eu/a\nSeen:      2026-11-05T11:57:00Z (3m ago)\n" +
+			"Error:     no answer\nCreated:   2026-11-05T11:57:00Z (3m ago)\n\n" +
+			"NODE  STATE  AVAILABILITY  ADDRESS   HOST  REASON                         ID\n" +
+			"m1    ready  active        10.0.0.1  m1    -                              n1\n" +
+			"m2    down   active        -         -     the node is down in the swarm  n2\n", "GET /swarms/prod"},
+		"swarms add prod swarm://10.0.0.1:2376 --region eu --zone a --reserved": {
+			"Added swarm prod. See what becomes of its nodes: berth hosts swarms show prod\n",
+			`POST /swarms {"name":"prod","endpoint":"swarm://10.0.0.1:2376","region":"eu","zone":"a","reserved":true}`,
+		},
+		"swarms rm prod": {"Forgot swarm prod. Its nodes that are hosts stay hosts: berth hosts ls\n", "DELETE /swarms/prod"},
+		"template csv":   {"Host Name,IP\r\n", "GET /hosts/template.csv"},
 		"takeover db-1 10.0.0.1 --user root --region eu --zone a": {
 			"Taking over host db-1 (hst_1). Wait for it: berth wait job_1\n",
 			`POST /hosts/takeover {"name":"db-1","address":"10.0.0.1","user":"root","region":"eu","zone":"a"}`,
@@ -179,8 +199,9 @@ func TestHostsJSON(t *testing.T) {
 	one := hostIn("1", "online", "")
 	for line, want := range map[string]string{
 		"ls": `{"items":[` + one + `]}`, "show db-1": one, "cordon db-1": `{"items":[` + one + `]}`,
-		"drain db-1": hostJob("1", "host.drain", "queued"),
-		"regions ls": `{"items":[{"region":"eu","name":"Europe","zones":["a","b"]}]}`,
+		"drain db-1":       hostJob("1", "host.drain", "queued"),
+		"regions ls":       `{"items":[{"region":"eu","name":"Europe","zones":["a","b"]}]}`,
+		"swarms show prod": swarmDoc, "swarms ls": `{"items":[` + swarmDoc + `]}`,
 	} {
 		got := berth(t.Context(), t, fakeWithHosts(), nil, nil, strings.Fields("hosts "+line+" -o json")...)
 		if got.code != 0 || compacted(t, got.out) != want {
@@ -274,7 +295,7 @@ func TestHostsUsage(t *testing.T) {
 		"add db-1", "add db-1 a --disk x", "add db-1 a --timeout 0s", "set db-1", "set db-1 --ports 1",
 		"disks add db-1 /data1", "disks set db-1 dsk_1",
 		"tree --level rock", "tree --depth 5", "stocks --by planet", "try", "try mysql --count 0",
-		"try mysql --region=", "regions add eu",
+		"try mysql --region=", "regions add eu", "swarms add prod", "swarms add prod swarm://a:1", "swarms rm", "swarms show",
 		"template pdf", "import", "cordon", "ls --label x", "drain db-1 --timeout 0s",
 	} {
 		if got := berth(t.Context(), t, f, nil, nil, append([]string{"hosts"},

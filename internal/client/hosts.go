@@ -259,6 +259,32 @@ func (c *Client) Regions(ctx context.Context) (Page[Region], error) {
 	return out, err
 }
 
+// Swarms lists the swarms with their nodes.
+func (c *Client) Swarms(ctx context.Context) (Page[Swarm], error) {
+	var out Page[Swarm]
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"swarms"}}, &out)
+	return out, err
+}
+
+// Swarm gives one swarm with its nodes.
+func (c *Client) Swarm(ctx context.Context, name string) (Swarm, error) {
+	var out Swarm
+	err := c.do(ctx, call{method: http.MethodGet, path: []string{"swarms", name}}, &out)
+	return out, err
+}
+
+// AddSwarm has the nodes of a swarm become hosts by themselves.
+func (c *Client) AddSwarm(ctx context.Context, in SwarmRequest) (Swarm, error) {
+	var out Swarm
+	err := c.do(ctx, call{method: http.MethodPost, path: []string{"swarms"}, body: in, once: true}, &out)
+	return out, err
+}
+
+// RemoveSwarm forgets a swarm; its nodes that are hosts stay hosts.
+func (c *Client) RemoveSwarm(ctx context.Context, name string) error {
+	return c.do(ctx, call{method: http.MethodDelete, path: []string{"swarms", name}}, nil)
+}
+
 // AddRegion adds a region with zones, or zones to one.
 func (c *Client) AddRegion(ctx context.Context, in Region) (Page[Region], error) {
 	var out Page[Region]

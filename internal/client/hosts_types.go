@@ -249,6 +249,52 @@ type Region struct {
 	Zones  []string `json:"zones"`
 }
 
+// SwarmRequest names a swarm whose nodes are to become hosts.
+type SwarmRequest struct {
+	Name     string `json:"name"`
+	Endpoint string `json:"endpoint"`
+	Region   string `json:"region"`
+	Zone     string `json:"zone,omitempty"`
+	Reserved bool   `json:"reserved,omitempty"`
+}
+
+// Swarm is a swarm whose nodes become hosts by themselves.
+type Swarm struct {
+	Name      string      `json:"name"`
+	Endpoint  string      `json:"endpoint"`
+	Region    string      `json:"region"`
+	Zone      string      `json:"zone,omitempty"`
+	Reserved  bool        `json:"reserved"`
+	Nodes     []SwarmNode `json:"nodes"`
+	SeenAt    time.Time   `json:"seen_at,omitzero"`
+	Error     string      `json:"error,omitempty"`
+	CreatedAt time.Time   `json:"created_at"`
+	document
+}
+
+// SwarmNode is a node of a swarm.
+type SwarmNode struct {
+	ID           string `json:"id"`
+	Hostname     string `json:"hostname"`
+	Address      string `json:"address,omitempty"`
+	State        string `json:"state"`
+	Availability string `json:"availability"`
+	Host         string `json:"host"` // empty: it is none
+	Reason       string `json:"reason,omitempty"`
+}
+
+// UnmarshalJSON decodes the value and keeps the document.
+func (s *Swarm) UnmarshalJSON(data []byte) error {
+	type plain Swarm
+	return s.decode(data, (*plain)(s))
+}
+
+// MarshalJSON gives the document as it was received.
+func (s Swarm) MarshalJSON() ([]byte, error) {
+	type plain Swarm
+	return s.encode(plain(s))
+}
+
 // UnmarshalJSON decodes the value and keeps the document.
 func (h *Host) UnmarshalJSON(data []byte) error {
 	type plain Host

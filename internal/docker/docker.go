@@ -65,9 +65,10 @@ type Config struct {
 // SwarmScheme begins the endpoints of nodes of a swarm.
 const SwarmScheme = "swarm://"
 
-// Swarm gives the runtimes of nodes of swarms, and closes what they use.
+// Swarm gives the runtimes of nodes of swarms, lists these nodes, and closes what it uses.
 type Swarm interface {
 	host.Runtimes
+	host.SwarmManagers
 	Close() error
 }
 
@@ -152,6 +153,22 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 		h.engines[wayTo(host)] = e
 	}
 	return &Runtime{engine: e, deployment: h.config.Deployment, log: h.config.Log.With("host", name)}, nil
+}
+
+var _ host.SwarmManagers = (*Hosts)(nil)
+
+// Nodes implements host.SwarmManagers.
+func (h *Hosts) Nodes(ctx context.Context, swarm, endpoint string) ([]host.Node, error) {
+	h.mu.Lock()
+	of := h.swarm
+	if h.closed {
+		of = nil
+	}
+	h.mu.Unlock()
+	if of == nil {
+		return nil, fault.Errorf(fault.CodeHostUnavailable, nil, "swarm %s: this process connects to no swarm", swarm)
+	}
+	return of.Nodes(ctx, swarm, endpoint)
 }
 
 // Close ends pulls that are under way, waits for them, and closes every client.

@@ -168,7 +168,7 @@ func (f *findings) require(ok bool, field, format string, args ...any) {
 // "memory" and "disks[0].path".
 func (c Candidate) Check() []fault.FieldError {
 	var f findings
-	f.require(len(c.Name) <= maxName && hostNamePattern.MatchString(c.Name) && !strings.Contains(c.Name, ".."), "name",
+	f.require(validName(c.Name), "name",
 		"must be 1 to %d characters of a-z, 0-9, - and ., with a letter or a digit at both ends", maxName)
 	f.require(validAddress(c.Address), "address", "must be an IP address or a host name")
 	c.checkEndpoint(&f)
@@ -180,7 +180,7 @@ func (c Candidate) Check() []fault.FieldError {
 		required     bool
 	}{{"region", c.Region, true}, {"zone", c.Zone, true}, {"rack", c.Rack, false}} {
 		f.require(placePattern.MatchString(place.value) || place.value == "" && !place.required, place.field,
-			"must be 1 to 63 characters of A-Z, a-z, 0-9, ., _ and -")
+			placeMessage)
 	}
 	arch := NormalArch(c.Arch)
 	f.require(arch == "" || arch == "amd64" || arch == "arm64", "arch", "must be amd64 (x86_64) or arm64 (aarch64)")
@@ -202,8 +202,8 @@ func (c Candidate) checkLabels(f *findings) {
 	f.require(len(c.Labels) <= maxHostLabels, "labels", "must be at most %d", maxHostLabels)
 	keys, values := true, true
 	for key, value := range c.Labels {
-		keys = keys && len(key) <= maxHostLabel && labelKeyPattern.MatchString(key)
-		values = values && len(value) <= maxHostLabel && validNote(value)
+		keys = keys && validLabel(key)
+		values = values && validLabelValue(value)
 	}
 	f.require(keys, "labels",
 		"a name must be 1 to %d characters of A-Z, a-z, 0-9, ., _, / and -, with a letter or a digit at both ends",
@@ -248,6 +248,14 @@ func (d DiskSpec) check(f *findings, field string) {
 	}
 	f.require(known, field+"status", "must be one of %s", strings.Join(SpecStates, ", "))
 }
+
+func validName(s string) bool {
+	return len(s) <= maxName && hostNamePattern.MatchString(s) && !strings.Contains(s, "..")
+}
+
+func validLabel(s string) bool { return len(s) <= maxHostLabel && labelKeyPattern.MatchString(s) }
+
+func validLabelValue(s string) bool { return len(s) <= maxHostLabel && validNote(s) }
 
 // validDiskPath reports whether a path can be given to an engine: also not with a colon,
 // which separates what is mounted from where.

@@ -79,24 +79,8 @@ var nodePattern = regexp.MustCompile(`^[a-z0-9]{1,64}$`)
 
 // validNode reports whether a text names the managers of a swarm, and one of its nodes.
 func validNode(text string) bool {
-	managers, rest, _ := strings.Cut(text, "?")
-	for manager := range strings.SplitSeq(managers, ",") {
-		address, port, err := net.SplitHostPort(manager)
-		if err != nil || !validAddress(address) || !validPort(port) {
-			return false
-		}
-	}
-	query, err := url.ParseQuery(rest)
-	if err != nil || len(query["node"]) != 1 || !nodePattern.MatchString(query.Get("node")) || len(query["data"]) > 1 {
-		return false
-	}
-	for name := range query {
-		if name != "node" && name != "data" {
-			return false
-		}
-	}
-	data := query.Get("data")
-	return !query.Has("data") || validDiskPath(data) && data != "/"
+	query, err := parseSwarm(text)
+	return err == nil && nodePattern.MatchString(query.Get("node"))
 }
 
 // checkEndpoint adds what is wrong with the endpoint, and whether nobody is named to log in.
@@ -105,12 +89,12 @@ func (c Candidate) checkEndpoint(f *findings) {
 		f.require(c.User != "", "user", "is required: Berth logs in by SSH where no endpoint is given")
 		return
 	}
-	if rest, swarm := strings.CutPrefix(c.Endpoint, "swarm://"); swarm {
-		f.require(len(c.Endpoint) <= 512 && validNode(rest), "endpoint", "must be swarm://MANAGER:PORT,MANAGER:PORT?node=ID[&data=/PATH]")
+	if rest, swarm := strings.CutPrefix(c.Endpoint, swarmScheme); swarm {
+		f.require(len(c.Endpoint) <= maxEndpoint && validNode(rest), "endpoint", "must be swarm://MANAGER:PORT,MANAGER:PORT?node=ID[&data=/PATH]")
 		return
 	}
 	u, err := url.Parse(c.Endpoint)
-	if err != nil || len(c.Endpoint) > 512 {
+	if err != nil || len(c.Endpoint) > maxEndpoint {
 		f.add("endpoint", "must be ssh://USER@HOST:PORT, tcp://HOST:PORT, unix:///PATH or swarm://HOST:PORT")
 		return
 	}
@@ -168,10 +152,9 @@ func (c Candidate) place() (endpoint, address string) {
 	if written == "" && c.Address != "" {
 		written = c.defaultEndpoint()
 	}
-	if rest, swarm := strings.CutPrefix(written, "swarm://"); swarm { // whose nodes differ by the query alone
-		_, query, _ := strings.Cut(rest, "?")
-		values, _ := url.ParseQuery(query)
-		return "swarm " + values.Get("node"), ""
+	if strings.HasPrefix(written, swarmScheme) { // whose nodes differ by the query alone
+		node, _ := nodeOf(written)
+		return "swarm " + node, ""
 	}
 	u, err := url.Parse(written)
 	if err != nil || (u.Host == "" && u.Scheme != "unix") {

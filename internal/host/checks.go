@@ -25,8 +25,8 @@ type Check struct {
 	Advice        string // what to do; empty with Pass
 }
 
-// Swarm is the part that an engine has in a swarm; zero: none.
-type Swarm struct {
+// SwarmMember is the part that an engine has in a swarm; zero: none.
+type SwarmMember struct {
 	NodeID  string
 	Manager bool
 	Cluster string // its id, which managers know

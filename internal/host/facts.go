@@ -17,7 +17,7 @@ type EngineFacts struct {
 	MemoryBytes   int64
 	MemoryLimit   bool      // it can limit the memory of a container
 	Clock         time.Time // of the machine; zero: not known
-	Swarm         Swarm
+	Swarm         SwarmMember
 }
 
 // found returns what is written of a host.

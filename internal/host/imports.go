@@ -3,7 +3,6 @@ package host
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -95,31 +94,16 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 	if err != nil {
 		return nil, err
 	}
-	known := map[[2]string]bool{}
-	for _, p := range places {
-		known[[2]string{p.Region, p.Zone}] = true
-	}
-	taken := takenBy(there)
+	in := neighborsOf(there, places)
 	exists := false
 	for i, c := range list {
-		field := func(name string) string { return entryOf(list, i) + "." + name }
-		if c.Region != "" && c.Zone != "" && !known[[2]string{c.Region, c.Zone}] {
-			wrong = append(wrong, fault.FieldError{Field: field("zone"), Message: fmt.Sprintf("there is no zone %s in region %s; add it first", c.Zone, c.Region)})
-		}
+		refused := in.refuse(c)
 		if message := s.wrongCertificates(c.Endpoint, c.Certificates, true); message != "" {
-			wrong = append(wrong, fault.FieldError{Field: field("certificates"), Message: message})
+			refused = append(refused, fault.FieldError{Field: "certificates", Message: message})
 		}
-		if other := taken["failed at "+c.Address]; other != nil && other.Name != c.Name {
-			exists = true
-			wrong = append(wrong, fault.FieldError{
-				Field: field("address"), Message: "is that of host " + other.Name + " (" + string(other.ID) + "), whose import has failed: import it by that name, or delete it",
-			})
-		}
-		for name, other := range map[string]*Host{"name": taken["name "+c.Name], "address": taken["address "+c.Address]} {
-			if other != nil {
-				exists = true
-				wrong = append(wrong, fault.FieldError{Field: field(name), Message: "is that of host " + other.Name + " (" + string(other.ID) + ")"})
-			}
+		for _, r := range refused {
+			exists = exists || r.Field == "name" || r.Field == "address"
+			wrong = append(wrong, fault.FieldError{Field: entryOf(list, i) + "." + r.Field, Message: r.Message})
 		}
 	}
 	if len(wrong) > 0 {
@@ -131,7 +115,7 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 	}
 	hosts := make([]newHost, len(list))
 	for i, c := range list {
-		hosts[i] = s.newHost(c, o, taken)
+		hosts[i] = s.newHost(c, o, in.taken)
 	}
 	return hosts, nil
 }
@@ -149,24 +133,6 @@ func (s *Service) wrongCertificates(endpoint string, c Certificates, required bo
 	default:
 		return ""
 	}
-}
-
-// takenBy gives the hosts by the names and addresses that a new one cannot have. One whose import
-// has failed may be imported again.
-func takenBy(there []Host) map[string]*Host {
-	taken := map[string]*Host{}
-	for i := range there {
-		h := &there[i]
-		if h.State == StateFailed {
-			taken["failed "+h.Name], taken["failed at "+h.Advertise] = h, h
-			continue
-		}
-		taken["name "+h.Name] = h
-		if h.Source == FromPool {
-			taken["address "+h.Advertise] = h
-		}
-	}
-	return taken
 }
 
 func (s *Service) newHost(c Candidate, o ImportOptions, taken map[string]*Host) newHost {

@@ -47,24 +47,26 @@ func (s *Service) AddPlace(ctx context.Context, p tenant.Principal, region, name
 }
 
 func checkPlaces(region string, zones []string) []fault.FieldError {
-	const message = "must be 1 to 63 characters of A-Z, a-z, 0-9, ., _ and -"
 	var wrong []fault.FieldError
 	if !placePattern.MatchString(region) {
-		wrong = append(wrong, fault.FieldError{Field: "region", Message: message})
+		wrong = append(wrong, fault.FieldError{Field: "region", Message: placeMessage})
 	}
 	if len(zones) > maxZones {
 		wrong = append(wrong, fault.FieldError{Field: "zones", Message: "must be at most 100"})
 	}
 	for _, zone := range zones {
 		if !placePattern.MatchString(zone) {
-			wrong = append(wrong, fault.FieldError{Field: "zones", Message: message})
+			wrong = append(wrong, fault.FieldError{Field: "zones", Message: placeMessage})
 			break
 		}
 	}
 	return wrong
 }
 
-const maxZones = 100
+const (
+	maxZones     = 100
+	placeMessage = "must be 1 to 63 characters of A-Z, a-z, 0-9, ., _ and -"
+)
 
 // Places gives the regions and their zones, in their order.
 func (s *Service) Places(ctx context.Context, p tenant.Principal) ([]Place, error) {

@@ -306,7 +306,12 @@ func (s *Service) changeCertificates(endpoint, before string, c *Certificates) s
 }
 
 // sameMachine reports whether two endpoints differ in how one logs in only: in user or port.
+// Of a node of a swarm the managers that are asked may be others.
 func sameMachine(a, b string) bool {
+	if node, data := nodeOf(a); node != "" {
+		other, itsData := nodeOf(b)
+		return node == other && data == itsData
+	}
 	u, err := url.Parse(a)
 	v, also := url.Parse(b)
 	return err == nil && also == nil && u.Scheme == v.Scheme && u.Hostname() == v.Hostname() && u.Hostname() != "" && u.Path == v.Path

@@ -17,6 +17,7 @@ type Store interface {
 	duty.Store
 	PlacementStore
 	PoolReader
+	SwarmReader
 	BooksReader
 	Tx(context.Context, func(Tx) error) error
 }
@@ -51,6 +52,7 @@ type Tx interface {
 	idempotency.Tx
 	Rows
 	PoolRows
+	SwarmRows
 	BooksRows
 }
 

@@ -29,6 +29,7 @@ type Reader interface {
 	idempotency.Store
 	host.PlacementStore
 	host.PoolReader
+	host.SwarmReader
 	host.BooksReader
 	webhook.Reader
 	instance.Reader

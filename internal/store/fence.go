@@ -53,6 +53,7 @@ var tables = map[string]place{
 	"disks":            ofPlatform,
 	"host_secrets":     ofPlatform,
 	"places":           ofPlatform,
+	"swarms":           ofPlatform,
 	"allocations":      ofPlatform, // a host's books; by whose, is for placement alone
 	"duties":           ofPlatform,
 	"settings":         ofPlatform,

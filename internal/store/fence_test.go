@@ -312,7 +312,7 @@ func fencedInTx() []fenced {
 // unfencedMethods touch no table with a fence.
 var unfencedMethods = strings.Fields(`
 	OnCommit
-	HostSecret InsertHostSecret DeleteHostSecrets Places PlaceKnown PutPlace PortsTaken HostsInShort Unbooked Unheld Book Recount HoldPort
+	HostSecret InsertHostSecret DeleteHostSecrets Places PlaceKnown PutPlace Swarms Swarm InsertSwarm SeeSwarm DeleteSwarm PortsTaken HostsInShort Unbooked Unheld Book Recount HoldPort
 	AllHosts HostRow InsertHost UpdateHost DeleteHost Disks HostDisks Disk InsertDisk UpdateHostDisk DeleteDisk Allocations Allocation Allocate Release Holding Spread LockGroups
 	Host Hosts PortsLeft PortsFree PutHost MarkHost Situation Resize TakePort RestPort RestPorts RestPortsElsewhere TakeDuty
 	Standing PutStanding DeleteStanding DeleteStandings

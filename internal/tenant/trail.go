@@ -73,6 +73,8 @@ const (
 	ActDiskChange          Action = "disk.change"
 	ActDiskRemove          Action = "disk.remove"
 	ActRegionAdd           Action = "region.add"
+	ActSwarmAdd            Action = "swarm.add"
+	ActSwarmRemove         Action = "swarm.remove"
 	ActQueuesChange        Action = "queues.change" // on the queues' pages
 	ActAuditClean          Action = "audit.clean"   // old entries were removed
 	ActRequest             Action = "request"       // of any kind, which was refused

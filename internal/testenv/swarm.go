@@ -11,8 +11,10 @@ import (
 type SwarmNode struct {
 	FleetHost
 	ID   string // of the node
-	Data string // the node's folder for the data of instances
-	// Address of the node as Berth has it: "swarm://10.215.7.11:2375,10.215.7.12:2375?node=ID&data=…".
+	Data string // the node's folder for the data of instances, as this machine has it
+	// Cluster is the address of the swarm as Berth has it: "swarm://10.215.7.11:2375,10.215.7.12:2375?data=/run/volumes".
+	Cluster string
+	// SwarmEndpoint is that of the node: with "&node=ID".
 	SwarmEndpoint string
 }
 
@@ -46,7 +48,8 @@ func Swarm(t testing.TB, n int, images ...string) []SwarmNode {
 		managers = append(managers, h.Address+":2375")
 	}
 	for i := range nodes {
-		nodes[i].SwarmEndpoint = "swarm://" + strings.Join(managers, ",") + "?node=" + nodes[i].ID + "&data=" + nodes[i].Data
+		nodes[i].Cluster = "swarm://" + strings.Join(managers, ",") + "?data=/run/volumes"
+		nodes[i].SwarmEndpoint = nodes[i].Cluster + "&node=" + nodes[i].ID
 	}
 	return nodes
 }

@@ -4,6 +4,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/docker/docker/api/types/swarm"
+
 	"github.com/berth-project/berth/internal/fault"
 )
 
@@ -22,6 +24,22 @@ func TestParse(t *testing.T) {
 	} {
 		if got, err := parse(endpoint); fault.CodeOf(err) != fault.CodeHostUnavailable {
 			t.Errorf("%q is %+v, %v", endpoint, got, err)
+		}
+	}
+}
+
+func TestAddressOf(t *testing.T) {
+	for _, test := range []struct{ status, manager, want string }{
+		{"10.0.0.1", "", "10.0.0.1"}, {"10.0.0.1", "10.0.0.2:2377", "10.0.0.1"}, {"fd00::1", "", "fd00::1"},
+		{"0.0.0.0", "10.0.0.2:2377", "10.0.0.2"}, {"127.0.0.1", "[fd00::2]:2377", "fd00::2"}, {"", "10.0.0.2:2377", "10.0.0.2"},
+		{"0.0.0.0", "", ""}, {"0.0.0.0", "0.0.0.0:2377", ""}, {"", "nonsense", ""}, {"", "", ""},
+	} {
+		n := swarm.Node{Status: swarm.NodeStatus{Addr: test.status}}
+		if test.manager != "" {
+			n.ManagerStatus = &swarm.ManagerStatus{Addr: test.manager}
+		}
+		if got := addressOf(n); got != test.want {
+			t.Errorf("%q, manager at %q: %q, want %q", test.status, test.manager, got, test.want)
 		}
 	}
 }

@@ -67,9 +67,19 @@ func lists(t *testing.T, b *bed) {
 	for i, n := range nodes {
 		want := b.nodes[i]
 		if n.ID != want.ID || n.Hostname != want.Name || n.Address != want.Address || n.Availability != "active" || n.State != "ready" ||
-			!n.Manager || n.CPUs <= 0 || n.Memory <= 0 || n.Arch == "" || n.EngineVersion == "" || n.Labels[labelIsolated] != "true" {
+			!n.Manager || n.CPUs <= 0 || n.Memory <= 0 || n.Arch == "" || n.EngineVersion == "" || n.Labels[host.LabelIsolated] != "true" {
 			t.Errorf("node %s is listed as %+v", want.Name, n)
 		}
+	}
+	seen, err := b.hosts.Nodes(t.Context(), "prod", b.nodes[0].Cluster)
+	if err != nil || len(seen) != 3 || seen[1].ID != b.nodes[1].ID || seen[1].Address != b.nodes[1].Address || seen[1].State != host.NodeReady ||
+		seen[1].Availability != host.NodeActive || seen[1].Labels[host.LabelIsolated] != "true" {
+		t.Errorf("the nodes of the swarm are %+v, %v", seen, err)
+	}
+	if _, err := b.hosts.Nodes(t.Context(), "prod", "swarm://127.0.0.1:1"); fault.CodeOf(err) != fault.CodeHostUnavailable {
+		t.Errorf("where nobody answers: %v", err)
+	} else {
+		t.Log(err)
 	}
 	one, err := b.runtime(t, b.hosts, 0).Identity(t.Context())
 	must(t, err)
@@ -109,13 +119,13 @@ func notIsolated(t *testing.T, b *bed) {
 		_, err := b.nodes[0].Docker(t.Context(), "node", "update", option, b.nodes[2].ID)
 		must(t, err)
 	}
-	label("--label-rm=" + labelIsolated)
+	label("--label-rm=" + host.LabelIsolated)
 	w := redisWorkload(t)
 	err := b.runtime(t, b.hosts, 2).Create(t.Context(), w)
 	if fault.CodeOf(err) != fault.CodeHostRefused || !strings.Contains(err.Error(), "icc") {
 		t.Errorf("create there: %v", err)
 	}
-	label("--label-add=" + labelIsolated + "=true")
+	label("--label-add=" + host.LabelIsolated + "=true")
 	remove(t, b, 2, w)
 }
 

@@ -19,6 +19,8 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -31,6 +33,7 @@ import (
 
 	"github.com/berth-project/berth/internal/docker"
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 )
 
 // sureFor is how long a manager that has answered is taken to answer still.
@@ -240,11 +243,29 @@ func (c *Cluster) Nodes(ctx context.Context) ([]Node, error) {
 
 func nodeOf(n swarm.Node) Node {
 	return Node{
-		ID: n.ID, Hostname: n.Description.Hostname, Address: n.Status.Addr,
+		ID: n.ID, Hostname: n.Description.Hostname, Address: addressOf(n),
 		Availability: string(n.Spec.Availability), State: string(n.Status.State), Manager: n.ManagerStatus != nil,
 		Labels: n.Spec.Labels, CPUs: float64(n.Description.Resources.NanoCPUs) / 1e9, Memory: n.Description.Resources.MemoryBytes,
 		Arch: n.Description.Platform.Architecture, EngineVersion: n.Description.Engine.EngineVersion,
 	}
+}
+
+// addressOf gives the address by which the managers know a node; empty: they do not. Of a manager they
+// may have only the one that it listens at as a manager.
+func addressOf(n swarm.Node) string {
+	usable := func(address string) bool {
+		ip, err := netip.ParseAddr(address)
+		return address != "" && (err != nil || !ip.IsUnspecified() && !ip.IsLoopback())
+	}
+	if usable(n.Status.Addr) {
+		return n.Status.Addr
+	}
+	if n.ManagerStatus != nil {
+		if address, _, err := net.SplitHostPort(n.ManagerStatus.Addr); err == nil && usable(address) {
+			return address
+		}
+	}
+	return ""
 }
 
 // node looks for a node.
@@ -273,11 +294,11 @@ func (c *Cluster) ready(ctx context.Context, id string) error {
 // isolated fails unless an operator says that the node keeps instances apart.
 func (c *Cluster) isolated(ctx context.Context, id string) error {
 	n, err := c.node(ctx, id)
-	if err == nil && n.Spec.Labels[labelIsolated] != "true" {
+	if err == nil && n.Spec.Labels[host.LabelIsolated] != "true" {
 		name := n.Description.Hostname
 		err = fault.Errorf(fault.CodeHostRefused, nil, "host %s: nobody has said that node %s keeps instances apart: "+
 			`set "icc": false and "ip-masq": false in the daemon.json of the node, restart its engine, and run on a manager: `+
-			"docker node update --label-add %s=true %s", c.name, name, labelIsolated, name)
+			"docker node update --label-add %s=true %s", c.name, name, host.LabelIsolated, name)
 	}
 	return err
 }

@@ -40,8 +40,9 @@ const (
 type Hosts struct {
 	config docker.Config
 
-	mu    sync.Mutex
-	nodes map[string]*node // by endpoint
+	mu       sync.Mutex
+	nodes    map[string]*node    // by endpoint
+	clusters map[string]*Cluster // by the endpoint of a swarm, which names no node
 }
 
 // node is what is kept of one endpoint.
@@ -62,7 +63,7 @@ func New(config docker.Config) docker.Swarm {
 	if config.Log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Hosts{config: config, nodes: map[string]*node{}}
+	return &Hosts{config: config, nodes: map[string]*node{}, clusters: map[string]*Cluster{}}
 }
 
 // Runtime gives the runtime of the node. It does not connect.
@@ -93,6 +94,37 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 	return &Runtime{node: n, deployment: h.config.Deployment}, nil
 }
 
+// Nodes implements host.SwarmManagers.
+func (h *Hosts) Nodes(ctx context.Context, swarm, endpoint string) ([]host.Node, error) {
+	c, err := h.cluster(swarm, endpoint)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := c.Nodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]host.Node, len(nodes))
+	for i, n := range nodes {
+		list[i] = host.Node{ID: n.ID, Hostname: n.Hostname, Address: n.Address, State: n.State, Availability: n.Availability, Labels: n.Labels}
+	}
+	return list, nil
+}
+
+// cluster gives the connection to the managers of a swarm, none of whose nodes is meant.
+func (h *Hosts) cluster(swarm, endpoint string) (*Cluster, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c, ok := h.clusters[endpoint]; ok {
+		return c, nil
+	}
+	c, err := Open("swarm "+swarm, endpoint, h.config)
+	if err == nil {
+		h.clusters[endpoint] = c
+	}
+	return c, err
+}
+
 // Close closes every connection.
 func (h *Hosts) Close() error {
 	h.mu.Lock()
@@ -101,6 +133,10 @@ func (h *Hosts) Close() error {
 	for endpoint, n := range h.nodes {
 		errs = append(errs, n.cluster.Close())
 		delete(h.nodes, endpoint)
+	}
+	for endpoint, c := range h.clusters {
+		errs = append(errs, c.Close())
+		delete(h.clusters, endpoint)
 	}
 	return errors.Join(errs...)
 }
@@ -151,7 +187,7 @@ func (r *Runtime) Facts(ctx context.Context) (host.EngineFacts, error) {
 	n := nodes[i]
 	return host.EngineFacts{
 		ID: id, Version: n.EngineVersion, StorageDriver: "overlay2", Arch: host.NormalArch(n.Arch), CPUs: int(n.CPUs), MemoryBytes: n.Memory, MemoryLimit: true,
-		Swarm: host.Swarm{NodeID: n.ID, Manager: n.Manager, Cluster: strings.Split(id, "/")[0]},
+		Swarm: host.SwarmMember{NodeID: n.ID, Manager: n.Manager, Cluster: strings.Split(id, "/")[0]},
 	}, nil
 }
 

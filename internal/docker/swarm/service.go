@@ -26,9 +26,6 @@ const (
 	labelImage = "berth.image"
 	// labelErrand is on an errand's service and secret: the unit that it is for.
 	labelErrand = "berth.errand"
-	// labelIsolated is on the nodes of which an operator says that the settings of the engine keep
-	// instances apart (docs/adr/0020). A manager cannot see them.
-	labelIsolated = "berth.isolated"
 	// nodeLetters are what of a node's id is in names, which have at most 63 letters.
 	nodeLetters = 12
 )

@@ -117,6 +117,7 @@ func StoreContract(t *testing.T, open func(*testing.T) rooms.Store) {
 		{"ports are freed by their holder", portsHolder},
 		{"another range", portsRange},
 		{"a host of the pool", poolHosts},
+		{"swarms", swarms},
 		{"disks of hosts", hostDisks},
 		{"an allocation", allocations},
 		{"no more is allocated than there is", allocationGuard},
