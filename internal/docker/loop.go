@@ -56,12 +56,17 @@ func (r *Runtime) loopVolume(ctx context.Context, w host.Workload) (volume.Volum
 	})
 }
 
-// readyDisk has the disk marked, and the machine's tools looked for, once in the life of this process.
+// readyDisk has the disk marked, and the machine's tools looked for, once in the life of this process. A
+// disk that volumes are on already has its mark, if it is mounted.
 func (r *Runtime) readyDisk(ctx context.Context, disk string) error {
 	if _, known := r.engine.ready.Load(disk); known {
 		return nil
 	}
-	err := r.onLoops(ctx, disk, func(d host.LoopDisk) error { return d.Ready(ctx) })
+	used, err := r.engine.listVolumes(ctx, labelDisk+"="+disk)
+	if err != nil {
+		return err
+	}
+	err = r.onLoops(ctx, disk, func(d host.LoopDisk) error { return d.Ready(ctx, len(used) > 0) })
 	if err == nil {
 		r.engine.ready.Store(disk, true)
 	}

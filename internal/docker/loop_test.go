@@ -262,8 +262,18 @@ func TestLoopRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	away(file, fault.CodeDataLost)
+	away(file, fault.CodeHostUnavailable)
 	away(mark, fault.CodeHostUnavailable)
+	if err := os.Rename(mark, mark+".away"); err != nil {
+		t.Fatal(err)
+	}
+	runtime.engine.ready.Clear() // another process
+	if err := runtime.CreateVolume(t.Context(), r.loopWorkload(t, d)); fault.CodeOf(err) != fault.CodeHostUnavailable {
+		t.Errorf("a create on a disk that is not mounted: %v", err)
+	}
+	if err := os.Rename(mark+".away", mark); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Rename(mark, mark+".away"); err != nil { // as if the disk were not mounted
 		t.Fatal(err)
 	}

@@ -43,7 +43,6 @@ type LoopDisk struct {
 const (
 	loopNoDisk = 3
 	loopInUse  = 4
-	loopGone   = 6
 )
 
 // loopPrefix begins the names of file systems.
@@ -56,9 +55,13 @@ func LoopFolder(disk string, unit UnitID) string {
 }
 
 // Ready fails unless file systems can be made on the disk, and marks it: a disk without the mark is
-// not mounted, and says nothing of what is on it.
-func (d LoopDisk) Ready(ctx context.Context) error {
-	_, err := d.run(ctx, "ready")
+// not mounted, and says nothing of what is on it. So one that is used already is not marked again.
+func (d LoopDisk) Ready(ctx context.Context, used bool) error {
+	var args []string
+	if used {
+		args = append(args, "used")
+	}
+	_, err := d.run(ctx, "ready", args...)
 	return err
 }
 
@@ -74,7 +77,7 @@ func (d LoopDisk) Make(ctx context.Context, unit UnitID, bytes int64) (made stri
 }
 
 // Attach mounts the file system of the unit, unless it is. Nothing else is ever taken for it.
-// CodeDataLost where its file is gone from the disk.
+// Where its file is not there, another disk may be mounted, or none: CodeHostUnavailable.
 func (d LoopDisk) Attach(ctx context.Context, unit UnitID) error {
 	_, err := d.run(ctx, "attach", loopPrefix+string(unit))
 	return err
@@ -128,8 +131,6 @@ func (d LoopDisk) run(ctx context.Context, verb string, args ...string) (string,
 		code = fault.CodeHostUnavailable
 	case loopInUse:
 		code = fault.CodeConflict
-	case loopGone:
-		code = fault.CodeDataLost
 	}
 	words := end.Said
 	if words == "" {

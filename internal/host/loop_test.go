@@ -64,8 +64,11 @@ func TestLoopDisk(t *testing.T) {
 		if _, err := d.Make(t.Context(), "a", 4096); fault.CodeOf(err) != fault.CodeHostUnavailable {
 			t.Errorf("a disk without a mark: %v", err)
 		}
+		if err := d.Ready(t.Context(), true); fault.CodeOf(err) != fault.CodeHostUnavailable || len(l.left(d)) > 0 {
+			t.Errorf("a disk that is used and has no mark: %v, %v", l.left(d), err)
+		}
 		for range 2 {
-			if err := d.Ready(t.Context()); err != nil {
+			if err := d.Ready(t.Context(), false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -88,7 +91,7 @@ func TestLoopDisk(t *testing.T) {
 		if space, err := d.Space(t.Context()); err != nil || space.SizeBytes <= 0 || space.FreeBytes <= 0 || space.Path != d.Path {
 			t.Errorf("%+v, %v", space, err)
 		}
-		if err := d.Attach(t.Context(), "c"); fault.CodeOf(err) != fault.CodeDataLost {
+		if err := d.Attach(t.Context(), "c"); fault.CodeOf(err) != fault.CodeHostUnavailable || !strings.Contains(err.Error(), "mount the disk") {
 			t.Errorf("a file that there is not: %v", err)
 		}
 		if err := d.Remove(t.Context(), "b", mark); err != nil || len(l.left(d)) != 5 {
@@ -116,9 +119,9 @@ func TestLoopDiskRefuses(t *testing.T) {
 				t.Errorf("%v; want %s, %q", err, code, words)
 			}
 		}
-		refused(LoopDisk{d.Shell, "/no/such"}.Ready(t.Context()), fault.CodeHostUnavailable, "/no/such is not there")
-		refused(LoopDisk{d.Shell, "no/path"}.Ready(t.Context()), fault.CodeInvalid, "no path")
-		if err := d.Ready(t.Context()); err != nil {
+		refused(LoopDisk{d.Shell, "/no/such"}.Ready(t.Context(), false), fault.CodeHostUnavailable, "/no/such is not there")
+		refused(LoopDisk{d.Shell, "no/path"}.Ready(t.Context(), false), fault.CodeInvalid, "no path")
+		if err := d.Ready(t.Context(), false); err != nil {
 			t.Fatal(err)
 		}
 		l.command("mkfs.ext4", "echo 'mkfs: it is odd' >&2; exit 1")
@@ -161,11 +164,11 @@ func TestLoopAsRoot(t *testing.T) {
 		d.Shell = l
 		l.command("id", `case "$1" in -u) echo 1000 ;; *) echo somebody ;; esac`)
 		l.command("sudo", "exit 1")
-		if err := d.Ready(t.Context()); fault.CodeOf(err) != fault.CodeHostRefused || !strings.Contains(err.Error(), "somebody is neither root") {
+		if err := d.Ready(t.Context(), false); fault.CodeOf(err) != fault.CodeHostRefused || !strings.Contains(err.Error(), "somebody is neither root") {
 			t.Errorf("%v", err)
 		}
 		l.command("sudo", `shift; exec "$@"`)
-		if err := d.Ready(t.Context()); err != nil || !slices.Equal(l.left(d), []string{".berth"}) {
+		if err := d.Ready(t.Context(), false); err != nil || !slices.Equal(l.left(d), []string{".berth"}) {
 			t.Errorf("%v, %v", l.left(d), err)
 		}
 	})

@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # loop.sh: file systems of their own on a disk, one for each instance: a file NAME.img that is mounted at NAME.
 #
-# Usage: sh loop.sh ready DISK               see that file systems can be made on the disk, and mark it as Berth's
+# Usage: sh loop.sh ready DISK [used]        see that file systems can be made on the disk, and mark it as Berth's;
+#                                            one that is used already must have the mark
 #        sh loop.sh make DISK NAME BYTES     make one, and attach it; says made=INODE if it was not there
 #        sh loop.sh attach DISK NAME         mount one that is there
 #        sh loop.sh remove DISK NAME [INODE] unmount one and delete it; with INODE only if it is that file
@@ -9,7 +10,7 @@
 #        sh loop.sh space DISK               size=BYTES and free=BYTES of the disk itself
 #
 # Each may be run again at any time, by several at once. What fails is the last line of standard error; it ends
-# with 3 where the disk is not there, 4 where the file system is in use, 6 where it is gone, else with 1.
+# with 3 where the disk, or the file on it, is not there, 4 where the file system is in use, else with 1.
 # Device numbers are kept nowhere: the kernel gives one with each mount, and takes it back at the unmount. Tests
 # put the files of a machine below BERTH_ROOT.
 set -eu
@@ -71,6 +72,7 @@ ready() {
   for tool in fallocate mkfs.ext4 mount umount flock; do
     has "$tool" || die 1 "$tool is missing; install util-linux and e2fsprogs"
   done
+  [ -z "${1:-}" ] || [ -e "$disk/.berth" ] || die 3 "the disk $disk is not there: its file .berth is missing"
   : >>"$disk/.berth"
 }
 
@@ -92,7 +94,7 @@ make_file() {
 }
 
 attach() {
-  [ -e "$file" ] || die 6 "the file $file is gone"
+  [ -e "$file" ] || die 3 "$file is not there: mount the disk that it is on"
   mounted
   if [ -z "$device" ]; then
     mkdir -p "$folder"
@@ -158,7 +160,8 @@ main() {
   file=$disk/$name.img
   folder=$disk/$name
   case $verb in
-    ready | list | space) "$verb" ;;
+    ready) ready "${3:-}" ;;
+    list | space) "$verb" ;;
     make | attach | remove)
       lock
       "$verb" "${4:-}"
