@@ -63,12 +63,12 @@ func (t *tx) book(on *gorm.DB, a host.Allocation) error {
 	if err := duplicate(insert(t.db, r), fault.ErrConflict); err != nil {
 		return err
 	}
-	return t.use(on, r)
+	return t.use(on, r, a.Enforcement)
 }
 
 // use adds the allocation to what is used of its host and disk, as long as that is no more than
-// there is.
-func (t *tx) use(on *gorm.DB, r allocationRow) error {
+// there is, and the disk is of the enforcement, if any is given.
+func (t *tx) use(on *gorm.DB, r allocationRow, e host.Enforcement) error {
 	err := changed(on.Model(&hostRow{}).
 		Where("id = ? AND (cpu_cap = 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR memory_used + ? <= memory_cap)", r.HostID, r.CPUMillis, r.MemoryBytes).
 		UpdateColumns(map[string]any{
@@ -78,7 +78,7 @@ func (t *tx) use(on *gorm.DB, r allocationRow) error {
 		return err
 	}
 	return changed(t.db.Model(&diskRow{}).
-		Where("id = ? AND (capacity = 0 OR used + ? <= capacity)", r.DiskID, r.DiskBytes).
+		Where("id = ? AND (capacity = 0 OR used + ? <= capacity) AND (? = '' OR enforcement = ?)", r.DiskID, r.DiskBytes, string(e), string(e)).
 		UpdateColumns(map[string]any{"used": gorm.Expr("used + ?", r.DiskBytes), "units": gorm.Expr("units + 1")}), host.ErrNoShare)
 }
 
