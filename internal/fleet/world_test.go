@@ -69,8 +69,9 @@ func (o object) items() (list []object) {
 	return list
 }
 
-// newPool starts Berth in its production shape with so many workers, and cordons their own host.
-func newPool(t *testing.T, workers int) *pool {
+// newPool starts Berth in its production shape with so many workers and further settings, and cordons
+// their own host.
+func newPool(t *testing.T, workers int, settings ...string) *pool {
 	t.Helper()
 	addr, key := testenv.FreeAddress(t), rand.Text()+rand.Text()
 	p := &pool{T: t, url: "http://" + addr, key: key, database: testenv.MySQL(t)}
@@ -80,6 +81,7 @@ func newPool(t *testing.T, workers int) *pool {
 		"BERTH_WORKER_CONCURRENCY=4", "BERTH_LOG_FORMAT=json", "BERTH_LOG_LEVEL=debug", "BERTH_LEASE_TTL=10s", "BERTH_HOST_PLAIN_TCP=true",
 		"BERTH_RECONCILE_EVERY=2s", "BERTH_RECONCILE_GRACE=15s",
 	}
+	p.settings = append(p.settings, settings...)
 	testenv.Start(t, binary, p.settings, "migrate").Finish(60 * time.Second)
 	p.api = testenv.Start(t, binary, p.settings, "api")
 	for range workers {
