@@ -109,7 +109,11 @@ func hostDisks(s shelf) {
 	update := func(d host.Disk) error { return s.tx(func(tx rooms.Tx) error { return tx.UpdateHostDisk(d) }) }
 	d.CapacityBytes = 59
 	s.code(update(d), fault.CodeConflict, "UpdateHostDisk to less than is used")
-	d.CapacityBytes, d.State, d.FreeBytes = 60, host.DiskError, 5
+	d.CapacityBytes, d.Enforcement = 60, host.EnforcedByLoop
+	s.code(update(d), fault.CodeConflict, "UpdateHostDisk to another enforcement while something is on it")
+	late := host.Allocation{Unit: "late", Host: h.ID, Disk: second.ID, Enforcement: host.EnforcedByLoop, Resources: host.Resources{DiskBytes: 1}}
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.Allocate(late) }), fault.CodeNoCapacity, "Allocate as on a disk of another enforcement")
+	d.State, d.FreeBytes, d.Enforcement = host.DiskError, 5, host.EnforcedByNone
 	s.ok(update(d), "UpdateHostDisk")
 	s.code(update(d), fault.CodeConflict, "UpdateHostDisk of one that has changed")
 	d.Rev, d.UsedBytes, d.Units = 2, 60, 1
@@ -124,6 +128,10 @@ func hostDisks(s shelf) {
 	s.code(remove(d.ID), fault.CodeConflict, "DeleteDisk of one that is used")
 	s.ok(remove(second.ID), "DeleteDisk")
 	s.commit("Release", func(tx rooms.Tx) error { return tx.Release("u") })
+	d.Enforcement = host.EnforcedByLoop
+	s.ok(update(d), "UpdateHostDisk to another enforcement")
+	s.allocate(host.Allocation{Unit: "v", Host: h.ID, Disk: d.ID, Enforcement: host.EnforcedByLoop, Resources: host.Resources{DiskBytes: 60}})
+	s.commit("Release", func(tx rooms.Tx) error { return tx.Release("v") })
 	s.ok(remove(d.ID), "DeleteDisk")
 }
 
