@@ -113,9 +113,12 @@ func (p *pool) rebooted(d *loopFolder, instances ...object) {
 			}
 		}
 	}
-	if left := append(d.mounts(p.T), d.devices(p.T)...); len(left) > 0 {
-		p.Errorf("attached after a restart: %v", left)
-	}
+	p.eventually("nothing is attached", time.Minute, func() error {
+		if left := append(d.mounts(p.T), d.devices(p.T)...); len(left) > 0 {
+			return fmt.Errorf("%v", left)
+		}
+		return nil
+	})
 	p.workers = append(p.workers, testenv.Start(p.T, binary, p.settings, "worker"))
 }
 
