@@ -47,12 +47,15 @@ type DiskPath struct {
 func (s *server) changeDisk(ctx context.Context, in *struct {
 	DiskPath
 	Body struct {
-		Capacity *int64          `json:"capacity,omitempty" doc:"bytes that may be given away; 0: not limited"`
-		State    *host.DiskState `json:"state,omitempty" doc:"available, reserved or error"`
+		Capacity    *int64            `json:"capacity,omitempty" doc:"bytes that may be given away; 0: not limited"`
+		State       *host.DiskState   `json:"state,omitempty" doc:"available, reserved or error"`
+		Enforcement *host.Enforcement `json:"enforcement,omitempty" doc:"none or loop; while nothing is on the disk"`
 	}
 },
 ) (*body[hostDiskView], error) {
-	return s.diskAnswer(s.Hosts.ChangeDisk(ctx, principalOf(ctx), in.id(), host.DiskID(in.Disk), host.DiskChange{CapacityBytes: in.Body.Capacity, State: in.Body.State}))
+	return s.diskAnswer(s.Hosts.ChangeDisk(ctx, principalOf(ctx), in.id(), host.DiskID(in.Disk), host.DiskChange{
+		CapacityBytes: in.Body.Capacity, State: in.Body.State, Enforcement: in.Body.Enforcement,
+	}))
 }
 
 func (s *server) deleteDisk(ctx context.Context, in *DiskPath) (*struct{}, error) {

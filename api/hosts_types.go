@@ -87,7 +87,7 @@ type hostDiskView struct {
 	Used        int64            `json:"used" doc:"bytes that instances hold"`
 	Instances   int64            `json:"instances"`
 	State       host.DiskState   `json:"state" enum:"available,reserved,full,error"`
-	Enforcement host.Enforcement `json:"enforcement" enum:"none,quota,loop"`
+	Enforcement host.Enforcement `json:"enforcement" enum:"none,quota,loop" doc:"none: what instances write is measured; quota: the engine's volume driver refuses more, as was found; loop: each instance has a file system of its own, which is taken from the capacity as a whole"`
 }
 
 func viewHostDisk(d host.Disk) hostDiskView {
@@ -159,15 +159,16 @@ func (b certificatesBody) certificates() host.Certificates {
 }
 
 type diskBody struct {
-	Name     string        `json:"name,omitempty"`
-	Path     string        `json:"path" doc:"absolute path of the folder on the host"`
-	Type     host.DiskType `json:"type" doc:"nvme, ssd or hdd"`
-	Capacity int64         `json:"capacity" doc:"bytes that may be given away"`
-	State    string        `json:"state,omitempty" doc:"Available (the default), Reserved or Error"`
+	Name        string           `json:"name,omitempty"`
+	Path        string           `json:"path" doc:"absolute path of the folder on the host"`
+	Type        host.DiskType    `json:"type" doc:"nvme, ssd or hdd"`
+	Capacity    int64            `json:"capacity" doc:"bytes that may be given away"`
+	State       string           `json:"state,omitempty" doc:"Available (the default), Reserved or Error"`
+	Enforcement host.Enforcement `json:"enforcement,omitempty" doc:"none (the default) or loop: each instance gets a file system of its own; for hosts that are reached by SSH"`
 }
 
 func (b diskBody) spec() host.DiskSpec {
-	return host.DiskSpec{Name: b.Name, Path: b.Path, Type: b.Type, CapacityBytes: b.Capacity, State: b.State}
+	return host.DiskSpec{Name: b.Name, Path: b.Path, Type: b.Type, CapacityBytes: b.Capacity, State: b.State, Enforcement: b.Enforcement}
 }
 
 func (b hostBody) candidate() host.Candidate {

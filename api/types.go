@@ -73,7 +73,8 @@ type diskView struct {
 	UsedBytes   int64              `json:"used_bytes" doc:"bytes that count against the limit"`
 	LimitBytes  int64              `json:"limit_bytes" doc:"the plan's disk in bytes"`
 	State       instance.DiskState `json:"state" enum:"ok,warning,critical,full" doc:"warning from 80 % of the limit on, critical from 95 %; while full, writes are refused and reads and deletes go on"`
-	Enforcement instance.DiskBound `json:"enforcement" enum:"measured,driver" doc:"measured: Berth measures and has the server refuse writes; driver: the host's volume driver refuses what goes far beyond the limit, too"`
+	Enforcement instance.DiskBound `json:"enforcement" enum:"measured,driver" doc:"measured: Berth measures and has the server refuse writes; driver: the host refuses what goes far beyond the limit, too; bound says how"`
+	Bound       host.Enforcement   `json:"bound" enum:"none,quota,loop" doc:"how the host bounds the volume; none: it does not; quota: its volume driver refuses more; loop: the volume is a file system of its own"`
 }
 
 func viewDisk(i instance.Instance) *diskView {
@@ -82,7 +83,7 @@ func viewDisk(i instance.Instance) *diskView {
 		return nil
 	}
 	return &diskView{
-		UsedBytes: d.UsedBytes, LimitBytes: i.Spec.Resources.DiskBytes, State: d.State, Enforcement: cmp.Or(d.Bound, instance.DiskBoundMeasured),
+		UsedBytes: d.UsedBytes, LimitBytes: i.Spec.Resources.DiskBytes, State: d.State, Enforcement: d.Bound.Coarse(), Bound: d.Bound.Enforcement(),
 	}
 }
 

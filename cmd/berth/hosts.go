@@ -20,7 +20,7 @@ import (
 	"github.com/berth-project/berth/internal/ttl"
 )
 
-// reach connects to the engines of the hosts of the pool, with what is kept for each.
+// reach connects to the engines and the machines of the hosts of the pool, with what is kept for each.
 type reach struct {
 	access  *host.Access
 	tunnels *ssh.Tunnels
@@ -67,6 +67,15 @@ func (r *reach) dial(ctx context.Context, h host.Host) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", u.Host)
 	}
 	return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", u.Host)
+}
+
+// shell logs in to the machine of a host.
+func (r *reach) shell(ctx context.Context, h host.Host) (host.Shell, error) {
+	login, err := r.login(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	return r.tunnels.Shell(ctx, login)
 }
 
 func (r *reach) login(ctx context.Context, h host.Host) (host.Login, error) {

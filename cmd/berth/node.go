@@ -199,7 +199,7 @@ func (n *node) openHosts() error {
 	if n.cfg.SimulatedHosts == 0 {
 		reach := n.openReach()
 		hosts := docker.New(docker.Config{
-			Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Dial: reach.dial, Swarm: swarm.New,
+			Deployment: n.deployment, Log: n.log, CertPath: os.Getenv("DOCKER_CERT_PATH"), Dial: reach.dial, Shell: reach.shell, Swarm: swarm.New,
 		})
 		n.runtimes, n.closers = hosts, append(n.closers, hosts.Close)
 		return nil

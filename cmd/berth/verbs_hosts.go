@@ -192,11 +192,11 @@ func overcommitText(o client.Overcommit) string {
 func placeText(parts ...string) string { return strings.TrimRight(strings.Join(parts, "/"), "/") }
 
 func diskRows(disks []client.HostDisk) [][]string {
-	rows := [][]string{{"DISK", "PATH", "TYPE", "STATE", "USED", "CAPACITY", "INSTANCES"}}
+	rows := [][]string{{"DISK", "PATH", "TYPE", "STATE", "USED", "CAPACITY", "INSTANCES", "ENFORCEMENT"}}
 	for _, d := range disks {
 		rows = append(rows, []string{
 			d.ID, orElse(d.Path, "(the engine's)"), d.Type, d.State, sizeOf(d.Used),
-			orElse(bytesText(d.Capacity), notLimited), strconv.FormatInt(d.Instances, 10),
+			orElse(bytesText(d.Capacity), notLimited), strconv.FormatInt(d.Instances, 10), d.Enforcement,
 		})
 	}
 	return rows

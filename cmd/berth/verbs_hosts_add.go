@@ -46,8 +46,8 @@ func (f *machineFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.Purpose, "purpose", "", "what it is meant for, for people")
 	flags.StringArrayVar(&f.labels, "label", nil, "a label, `name=value`; repeatable")
 	flags.StringArrayVar(&f.disks, "disk", nil,
-		"a folder for data, `path:type:size`, for example /data1:nvme:512g; repeatable (default: the engine's own "+
-			"folder)")
+		"a folder for data, `path:type:size[:loop]`, for example /data1:nvme:512g; with loop each instance has a file "+
+			"system of its own; repeatable (default: the engine's own folder)")
 }
 
 // machine builds the machine of `add NAME ADDRESS`. The password is asked for where one may be
@@ -80,14 +80,18 @@ func (c *cli) machine(ctx context.Context, cmd *cobra.Command, f machineFlags, a
 	return in, err
 }
 
-// parseDisk reads "/data1:nvme:512g".
+// parseDisk reads "/data1:nvme:512g", or "/data1:nvme:512g:loop".
 func parseDisk(text string) (client.DiskRequest, error) {
 	parts := strings.Split(text, ":")
-	if len(parts) != 3 || parts[0] == "" {
-		return client.DiskRequest{}, fmt.Errorf("%q is not path:type:size, such as /data1:nvme:512g", text)
+	if len(parts) < 3 || len(parts) > 4 || parts[0] == "" {
+		return client.DiskRequest{}, fmt.Errorf("%q is not path:type:size[:enforcement], such as /data1:nvme:512g or /data1:nvme:512g:loop", text)
 	}
 	size, err := parseBytes(parts[2])
-	return client.DiskRequest{Path: parts[0], Type: parts[1], Capacity: size}, err
+	disk := client.DiskRequest{Path: parts[0], Type: parts[1], Capacity: size}
+	if len(parts) == 4 {
+		disk.Enforcement = parts[3]
+	}
+	return disk, err
 }
 
 // readCertificates reads the files as Docker's own client has them in DOCKER_CERT_PATH.

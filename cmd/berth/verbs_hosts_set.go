@@ -217,8 +217,10 @@ func diskOf(h client.Host, name string) (string, error) {
 func (c *cli) disksAddCommand() *cobra.Command {
 	reserved := false
 	cmd := &cobra.Command{
-		Use: "add HOST PATH:TYPE:SIZE", Short: "Add a disk to a host", Args: cobra.ExactArgs(2),
-		Example: "  berth hosts disks add db-1 /data2:nvme:512g",
+		Use: "add HOST PATH:TYPE:SIZE[:loop]", Short: "Add a disk to a host", Args: cobra.ExactArgs(2),
+		Long: "Add a disk to a host. With loop, each instance on it has a file system of its own: what it writes beyond\n" +
+			"that is refused, and no other instance notices. It needs a host that is reached by SSH as root, or with sudo.",
+		Example: "  berth hosts disks add db-1 /data2:nvme:512g\n  berth hosts disks add db-1 /data3:nvme:512g:loop",
 		RunE: c.runs(func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			disk, err := parseDisk(args[1])
 			if err != nil {
@@ -240,7 +242,7 @@ func (c *cli) disksAddCommand() *cobra.Command {
 }
 
 func (c *cli) disksSetCommand() *cobra.Command {
-	capacity, state := "", ""
+	capacity, state, enforcement := "", "", ""
 	cmd := &cobra.Command{
 		Use: "set HOST DISK", Short: "Change a disk, or mark it as bad", Args: cobra.ExactArgs(2),
 		Long: "Change a disk, or mark it as bad. DISK is an id or a path. On a disk that is reserved or in " +
@@ -258,8 +260,11 @@ func (c *cli) disksSetCommand() *cobra.Command {
 			if cmd.Flag("state").Changed {
 				change.State = &state
 			}
+			if cmd.Flag("enforcement").Changed {
+				change.Enforcement = &enforcement
+			}
 			if change == (client.DiskChange{}) {
-				return usagef(cmd, "nothing to change; name --capacity or --state")
+				return usagef(cmd, "nothing to change; name --capacity, --state or --enforcement")
 			}
 			cl, h, err := c.hostOf(ctx, cmd, args[0])
 			if err != nil {
@@ -276,6 +281,7 @@ func (c *cli) disksSetCommand() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&capacity, "capacity", "", "`size` that may be given away; 0: not limited")
 	cmd.Flags().StringVar(&state, "state", "", "available, reserved or error")
+	cmd.Flags().StringVar(&enforcement, "enforcement", "", "none or loop; while nothing is on the disk")
 	return cmd
 }
 

@@ -113,8 +113,8 @@ func TestHostVerbs(t *testing.T) {
 			"Overcommit:  cpu 400 %, memory 100 %; 0.25 cores and 512 MiB kept for the system\n" +
 			"CPU:         2 of 15.75 held\nMemory:      1.0 GiB of 7.5 GiB held\nInstances:   2\nCreated:     " +
 			"2026-11-05T11:57:00Z (3m ago)\n\n" +
-			"DISK   PATH    TYPE  STATE      USED    CAPACITY  INSTANCES\ndsk_1  /data1  nvme  available  20 GiB  " +
-			"512 GiB   2\n\n" +
+			"DISK   PATH    TYPE  STATE      USED    CAPACITY  INSTANCES  ENFORCEMENT\ndsk_1  /data1  nvme  available  20 GiB  " +
+			"512 GiB   2          none\n\n" +
 			"CHECK  VERDICT  FOUND  WANTED  ADVICE\nswap   warn     2 GiB  off     turn it off\n", "GET /hosts/hst_1"},
 		"cordon db-1":    {"Cordoned db-1.\n", "POST /hosts/hst_1/cordon"},
 		"uncordon hst_1": {"Uncordoned db-1.\n", "POST /hosts/hst_1/uncordon"},
@@ -129,11 +129,18 @@ func TestHostVerbs(t *testing.T) {
 				`"last":20999},` +
 				`"overcommit":{"cpu_percent":200,"memory_percent":100,"reserved_cpu":0.25,"reserved_memory":0}}`,
 		},
-		"disks ls db-1": {"DISK   PATH    TYPE  STATE      USED    CAPACITY  INSTANCES\ndsk_1  /data1  nvme  " +
-			"available  20 GiB  512 GiB   2\n", "GET /hosts/hst_1"},
+		"disks ls db-1": {"DISK   PATH    TYPE  STATE      USED    CAPACITY  INSTANCES  ENFORCEMENT\ndsk_1  /data1  nvme  " +
+			"available  20 GiB  512 GiB   2          none\n", "GET /hosts/hst_1"},
 		"disks add db-1 /data2:ssd:10g --reserved": {
 			"Added disk dsk_1 (/data1) to host db-1.\n",
 			`POST /hosts/hst_1/disks {"path":"/data2","type":"ssd","capacity":10737418240,"state":"Reserved"}`,
+		},
+		"disks add db-1 /data2:ssd:10g:loop": {
+			"Added disk dsk_1 (/data1) to host db-1.\n",
+			`POST /hosts/hst_1/disks {"path":"/data2","type":"ssd","capacity":10737418240,"enforcement":"loop"}`,
+		},
+		"disks set db-1 /data1 --enforcement loop": {
+			"Disk /data1 of host db-1 is error.\n", `PATCH /hosts/hst_1/disks/dsk_1 {"enforcement":"loop"}`,
 		},
 		"disks set db-1 /data1 --state error --capacity 0": {
 			"Disk /data1 of host db-1 is error.\n", `PATCH /hosts/hst_1/disks/dsk_1 {"capacity":0,"state":"error"}`,

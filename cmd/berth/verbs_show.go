@@ -58,7 +58,11 @@ func diskText(d *client.Disk) string {
 	if d == nil || d.LimitBytes <= 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s of %s used (%d %%), %s", bytesText(d.UsedBytes), bytesText(d.LimitBytes), 100*d.UsedBytes/d.LimitBytes, d.State)
+	text := fmt.Sprintf("%s of %s used (%d %%), %s", bytesText(d.UsedBytes), bytesText(d.LimitBytes), 100*d.UsedBytes/d.LimitBytes, d.State)
+	if d.Bound == "" || d.Bound == "none" {
+		return text
+	}
+	return text + "; bounded by " + clean(d.Bound)
 }
 
 // configFlags choose one fact, bare, for $(…).

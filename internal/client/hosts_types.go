@@ -90,7 +90,7 @@ type HostDisk struct {
 	Used        int64  `json:"used"`     // bytes
 	Instances   int64  `json:"instances"`
 	State       string `json:"state"`
-	Enforcement string `json:"enforcement"`
+	Enforcement string `json:"enforcement"` // none, quota, loop
 }
 
 // HostCheck is one thing that was looked at on a machine.
@@ -133,12 +133,16 @@ type DiskRequest struct {
 	Type     string `json:"type"`
 	Capacity int64  `json:"capacity"`        // bytes
 	State    string `json:"state,omitempty"` // Available, Reserved, Error
+	// Enforcement is none or loop; empty: none.
+	Enforcement string `json:"enforcement,omitempty"`
 }
 
 // DiskChange is what changes of a disk; nil leaves it as it is.
 type DiskChange struct {
 	Capacity *int64  `json:"capacity,omitempty"` // bytes; 0: not limited
 	State    *string `json:"state,omitempty"`    // available, reserved, error
+	// Enforcement is none or loop.
+	Enforcement *string `json:"enforcement,omitempty"`
 }
 
 // HostChange is what changes of a host; nil leaves it as it is.

@@ -75,6 +75,7 @@ type Disk struct {
 	LimitBytes  int64  `json:"limit_bytes"`
 	State       string `json:"state"`       // ok, warning, critical, full
 	Enforcement string `json:"enforcement"` // measured, driver
+	Bound       string `json:"bound"`       // none, quota, loop; empty: the server is of an earlier release
 }
 
 // Endpoint is where an instance listens.

@@ -39,12 +39,20 @@ const (
 
 // onDisk makes a volume one on a disk.
 func onDisk(options *volume.CreateOptions, w host.Workload) {
-	options.DriverOpts = map[string]string{"type": "none", "o": "bind", "device": w.Disk + "/" + nameOf(w.Unit)}
+	options.DriverOpts = bound(w.Disk + "/" + nameOf(w.Unit))
 	options.Labels[labelDisk], options.Labels[labelImage] = w.Disk, w.Image
+}
+
+// bound has a volume's driver bind a folder of the machine.
+func bound(folder string) map[string]string {
+	return map[string]string{"type": "none", "o": "bind", "device": folder}
 }
 
 // diskVolume makes the folder, and the volume on it.
 func (r *Runtime) diskVolume(ctx context.Context, w host.Workload) (volume.Volume, error) {
+	if w.Enforcement == host.EnforcedByLoop {
+		return r.loopVolume(ctx, w)
+	}
 	if w.Image == "" {
 		return volume.Volume{}, fault.Errorf(fault.CodeInternal, nil, "the volume of %s on disk %s needs an image", w.Unit, w.Disk)
 	}
@@ -64,8 +72,11 @@ func (r *Runtime) diskVolume(ctx context.Context, w host.Workload) (volume.Volum
 // clearDisk removes what a volume has on a disk, and confirms it.
 func (r *Runtime) clearDisk(ctx context.Context, v volume.Volume, id host.UnitID, fence int64) error {
 	disk := v.Labels[labelDisk]
-	if disk == "" {
+	switch {
+	case disk == "":
 		return nil
+	case v.Labels[labelLoop] != "":
+		return r.onLoops(ctx, disk, func(d host.LoopDisk) error { return d.Remove(ctx, id, "") })
 	}
 	code, err := r.errand(ctx, id, fence, v.Labels[labelImage], disk, removeFolder)
 	switch {

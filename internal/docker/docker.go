@@ -39,6 +39,9 @@ type Config struct {
 	// Dial connects to the engine of a host of the pool, and to any that is reached by SSH: it knows
 	// what each is reached with. nil: there are no such hosts.
 	Dial func(context.Context, host.Host) (net.Conn, error)
+	// Shell logs in to the machine of a host of the pool that is reached by SSH; nil: there are no such
+	// hosts. It is needed for volumes that are file systems of their own.
+	Shell func(context.Context, host.Host) (host.Shell, error)
 	// Parallel bounds the changing calls at once per host (8), and Reads those that only
 	// look (32). Neither waits for the other.
 	Parallel int
@@ -121,6 +124,14 @@ func (h *Hosts) dialer(to host.Host) func(context.Context) (net.Conn, error) {
 	return func(ctx context.Context) (net.Conn, error) { return h.config.Dial(ctx, to) }
 }
 
+// login gives what logs in to the host's machine; nil: nothing does.
+func (h *Hosts) login(to host.Host) func(context.Context) (host.Shell, error) {
+	if h.config.Shell == nil || to.Source != host.FromPool || !strings.HasPrefix(to.Endpoint, "ssh://") {
+		return nil
+	}
+	return func(ctx context.Context) (host.Shell, error) { return h.config.Shell(ctx, to) }
+}
+
 var _ host.Runtimes = (*Hosts)(nil)
 
 // New makes Hosts. It connects to nothing.
@@ -150,6 +161,7 @@ func (h *Hosts) Runtime(host host.Host) (host.Runtime, error) {
 		if e, err = newEngine(name, host.Endpoint, h.config, h.dialer(host)); err != nil {
 			return nil, err
 		}
+		e.shell = h.login(host)
 		h.engines[wayTo(host)] = e
 	}
 	return &Runtime{engine: e, deployment: h.config.Deployment, log: h.config.Log.With("host", name)}, nil

@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/client"
 
 	"github.com/berth-project/berth/internal/fault"
+	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/ttl"
 )
 
@@ -33,6 +35,11 @@ type engine struct {
 	flights              *flights
 	pullLimit, pullStall time.Duration
 	golden               goldens
+
+	// shell logs in to the engine's machine; nil: nothing does. ready are the disks there that file
+	// systems can be made on.
+	shell func(context.Context) (host.Shell, error)
+	ready sync.Map
 
 	// ooms is when the memory of containers ran out, by their ids, as the engine told. What
 	// it says of a container that has ended leaves that out at times: where its first process

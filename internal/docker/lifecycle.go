@@ -37,7 +37,7 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 	case fencing.Newer:
 		return fenced(w.Unit, "volume")
 	default:
-		return nil
+		return r.attachLoop(ctx, v, w.Unit)
 	}
 }
 
@@ -172,6 +172,9 @@ func (r *Runtime) Start(ctx context.Context, w host.Workload) (map[string]int, e
 		return nil, err
 	}
 	if !c.State.Running {
+		if err := r.attachVolume(ctx, w.Unit); err != nil {
+			return nil, err
+		}
 		if err := r.start(ctx, c, w); err != nil {
 			return nil, r.startFailed(ctx, w.Unit, c.ID, err)
 		}
@@ -328,10 +331,9 @@ func (r *Runtime) removeVolume(ctx context.Context, id host.UnitID, fence int64)
 		case fencing.Newer:
 			return fenced(id, "volume")
 		}
-		if err := r.clearDisk(ctx, v, id, fence); err != nil {
-			return err
+		if err = r.clearDisk(ctx, v, id, fence); err == nil {
+			err = r.engine.removeVolume(ctx, v.Name)
 		}
-		err = r.engine.removeVolume(ctx, v.Name)
 		switch {
 		case err == nil, errors.Is(err, fault.ErrNotFound):
 			continue // and have it confirmed

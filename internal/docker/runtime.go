@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/volume"
 
 	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
@@ -55,7 +56,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 	}
 	ports, _ := published(c)
 	ours := err == nil && r.stands(v.Labels, id, fencing.Any) != fencing.Foreign
-	return host.Unit{
+	u := host.Unit{
 		CPUMillis: c.HostConfig.NanoCPUs / nanoPerMilli, MemoryBytes: c.HostConfig.Memory,
 		ID:         id,
 		Tenant:     tenantOf(c.Config.Labels),
@@ -68,10 +69,25 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 		Ports:      ports,
 		Container:  true,
 		Volume:     ours,
-		Bounded:    ours && v.Options[optionSize] != "",
 		Created:    moment(c.Created),
 		Ended:      endOf(c.State),
-	}, nil
+	}
+	if ours {
+		u.Enforcement = enforcementOf(v)
+	}
+	return u, nil
+}
+
+// enforcementOf says what bounds a volume.
+func enforcementOf(v volume.Volume) host.Enforcement {
+	switch {
+	case v.Labels[labelLoop] != "":
+		return host.EnforcedByLoop
+	case v.Options[optionSize] != "":
+		return host.EnforcedByQuota
+	default:
+		return host.EnforcedByNone
+	}
 }
 
 // endOf gives when the container ended last. Docker writes the year 1 where it never has.

@@ -26,6 +26,9 @@ func (r *Runtime) Space(ctx context.Context, id host.UnitID) (host.Space, error)
 	if !running(c) {
 		return host.Space{}, fault.Errorf(fault.CodeNotFound, nil, "instance %s does not run", id)
 	}
+	if space, loop, err := r.loopSpace(ctx, id); loop || err != nil {
+		return space, err
+	}
 	for _, m := range c.Mounts {
 		if m.Type == mount.TypeVolume && m.Name == nameOf(id) {
 			out, err := r.engine.exec(ctx, c.ID, "df", "-Pk", m.Destination)

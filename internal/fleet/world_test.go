@@ -82,7 +82,8 @@ func (o object) items() (list []object) {
 	return list
 }
 
-// newPool starts Berth in its production shape with so many workers, and cordons their own host.
+// newPool starts Berth in its production shape with so many workers and further settings, and cordons
+// their own host.
 func newPool(t *testing.T, workers int, settings ...string) *pool {
 	t.Helper()
 	return newPoolOf(t, binary, workers, settings...)

@@ -21,10 +21,12 @@ type Allocation struct {
 	Host      ID
 	Disk      DiskID // empty: the host had no row of a disk
 	Resources Resources
-	Ports     int
-	Holder    string // what holds several units together, within the tenant: a group, a service
-	Job       id.Job // that took it
-	CreatedAt time.Time
+	// Enforcement is what the disk must still have when it is taken; empty: any. It is not kept.
+	Enforcement Enforcement
+	Ports       int
+	Holder      string // what holds several units together, within the tenant: a group, a service
+	Job         id.Job // that took it
+	CreatedAt   time.Time
 }
 
 // Ask is what a unit is to hold on a host.
@@ -101,7 +103,7 @@ func takeShare(tx Tx, claim job.Claim, h Host, ask Ask, has Situation, now time.
 	if !found && len(has.Disks) > 0 {
 		return Disk{}, noShare(h, "no disk with "+gibibytes(ask.Resources.DiskBytes)+" left")
 	}
-	a.Disk = disk.ID
+	a.Disk, a.Enforcement, a.Resources.DiskBytes = disk.ID, disk.Enforcement, disk.share(ask.Resources)
 	if err := tx.Allocate(a); err != nil {
 		if errors.Is(err, ErrNoShare) {
 			return Disk{}, noShare(h, "too little memory, cores or disk left")
@@ -162,7 +164,7 @@ func keepApart(tx Tx, h Host, ask Ask) error {
 // chooseDisk returns the disk that fits and has most left.
 func chooseDisk(disks []Disk, ask Ask) (best Disk, found bool) {
 	for _, d := range disks {
-		if d.State != DiskAvailable || ask.Where.DiskType != "" && d.Type != ask.Where.DiskType || d.Free() < ask.Resources.DiskBytes {
+		if d.State != DiskAvailable || ask.Where.DiskType != "" && d.Type != ask.Where.DiskType || d.Free() < d.share(ask.Resources) {
 			continue
 		}
 		if !found || d.Free() > best.Free() {
@@ -233,7 +235,8 @@ type HolderRows interface {
 	// Holding gives the units of the allocations that the filter selects.
 	Holding(AllocationFilter) ([]UnitID, error)
 	Release(UnitID) error
-	// Resize changes what the unit has a share of, on its host and its disk. ErrNoShare where that
-	// would be more than there is; CodeNotFound where the unit has no allocation.
-	Resize(UnitID, Resources) error
+	// Resize changes the cores and the memory that the unit has a share of; its share of the disk
+	// stays. ErrNoShare where that would be more than there is; CodeNotFound where the unit has no
+	// allocation.
+	Resize(unit UnitID, cpuMillis, memoryBytes int64) error
 }

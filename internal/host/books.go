@@ -50,7 +50,18 @@ func (b *books) settle(ctx context.Context, h Host) (mended []string, err error)
 	}
 	for _, a := range unbooked {
 		a.CreatedAt = b.now()
-		err := b.store.Tx(ctx, func(tx Tx) error { return tx.Book(a) })
+		err := b.store.Tx(ctx, func(tx Tx) error {
+			if a.Disk == "" {
+				return tx.Book(a)
+			}
+			d, err := tx.Disk(a.Disk)
+			if err != nil {
+				return err
+			}
+			booked := a
+			booked.Resources.DiskBytes = d.share(a.Resources)
+			return tx.Book(booked)
+		})
 		switch {
 		case errors.Is(err, ErrNoShare):
 			b.log.WarnContext(ctx, "a unit is on a host that is full by the books", "host", h.Name, "instance", a.Unit)

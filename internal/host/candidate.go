@@ -72,6 +72,9 @@ type DiskSpec struct {
 	CapacityBytes int64
 	// State is whether it may be used: one of the Spec… states. Empty: SpecAvailable.
 	State string
+	// Enforcement is what keeps units within their share of it: EnforcedByNone or EnforcedByLoop.
+	// Empty: EnforcedByNone.
+	Enforcement Enforcement
 }
 
 // DiskType is a class of disks by their speed.
@@ -220,6 +223,7 @@ func (c Candidate) checkDisks(f *findings) {
 	for i, d := range c.Disks {
 		field := fmt.Sprintf("disks[%d].", i)
 		d.check(f, field)
+		d.Enforcement.check(f, field+"enforcement", c.Endpoint == "" || strings.HasPrefix(c.Endpoint, sshScheme))
 		if first, taken := names[d.Name]; taken && d.Name != "" {
 			f.add(field+"name", "is the name of disks[%d], too", first)
 		} else {

@@ -50,9 +50,32 @@ type Enforcement string
 // The ways of enforcement.
 const (
 	EnforcedByNone  Enforcement = "none"  // what units write is measured, and writes are refused by the server
-	EnforcedByQuota Enforcement = "quota" // the volume driver refuses more
+	EnforcedByQuota Enforcement = "quota" // the engine's volume driver refuses more; found, and not chosen
 	EnforcedByLoop  Enforcement = "loop"  // each volume is a file system of its own
 )
+
+// check says what is wrong with an enforcement that somebody chooses for a named disk of a host, which
+// Berth logs in to by SSH or not.
+func (e Enforcement) check(f *findings, field string, bySSH bool) {
+	switch e {
+	case EnforcedByNone, "":
+	case EnforcedByLoop:
+		f.require(bySSH, field, "loop needs a host of the pool whose endpoint is ssh://: Berth makes the file systems by scripts, which it runs as root there")
+	case EnforcedByQuota:
+		f.add(field, "quota cannot be chosen: it is found where Docker's own folder has project quotas (XFS with pquota); choose loop")
+	default:
+		f.add(field, "must be none or loop")
+	}
+}
+
+// share gives what a unit of the size takes of the disk: the size of its plan, or all that its file
+// system has, which nobody else can use.
+func (d *Disk) share(r Resources) int64 {
+	if d.Enforcement == EnforcedByLoop {
+		return r.DiskCeiling()
+	}
+	return r.DiskBytes
+}
 
 // Free returns what can still be given away.
 func (d *Disk) Free() int64 {
@@ -78,7 +101,7 @@ type DiskRows interface {
 	InsertDisk(Disk) error
 	// UpdateHostDisk writes what may change of a disk: Type, CapacityBytes, State, Enforcement and
 	// what was seen. It fails with CodeConflict unless the row has the revision, or where more is
-	// used than the capacity would be.
+	// used than the capacity would be, or where something is on it and Enforcement would change.
 	UpdateHostDisk(Disk) error
 	// DeleteDisk fails with CodeConflict while something is on it.
 	DeleteDisk(DiskID) error

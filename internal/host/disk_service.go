@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -15,6 +16,7 @@ import (
 type DiskChange struct {
 	CapacityBytes *int64
 	State         *DiskState
+	Enforcement   *Enforcement // while nothing is on the disk
 }
 
 // AddDisk adds a disk to a host.
@@ -30,9 +32,12 @@ func (s *Service) AddDisk(ctx context.Context, p tenant.Principal, of ID, spec D
 	}
 	d := Disk{
 		ID: DiskID(s.cfg.NewID(DiskPrefix)), Host: of, Path: spec.Path, Type: spec.Type, CapacityBytes: spec.CapacityBytes, State: spec.state(),
-		Enforcement: EnforcedByNone, Rev: 1,
+		Enforcement: cmp.Or(spec.Enforcement, EnforcedByNone), Rev: 1,
 	}
-	err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, of, func(tx Tx, h *Host) (tenant.Deed, error) {
+		if err := h.canEnforce(d.Enforcement); err != nil {
+			return tenant.Deed{}, err
+		}
 		err := tx.InsertDisk(d)
 		if errors.Is(err, fault.ErrConflict) {
 			err = fault.Invalid([]fault.FieldError{{Field: "path", Message: "is that of another disk of the host"}})
@@ -40,6 +45,42 @@ func (s *Service) AddDisk(ctx context.Context, p tenant.Principal, of ID, spec D
 		return tenant.Deed{Action: tenant.ActDiskAdd, Detail: string(d.ID) + " at " + d.Path}, err
 	})
 	return d, err
+}
+
+// canEnforce fails where the host's disks cannot have the enforcement.
+func (h *Host) canEnforce(e Enforcement) error {
+	var f findings
+	e.check(&f, "enforcement", h.bySSH() && h.Source == FromPool)
+	if len(f) > 0 {
+		return fault.Invalid(f)
+	}
+	return nil
+}
+
+// withoutLoops fails where a disk of the host needs a login to its machine.
+func withoutLoops(tx Tx, of ID) error {
+	disks, err := tx.HostDisks(of)
+	for _, d := range disks {
+		if d.Enforcement == EnforcedByLoop {
+			return fault.Invalid([]fault.FieldError{{Field: "endpoint", Message: "must be ssh:// while disk " + d.Path + " has the enforcement loop"}})
+		}
+	}
+	return err
+}
+
+// enforce changes what keeps units within their share of the disk, while there are none: a volume stays
+// as it was made.
+func (d *Disk) enforce(h *Host, e Enforcement) error {
+	switch {
+	case e == d.Enforcement:
+		return nil
+	case d.Path == "":
+		return fault.Invalid([]fault.FieldError{{Field: "enforcement", Message: "of the engine's own folder is found, and not chosen; add a disk"}})
+	case d.Units > 0:
+		return fault.Errorf(fault.CodeDiskInUse, nil, "the data of %s is on the disk; its enforcement changes while nothing is", plural(int(d.Units), "instance"))
+	}
+	d.Enforcement = e
+	return h.canEnforce(e)
 }
 
 // disk reads a disk of the host in a transaction.
@@ -62,9 +103,14 @@ func (s *Service) ChangeDisk(ctx context.Context, p tenant.Principal, of ID, whi
 	if c.CapacityBytes != nil && (*c.CapacityBytes < 0 || *c.CapacityBytes > maxDiskCapacity) {
 		return Disk{}, fault.Invalid([]fault.FieldError{{Field: "capacity", Message: "must be 0 (not limited) to 1048576 GiB"}})
 	}
-	err = s.change(ctx, p, of, func(tx Tx, _ *Host) (tenant.Deed, error) {
+	err = s.change(ctx, p, of, func(tx Tx, h *Host) (tenant.Deed, error) {
 		if d, err = s.disk(tx, of, which); err != nil {
 			return tenant.Deed{}, err
+		}
+		if c.Enforcement != nil {
+			if err := d.enforce(h, *c.Enforcement); err != nil {
+				return tenant.Deed{}, err
+			}
 		}
 		if c.State != nil {
 			d.State = *c.State
@@ -75,7 +121,7 @@ func (s *Service) ChangeDisk(ctx context.Context, p tenant.Principal, of ID, whi
 		if d.CapacityBytes > 0 && d.UsedBytes > d.CapacityBytes {
 			return tenant.Deed{}, fault.Errorf(fault.CodeDiskInUse, nil, "units hold %s of the disk; it cannot have less", gibibytes(d.UsedBytes))
 		}
-		return tenant.Deed{Action: tenant.ActDiskChange, Detail: string(d.ID) + ", state " + string(d.State)}, tx.UpdateHostDisk(d)
+		return tenant.Deed{Action: tenant.ActDiskChange, Detail: string(d.ID) + ", state " + string(d.State) + ", enforcement " + string(d.Enforcement)}, tx.UpdateHostDisk(d)
 	})
 	d.Rev++
 	return d, err

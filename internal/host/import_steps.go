@@ -273,7 +273,9 @@ func (w *work) look(ctx context.Context) ([]Check, error) {
 		}
 		now := w.cfg.Now()
 		checks = inventory.Checks(begun.Add(now.Sub(begun)/2), facts, paths(w.disks))
-		return nil
+		more, err := loopChecks(ctx, sh, w.disks)
+		checks = append(checks, more...)
+		return err
 	})
 	return checks, err
 }
@@ -366,7 +368,11 @@ func (w *work) proof(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return w.cfg.Fitter.Prove(ctx, w.host, r, w.proofUnit(), w.Claim().Fence, func(text string) { w.Detail(ctx, stepProof, text) })
+	shown, err := w.cfg.Fitter.Prove(ctx, w.host, r, w.proofUnit(), w.Claim().Fence, func(text string) { w.Detail(ctx, stepProof, text) })
+	if err != nil {
+		return err
+	}
+	return w.noteEnforcement(ctx, shown)
 }
 
 // proofUnit names the unit by which the host is proven.

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -157,7 +158,7 @@ func (s *Service) newHost(c Candidate, o ImportOptions, taken map[string]*Host) 
 	n := newHost{host: h, password: c.Password, certificates: c.Certificates}
 	for _, d := range c.Disks {
 		n.disks = append(n.disks, Disk{
-			ID: DiskID(s.cfg.NewID(DiskPrefix)), Host: h.ID, Path: d.Path, Type: d.Type, CapacityBytes: d.CapacityBytes, State: d.state(), Enforcement: EnforcedByNone, Rev: 1,
+			ID: DiskID(s.cfg.NewID(DiskPrefix)), Host: h.ID, Path: d.Path, Type: d.Type, CapacityBytes: d.CapacityBytes, State: d.state(), Enforcement: cmp.Or(d.Enforcement, EnforcedByNone), Rev: 1,
 		})
 	}
 	if len(n.disks) == 0 {

@@ -103,6 +103,10 @@ func (w *work) ledger(ctx context.Context) error {
 		return err
 	}
 	found = append(found, more...)
+	if more, err = w.compareLoops(ctx); err != nil {
+		return err
+	}
+	found = append(found, more...)
 	if len(found) == 0 {
 		w.Detail(ctx, stepLedger, "the books are right")
 		return nil
@@ -132,6 +136,7 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 	for _, u := range units {
 		there[u.ID], containers[u.ID] = true, u.Container
 	}
+	own, shown := w.ownDisk(), Enforcement("")
 	var found []string
 	for after := UnitID(""); ; {
 		held, err := w.cfg.Store.Allocations(ctx, AllocationFilter{Host: w.host.ID}, after, reconcileBatch)
@@ -147,11 +152,17 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 			if !containers[a.Unit] {
 				continue
 			}
-			other, err := sizes(ctx, r, a)
-			if err != nil {
+			u, err := r.Inspect(ctx, a.Unit)
+			if fault.IgnoreNotFound(err) != nil {
 				return nil, err
 			}
-			if other != "" {
+			if err != nil {
+				continue // it went meanwhile
+			}
+			if a.Disk == own && (shown == "" || u.Enforcement == EnforcedByQuota) {
+				shown = u.Enforcement
+			}
+			if other := sizes(u, a); other != "" {
 				found = append(found, other)
 			}
 		}
@@ -162,16 +173,22 @@ func (w *work) compare(ctx context.Context) ([]string, error) {
 	for unit := range there {
 		found = append(found, fmt.Sprintf("the engine has %s, which is not in the books", unit))
 	}
-	return found, nil
+	return found, w.noteEnforcement(ctx, shown)
+}
+
+// ownDisk gives the disk that is the engine's own folder; empty: there is none.
+func (w *work) ownDisk() DiskID {
+	for _, d := range w.disks {
+		if d.Path == "" {
+			return d.ID
+		}
+	}
+	return ""
 }
 
 // sizes says where a unit may use something else than the books say; empty: it may not. What it may
 // use changes only when its container is made anew.
-func sizes(ctx context.Context, r Runtime, a Allocation) (string, error) {
-	u, err := r.Inspect(ctx, a.Unit)
-	if err != nil {
-		return "", fault.IgnoreNotFound(err) // it went meanwhile
-	}
+func sizes(u Unit, a Allocation) string {
 	var parts []string
 	if u.CPUMillis != a.Resources.CPUMillis {
 		parts = append(parts, fmt.Sprintf("%d millicores instead of %d", u.CPUMillis, a.Resources.CPUMillis))
@@ -180,9 +197,9 @@ func sizes(ctx context.Context, r Runtime, a Allocation) (string, error) {
 		parts = append(parts, fmt.Sprintf("%s of memory instead of %s", gibibytes(u.MemoryBytes), gibibytes(a.Resources.MemoryBytes)))
 	}
 	if len(parts) == 0 {
-		return "", nil
+		return ""
 	}
-	return fmt.Sprintf("%s may use %s", a.Unit, strings.Join(parts, " and ")), nil
+	return fmt.Sprintf("%s may use %s", a.Unit, strings.Join(parts, " and "))
 }
 
 func takeoverPlan() []job.StepOf[*work] {

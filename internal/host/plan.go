@@ -70,7 +70,7 @@ func (p *plan) put(h *Host, n Need) {
 	h.Used.Units++
 	if best, ok := chooseDisk(p.disks[h.ID], Ask{Resources: n.Resources, Where: n.Where}); ok {
 		i := slices.IndexFunc(p.disks[h.ID], func(d Disk) bool { return d.ID == best.ID })
-		p.disks[h.ID][i].UsedBytes += n.Resources.DiskBytes
+		p.disks[h.ID][i].UsedBytes += best.share(n.Resources)
 	}
 }
 

@@ -61,7 +61,8 @@ type Platform interface {
 // Units is what concerns one unit of a host.
 type Units interface {
 	// CreateVolume makes the unit's volume. One on a disk needs the image. With Workload.KeepData it only finds it, or
-	// fails with CodeDataLost; so does Create.
+	// fails with CodeDataLost; so does Create. A volume that is a file system of its own is attached
+	// by both and by Start.
 	CreateVolume(context.Context, Workload) error
 	// Create makes the unit ready to be started.
 	Create(context.Context, Workload) error
@@ -80,8 +81,8 @@ type Units interface {
 	Settle(ctx context.Context, id UnitID, fence int64) error
 	// Inspect says what is there. CodeNotFound when nothing runs under that id.
 	Inspect(context.Context, UnitID) (Unit, error)
-	// Space says how large the file system is that its data is on, and what is free there; zero where
-	// the host cannot tell. CodeNotFound when it does not run.
+	// Space says how large the disk is that its data is on, and what is free there; zero where the host
+	// cannot tell. A file system of its own is no disk: that is below it. CodeNotFound when it does not run.
 	Space(context.Context, UnitID) (Space, error)
 	// Stop asks it to end, and ends it after the grace period. Gone is success.
 	Stop(ctx context.Context, id UnitID, fence int64, grace time.Duration) error
@@ -112,6 +113,8 @@ type Workload struct {
 	DataPath string
 	// Disk is the folder of the host that the volume's data is below; empty: the engine's own.
 	Disk string
+	// Enforcement is that of Disk. Where the volume is there already, it stays as it was made.
+	Enforcement Enforcement
 	// Scratch are writable places in memory, with their sizes in bytes. All else
 	// outside DataPath is read-only.
 	Scratch map[string]int64
@@ -170,7 +173,8 @@ func (r Resources) DiskSlack() int64 { return r.DiskBytes / 4 }
 
 // DiskCeiling is what a host that can refuse more lets a unit's volume hold: twice its disk,
 // for what is written between two measurements, and twice its memory, for files that are
-// written anew from there. One that hits it is in trouble; others on the host are not.
+// written anew from there. One that hits it is in trouble; others on the host are not. It is the
+// size of a file system of its own, too.
 func (r Resources) DiskCeiling() int64 {
 	if r.DiskBytes <= 0 {
 		return 0
@@ -209,8 +213,9 @@ type Unit struct {
 	Ports      map[string]int // host ports by name
 	Container  bool           // there is more of it than a volume
 	Volume     bool           // its volume exists
-	Bounded    bool           // its host refuses what its volume would hold beyond Resources.DiskCeiling (a list does not know)
-	Created    time.Time      // when the host made it; zero: not known
+	// Enforcement is what refuses that its volume holds more than Resources.DiskCeiling (a list does not know).
+	Enforcement Enforcement
+	Created     time.Time // when the host made it; zero: not known
 	// CPUMillis and MemoryBytes are what its container may use; 0: it is not limited (a list does not know).
 	CPUMillis, MemoryBytes int64
 }

@@ -260,6 +260,11 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 	if len(changed) > free && h.Source == FromEnvironment && (c.Address != nil || c.Endpoint != nil) {
 		return "", fault.Errorf(fault.CodeHostState, nil, "host %s is registered by the settings of its workers (BERTH_DOCKER_HOST, BERTH_ADVERTISE_HOST): change them there", h.Name)
 	}
+	if len(changed) > free && !h.bySSH() {
+		if err := withoutLoops(tx, h.ID); err != nil {
+			return "", err
+		}
+	}
 	if c.Labels != nil {
 		h.Labels, changed = *c.Labels, append(changed, "labels")
 	}

@@ -186,7 +186,7 @@ func room(h *Host, disks []Disk, size Size) int {
 		case disks[i].CapacityBytes == 0 || size.Resources.DiskBytes == 0:
 			limited = false
 		default:
-			onDisks += free / size.Resources.DiskBytes
+			onDisks += free / disks[i].share(size.Resources)
 		}
 	}
 	if limited && (most < 0 || onDisks < most) {

@@ -55,8 +55,9 @@ type Fitter interface {
 	// Install makes the images and the golden data present that units are started from.
 	Install(ctx context.Context, h Host, r Runtime, report func(string)) error
 	// Prove starts a unit on the host, uses it over the address that tenants will use, and
-	// removes it, whatever comes of it. CodeProbeFailed and those of Runtime.
-	Prove(ctx context.Context, h Host, r Runtime, unit UnitID, fence int64, report func(string)) error
+	// removes it, whatever comes of it. It gives what has bounded its volume. CodeProbeFailed and
+	// those of Runtime.
+	Prove(ctx context.Context, h Host, r Runtime, unit UnitID, fence int64, report func(string)) (Enforcement, error)
 }
 
 // NewWorks makes Works.
@@ -187,7 +188,10 @@ func (w *work) loggedIn(ctx context.Context, l Login, do func(Shell) error) erro
 }
 
 // bySSH reports whether Berth can log in to the host's machine.
-func (h *Host) bySSH() bool { return strings.HasPrefix(h.Endpoint, "ssh://") }
+func (h *Host) bySSH() bool { return strings.HasPrefix(h.Endpoint, sshScheme) }
+
+// sshScheme begins the endpoint of an engine that is reached by SSH.
+const sshScheme = "ssh://"
 
 // tcpScheme begins the endpoint of an engine that is reached by TCP, with certificates.
 const tcpScheme = "tcp://"

@@ -43,7 +43,42 @@ const (
 	DiskBoundMeasured DiskBound = "measured"
 	// DiskBoundDriver: the same, and the host's own driver refuses what goes far beyond.
 	DiskBoundDriver DiskBound = "driver"
+	// DiskBoundLoop: the same, and the volume is a file system of its own, which refuses that.
+	DiskBoundLoop DiskBound = "loop"
 )
+
+// Coarse gives the bound by the two words that clients of earlier releases know: measured, or driver
+// where the host refuses something, too.
+func (b DiskBound) Coarse() DiskBound {
+	if b.Enforcement() == host.EnforcedByNone {
+		return DiskBoundMeasured
+	}
+	return DiskBoundDriver
+}
+
+// Enforcement gives how the host bounds the volume.
+func (b DiskBound) Enforcement() host.Enforcement {
+	switch b {
+	case DiskBoundDriver:
+		return host.EnforcedByQuota
+	case DiskBoundLoop:
+		return host.EnforcedByLoop
+	default:
+		return host.EnforcedByNone
+	}
+}
+
+// boundBy is the other way round.
+func boundBy(e host.Enforcement) DiskBound {
+	switch e {
+	case host.EnforcedByQuota:
+		return DiskBoundDriver
+	case host.EnforcedByLoop:
+		return DiskBoundLoop
+	default:
+		return DiskBoundMeasured
+	}
+}
 
 // diskLevels are the states above DiskOK with the percentages of the limit at which they are
 // entered and left, the highest first.

@@ -144,3 +144,20 @@ func TestDiskOfADeletedOne(t *testing.T) {
 		}
 	})
 }
+
+// Clients of earlier releases know two values of what keeps an instance to its disk.
+func TestDiskBoundInTwoWords(t *testing.T) {
+	for bound, want := range map[instance.DiskBound]struct {
+		coarse instance.DiskBound
+		by     host.Enforcement
+	}{
+		"":                         {instance.DiskBoundMeasured, host.EnforcedByNone},
+		instance.DiskBoundMeasured: {instance.DiskBoundMeasured, host.EnforcedByNone},
+		instance.DiskBoundDriver:   {instance.DiskBoundDriver, host.EnforcedByQuota},
+		instance.DiskBoundLoop:     {instance.DiskBoundDriver, host.EnforcedByLoop},
+	} {
+		if bound.Coarse() != want.coarse || bound.Enforcement() != want.by {
+			t.Errorf("%q is %s, %s", bound, bound.Coarse(), bound.Enforcement())
+		}
+	}
+}

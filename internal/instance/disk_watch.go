@@ -58,14 +58,10 @@ func (h *Health) diskBound(ctx context.Context, inst Instance) DiskBound {
 		return ""
 	}
 	unit, err := runtime.Inspect(ctx, host.UnitID(inst.ID))
-	switch {
-	case err != nil:
+	if err != nil {
 		return ""
-	case unit.Bounded:
-		return DiskBoundDriver
-	default:
-		return DiskBoundMeasured
 	}
+	return boundBy(unit.Enforcement)
 }
 
 // writeDisk writes what was measured, and tells of a threshold that was crossed. Of two who

@@ -60,10 +60,10 @@ func (f *Fitter) Install(ctx context.Context, h host.Host, r host.Runtime, repor
 }
 
 // Prove implements host.Fitter.
-func (f *Fitter) Prove(ctx context.Context, h host.Host, r host.Runtime, unit host.UnitID, fence int64, report func(string)) (err error) {
+func (f *Fitter) Prove(ctx context.Context, h host.Host, r host.Runtime, unit host.UnitID, fence int64, report func(string)) (shown host.Enforcement, err error) {
 	engine, err := f.Catalog.Find(proofEngine)
 	if err != nil {
-		return err
+		return "", err
 	}
 	info := engine.Describe()
 	version, _ := info.Version("")
@@ -76,7 +76,7 @@ func (f *Fitter) Prove(ctx context.Context, h host.Host, r host.Runtime, unit ho
 	creds := engine.NewCredentials(inst, f.Secrets)
 	image, err := r.EnsureImage(ctx, version.Images, report)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), proofLimit)
@@ -86,15 +86,19 @@ func (f *Fitter) Prove(ctx context.Context, h host.Host, r host.Runtime, unit ho
 		}
 	}()
 	if err := f.startProof(ctx, h, r, engine, &inst, creds, fence, image); err != nil {
-		return err
+		return "", err
+	}
+	there, err := r.Inspect(ctx, unit)
+	if err != nil {
+		return "", err
 	}
 	begun := f.Now()
 	if err := f.usable(ctx, engine, inst, creds); err != nil {
-		return fault.Errorf(fault.CodeProbeFailed, err, "a Redis runs on %s, and is not reached at %s:%d from here: check the address that tenants are to use, and the firewall: %s",
+		return "", fault.Errorf(fault.CodeProbeFailed, err, "a Redis runs on %s, and is not reached at %s:%d from here: check the address that tenants are to use, and the firewall: %s",
 			h.Name, inst.Status.Address, inst.Status.Port, fault.Explain(err))
 	}
 	report(fmt.Sprintf("a Redis was used at %s:%d after %s", inst.Status.Address, inst.Status.Port, f.Now().Sub(begun).Round(time.Millisecond)))
-	return nil
+	return there.Enforcement, nil
 }
 
 // startProof starts the server on a port of the host's range that is free there.

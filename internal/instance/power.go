@@ -78,7 +78,8 @@ func (w *work) stop(ctx context.Context, grace time.Duration) error {
 
 // takeBack gives a stopped instance the cores and the memory again that it had given up.
 func (w *work) takeBack(ctx context.Context) error {
-	err := w.save(ctx, func(tx Tx) error { return tx.Resize(host.UnitID(w.inst.ID), w.inst.Spec.Resources) })
+	size := w.inst.Spec.Resources
+	err := w.save(ctx, func(tx Tx) error { return tx.Resize(host.UnitID(w.inst.ID), size.CPUMillis, size.MemoryBytes) })
 	switch {
 	case errors.Is(err, host.ErrNoShare):
 		return fault.Errorf(fault.CodeNoCapacity, err, "host %s, where its data is, has too little memory or cores left; stop or delete another instance there, or try again later", w.run.host.Name)
@@ -90,7 +91,7 @@ func (w *work) takeBack(ctx context.Context) error {
 
 // giveUp leaves a stopped instance its disk and its ports.
 func giveUp(tx Tx, inst Instance) error {
-	return fault.IgnoreNotFound(tx.Resize(host.UnitID(inst.ID), host.Resources{DiskBytes: inst.Spec.Resources.DiskBytes}))
+	return fault.IgnoreNotFound(tx.Resize(host.UnitID(inst.ID), 0, 0))
 }
 
 // Action asks for something to be done with an instance that is there.

@@ -183,7 +183,7 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
 	load.KeepData = onKeptData(w.Kind())
 	if !load.KeepData {
-		load.Disk = w.run.disk.Path
+		load.Disk, load.Enforcement = w.run.disk.Path, w.run.disk.Enforcement
 	}
 	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
 	for i, port := range w.inst.hostPorts() {
@@ -215,7 +215,7 @@ func (w *work) data(ctx context.Context) error {
 		if err := w.awaitImage(ctx); err != nil {
 			return err
 		}
-		load.Disk, load.Image = w.run.disk.Path, w.run.image
+		load.Disk, load.Enforcement, load.Image = w.run.disk.Path, w.run.disk.Enforcement, w.run.image
 	}
 	return w.run.runtime.CreateVolume(ctx, load)
 }

@@ -92,7 +92,7 @@ func parseDisk(d *json.Decoder, i int) (disk host.DiskSpec, err error) {
 		set, known := diskFields[key]
 		if !known {
 			return disk, &elementError{fmt.Sprintf("[%d]", i),
-				"has a key that is not one of name, capacity, status, path and type"}
+				"has a key that is not one of name, capacity, status, path, type and enforcement"}
 		}
 		if seen[key] {
 			return disk, &elementError{at, "stands twice"}
@@ -120,6 +120,12 @@ var diskFields = map[string]func(*host.DiskSpec, json.Token) error{
 	"path":     func(d *host.DiskSpec, v json.Token) error { return setText(&d.Path, v) },
 	"capacity": func(d *host.DiskSpec, v json.Token) error { return setCapacity(d, v) },
 	"status":   setState,
+	"enforcement": func(d *host.DiskSpec, v json.Token) error {
+		var text string
+		err := setText(&text, v)
+		d.Enforcement = host.Enforcement(strings.ToLower(text))
+		return err
+	},
 	"type": func(d *host.DiskSpec, v json.Token) (err error) {
 		var text string
 		if err := setText(&text, v); err != nil {

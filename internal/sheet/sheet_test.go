@@ -239,7 +239,7 @@ func TestParseDisks(t *testing.T) {
 		`[]`: "", disk: "", ` [ {"path":"/a","capacity":"1.5","type":"HDD"} , {} ] `: "",
 		`{}`: ": " + errDisks.Error(), `[`: ": " + errDisks.Error(), `[{]`: ": " + errDisks.Error(), `[{}`: ": " + errDisks.Error(), `[] []`: ": " + errDisks.Error(),
 		`null`: ": " + errDisks.Error(), `[null]`: ": " + errDisks.Error(), `[[]]`: ": " + errDisks.Error(), `[{"path":}]`: ": " + errDisks.Error(),
-		`[{"path":"/a","path":"/b"}]`: "[0].path: stands twice", `[{"Path":"/a"}]`: "[0]: has a key that is not one of name, capacity, status, path and type",
+		`[{"path":"/a","path":"/b"}]`: "[0].path: stands twice", `[{"Path":"/a"}]`: "[0]: has a key that is not one of name, capacity, status, path, type and enforcement",
 		`[{},{"path":1}]`: "[1].path: must be a text", `[{"path":{}}]`: "[0].path: must be a text", `[{"capacity":true}]`: "[0].capacity: " + errNumber.Error(),
 		`[{"capacity":0}]`: "[0].capacity: must be more than 0", `[{"capacity":-5}]`: "[0].capacity: " + errNumber.Error(), `[{"type":"tape"}]`: "[0].type: must be nvme, ssd or hdd",
 		`[{"capacity":1e15}]`:                            "[0].capacity: is too large",
@@ -258,8 +258,8 @@ func TestParseDisks(t *testing.T) {
 			t.Errorf("%.80s: %q, want %q", cell, got, want)
 		}
 	}
-	disks, err := parseDisks(`[{"path":"/a","capacity":"1.5","type":"SATA","status":"reserved"},{"name":" x ","status":"odd"}]`, host.DiskSSD)
-	want := []host.DiskSpec{{Path: "/a", CapacityBytes: 3 << 29, Type: host.DiskHDD, State: host.SpecReserved}, {Name: "x", Type: host.DiskSSD, State: "odd"}}
+	disks, err := parseDisks(`[{"path":"/a","capacity":"1.5","type":"SATA","status":"reserved"},{"name":" x ","status":"odd","enforcement":"Loop"}]`, host.DiskSSD)
+	want := []host.DiskSpec{{Path: "/a", CapacityBytes: 3 << 29, Type: host.DiskHDD, State: host.SpecReserved}, {Name: "x", Type: host.DiskSSD, State: "odd", Enforcement: host.EnforcedByLoop}}
 	if err != nil || !reflect.DeepEqual(disks, want) {
 		t.Errorf("%+v, %v", disks, err)
 	}

@@ -88,7 +88,7 @@ func contract(t *testing.T, s subject) {
 		{"HostKey", hostKeyShown}, {"NewKey", newKeyLogsIn}, {"a password", passwordLogsIn}, {"refused", loginIsRefused},
 		{"another host key", hostKeyChanges}, {"no host key", nothingPinned}, {"Run", scripts}, {"Run with much output", muchOutput},
 		{"Run that is canceled", canceledScript}, {"Close", closedShell}, {"Dial", sockets}, {"Dial without a socket", noSocket},
-		{"Dial, 40 at once", manySockets},
+		{"Dial, 40 at once", manySockets}, {"Run, over the connection of sockets", sharedShells},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
@@ -386,6 +386,43 @@ func sockets(t *testing.T, s subject) {
 func noSocket(t *testing.T, s subject) {
 	_, err := tunnels(t, s).Dial(t.Context(), s.login(t), "/no/such/socket")
 	code(t, err, fault.CodeHostUnavailable, "/no/such/socket", s.address)
+}
+
+// sharedShells are many on one connection: they take turns, and what they leave goes on.
+func sharedShells(t *testing.T, s subject) {
+	through, l := tunnels(t, s), s.login(t)
+	conn, err := through.Dial(t.Context(), l, echo(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // it is a test's
+	turn := filepath.Join(t.TempDir(), "turn")
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			sh, err := through.Shell(t.Context(), l)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out, err := sh.Run(t.Context(), `mkdir "$2" && echo "$1" && rmdir "$2"`, strconv.Itoa(i), turn)
+			if err != nil || out != strconv.Itoa(i)+"\n" {
+				t.Errorf("%q, %v", out, err)
+			}
+			for range 2 {
+				if err := sh.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := through.count(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	if err := exchange(conn, "after"); err != nil {
+		t.Error(err)
+	}
 }
 
 func manySockets(t *testing.T, s subject) {

@@ -96,6 +96,34 @@ func TestBrokenConnection(t *testing.T) {
 	}
 }
 
+// A shell on a kept connection that has broken meanwhile is one on another connection.
+func TestBrokenSharedConnection(t *testing.T) {
+	s, fake := inProcess(t)
+	through, l := tunnels(t, s), s.login(t)
+	for range 3 {
+		sh, err := through.Shell(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := sh.Run(t.Context(), "echo here"); err != nil || out != "here\n" {
+			t.Errorf("%q, %v", out, err)
+		}
+		_ = sh.Close()
+		fake.cut()
+	}
+	if n := fake.logins.Load(); n != 3 {
+		t.Errorf("%d logins", n)
+	}
+	bad := l
+	bad.HostKey = line(newSigner(t).PublicKey())
+	_, err := through.Shell(t.Context(), bad)
+	code(t, err, fault.CodeHostKeyChanged)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = through.Shell(ctx, l)
+	code(t, err, fault.CodeHostUnavailable)
+}
+
 // A shell whose connection breaks does not wait for ever, and does not take it for an end.
 func TestBrokenShell(t *testing.T) {
 	s, fake := inProcess(t)

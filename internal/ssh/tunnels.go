@@ -17,7 +17,7 @@ import (
 // DockerSocket is where a Docker engine listens on its machine.
 const DockerSocket = "/var/run/docker.sock"
 
-// Tunnels gives connections to Unix sockets on machines. All that log in to a machine in the
+// Tunnels gives connections to Unix sockets on machines, and shells there. All that log in to a machine in the
 // same way share one connection, which is made when it is first needed, again after it has
 // broken, and closed when nothing has used it for a while.
 type Tunnels struct {
@@ -35,6 +35,7 @@ type link struct {
 	cancel     context.CancelFunc // gives up making it
 	ready      chan struct{}      // closed when it is made, or could not be
 	connection *connection        // once ready; nil: it could not be
+	shell      *shell             // of the connection
 	err        error
 
 	// Guarded by Tunnels.mu.
@@ -72,19 +73,9 @@ var errBroken = errors.New("the connection has ended")
 
 // dial connects by one link. kept tells that it was there before.
 func (t *Tunnels) dial(ctx context.Context, l host.Login, socket string) (conn net.Conn, kept bool, err error) {
-	lk, kept, err := t.join(ctx, l)
+	lk, kept, err := t.reach(ctx, l)
 	if err != nil {
-		return nil, false, err
-	}
-	select {
-	case <-lk.ready:
-	case <-ctx.Done():
-		t.leave(l, lk)
-		return nil, kept, unreached(l.Address, ctx.Err())
-	}
-	if lk.err != nil {
-		t.leave(l, lk)
-		return nil, false, lk.err
+		return nil, kept, err
 	}
 	open := func() (net.Conn, error) { return lk.connection.Dial("unix", socket) }
 	inner, err := await(ctx, open, func(late net.Conn) { _ = late.Close() })
@@ -153,6 +144,7 @@ func (t *Tunnels) make(ctx context.Context, l host.Login, lk *link) {
 		close(lk.ready)
 		return
 	}
+	lk.shell = newShell(lk.connection)
 	close(lk.ready)
 	t.mu.Lock()
 	unwanted := t.closed || (lk.retired && lk.users == 0)

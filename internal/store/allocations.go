@@ -102,47 +102,47 @@ func (t *tx) book(on *gorm.DB, a host.Allocation) error {
 	if err := duplicate(insert(t.db, r), fault.ErrConflict); err != nil {
 		return err
 	}
-	return t.use(on, r)
+	return t.use(on, r, a.Enforcement)
 }
 
 // use adds the allocation to what is used of its host and disk, as long as that is no more than
-// there is.
-func (t *tx) use(on *gorm.DB, r allocationRow) error {
-	return t.useMore(on, r, 1)
+// there is, and the disk is of the enforcement, if any is given.
+func (t *tx) use(on *gorm.DB, r allocationRow, e host.Enforcement) error {
+	if err := t.useMore(on, r, 1); err != nil || r.DiskID == "" {
+		return err
+	}
+	return changed(t.db.Model(&diskRow{}).
+		Where("id = ? AND (capacity = 0 OR used + ? <= capacity) AND (? = '' OR enforcement = ?)", r.DiskID, r.DiskBytes, string(e), string(e)).
+		UpdateColumns(map[string]any{"used": gorm.Expr("used + ?", r.DiskBytes), "units": gorm.Expr("units + 1")}), host.ErrNoShare)
 }
 
-// useMore adds the amounts of the row, which may be less than nothing, to what is used. What is not
-// more than before is never refused: a machine may have become smaller than what is on it.
+// useMore adds the cores and the memory of the row, which may be less than nothing, to what is used
+// of its host, and the units. What is not more than before is never refused: a machine may have become
+// smaller than what is on it.
 func (t *tx) useMore(on *gorm.DB, r allocationRow, units int) error {
-	err := changed(on.Model(&hostRow{}).
+	return changed(on.Model(&hostRow{}).
 		Where("id = ? AND (cpu_cap = 0 OR ? <= 0 OR cpu_used + ? <= cpu_cap) AND (memory_cap = 0 OR ? <= 0 OR memory_used + ? <= memory_cap)",
 			r.HostID, r.CPUMillis, r.CPUMillis, r.MemoryBytes, r.MemoryBytes).
 		UpdateColumns(map[string]any{
 			"cpu_used": gorm.Expr("cpu_used + ?", r.CPUMillis), "memory_used": gorm.Expr("memory_used + ?", r.MemoryBytes), "units": gorm.Expr("units + ?", units),
 		}), host.ErrNoShare)
-	if err != nil || r.DiskID == "" || r.DiskBytes == 0 && units == 0 {
-		return err
-	}
-	return changed(t.db.Model(&diskRow{}).
-		Where("id = ? AND (capacity = 0 OR ? <= 0 OR used + ? <= capacity)", r.DiskID, r.DiskBytes, r.DiskBytes).
-		UpdateColumns(map[string]any{"used": gorm.Expr("used + ?", r.DiskBytes), "units": gorm.Expr("units + ?", units)}), host.ErrNoShare)
 }
 
 // Resize implements host.AllocationRows. Who changes the row changes what is used, so that it is
 // done once.
-func (t *tx) Resize(unit host.UnitID, to host.Resources) error {
+func (t *tx) Resize(unit host.UnitID, cpuMillis, memoryBytes int64) error {
 	was, err := one[allocationRow](t.db.Where("instance_id = ?", key(unit)))
 	if err != nil {
 		return err
 	}
 	more := was
-	more.CPUMillis, more.MemoryBytes, more.DiskBytes = to.CPUMillis-was.CPUMillis, to.MemoryBytes-was.MemoryBytes, to.DiskBytes-was.DiskBytes
-	if more.CPUMillis == 0 && more.MemoryBytes == 0 && more.DiskBytes == 0 {
+	more.CPUMillis, more.MemoryBytes = cpuMillis-was.CPUMillis, memoryBytes-was.MemoryBytes
+	if more.CPUMillis == 0 && more.MemoryBytes == 0 {
 		return nil
 	}
 	err = changed(t.db.Model(&allocationRow{}).
-		Where("instance_id = ? AND host_id = ? AND cpu_millis = ? AND memory_bytes = ? AND disk_bytes = ?", was.InstanceID, was.HostID, was.CPUMillis, was.MemoryBytes, was.DiskBytes).
-		UpdateColumns(map[string]any{"cpu_millis": to.CPUMillis, "memory_bytes": to.MemoryBytes, "disk_bytes": to.DiskBytes}), fault.ErrConflict)
+		Where("instance_id = ? AND host_id = ? AND cpu_millis = ? AND memory_bytes = ?", was.InstanceID, was.HostID, was.CPUMillis, was.MemoryBytes).
+		UpdateColumns(map[string]any{"cpu_millis": cpuMillis, "memory_bytes": memoryBytes}), fault.ErrConflict)
 	if err != nil {
 		return err
 	}

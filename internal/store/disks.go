@@ -76,7 +76,8 @@ func (t *tx) InsertDisk(d host.Disk) error {
 // UpdateHostDisk implements host.DiskRows.
 func (t *tx) UpdateHostDisk(d host.Disk) error {
 	return changed(t.db.Model(&diskRow{}).
-		Where("id = ? AND rev = ? AND (? = 0 OR used <= ?)", string(d.ID), d.Rev, d.CapacityBytes, d.CapacityBytes).
+		Where("id = ? AND rev = ? AND (? = 0 OR used <= ?) AND (units = 0 OR enforcement = ? OR path = '')",
+			string(d.ID), d.Rev, d.CapacityBytes, d.CapacityBytes, string(d.Enforcement)).
 		Updates(map[string]any{
 			"type": string(d.Type), "capacity": d.CapacityBytes, "state": string(d.State), "enforcement": string(d.Enforcement),
 			"total": d.TotalBytes, "free": d.FreeBytes, "seen_at": millis(d.SeenAt), "rev": oneMore,

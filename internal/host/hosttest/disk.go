@@ -46,4 +46,11 @@ func (r *Runtime) DiskOf(id host.UnitID) string {
 	return ""
 }
 
+// SetQuota has the driver of volumes in the engine's own folder refuse what goes beyond their size.
+func (r *Runtime) SetQuota() {
+	r.machine.mu.Lock()
+	defer r.machine.mu.Unlock()
+	r.machine.quota = true
+}
+
 var errNothingRuns = errors.New("nothing runs")

@@ -27,6 +27,7 @@ type machine struct {
 	waiting    map[string]int // who waits for a pull, by reference
 	hold       <-chan struct{}
 	taken      map[int]bool // host ports that somebody else has
+	quota      bool         // volumes in the engine's own folder are bounded
 	watchers   map[*watcher]bool
 }
 
@@ -67,6 +68,7 @@ type volume struct {
 	owner   string
 	fence   int64
 	disk    string // the folder that it is below
+	bound   host.Enforcement
 	user    string
 	files   map[string]host.File
 	used    int64 // bytes, beside the files
@@ -139,7 +141,16 @@ func (c *container) unit(m *machine) host.Unit {
 		Ports:     c.ports(),
 		Volume:    ok && v.owner == c.owner,
 		CPUMillis: c.workload.Resources.CPUMillis, MemoryBytes: c.workload.Resources.MemoryBytes,
+		Enforcement: v.enforcement(),
 	}
+}
+
+// enforcement says what bounds the volume; nil: there is none.
+func (v *volume) enforcement() host.Enforcement {
+	if v == nil {
+		return ""
+	}
+	return v.bound
 }
 
 func (c *container) ports() map[string]int {

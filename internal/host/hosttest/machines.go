@@ -186,11 +186,14 @@ const (
 	ScriptPrepare    = "prepare"
 	ScriptInstallKey = "install-key"
 	ScriptRemoveKey  = "remove-key"
+	ScriptLoop       = "loop"
 )
 
 // nameOf tells which of the scripts this is.
 func nameOf(script string, args []string) string {
 	switch {
+	case strings.Contains(script, "fallocate"):
+		return ScriptLoop
 	case strings.Contains(script, "authorized_keys") && len(args) == 3:
 		return ScriptInstallKey
 	case strings.Contains(script, "authorized_keys"):

@@ -88,7 +88,10 @@ func (r *Runtime) CreateVolume(ctx context.Context, w host.Workload) error {
 func (r *Runtime) createVolume(w host.Workload) error {
 	create, err := r.claim(w.Unit, w.Fence).CreateVolume(r.machine.volumes[w.Unit].mark(), w.KeepData)
 	if create {
-		r.machine.volumes[w.Unit] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, disk: w.Disk, created: time.Now()}
+		if w.Disk == "" && r.machine.quota {
+			w.Enforcement = host.EnforcedByQuota
+		}
+		r.machine.volumes[w.Unit] = &volume{owner: r.deployment, fence: w.Fence, tenant: w.Tenant, disk: w.Disk, bound: w.Enforcement, created: time.Now()}
 	}
 	return err
 }

@@ -109,7 +109,11 @@ func hostDisks(s shelf) {
 	update := func(d host.Disk) error { return s.tx(func(tx rooms.Tx) error { return tx.UpdateHostDisk(d) }) }
 	d.CapacityBytes = 59
 	s.code(update(d), fault.CodeConflict, "UpdateHostDisk to less than is used")
-	d.CapacityBytes, d.State, d.FreeBytes = 60, host.DiskError, 5
+	d.CapacityBytes, d.Enforcement = 60, host.EnforcedByLoop
+	s.code(update(d), fault.CodeConflict, "UpdateHostDisk to another enforcement while something is on it")
+	late := host.Allocation{Unit: "late", Host: h.ID, Disk: second.ID, Enforcement: host.EnforcedByLoop, Resources: host.Resources{DiskBytes: 1}}
+	s.code(s.tx(func(tx rooms.Tx) error { return tx.Allocate(late) }), fault.CodeNoCapacity, "Allocate as on a disk of another enforcement")
+	d.State, d.FreeBytes, d.Enforcement = host.DiskError, 5, host.EnforcedByNone
 	s.ok(update(d), "UpdateHostDisk")
 	s.code(update(d), fault.CodeConflict, "UpdateHostDisk of one that has changed")
 	d.Rev, d.UsedBytes, d.Units = 2, 60, 1
@@ -124,6 +128,10 @@ func hostDisks(s shelf) {
 	s.code(remove(d.ID), fault.CodeConflict, "DeleteDisk of one that is used")
 	s.ok(remove(second.ID), "DeleteDisk")
 	s.commit("Release", func(tx rooms.Tx) error { return tx.Release("u") })
+	d.Enforcement = host.EnforcedByLoop
+	s.ok(update(d), "UpdateHostDisk to another enforcement")
+	s.allocate(host.Allocation{Unit: "v", Host: h.ID, Disk: d.ID, Enforcement: host.EnforcedByLoop, Resources: host.Resources{DiskBytes: 60}})
+	s.commit("Release", func(tx rooms.Tx) error { return tx.Release("v") })
 	s.ok(remove(d.ID), "DeleteDisk")
 }
 
@@ -197,9 +205,9 @@ func allocations(s shelf) {
 		return errors.Join(tx.RestPorts(a.Unit, at), tx.DeleteDisk(other.ID))
 	})
 	resize := func(unit host.UnitID, to host.Resources) error {
-		return s.tx(func(tx rooms.Tx) error { return tx.Resize(unit, to) })
+		return s.tx(func(tx rooms.Tx) error { return tx.Resize(unit, to.CPUMillis, to.MemoryBytes) })
 	}
-	for _, to := range []host.Resources{{DiskBytes: 7}, {DiskBytes: 7}, {CPUMillis: 1, MemoryBytes: 2, DiskBytes: 3}, a.Resources} {
+	for _, to := range []host.Resources{{DiskBytes: 7}, {DiskBytes: 7}, {CPUMillis: 1, MemoryBytes: 2, DiskBytes: 7}, a.Resources} {
 		s.ok(resize(a.Unit, to), "Resize")
 		s.books()
 		found, err := s.store.Allocations(s.ctx, host.AllocationFilter{Unit: a.Unit}, "", 10)
@@ -237,8 +245,10 @@ func allocationGuard(s shelf) {
 		if !test.fits {
 			continue
 		}
-		more := func(r host.Resources) error { return s.tx(func(tx rooms.Tx) error { return tx.Resize(a.Unit, r) }) }
-		for _, size := range []host.Resources{{CPUMillis: 11}, {MemoryBytes: 21}, {DiskBytes: 31}} {
+		more := func(r host.Resources) error {
+			return s.tx(func(tx rooms.Tx) error { return tx.Resize(a.Unit, r.CPUMillis, r.MemoryBytes) })
+		}
+		for _, size := range []host.Resources{{CPUMillis: 11}, {MemoryBytes: 21}} {
 			s.code(more(size), fault.CodeNoCapacity, "Resize to more than there is")
 		}
 		s.ok(more(host.Resources{}), "Resize to nothing")
