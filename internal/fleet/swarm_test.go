@@ -337,6 +337,7 @@ func (p *swarmPool) drained(u unit) {
 		}
 		return nil
 	})
+	p.eventually("the host takes nothing", time.Minute, func() error { return p.health(node.Name, "unreachable") })
 	began = time.Now()
 	p.node("update", "--availability=active", node.ID)
 	p.whole("its node was active again", began, u)

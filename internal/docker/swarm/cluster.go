@@ -280,11 +280,17 @@ func (c *Cluster) node(ctx context.Context, id string) (n swarm.Node, err error)
 	return n, err
 }
 
-// ready fails unless the node can be reached by its managers. What a node that cannot be reached runs
-// is not known.
+// ready fails unless the node can be reached by its managers, and gets tasks from them. What a node
+// that cannot be reached runs is not known, and on one that gets no tasks nothing can be made or removed.
 func (c *Cluster) ready(ctx context.Context, id string) error {
 	n, err := c.node(ctx, id)
-	if err == nil && n.Status.State != swarm.NodeStateReady {
+	switch {
+	case err != nil:
+	case n.Status.State == swarm.NodeStateReady && n.Spec.Availability != "" && n.Spec.Availability != swarm.NodeAvailabilityActive:
+		name := n.Description.Hostname
+		err = fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: the swarm gives node %s no tasks, because its availability is %s; on a manager: docker node update --availability active %s",
+			c.name, name, n.Spec.Availability, name)
+	case n.Status.State != swarm.NodeStateReady:
 		err = fault.Errorf(fault.CodeHostUnavailable, nil, "host %s: node %s of the swarm is %s: %s",
 			c.name, n.Description.Hostname, n.Status.State, cmp.Or(n.Status.Message, "no message"))
 	}
