@@ -68,6 +68,15 @@ func TestLoopDisk(t *testing.T) {
 		return errors.Join(p.readsNow(red), p.rows(sql, 2))
 	})
 
+	for _, verb := range []string{"restart", "stop", "start"} {
+		p.succeeded(p.do("POST", "/storage/redis/instances/"+red.text("id")+"/"+verb, nil, 202).below("job").text("id"), time.Minute)
+		p.books()
+		if verb == "stop" { // and the machine is restarted meanwhile
+			d.unmounted(t, red)
+		}
+	}
+	p.eventually("the data of a server that was stopped", time.Minute, func() error { return p.readsNow(red) })
+
 	d.stray(t, "berth-ins_nobody.img")
 	j := p.succeeded(p.do("POST", "/hosts/"+host+"/inspect", nil, 202).text("id"), time.Minute)
 	if text := fmt.Sprint(j["steps"]); !strings.Contains(text, "has a file system of ins_nobody, which is not in the books") || strings.Contains(text, "which is not in the books; disk") {
@@ -106,12 +115,10 @@ func (p *pool) rebooted(d *loopFolder, instances ...object) {
 		w.Kill()
 	}
 	for _, i := range instances {
-		name := "berth-" + i.text("id")
-		for _, command := range [][]string{{"docker", "kill", name}, {"umount", filepath.Join(d.path, name)}} {
-			if out, err := exec.CommandContext(p.Context(), command[0], command[1:]...).CombinedOutput(); err != nil { //nolint:gosec // of the test
-				p.Fatalf("%v: %v: %s", command, err, out)
-			}
+		if out, err := exec.CommandContext(p.Context(), "docker", "kill", "berth-"+i.text("id")).CombinedOutput(); err != nil { //nolint:gosec // of the test
+			p.Fatalf("%v: %s", err, out)
 		}
+		d.unmounted(p.T, i)
 	}
 	p.eventually("nothing is attached", time.Minute, func() error {
 		if left := append(d.mounts(p.T), d.devices(p.T)...); len(left) > 0 {
@@ -120,6 +127,14 @@ func (p *pool) rebooted(d *loopFolder, instances ...object) {
 		return nil
 	})
 	p.workers = append(p.workers, testenv.Start(p.T, binary, p.settings, "worker"))
+}
+
+// unmounted takes the file system of an instance away.
+func (d *loopFolder) unmounted(t *testing.T, instance object) {
+	t.Helper()
+	if out, err := exec.CommandContext(t.Context(), "umount", filepath.Join(d.path, "berth-"+instance.text("id"))).CombinedOutput(); err != nil { //nolint:gosec // of the test
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // readsNow looks once for what uses has written.
