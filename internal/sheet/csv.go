@@ -40,18 +40,20 @@ func readCSV(data []byte, each func(row) error) error {
 	}
 }
 
-// eachRow hands a row on unless it is empty, without the empty cells at its end.
+// eachRow hands a row on unless it is empty, without the empty cells at its end. A cell of spaces is
+// not empty in a row that has something: it may be a password.
 func eachRow(number int, cells []string, each func(row) error) error {
-	last := 0
+	last, something := 0, false
 	for i, cell := range cells {
 		if len(cell) > maxCell {
 			return refuse("has a cell of more than %d KiB in row %d", maxCell>>10, number)
 		}
-		if trim(cell) != "" {
+		if cell != "" {
 			last = i + 1
 		}
+		something = something || trim(cell) != ""
 	}
-	if last == 0 {
+	if !something {
 		return nil
 	}
 	return each(row{number, cells[:last]})

@@ -150,6 +150,16 @@ func TestRead(t *testing.T) {
 			}
 		}
 	}
+	last := func(row []any) []any { return append(slices.Delete(slices.Clone(row), colPassword, colPassword+1), row[colPassword]) }
+	spaces := good(0)
+	spaces[colPassword] = "  "
+	for format, data := range in(t, last(header(positional)), last(spaces)) {
+		want := wanted(0, 2)
+		want.Password = secret.New("  ")
+		if all, wrong := mustRead(t, data); !reflect.DeepEqual(all, []host.Candidate{want}) || len(wrong) > 0 {
+			t.Errorf("a password of spaces, last, in %s: %+v, %v", format, all, wrong)
+		}
+	}
 	head, r := header(positional), good(0)
 	slices.Reverse(head)
 	slices.Reverse(r)
