@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -196,6 +197,7 @@ func (c Candidate) Check() []fault.FieldError {
 	} {
 		f.require(validNote(note[1]), note[0], "must be one line of at most %d characters", maxNote)
 	}
+	f.require(c.HostKey == "" || validHostKey(c.HostKey), "host_key", hostKeyMessage)
 	c.checkLabels(&f)
 	c.checkDisks(&f)
 	return f
@@ -219,7 +221,7 @@ func (c Candidate) checkDisks(f *findings) {
 		f.add("disks", "must be at most %d", maxDisks)
 		return
 	}
-	names, paths := map[string]int{}, map[string]int{}
+	names := map[string]int{}
 	for i, d := range c.Disks {
 		field := fmt.Sprintf("disks[%d].", i)
 		d.check(f, field)
@@ -229,10 +231,8 @@ func (c Candidate) checkDisks(f *findings) {
 		} else {
 			names[d.Name] = i
 		}
-		if first, taken := paths[d.Path]; taken && d.Path != "" {
-			f.add(field+"path", "is the path of disks[%d], too", first)
-		} else {
-			paths[d.Path] = i
+		if first := slices.IndexFunc(c.Disks[:i], func(o DiskSpec) bool { return inFolder(o.Path, d.Path) || inFolder(d.Path, o.Path) }); first >= 0 && d.Path != "" {
+			f.add(field+"path", "is that of disks[%d], too, or within it, or has it within", first)
 		}
 	}
 }
@@ -251,6 +251,11 @@ func (d DiskSpec) check(f *findings, field string) {
 		known = known || d.State == state
 	}
 	f.require(known, field+"status", "must be one of %s", strings.Join(SpecStates, ", "))
+}
+
+// inFolder reports whether a path is that of the folder, or within it.
+func inFolder(folder, path string) bool {
+	return folder != "" && (path == folder || strings.HasPrefix(path, strings.TrimSuffix(folder, "/")+"/"))
 }
 
 func validName(s string) bool {

@@ -29,6 +29,8 @@ func (d Folder) mounted(c Check) Check {
 		return c.fail(found+", in memory", "mount a disk there: what is in memory is lost with the next start of the machine")
 	case d.Mount == "/" && d.Path != "/":
 		return c.warn(found, "mount a disk of its own there: this is the system's, and nothing works any more when it is full")
+	case d.Mount != "" && d.Mount != d.Path:
+		return c.warn(found, "mount a disk of its own at "+d.Path+": what else is written to "+d.Mount+" takes its room")
 	case d.Rotational == "yes":
 		return c.warn(found+", rotating", "take a solid state disk for databases")
 	default:

@@ -38,7 +38,16 @@ func (s *Service) AddDisk(ctx context.Context, p tenant.Principal, of ID, spec D
 		if err := h.canEnforce(d.Enforcement); err != nil {
 			return tenant.Deed{}, err
 		}
-		err := tx.InsertDisk(d)
+		others, err := tx.HostDisks(of)
+		if err != nil {
+			return tenant.Deed{}, err
+		}
+		for _, o := range others {
+			if inFolder(o.Path, d.Path) || inFolder(d.Path, o.Path) {
+				return tenant.Deed{}, fault.Invalid([]fault.FieldError{{Field: "path", Message: "is that of another disk of the host, " + o.Path + ", or within it, or has it within"}})
+			}
+		}
+		err = tx.InsertDisk(d)
 		if errors.Is(err, fault.ErrConflict) {
 			err = fault.Invalid([]fault.FieldError{{Field: "path", Message: "is that of another disk of the host"}})
 		}
@@ -140,6 +149,13 @@ func (s *Service) RemoveDisk(ctx context.Context, p tenant.Principal, of ID, whi
 		}
 		if d.Units > 0 {
 			return tenant.Deed{}, fault.Errorf(fault.CodeDiskInUse, nil, "the data of %s is on the disk", plural(int(d.Units), "instance"))
+		}
+		others, err := tx.HostDisks(of)
+		if err != nil {
+			return tenant.Deed{}, err
+		}
+		if len(others) == 1 {
+			return tenant.Deed{}, fault.Errorf(fault.CodeDiskInUse, nil, "it is the only disk of the host: add another one first, or reserve it")
 		}
 		return tenant.Deed{Action: tenant.ActDiskRemove, Detail: string(d.ID) + " at " + d.Path}, tx.DeleteDisk(d.ID)
 	})

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-project/berth/internal/fault"
 	"github.com/berth-project/berth/internal/host"
 	"github.com/berth-project/berth/internal/host/hosttest"
 	"github.com/berth-project/berth/internal/instance"
@@ -121,5 +122,63 @@ func TestForcedDeleteWithStrayPort(t *testing.T) {
 		w.tx(func(tx rooms.Tx) error { return tx.HoldPort(h.ID, 20007, "ins_stray", "fake") })
 		w.remove(h.ID, true)
 		w.holdsNothing("ins_stray")
+	})
+}
+
+// A host that is named twice is deleted once.
+func TestForcedDeleteOfOneNamedTwice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		one, two := w.imported(1), w.imported(2)
+		jobs, err := w.hosts.Delete(w.ctx, operator, true, two.ID, one.ID, two.ID)
+		if err != nil || len(jobs) != 2 {
+			w.Errorf("%d jobs, %v", len(jobs), err)
+		}
+		w.gone(one.ID)
+		w.gone(two.ID)
+	})
+}
+
+// The only disk of a host stays: without any, nothing would be booked on one. And none is within another.
+func TestDisksOfAHost(t *testing.T) {
+	inWorld(t, func(w *world) {
+		h := w.imported(1)
+		disks, err := w.store.Disks(w.ctx, h.ID)
+		w.must(err)
+		if err := w.hosts.RemoveDisk(w.ctx, operator, h.ID, disks[0].ID); fault.CodeOf(err) != fault.CodeDiskInUse {
+			w.Errorf("the only disk: %v", err)
+		}
+		spec := host.DiskSpec{Path: "/data/one", Type: host.DiskSSD, CapacityBytes: 1 << 30}
+		made, err := w.hosts.AddDisk(w.ctx, operator, h.ID, spec)
+		w.must(err)
+		for _, path := range []string{"/data/one", "/data/one/two", "/data"} {
+			spec.Path = path
+			if _, err := w.hosts.AddDisk(w.ctx, operator, h.ID, spec); fault.CodeOf(err) != fault.CodeInvalid {
+				w.Errorf("%s beside /data/one: %v", path, err)
+			}
+		}
+		spec.Path = "/data/one-more"
+		_, err = w.hosts.AddDisk(w.ctx, operator, h.ID, spec)
+		w.must(err)
+		w.must(w.hosts.RemoveDisk(w.ctx, operator, h.ID, made.ID))
+	})
+}
+
+func TestHostKeys(t *testing.T) {
+	inWorld(t, func(w *world) {
+		const kind, public = "ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+		h, good := w.imported(1), w.candidate(2)
+		for key, right := range map[string]bool{
+			kind + " " + public: true, kind + " " + public + " root@db-1": true, "": false, "x": false, kind: false, kind + " oops": false,
+			"ssh-rsa " + public: false, "db-1 " + kind + " " + public: false, kind + " " + public + "\n" + kind + " " + public: false,
+		} {
+			_, err := w.hosts.ChangeHost(w.ctx, operator, h.ID, host.Change{HostKey: &key})
+			if (err == nil) != right || err != nil && fault.CodeOf(err) != fault.CodeInvalid {
+				w.Errorf("changed to %q: %v", key, err)
+			}
+			good.HostKey = key
+			if wrong := good.Check(); (len(wrong) == 0) != (right || key == "") {
+				w.Errorf("imported with %q: %v", key, wrong)
+			}
+		}
 	})
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -136,8 +137,8 @@ func (r *Reconciler) look(ctx context.Context, which ID, memory *hostSweeps) err
 	return r.measure(ctx, h, runtime)
 }
 
-// measure looks how full the disks of a host are, by one unit on each that runs. A disk that nothing is on
-// fills nobody's data, and nothing there can tell of it: it is open, until something runs there.
+// measure looks how full the disks of a host are, by one unit on each that runs. A disk that nothing runs on
+// fills nobody's data now, and nothing there can tell of it: it is open, until something runs there.
 func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error {
 	disks, err := r.Store.Disks(ctx, h.ID)
 	if err != nil {
@@ -153,12 +154,11 @@ func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error
 			if a.Disk != d.ID {
 				continue
 			}
-			used = true
 			space, err := runtime.Space(ctx, a.Unit)
 			if fault.CodeOf(err) == fault.CodeHostUnavailable && err != nil {
 				return err
 			}
-			if err != nil || space.SizeBytes == 0 {
+			if used = used || !errors.Is(err, fault.ErrNotFound); err != nil || space.SizeBytes == 0 {
 				continue // it does not run, or cannot say; another may
 			}
 			if err := r.measured(ctx, h, d, space); err != nil {
@@ -167,7 +167,7 @@ func (r *Reconciler) measure(ctx context.Context, h Host, runtime Runtime) error
 			break
 		}
 		if closed := d.State == DiskIsFull || d.Path == "" && h.Health == DiskFull; closed && !used {
-			if err := r.decide(ctx, h, d, false, "nothing is on disk "+d.name()+" any more"); err != nil {
+			if err := r.decide(ctx, h, d, false, "nothing runs on disk "+d.name()+" any more"); err != nil {
 				return err
 			}
 		}

@@ -84,6 +84,9 @@ func (s *Service) candidates(ctx context.Context, list []Candidate, unread []fau
 		list[i] = list[i].Normalized()
 	}
 	wrong := slices.Clone(unread)
+	if o.SkipInit && len(o.Prepare) > 0 {
+		wrong = append(wrong, fault.FieldError{Field: "prepare", Message: "cannot be together with skip_init, which makes no fixes"})
+	}
 	if list[0].Row == 0 {
 		wrong = append(wrong, CheckAll(list)...)
 	}

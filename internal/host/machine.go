@@ -2,7 +2,10 @@ package host
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/berth-project/berth/internal/secret"
 )
@@ -75,4 +78,18 @@ func (e *ScriptError) Error() string {
 		return how
 	}
 	return how + ": " + e.Said
+}
+
+const hostKeyMessage = "must be a public key as the machine shows it: its kind and the key, as in ssh_host_ed25519_key.pub"
+
+// validHostKey reports whether a line is a public key, which names its kind within, too (RFC 4253, 6.6).
+// A comment may follow.
+func validHostKey(line string) bool {
+	parts := strings.Fields(line)
+	if len(parts) < 2 || strings.ContainsAny(line, "\r\n") {
+		return false
+	}
+	key, err := base64.StdEncoding.DecodeString(parts[1])
+	named, kind := uint32(len(parts[0])), parts[0] //nolint:gosec // a short line
+	return err == nil && len(key) > 4 && binary.BigEndian.Uint32(key) == named && strings.HasPrefix(string(key[4:]), kind)
 }

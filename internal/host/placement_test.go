@@ -285,7 +285,7 @@ func TestCommonPorts(t *testing.T) {
 			in = 0
 			fits := true
 			for _, h := range p.hosts {
-				if h.Region != "eu" || h.State != host.StateOnline && h.State != "" {
+				if h.Region != "eu" || h.Reserved || h.State != host.StateOnline && h.State != host.StateCordoned && h.State != "" {
 					continue
 				}
 				in++

@@ -87,16 +87,19 @@ func (all *pool) clone() pool {
 const maxCommonPorts = 100
 
 // CommonPorts gives the first of so many ports in a row that nobody holds on any host of the
-// region, and the hosts. All of them must be online.
+// region, and the hosts: those that take units, or will again. Reserved ones take no part.
 func (p *Placement) CommonPorts(ctx context.Context, region string, n int) (int, []Host, error) {
 	if n < 1 || n > maxCommonPorts {
 		return 0, nil, fault.Invalid([]fault.FieldError{{Field: "common_ports", Message: "must be 1 to 100"}})
+	}
+	if region == "" {
+		return 0, nil, fault.Invalid([]fault.FieldError{{Field: "placement.region", Message: "is required with common_ports"}})
 	}
 	all, err := p.read(ctx, p.Now())
 	if err != nil {
 		return 0, nil, err
 	}
-	hosts := slices.DeleteFunc(slices.Clone(all.hosts), func(h Host) bool { return h.Region != region || !h.online() })
+	hosts := slices.DeleteFunc(slices.Clone(all.hosts), func(h Host) bool { return h.Region != region || h.Reserved || !h.online() && h.State != StateCordoned })
 	if len(hosts) == 0 {
 		return 0, nil, noCapacity(map[string]int{string(LevelRegion): len(all.hosts)}, len(all.hosts))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/berth-project/berth/internal/fault"
@@ -231,6 +232,7 @@ func (s *Service) Delete(ctx context.Context, p tenant.Principal, force bool, al
 	if err != nil {
 		return nil, err
 	}
+	all = slices.Compact(slices.Sorted(slices.Values(all)))
 	if !force {
 		return s.startAll(ctx, p, all, order{kind: JobDelete, limit: deleteDeadline, action: tenant.ActHostDelete, prepare: func(h *Host) error {
 			if h.Used.Units > 0 {

@@ -280,6 +280,9 @@ func (s *Service) apply(tx Tx, h *Host, c Change) (detail string, err error) {
 		changed = append(changed, fmt.Sprintf("overcommit cpu %d %%, memory %d %%", c.Overcommit.CPUPercent, c.Overcommit.MemoryPercent))
 	}
 	wrong := checkChange(*h)
+	if c.HostKey != nil && !validHostKey(*c.HostKey) {
+		wrong = append(wrong, fault.FieldError{Field: "host_key", Message: hostKeyMessage})
+	}
 	if message := s.changeCertificates(h.Endpoint, before, c.Certificates); message != "" {
 		wrong = append(wrong, fault.FieldError{Field: "certificates", Message: message})
 	}

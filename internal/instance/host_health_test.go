@@ -148,6 +148,31 @@ func TestFullDiskThatIsEmptied(t *testing.T) {
 	})
 }
 
+// The same where the servers there were stopped.
+func TestFullDiskOfStoppedServers(t *testing.T) {
+	inWorld(t, func(w *world) {
+		r := w.reconciler()
+		r.Jobs = w.service.Engine
+		there := w.created()
+		w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+		w.acted(instance.JobStop, there.ID)
+		for range 4 {
+			w.looked(r)
+		}
+		w.hostHealth(host.Healthy, host.EventDiskOK, 1)
+		w.acted(instance.JobStart, there.ID)
+		for range 4 { // it is full after all
+			w.looked(r)
+		}
+		w.hostHealth(host.DiskFull, host.EventDiskFull, 2)
+		w.state(there.ID, instance.StateRunning, "")
+	})
+}
+
 // What a host is is found by itself, and again when that has changed.
 func TestFactsOfAHost(t *testing.T) {
 	inWorld(t, func(w *world) {

@@ -182,9 +182,13 @@ func (s *Service) beginAction(tx Tx, p tenant.Principal, which ID, v verb, a Act
 	if err != nil {
 		return Accepted{}, err
 	}
+	first := ""
+	if a.Force && v.kind != JobStart {
+		first = killStep
+	}
 	active, err := tx.ActiveJob(id.Subject(which))
 	switch {
-	case err == nil && active.Kind == v.kind && (a.CallbackURL == "" || a.CallbackURL == active.CallbackURL):
+	case err == nil && active.Kind == v.kind && (a.CallbackURL == "" || a.CallbackURL == active.CallbackURL) && (first == "" || active.Steps[0].Name == first):
 		return Accepted{Instance: inst, Job: active}, nil
 	case err == nil:
 		return Accepted{}, &fault.Error{
@@ -200,10 +204,6 @@ func (s *Service) beginAction(tx Tx, p tenant.Principal, which ID, v verb, a Act
 	}
 	if err := s.Admit(tx, inst.Tenant); err != nil {
 		return Accepted{}, err
-	}
-	first := ""
-	if a.Force && v.kind != JobStart {
-		first = killStep
 	}
 	j, err := newJob(s.jobs, v.kind, first, inst, powerDeadline, a.CallbackURL)
 	if err != nil {

@@ -155,10 +155,12 @@ func TestPowerRefusals(t *testing.T) {
 		refused(instance.JobStart, fault.CodeInstanceState, "is running, so it cannot be used for start; possible: restart, stop, delete")
 		first, err := w.act(instance.JobRestart, inst.ID, instance.Action{})
 		w.must(err)
-		again, err := w.act(instance.JobRestart, inst.ID, instance.Action{Force: true})
+		again, err := w.act(instance.JobRestart, inst.ID, instance.Action{})
 		if err != nil || again.Job.ID != first.Job.ID {
 			t.Errorf("%s, %v; want %s", again.Job.ID, err, first.Job.ID)
 		}
+		_, err = w.act(instance.JobRestart, inst.ID, instance.Action{Force: true}) // which that job does not do
+		w.isCode(err, fault.CodeBusy)
 		refused(instance.JobStop, fault.CodeBusy, string(first.Job.ID))
 		w.spin(first.Job.ID)
 		w.acted(instance.JobStop, inst.ID)

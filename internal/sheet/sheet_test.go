@@ -150,7 +150,9 @@ func TestRead(t *testing.T) {
 			}
 		}
 	}
-	last := func(row []any) []any { return append(slices.Delete(slices.Clone(row), colPassword, colPassword+1), row[colPassword]) }
+	last := func(row []any) []any {
+		return append(slices.Delete(slices.Clone(row), colPassword, colPassword+1), row[colPassword])
+	}
 	spaces := good(0)
 	spaces[colPassword] = "  "
 	for format, data := range in(t, last(header(positional)), last(spaces)) {

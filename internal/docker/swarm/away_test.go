@@ -3,6 +3,7 @@ package swarm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,10 +50,19 @@ func (b *bed) noContainers(t *testing.T, nodes []testenv.SwarmNode) {
 func runRedis(t *testing.T, b *bed, n int) (host.Workload, *redis.Client) {
 	t.Helper()
 	r, w := b.runtime(t, b.hosts, n), redisWorkload(t)
-	must(t, r.CreateVolume(t.Context(), w))
-	must(t, r.Create(t.Context(), w))
-	_, err := r.Start(t.Context(), w)
-	must(t, err)
+	for what, do := range []func(context.Context) error{
+		func(ctx context.Context) error { return r.CreateVolume(ctx, w) },
+		func(ctx context.Context) error { return r.Create(ctx, w) },
+		func(ctx context.Context) error { _, err := r.Start(ctx, w); return err },
+	} {
+		eventually(t, fmt.Sprintf("call %d of a create", what), func(ctx context.Context) error {
+			err := do(ctx)
+			if err != nil && fault.CodeOf(err) != fault.CodeHostUnavailable { // as while managers elect a leader
+				t.Fatal(err)
+			}
+			return err
+		})
+	}
 	rdb := redis.NewClient(&redis.Options{Addr: b.nodes[n].Address + ":" + portOf(w), Password: password, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
 	eventually(t, "Redis answers", func(ctx context.Context) error { return rdb.Ping(ctx).Err() })

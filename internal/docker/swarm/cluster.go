@@ -192,7 +192,7 @@ func leaderless(err error) bool {
 	text := docker.Words(err)
 	for _, words := range []string{
 		"does not have a leader", "DeadlineExceeded", "deadline exceeded", "code = Unavailable", "connection refused",
-		"not a swarm manager", "raft: no elected", "lost leadership",
+		"not a swarm manager", "raft: no elected", "lost leadership", "raft: failed to process the request", "not yet part of a raft cluster",
 	} {
 		if strings.Contains(text, words) {
 			return true

@@ -95,7 +95,8 @@ func (m *Machines) Runs(address string) (runs []string) {
 // publicKey makes a line of known_hosts or authorized_keys from a text: always the same one.
 func publicKey(seed string) string {
 	raw := (seed + strings.Repeat(".", 32))[:32]
-	return "ssh-ed25519 " + base64.StdEncoding.EncodeToString([]byte(raw+fmt.Sprintf("%08x", sum(seed))))
+	const kind = "ssh-ed25519"
+	return kind + " " + base64.StdEncoding.EncodeToString([]byte("\x00\x00\x00\x0b"+kind+raw+fmt.Sprintf("%08x", sum(seed))))
 }
 
 func sum(text string) (n uint32) {
