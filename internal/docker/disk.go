@@ -32,6 +32,7 @@ const (
 
 const (
 	makeFolder   = `: >>"/disk/$2" && mkdir -p "/disk/$1" && chmod 0711 "/disk/$1"`
+	makeBeside   = `[ -e "/disk/$2" ] || exit 3; ` + makeFolder
 	removeFolder = `[ -e "/disk/$2" ] || exit 3; rm -rf "/disk/$1" && [ ! -e "/disk/$1" ]`
 	// noMark is the exit code where the disk has no mark.
 	noMark = 3
@@ -58,8 +59,16 @@ func (r *Runtime) diskVolume(ctx context.Context, w host.Workload) (volume.Volum
 	}
 	options := volumeOf(w, r.deployment, false)
 	onDisk(&options, w)
-	code, err := r.errand(ctx, w.Unit, w.Fence, w.Image, w.Disk, makeFolder)
-	if err == nil && code != 0 {
+	script := makeFolder
+	if w.DiskShared {
+		script = makeBeside
+	}
+	code, err := r.errand(ctx, w.Unit, w.Fence, w.Image, w.Disk, script)
+	switch {
+	case err != nil || code == 0:
+	case code == noMark && w.DiskShared:
+		err = fault.Errorf(fault.CodeHostUnavailable, nil, "disk %s of host %s is not there, because it has nothing of the instances that are on it; mount it", w.Disk, r.engine.name)
+	default:
 		err = fault.Errorf(fault.CodeHostRefused, nil, "the folder of %s could not be made on disk %s of host %s (code %d); check that the disk is mounted and writable",
 			w.Unit, w.Disk, r.engine.name, code)
 	}

@@ -56,7 +56,23 @@ func TestDiskOfItsOwn(t *testing.T) {
 	if _, err := os.Stat(folder); !os.IsNotExist(err) {
 		t.Errorf("its data is still there: %v", err)
 	}
-	w.Disk = "/no/such/disk"
+	w.DiskShared = true // and others are on it, so it has a mark
+	if err := runtime.CreateVolume(t.Context(), w); err != nil {
+		t.Errorf("beside others: %v", err)
+	}
+	if err := runtime.Remove(t.Context(), w.Unit, w.Fence, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(mark); err != nil { // as if the disk were not mounted
+		t.Fatal(err)
+	}
+	if err := runtime.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeHostUnavailable {
+		t.Errorf("beside others on a disk that is not there: %v", err)
+	}
+	if left, err := os.ReadDir(w.Disk); err != nil || len(left) > 0 {
+		t.Errorf("in the place of the disk there is %v, %v", left, err)
+	}
+	w.Disk, w.DiskShared = "/no/such/disk", false
 	if err := runtime.CreateVolume(t.Context(), w); fault.CodeOf(err) != fault.CodeHostRefused {
 		t.Errorf("a disk that there is not: %v", err)
 	}

@@ -110,6 +110,7 @@ func takeShare(tx Tx, claim job.Claim, h Host, ask Ask, has Situation, now time.
 		}
 		return Disk{}, err
 	}
+	disk.Units++ // with this one
 	return disk, nil
 }
 

@@ -113,6 +113,9 @@ type Workload struct {
 	DataPath string
 	// Disk is the folder of the host that the volume's data is below; empty: the engine's own.
 	Disk string
+	// DiskShared says that others have data on Disk, so that a disk without any is another one: theirs
+	// is not mounted.
+	DiskShared bool
 	// Enforcement is that of Disk. Where the volume is there already, it stays as it was made.
 	Enforcement Enforcement
 	// Scratch are writable places in memory, with their sizes in bytes. All else

@@ -85,6 +85,13 @@ func TestDataIsOnItsDisk(t *testing.T) {
 		if at := w.runtime.DiskOf(host.UnitID(a.Instance.ID)); at != disk.Path {
 			w.Errorf("the data is below %q, want %s", at, disk.Path)
 		}
+		// The next one is beside it, so the disk must have something of Berth.
+		other := w.created()
+		first, _, _ := w.runtime.Workload(host.UnitID(a.Instance.ID))
+		second, _, _ := w.runtime.Workload(host.UnitID(other.ID))
+		if first.DiskShared || !second.DiskShared {
+			w.Errorf("the first one is beside others: %t, the second one: %t", first.DiskShared, second.DiskShared)
+		}
 	})
 }
 

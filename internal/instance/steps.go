@@ -183,7 +183,7 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	load.Fence, load.Image, load.Bind = w.Claim().Fence, w.run.image, w.run.host.Bind
 	load.KeepData = onKeptData(w.Kind())
 	if !load.KeepData {
-		load.Disk, load.Enforcement = w.run.disk.Path, w.run.disk.Enforcement
+		w.ontoDisk(&load)
 	}
 	load.UserOwnsData = load.UserOwnsData && w.Job().Attempt == 0 // what failed once is done the sure way
 	for i, port := range w.inst.hostPorts() {
@@ -202,6 +202,11 @@ func (w *work) workload(ctx context.Context) (host.Workload, error) {
 	return load, nil
 }
 
+// ontoDisk has the volume of a workload made on the disk that the instance is booked on.
+func (w *work) ontoDisk(load *host.Workload) {
+	load.Disk, load.Enforcement, load.DiskShared = w.run.disk.Path, w.run.disk.Enforcement, w.run.disk.Units > 1
+}
+
 // data makes the volume.
 func (w *work) data(ctx context.Context) error {
 	if err := await(ctx, w.run.noted); err != nil {
@@ -215,7 +220,8 @@ func (w *work) data(ctx context.Context) error {
 		if err := w.awaitImage(ctx); err != nil {
 			return err
 		}
-		load.Disk, load.Enforcement, load.Image = w.run.disk.Path, w.run.disk.Enforcement, w.run.image
+		load.Image = w.run.image
+		w.ontoDisk(&load)
 	}
 	return w.run.runtime.CreateVolume(ctx, load)
 }
