@@ -52,7 +52,7 @@ func Take(tx Tx, claim job.Claim, h Host, ask Ask, now time.Time) (Held, error) 
 		return Held{}, err
 	}
 	unit := UnitID(claim.Subject)
-	has, err := tx.Situation(h, unit)
+	has, err := tx.Situation(h.ID, unit)
 	if err != nil {
 		return Held{}, err
 	}

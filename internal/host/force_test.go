@@ -58,7 +58,7 @@ func (w *world) holdsNothing(which instance.ID) {
 	w.tx(func(tx rooms.Tx) error {
 		hosts, err := tx.AllHosts()
 		for _, h := range hosts {
-			if has, err := tx.Situation(h, host.UnitID(which)); err != nil || len(has.Ports) > 0 {
+			if has, err := tx.Situation(h.ID, host.UnitID(which)); err != nil || len(has.Ports) > 0 {
 				w.Errorf("%s still holds ports %v of %s, %v", which, has.Ports, h.ID, err)
 			}
 		}

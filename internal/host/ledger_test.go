@@ -71,7 +71,7 @@ func (l *ledger) check(*rapid.T) {
 	seen := map[string]host.UnitID{}
 	_ = l.tx(func(tx rooms.Tx) error {
 		for unit, a := range l.units {
-			has, err := tx.Situation(host.Host{ID: a.Host}, unit)
+			has, err := tx.Situation(a.Host, unit)
 			port := has.Ports["p"]
 			place := fmt.Sprint(a.Host, port)
 			if other := seen[place]; err != nil || port == 0 || other != "" {

@@ -82,7 +82,7 @@ type PoolRows interface {
 type Rows interface {
 	// Situation gives what the unit has already, and what disks the host has, in one round trip. Of a
 	// host that is not there it is empty.
-	Situation(Host, UnitID) (Situation, error)
+	Situation(host ID, unit UnitID) (Situation, error)
 	// TakePort gives the unit the port of the host that nobody has held for the longest
 	// time, in a time that does not depend on how many are taken. CodePortsExhausted when
 	// there is none; CodeConflict when somebody else was faster: try again.

@@ -159,7 +159,7 @@ func TestCrashBeforePlaced(t *testing.T) {
 		for _, h := range []host.ID{w.host.ID, other.ID} {
 			var held int
 			w.tx(func(tx rooms.Tx) error {
-				has, err := tx.Situation(host.Host{ID: h}, host.UnitID(inst.ID))
+				has, err := tx.Situation(h, host.UnitID(inst.ID))
 				held = has.Ports[instancetest.EngineName]
 				return err
 			})

@@ -256,7 +256,7 @@ func (w *world) unit(id instance.ID) *host.Unit {
 func (w *world) port(id instance.ID) (port int) {
 	w.Helper()
 	w.tx(func(tx rooms.Tx) error {
-		has, err := tx.Situation(w.host, host.UnitID(id))
+		has, err := tx.Situation(w.host.ID, host.UnitID(id))
 		port = has.Ports[instancetest.EngineName]
 		return err
 	})

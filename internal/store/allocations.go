@@ -55,25 +55,23 @@ type situationRow struct {
 	OnHost, OnDisk string  // what the unit is booked on
 	Port           int
 	PortName       string
-	Highest        int
 }
 
 // Situation implements host.Rows.
-func (t *tx) Situation(h host.Host, unit host.UnitID) (host.Situation, error) {
+func (t *tx) Situation(of host.ID, unit host.UnitID) (host.Situation, error) {
 	var rows []situationRow
 	err := t.db.Table("hosts AS h").
-		Select("d.*, a.host_id AS on_host, a.disk_id AS on_disk, p.port AS port, p.name AS port_name, (?) AS highest", highestPort(t.db, h)).
+		Select("d.*, a.host_id AS on_host, a.disk_id AS on_disk, p.port AS port, p.name AS port_name").
 		Joins("LEFT JOIN disks AS d ON d.host_id = h.id").
 		Joins("LEFT JOIN allocations AS a ON a.instance_id = ?", key(unit)).
 		Joins("LEFT JOIN ports AS p ON p.instance_id = ? AND p.host_id = h.id", key(unit)).
-		Where("h.id = ?", key(h.ID)).Scan(&rows).Error
+		Where("h.id = ?", key(of)).Scan(&rows).Error
 	if err != nil {
 		return host.Situation{}, err
 	}
 	s, disks := host.Situation{Ports: map[string]int{}}, map[string]diskRow{}
 	for _, r := range rows {
 		s.Host, s.Disk = host.ID(r.OnHost), host.DiskID(r.OnDisk)
-		t.highest = &highest{h.ID, r.Highest}
 		if r.Port > 0 {
 			s.Ports[r.PortName] = r.Port
 		}

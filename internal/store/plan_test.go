@@ -353,7 +353,7 @@ func questions() []question {
 			return tx.RestPorts("ins_0000001", now)
 		})},
 		{name: "hosts: what a unit has there", workers: true, ask: inTx(func(tx rooms.Tx) error {
-			_, err := tx.Situation(h, "ins_0000002")
+			_, err := tx.Situation("hst_1", "ins_0000002")
 			return err
 		})},
 		{name: "hosts: whether one is occupied", ask: ask(func(ctx context.Context, s *Store) (bool, error) { return s.Occupied(ctx, "hst_1") })},

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"database/sql"
 	"errors"
 	"time"
 
@@ -16,36 +17,19 @@ import (
 // however full the range is, and a port comes back as late as possible. The primary
 // key (host, port) is what keeps a port from having two holders.
 
-// highest is the highest port of a host's range that was ever used; 0: none was.
-type highest struct {
-	host host.ID
-	port int
-}
-
-// highestPort asks for it.
-func highestPort(db *gorm.DB, host host.Host) *gorm.DB {
-	return db.Model(&portRow{}).Select("port").
-		Where("host_id = ? AND port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh).Order("port DESC").Limit(1)
-}
-
 // freshPort gives the lowest port above all that were ever used; beyond
 // host.PortHigh there is none.
 func freshPort(db *gorm.DB, host host.Host) (int, error) {
-	last := 0
-	err := highestPort(db, host).Scan(&last).Error
-	return max(last+1, host.PortLow), translate(err)
-}
-
-// freshPort gives what the function gives, also for one port after another, and does not ask
-// where Situation has.
-func (t *tx) freshPort(host host.Host) (port int, err error) {
-	if t.highest != nil && t.highest.host == host.ID {
-		port = max(t.highest.port+1, host.PortLow)
-	} else if port, err = freshPort(t.db, host); err != nil {
-		return 0, err
+	var highest sql.NullInt64
+	err := db.Model(&portRow{}).Select("MAX(port)").
+		Where("host_id = ? AND port BETWEEN ? AND ?", string(host.ID), host.PortLow, host.PortHigh).Scan(&highest).Error
+	if err != nil {
+		return 0, translate(err)
 	}
-	t.highest = &highest{host.ID, port} // when it is taken
-	return port, nil
+	if !highest.Valid {
+		return host.PortLow, nil
+	}
+	return int(highest.Int64) + 1, nil
 }
 
 // restedPort gives the port that nobody has held for the longest time.
@@ -80,22 +64,22 @@ func gapPort(db *gorm.DB, host host.Host) (int, error) {
 
 // nextPort gives the port that TakePort would take, and whether it is a new one.
 // ErrNotFound when there is none.
-func (t *tx) nextPort(host host.Host, now time.Time) (port int, fresh bool, err error) {
-	port, err = t.freshPort(host)
+func nextPort(db *gorm.DB, host host.Host, now time.Time) (port int, fresh bool, err error) {
+	port, err = freshPort(db, host)
 	if err != nil || port <= host.PortHigh {
 		return port, true, err
 	}
-	port, err = restedPort(t.db, host, now)
+	port, err = restedPort(db, host, now)
 	if !errors.Is(err, fault.ErrNotFound) {
 		return port, false, err
 	}
-	port, err = gapPort(t.db, host)
+	port, err = gapPort(db, host)
 	return port, true, err
 }
 
 // TakePort implements host.Rows.
 func (t *tx) TakePort(host host.Host, holder host.UnitID, name string, now time.Time) (int, error) {
-	port, fresh, err := t.nextPort(host, now)
+	port, fresh, err := nextPort(t.db, host, now)
 	switch {
 	case errors.Is(err, fault.ErrNotFound):
 		return 0, fault.Errorf(fault.CodePortsExhausted, nil,
@@ -128,7 +112,6 @@ func (t *tx) RestPortsElsewhere(holder host.UnitID, host host.ID, until time.Tim
 
 // HoldPort implements host.PortRows.
 func (t *tx) HoldPort(host host.ID, port int, holder host.UnitID, name string) error {
-	t.highest = nil // it may be above that
 	held := t.db.Model(&portRow{}).Where("host_id = ? AND port = ? AND (instance_id IS NULL OR instance_id = ?)", string(host), port, string(holder)).
 		Updates(map[string]any{"instance_id": string(holder), "name": name, "rest_until": 0})
 	if held.Error != nil || held.RowsAffected > 0 {

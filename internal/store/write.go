@@ -26,8 +26,6 @@ type tx struct {
 	reader
 	ctx   context.Context //nolint:containedctx // bound to the transaction, see above
 	after []func(context.Context)
-	// highest is what Situation has read for TakePort; nil: nothing.
-	highest *highest
 }
 
 // OnCommit implements event.Tx.

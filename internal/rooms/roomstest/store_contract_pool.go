@@ -194,13 +194,13 @@ func allocations(s shelf) {
 		other := d
 		other.ID, other.Path = host.DiskID(s.newID(host.DiskPrefix)), "/data/2"
 		s.ok(tx.InsertDisk(other), "InsertDisk")
-		of, err := tx.Situation(h, a.Unit)
+		of, err := tx.Situation(h.ID, a.Unit)
 		s.same(of.Ports, map[string]int{"one": first, "two": second}, err)
 		s.same([]host.DiskID{of.Disks[0].ID, of.Disks[1].ID, of.Disk}, []host.DiskID{d.ID, other.ID, d.ID}, err)
 		s.same([]int{len(of.Disks), int(of.Disks[0].Units)}, []int{2, 1}, err)
-		away, err := tx.Situation(elsewhere, a.Unit)
+		away, err := tx.Situation(elsewhere.ID, a.Unit)
 		s.same([]any{away.Host, away.Disk, len(away.Ports), len(away.Disks)}, []any{h.ID, d.ID, 0, 1}, err)
-		nothing, err := tx.Situation(host.Host{ID: "nowhere"}, a.Unit)
+		nothing, err := tx.Situation("nowhere", a.Unit)
 		s.same([]any{nothing.Host, len(nothing.Ports), len(nothing.Disks)}, []any{host.ID(""), 0, 0}, err)
 		return errors.Join(tx.RestPorts(a.Unit, at), tx.DeleteDisk(other.ID))
 	})

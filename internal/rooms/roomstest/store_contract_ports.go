@@ -101,7 +101,7 @@ func portsRest(s shelf) {
 
 // heldPort gives the port that the unit holds under the name; 0: none.
 func heldPort(tx rooms.Tx, h host.Host, unit host.UnitID, name string) (int, error) {
-	has, err := tx.Situation(h, unit)
+	has, err := tx.Situation(h.ID, unit)
 	return has.Ports[name], err
 }
 
