@@ -54,7 +54,7 @@ func goldenOf(g host.Golden, imageID string) (goldenSpec, error) {
 		},
 		HostConfig: &container.HostConfig{
 			Resources: container.Resources{
-				Memory: g.Resources.MemoryBytes, MemorySwap: g.Resources.MemoryBytes, NanoCPUs: g.Resources.CPUMillis * nanoPerMilli,
+				Memory: g.Resources.MemoryBytes, MemorySwap: g.Resources.MemoryBytes, NanoCPUs: g.Resources.CPUMillis * NanoPerMilli,
 				Ulimits: ulimits(0),
 			},
 			NetworkMode: "none",

@@ -41,8 +41,8 @@ func (r *Runtime) Identity(ctx context.Context) (string, error) { return r.engin
 // Facts gives what the engine says of itself.
 func (r *Runtime) Facts(ctx context.Context) (host.EngineFacts, error) { return r.engine.facts(ctx) }
 
-// nanoPerMilli is how many of the engine's billionths of a core are one of ours.
-const nanoPerMilli = 1_000_000
+// NanoPerMilli is how many of the engine's billionths of a core are one of ours.
+const NanoPerMilli = 1_000_000
 
 // Inspect says what is there of the instance.
 func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error) {
@@ -57,7 +57,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 	ports, _ := published(c)
 	ours := err == nil && r.stands(v.Labels, id, fencing.Any) != fencing.Foreign
 	u := host.Unit{
-		CPUMillis: c.HostConfig.NanoCPUs / nanoPerMilli, MemoryBytes: c.HostConfig.Memory,
+		CPUMillis: c.HostConfig.NanoCPUs / NanoPerMilli, MemoryBytes: c.HostConfig.Memory,
 		ID:         id,
 		Tenant:     tenantOf(c.Config.Labels),
 		Fence:      fenceOf(c.Config.Labels),

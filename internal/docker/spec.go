@@ -82,7 +82,7 @@ func hostConfig(w host.Workload, deployment string, bindings nat.PortMap) *conta
 		Resources: container.Resources{
 			Memory:     w.Resources.MemoryBytes,
 			MemorySwap: w.Resources.MemoryBytes, // memory and swap together: no swap
-			NanoCPUs:   w.Resources.CPUMillis * nanoPerMilli,
+			NanoCPUs:   w.Resources.CPUMillis * NanoPerMilli,
 			Ulimits:    ulimits(w.FileBytes),
 		},
 		NetworkMode: networkName,

@@ -117,23 +117,32 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// filled fills the disk of the instance's host.
+func (w *world) filled(r *host.Reconciler) {
+	w.Helper()
+	r.Jobs = w.service.Engine
+	w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
+	w.lookedOften(r)
+	w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+}
+
+// lookedOften looks so often that disks are looked at, too.
+func (w *world) lookedOften(r *host.Reconciler) {
+	for range 4 {
+		w.looked(r)
+	}
+}
+
 // What has filled a disk is deleted, and with it all that could tell that there is space again.
 func TestFullDiskThatIsEmptied(t *testing.T) {
 	inWorld(t, func(w *world) {
 		r := w.reconciler()
-		r.Jobs = w.service.Engine
 		there := w.created()
-		w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
-		for range 4 {
-			w.looked(r)
-		}
-		w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+		w.filled(r)
 		if j := w.spin(w.delete(there.ID).Job.ID); j.State != job.Succeeded {
 			t.Fatalf("the delete is %s: %+v", j.State, j.Error)
 		}
-		for range 4 {
-			w.looked(r)
-		}
+		w.lookedOften(r)
 		w.hostHealth(host.Healthy, host.EventDiskOK, 1)
 		disks, err := w.store.Disks(w.ctx, w.host.ID)
 		w.must(err)
@@ -141,9 +150,7 @@ func TestFullDiskThatIsEmptied(t *testing.T) {
 			t.Errorf("the disks are %+v", disks)
 		}
 		w.created()
-		for range 4 { // it is full after all
-			w.looked(r)
-		}
+		w.lookedOften(r) // it is full after all
 		w.hostHealth(host.DiskFull, host.EventDiskFull, 2)
 	})
 }
@@ -152,22 +159,13 @@ func TestFullDiskThatIsEmptied(t *testing.T) {
 func TestFullDiskOfStoppedServers(t *testing.T) {
 	inWorld(t, func(w *world) {
 		r := w.reconciler()
-		r.Jobs = w.service.Engine
 		there := w.created()
-		w.runtime.SetSpace(host.Space{SizeBytes: 100 << 30, FreeBytes: 0})
-		for range 4 {
-			w.looked(r)
-		}
-		w.hostHealth(host.DiskFull, host.EventDiskFull, 1)
+		w.filled(r)
 		w.acted(instance.JobStop, there.ID)
-		for range 4 {
-			w.looked(r)
-		}
+		w.lookedOften(r)
 		w.hostHealth(host.Healthy, host.EventDiskOK, 1)
 		w.acted(instance.JobStart, there.ID)
-		for range 4 { // it is full after all
-			w.looked(r)
-		}
+		w.lookedOften(r) // it is full after all
 		w.hostHealth(host.DiskFull, host.EventDiskFull, 2)
 		w.state(there.ID, instance.StateRunning, "")
 	})

@@ -140,21 +140,21 @@ func allowed(s State) string {
 // Restart ends the server of an instance, and starts it again. Asked again meanwhile, it gives
 // the same job, as Stop and Start do. CodeInstanceState where the state does not allow it.
 func (s *Service) Restart(ctx context.Context, p tenant.Principal, engine string, id ID, a Action) (Accepted, error) {
-	return s.act(ctx, p, engine, id, verbs()[0], a)
+	return s.act(ctx, p, engine, id, JobRestart, a)
 }
 
 // Stop ends the server of an instance. Its data, ports and disk stay the tenant's; its cores
 // and memory do not.
 func (s *Service) Stop(ctx context.Context, p tenant.Principal, engine string, id ID, a Action) (Accepted, error) {
-	return s.act(ctx, p, engine, id, verbs()[1], a)
+	return s.act(ctx, p, engine, id, JobStop, a)
 }
 
 // Start starts the server of a stopped instance, where its host has room for it.
 func (s *Service) Start(ctx context.Context, p tenant.Principal, engine string, id ID, a Action) (Accepted, error) {
-	return s.act(ctx, p, engine, id, verbs()[2], a)
+	return s.act(ctx, p, engine, id, JobStart, a)
 }
 
-func (s *Service) act(ctx context.Context, p tenant.Principal, engine string, which ID, v verb, a Action) (Accepted, error) {
+func (s *Service) act(ctx context.Context, p tenant.Principal, engine string, which ID, kind job.Kind, a Action) (Accepted, error) {
 	if err := p.May(tenant.Change); err != nil {
 		return Accepted{}, err
 	}
@@ -164,6 +164,8 @@ func (s *Service) act(ctx context.Context, p tenant.Principal, engine string, wh
 	if wrong := s.checkCallback(ctx, a.CallbackURL); wrong != nil {
 		return Accepted{}, fault.Invalid(wrong)
 	}
+	all := verbs()
+	v := all[slices.IndexFunc(all, func(v verb) bool { return v.kind == kind })]
 	var accepted Accepted
 	err := s.cfg.Quotas.Attempt(func() error {
 		return s.decide(ctx, func(tx Tx) (err error) {

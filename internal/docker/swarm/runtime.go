@@ -280,7 +280,7 @@ func (r *Runtime) Inspect(ctx context.Context, id host.UnitID) (host.Unit, error
 	}
 	u := unitOf(s, tasks)
 	if limits := s.Spec.TaskTemplate.Resources; limits != nil && limits.Limits != nil {
-		u.CPUMillis, u.MemoryBytes = limits.Limits.NanoCPUs/1_000_000, limits.Limits.MemoryBytes
+		u.CPUMillis, u.MemoryBytes = limits.Limits.NanoCPUs/docker.NanoPerMilli, limits.Limits.MemoryBytes
 	}
 	u.Volume = err == nil && r.stands(c.Spec.Labels, id, fencing.Any) != fencing.Foreign
 	return u, nil

@@ -77,7 +77,7 @@ func taskOf(w host.Workload, at address) swarm.TaskSpec {
 			Healthcheck: &container.HealthConfig{Test: []string{"NONE"}},
 		},
 		Resources: &swarm.ResourceRequirements{Limits: &swarm.Limit{
-			NanoCPUs: w.Resources.CPUMillis * 1_000_000, MemoryBytes: w.Resources.MemoryBytes, Pids: w.PidsLimit,
+			NanoCPUs: w.Resources.CPUMillis * docker.NanoPerMilli, MemoryBytes: w.Resources.MemoryBytes, Pids: w.PidsLimit,
 		}},
 		// What ends stays ended until a claim starts it, and is nowhere else meanwhile.
 		RestartPolicy: &swarm.RestartPolicy{Condition: swarm.RestartPolicyConditionNone},
