@@ -1,5 +1,5 @@
 // Package instance owns the data services that tenants ask for: what an engine offers,
-// what an instance is and may become, the jobs that make, repair and delete one, its
+// what an instance is and may become, the jobs that make, restart, stop, repair and delete one, its
 // credentials, its health, and the pool of warm instances. It must not know HTTP, SQL,
 // Redis or Docker, nor how a host is chosen, kept and compared with what is written: that
 // is the host room's.
